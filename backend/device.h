@@ -1,0 +1,66 @@
+#pragma once
+
+// The whole interface between the graph and whatever runs it.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ops/core/step.h"
+#include "ops/core/tensor.h"
+#include "ops/op.h"
+
+namespace v4rt {
+
+// Yes, or no with the reason. Reasons are shown to users: they name the fact.
+struct Support {
+  bool ok = true;
+  std::string reason;
+  static Support no(std::string why) { return {false, std::move(why)}; }
+  explicit operator bool() const { return ok; }
+};
+
+struct DeviceInfo {
+  std::string name;         // "cpu", "opencl:0"
+  std::string description;  // "Intel(R) Xeon(R) ..., 2 threads, avx512bf16"
+  size_t alignment = 64;    // of buffer slices
+  size_t max_allocation = 0;  // bytes in one buffer; 0 = unknown
+  size_t memory = 0;          // bytes in all; 0 = unknown
+  std::vector<std::string> features;  // what it was chosen by: "avx512bf16", "fp64", "subgroups"
+};
+
+// A compiled way of running one op with fixed shapes. Immutable once made; plans own them; several queues may launch one.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  size_t scratch_bytes = 0;  // planned like any other value; passed as the last argument when > 0 (U8 tensor)
+  std::string name;          // "cpu.linear.fp4": set by compile_kernel
+};
+
+// In order. Used from one thread at a time.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  virtual void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) = 0;     // src is free on return
+  virtual void download(std::span<std::byte> dst, Buffer& src, size_t offset) = 0;         // dst is filled on return
+  virtual void fill(Buffer& dst, std::byte value) = 0;                                     // all of it
+  virtual void begin(const Step& step) = 0;  // makes `step` the one that following launches see; copied, no stall
+  virtual void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) = 0;  // inputs, outputs[, scratch]
+  virtual void finish() = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceInfo& info() const = 0;
+  virtual Support supports(const OpCall& call) const = 0;
+  virtual std::unique_ptr<Kernel> compile(const OpCall& call) = 0;  // slow; never while tokens flow
+  virtual Layout weight_layout(const TensorType& weight) const { (void)weight; return Layout::kRows; }  // what its matmuls want
+  virtual BufferPtr allocate(size_t bytes) = 0;  // throws Error(kOutOfMemory)
+  virtual BufferPtr import_host(std::span<const std::byte> memory) { (void)memory; return nullptr; }  // zero-copy read-only view, or nullptr: "upload it"
+  virtual std::unique_ptr<Queue> create_queue() = 0;
+};
+
+}  // namespace v4rt

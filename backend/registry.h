@@ -1,0 +1,26 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/device.h"
+
+namespace v4rt {
+
+struct DeviceOptions {
+  int threads = 0;            // cpu: 0 = one per core available to the process
+  std::string cache_dir;      // opencl: compiled programs; empty = no cache on disk
+};
+
+// "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.
+// Throws Error(kNotFound) that lists what there is; Error(kUnsupported) when the backend was not built in.
+std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options = {});
+
+// Every device of every backend, cheap to ask: nothing is compiled. A driver that fails is reported, not fatal.
+std::vector<DeviceInfo> list_devices(const DeviceOptions& options = {});
+
+std::vector<std::string> built_in_backends();  // {"reference", "cpu", "opencl"}
+
+}  // namespace v4rt

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "backend/device.h"
+#include "graph/ir/graph.h"
+
+namespace v4rt {
+
+// Where the bytes of one value of a plan live.
+enum class Storage : uint8_t { kArena, kIo, kState, kWeight };
+
+struct Slot {
+  TensorType type;
+  int device = 0;         // index into Plan::devices
+  Storage storage = Storage::kArena;
+  std::string name;       // binding name of weights, states, inputs; for people otherwise
+  size_t offset = 0;      // kArena: in that device's arena
+  size_t scale_offset = 0;
+};
+
+using SlotId = int32_t;
+
+struct Launch {
+  int device = 0;
+  std::unique_ptr<Kernel> kernel;
+  std::vector<SlotId> args;  // inputs, outputs[, scratch]
+  std::string node;          // "L03.attn.attend"
+  OpPtr op;
+  int n_inputs = 0;
+};
+
+struct Transfer {
+  SlotId from, to;
+};
+
+using PlanStep = std::variant<Launch, Transfer>;
+
+// A weight that a device wants in another layout: `kernel` (a repack) runs once per part when weights are bound.
+struct Rebind {
+  SlotId slot;
+  OpPtr op;
+};
+
+// A flat list of launches over memory that was laid out in advance. Owns kernels and a table; no memory.
+struct Plan {
+  std::vector<std::shared_ptr<Device>> devices;
+  std::vector<Slot> slots;
+  std::vector<PlanStep> steps;
+  std::vector<Rebind> rebinds;
+  std::vector<size_t> arena_bytes;  // per device
+  std::vector<std::pair<std::string, SlotId>> inputs, outputs;
+  std::vector<std::string> refusals;  // "opencl:0 refuses L03.attn.attend: ...; placed on cpu"
+};
+
+// "moe.*=cpu": nodes whose name matches the glob go to that device, if it takes them; rules are tried in order.
+struct PlaceRule {
+  std::string pattern;
+  int device;
+};
+
+struct CompileOptions {
+  std::vector<std::shared_ptr<Device>> devices;  // [0] is the default of every node
+  std::vector<PlaceRule> rules;                  // first match wins; where the device refuses, the next match is tried
+};
+
+// The passes in order: verify, layouts, place, transfers, schedule, memory plan, kernels.
+// Throws Error(kUnsupported) with every refusal when no device takes a node.
+Plan compile(const Graph& graph, const CompileOptions& options);
+
+// For people: every launch with device, kernel, bytes; each refusal; arena, state and weight sizes.
+struct ExplainRow {
+  std::string node, op, device, kernel;
+  double weight_bytes, state_bytes, io_bytes, flops;
+};
+std::vector<ExplainRow> explain(const Plan& plan, const Step& step);
+
+}  // namespace v4rt

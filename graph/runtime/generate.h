@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "graph/runtime/session.h"
+
+namespace v4rt {
+
+// temperature 0: the largest logit, lowest id on ties. Otherwise softmax(logits / temperature), cut to the smallest set whose
+// probability reaches top_p, drawn with a generator whose sequence depends on the seed only.
+struct SamplerOptions {
+  float temperature = 0;
+  float top_p = 1;
+  uint64_t seed = 0;
+};
+
+class Sampler {
+ public:
+  Sampler(const SamplerOptions& options, int64_t vocab_size);  // throws Error on temperature < 0, top_p outside (0, 1]
+  int32_t sample(std::span<const float> logits);               // allocates nothing
+
+ private:
+  SamplerOptions options_;
+  std::mt19937_64 random_;
+  std::vector<std::pair<float, int32_t>> scratch_;
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  int32_t end_token = -1;  // stop when it comes; it is neither handed on nor counted; -1: never
+};
+
+enum class StopReason : uint8_t { kEndToken, kMaxTokens, kContextFull, kCancelled };
+
+struct GenerateResult {
+  StopReason stop = StopReason::kMaxTokens;
+  int64_t prompt_tokens = 0, tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;
+  bool end_token_fed = false;  // always false: the end token is not part of the sequence state
+};
+
+// Feeds `prompt`, then samples until it stops; on_token(id) returns false to cancel. Every token handed on is in the session's
+// state when this returns, so that a conversation can go on.
+GenerateResult generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options, Sampler& sampler,
+                        const std::function<bool(int32_t)>& on_token, int slot = 0);
+
+}  // namespace v4rt

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/registry.h"
+#include "graph/model/v4_model.h"
+#include "graph/plan/plan.h"
+#include "loaders/weight_source.h"
+
+namespace v4rt {
+
+struct ModelOptions {
+  std::string device = "cpu";
+  std::vector<std::pair<std::string, std::string>> place;  // {node glob, device name}
+  DeviceOptions device_options;
+  NumberMode numbers = NumberMode::kFaithful;
+  int64_t context = 4096;  // positions per sequence that state is allocated for
+  int chunk = 64;          // tokens of the chunk plan
+  int slots = 1;           // sequences per session
+  bool mtp = false;        // build the MTP block too (the checkpoint must have one)
+  std::function<void(std::string_view what, double done)> progress;  // long work, done in [0, 1]; may be empty
+};
+
+// A checkpoint on devices: weights bound once, plans compiled once. Immutable and shared by many sessions.
+class Model {
+ public:
+  // Throws Error: wrong weights (names the tensor), an unknown device, a context that memory does not allow (says how much it
+  // would take), a device that refuses a node.
+  static std::shared_ptr<const Model> open(std::shared_ptr<const WeightSource> weights, const ModelOptions& options);
+  ~Model();
+
+  const V4Config& config() const;
+  const ModelOptions& options() const;
+
+  // Plans: one token, one chunk; with the logits of the last row of each segment or of all rows. Made on first use and kept;
+  // the two that decoding needs are made by open().
+  const Plan& plan(int tokens, LogitsOf logits) const;
+
+  size_t weight_bytes() const;  // resident for this model, after repacking
+  size_t state_bytes() const;   // of one session
+  size_t arena_bytes() const;   // of one session
+
+  struct Impl;
+  Impl& impl() const { return *impl_; }  // for Session
+
+ private:
+  Model();
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace v4rt

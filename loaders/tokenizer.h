@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace v4rt {
+
+// Byte-level BPE from tokenizer.json, the pre-tokenizer's regexes taken from the file (spec tokenizer.md). Immutable once
+// made; safe to share between threads. Encoding never adds BOS.
+class Tokenizer {
+ public:
+  // Throws Error naming the file and what is wrong with it.
+  static std::shared_ptr<const Tokenizer> open(const std::string& tokenizer_json_path);
+  static std::shared_ptr<const Tokenizer> parse(std::string_view json, std::string_view source_name);
+  ~Tokenizer();
+
+  // With `added`, added tokens in the text ("<think>", "<｜User｜>") become their ids (reference mode); without, they are text.
+  std::vector<int32_t> encode(std::string_view text, bool added = true) const;
+  std::vector<std::string> pretokenize(std::string_view text) const;  // the pieces that BPE sees; for tests
+  std::string decode(std::span<const int32_t> ids) const;             // bytes, not checked to be UTF-8
+  std::string_view token_bytes(int32_t id) const;                     // empty for an id outside the vocabulary
+  std::optional<int32_t> find_added(std::string_view content) const;
+  bool is_added(int32_t id) const;
+  int64_t vocab_size() const;  // highest id + 1
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Bytes of tokens to text as it may be shown: complete UTF-8 characters only, ill-formed bytes as U+FFFD (tokenizer.md section 5).
+class Utf8Stream {
+ public:
+  std::string push(std::string_view bytes);
+  std::string flush();
+
+ private:
+  std::string pending_;
+};
+
+}  // namespace v4rt

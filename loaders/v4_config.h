@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace v4rt {
+
+// The architecture of one checkpoint (spec section 1). Comments give V4-Flash's values.
+struct V4Config {
+  int64_t vocab_size = 0;            // 129280
+  int hidden_size = 0;               // 4096
+  int num_layers = 0;                // 43
+  int num_heads = 0;                 // 64
+  int head_dim = 0;                  // 512
+  int rope_head_dim = 0;             // 64
+  int q_lora_rank = 0;               // 1024
+  int o_lora_rank = 0;               // 1024
+  int o_groups = 0;                  // 8
+  int sliding_window = 0;            // 128
+  std::vector<int> compress_ratios;  // one per layer: 0, 4 or 128; entry num_layers is the MTP block's
+  double rope_theta = 10000;
+  double compress_rope_theta = 160000;
+  double rope_factor = 1;            // 16
+  int rope_original_context = 0;     // 65536
+  double rope_beta_fast = 32, rope_beta_slow = 1;
+  int64_t max_position = 0;          // 1048576
+  int index_n_heads = 0;             // 64
+  int index_head_dim = 0;            // 128
+  int index_topk = 0;                // 512
+  int num_experts = 0;               // 256
+  int num_experts_per_token = 0;     // 6
+  int num_shared_experts = 1;
+  int moe_intermediate_size = 0;     // 2048
+  int num_hash_layers = 0;           // 3
+  double routed_scaling_factor = 1;  // 1.5
+  double swiglu_limit = 0;           // 10; 0 = no clamp
+  int hc_mult = 4;
+  int hc_sinkhorn_iters = 20;
+  double hc_eps = 1e-6;
+  double rms_norm_eps = 1e-6;
+  bool has_mtp = false;              // the classic MTP block's tensors are really there
+  int32_t bos_token_id = 0, eos_token_id = 1;
+
+  // Which ratios pool two blocks (spec 7.2). Ratio 4 does; 128 and the test model's 8 do not.
+  static bool overlaps(int ratio) { return ratio == 4; }
+  int layer_ratio(int layer) const { return compress_ratios[static_cast<size_t>(layer)]; }
+};
+
+}  // namespace v4rt

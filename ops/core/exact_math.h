@@ -1,0 +1,214 @@
+// The arithmetic of v4rt, defined once for every backend: this text is compiled as C++ and as OpenCL C.
+//
+// Every value is IEEE-754 binary32, every operation correctly rounded, nothing is contracted or reassociated, so each
+// function has one answer, bit for bit, wherever it runs. Sums have one order too:
+//
+//   dot(x, w)     K is cut into blocks of `dot_block` (128; 32 for FP4 weights). Within a block c = 0, then for each pair
+//                 (k, k+1): c = fma(x[k+1], w[k+1], c); c = fma(x[k], w[k], c)   -- odd first, which is what the
+//                 AVX512-BF16 and similar pair instructions do; a missing odd partner of the last element counts as nothing.
+//                 After each block total = total + c (scales are powers of two, so c may carry them before or after).
+//   sum64(f)      64 lanes; lane l adds f(l), f(l+64), ... in order, starting from 0 (products by fma); then the lanes
+//                 are folded by halves: lane[l] += lane[l + h] for h = 32, 16, 8, 4, 2, 1. The answer is lane 0.
+//   everything else sums in ascending index order, from 0.
+//
+// Results below the normal range are flushed where a function says so, never by the hardware's mode.
+#ifndef V4RT_OPS_CORE_EXACT_MATH_H_
+#define V4RT_OPS_CORE_EXACT_MATH_H_
+
+#ifdef __OPENCL_VERSION__
+#pragma OPENCL FP_CONTRACT OFF
+#define EM_FN static inline
+#define em_fma(a, b, c) fma(a, b, c)
+#define em_rint(x) rint(x)
+#define em_bits(x) as_uint(x)
+#define em_float(u) as_float(u)
+#define em_abs(x) fabs(x)
+#define em_max(a, b) ((a) > (b) ? (a) : (b))
+#define em_min(a, b) ((a) < (b) ? (a) : (b))
+typedef uint em_uint;
+#ifdef V4RT_CORRECT_DIVIDE_SQRT
+EM_FN float em_div(float a, float b) { return a / b; }
+EM_FN float em_sqrt(float x) { return sqrt(x); }
+#else
+// Devices whose division and root are a few ulp off: one Newton step and an exact remainder round them correctly.
+EM_FN float em_div(float a, float b) {
+  float r = 1.0f / b;
+  r = fma(fma(-b, r, 1.0f), r, r);
+  const float q = a * r;
+  const float fixed = fma(fma(-b, q, a), r, q);
+  return isfinite(fixed) ? fixed : a / b;  // infinities and zeros need no remainder
+}
+EM_FN float em_sqrt(float x) {
+  const float s = sqrt(x);
+  return x > 0.0f && isfinite(x) ? fma(fma(-s, s, x), 0.5f / s, s) : s;
+}
+#endif
+#else
+#include <bit>
+#include <cstdint>
+#define EM_FN [[gnu::always_inline]] inline
+namespace v4rt {
+using em_uint = uint32_t;
+EM_FN float em_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+EM_FN float em_rint(float x) { return __builtin_rintf(x); }
+EM_FN em_uint em_bits(float x) { return std::bit_cast<em_uint>(x); }
+EM_FN float em_float(em_uint u) { return std::bit_cast<float>(u); }
+EM_FN float em_abs(float x) { return __builtin_fabsf(x); }
+EM_FN float em_max(float a, float b) { return a > b ? a : b; }
+EM_FN float em_min(float a, float b) { return a < b ? a : b; }
+EM_FN float em_div(float a, float b) { return a / b; }
+EM_FN float em_sqrt(float x) { return __builtin_sqrtf(x); }
+#endif
+
+// e^x; below the smallest normal number: 0; above the largest: infinity. Error < 1 ulp.
+EM_FN float em_exp(float x) {
+  const float clamped = em_min(em_max(x, -88.0f), 89.0f);
+  const float n = em_rint(clamped * 1.44269504f);
+  float r = em_fma(n, -0.693145752f, clamped);  // ln 2 in two parts; the first has trailing zeros
+  r = em_fma(n, -1.42860677e-6f, r);
+  float p = 1.98412698e-4f;
+  p = em_fma(p, r, 1.38888889e-3f);
+  p = em_fma(p, r, 8.33333333e-3f);
+  p = em_fma(p, r, 4.16666667e-2f);
+  p = em_fma(p, r, 1.66666667e-1f);
+  p = em_fma(p, r, 0.5f);
+  p = em_fma(p, r, 1.0f);
+  p = em_fma(p, r, 1.0f);
+  const int whole = (int)n;
+  const int half = whole >> 1;  // 2^n in two factors: n may be 128
+  const float y = p * em_float((em_uint)(half + 127) << 23) * em_float((em_uint)(whole - half + 127) << 23);
+  return x < -87.33654f ? 0.0f : (x > 88.72283f ? em_float(0x7f800000u) : y);
+}
+
+EM_FN float em_sigmoid(float x) { return em_div(1.0f, 1.0f + em_exp(-x)); }
+EM_FN float em_silu(float x) { return em_div(x, 1.0f + em_exp(-x)); }
+EM_FN float em_rsqrt(float x) { return em_div(1.0f, em_sqrt(x)); }
+
+// ln(1 + e^z) = max(z, 0) + log1p(e^-|z|), log1p(y) = 2 atanh(y / (2 + y)) as a series in t^2 <= 1/9.
+EM_FN float em_softplus(float z) {
+  const float y = em_exp(-em_abs(z));
+  const float t = em_div(y, 2.0f + y);
+  const float t2 = t * t;
+  float p = 6.66666667e-2f;
+  p = em_fma(p, t2, 7.69230769e-2f);
+  p = em_fma(p, t2, 9.09090909e-2f);
+  p = em_fma(p, t2, 1.11111111e-1f);
+  p = em_fma(p, t2, 1.42857143e-1f);
+  p = em_fma(p, t2, 0.2f);
+  p = em_fma(p, t2, 3.33333333e-1f);
+  p = em_fma(p, t2, 1.0f);
+  return em_max(z, 0.0f) + 2.0f * t * p;
+}
+
+// cos and sin of an angle |x| <= 2^21: x - n pi/2 is exact in the first part (pi/2 has 24 bits, the rest cancels),
+// the two further parts bring the remainder's error to about 2^-49. Polynomials after Cephes (minimax on +-pi/4).
+EM_FN float em_sin_poly(float r) {
+  const float r2 = r * r;
+  float p = -1.9515295891e-4f;
+  p = em_fma(p, r2, 8.3321608736e-3f);
+  p = em_fma(p, r2, -1.6666654611e-1f);
+  return em_fma(p * r2, r, r);
+}
+EM_FN float em_cos_poly(float r) {
+  const float r2 = r * r;
+  float p = 2.443315711809948e-5f;
+  p = em_fma(p, r2, -1.388731625493765e-3f);
+  p = em_fma(p, r2, 4.166664568298827e-2f);
+  return em_fma(p * r2, r2, em_fma(-0.5f, r2, 1.0f));
+}
+EM_FN float em_reduce(float x, float n) {
+  float r = em_fma(n, -1.57079637f, x);
+  r = em_fma(n, 4.37113883e-8f, r);
+  return em_fma(n, 1.71512489e-15f, r);
+}
+EM_FN float em_cos(float x) {
+  const float n = em_rint(x * 0.636619772f);
+  const float r = em_reduce(x, n);
+  const int quadrant = (int)n & 3;
+  const float y = (quadrant & 1) != 0 ? em_sin_poly(r) : em_cos_poly(r);
+  return quadrant == 1 || quadrant == 2 ? -y : y;
+}
+EM_FN float em_sin(float x) {
+  const float n = em_rint(x * 0.636619772f);
+  const float r = em_reduce(x, n);
+  const int quadrant = (int)n & 3;
+  const float y = (quadrant & 1) != 0 ? em_cos_poly(r) : em_sin_poly(r);
+  return quadrant >= 2 ? -y : y;
+}
+
+// Nearest bf16, ties to even, as a float. NaN stays NaN.
+EM_FN float em_bf16(float x) {
+  const em_uint u = em_bits(x);
+  const em_uint rounded = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
+  return em_float((u & 0x7fffffffu) > 0x7f800000u ? (u | 0x00400000u) & 0xffff0000u : rounded);
+}
+
+// 2^e as a float, -126 <= e <= 127.
+EM_FN float em_pow2(int e) { return em_float((em_uint)(e + 127) << 23); }
+
+// Value of an E8M0 scale byte, 0..254 (2^-127 is subnormal).
+EM_FN float em_e8m0(em_uint b) { return em_float(b == 0u ? 0x00400000u : b << 23); }
+
+// Nearest E4M3 value of |v| <= 448, ties to even (subnormal step 2^-9).
+EM_FN float em_round_e4m3(float v) {
+  const int exponent = (int)((em_bits(v) >> 23) & 255u) - 127;
+  const int step = (exponent < -6 ? -6 : exponent) - 3;
+  return em_rint(v * em_pow2(-step)) * em_pow2(step);
+}
+
+// Nearest E2M1 value of |v| <= 6, ties to the even code (0, 0.5, 1, 1.5, 2, 3, 4, 6).
+EM_FN float em_round_e2m1(float v) {
+  const int exponent = (int)((em_bits(v) >> 23) & 255u) - 127;
+  const int step = (exponent < 0 ? 0 : exponent) - 1;
+  return em_rint(v * em_pow2(-step)) * em_pow2(step);
+}
+
+// Codes of values that are already on the grid.
+EM_FN em_uint em_e4m3_code(float v) {
+  const em_uint u = em_bits(v);
+  const em_uint magnitude = u & 0x7fffffffu;
+  const em_uint normal = (magnitude >> 20) - (120u << 3);                    // rebias 127 -> 7
+  const em_uint subnormal = (em_uint)(em_float(magnitude) * 512.0f);         // multiples of 2^-9
+  return ((u >> 24) & 0x80u) | (magnitude >= 0x3c800000u ? normal : subnormal);  // 2^-6
+}
+EM_FN em_uint em_e2m1_code(float v) {
+  const em_uint u = em_bits(v);
+  const float a = em_abs(v);
+  const em_uint code = a < 2.0f ? (em_uint)(a * 2.0f) : (a < 4.0f ? (em_uint)a + 2u : (em_uint)(a * 0.5f) + 4u);
+  return ((u >> 28) & 8u) | code;
+}
+
+// Values of codes.
+EM_FN float em_e4m3(em_uint code) {
+  const em_uint m = code & 0x7fu;
+  const float magnitude = m < 8u ? (float)m * 1.953125e-3f : em_float((m << 20) + (120u << 23));  // rebias 7 -> 127
+  return (code & 0x80u) != 0u ? -magnitude : magnitude;
+}
+EM_FN float em_e2m1(em_uint code) {
+  const em_uint m = code & 7u;
+  const float magnitude = m < 4u ? (float)m * 0.5f : (float)(2u + (m & 1u)) * em_pow2((int)(m >> 1) - 2);
+  return (code & 8u) != 0u ? -magnitude : magnitude;
+}
+
+// E8M0 byte of the scale 2^ceil(log2(amax / 448)), amax floored at 1e-4 (FP8), or of amax / 6 floored at 6 * 2^-126 (FP4).
+EM_FN em_uint em_scale_byte(float q) {
+  const em_uint u = em_bits(q);
+  return ((u >> 23) & 255u) + ((u & 0x7fffffu) != 0u ? 1u : 0u);
+}
+EM_FN em_uint em_fp8_scale(float amax) { return em_scale_byte(em_max(amax, 1e-4f) * 2.23214286e-3f); }
+EM_FN em_uint em_fp4_scale(float amax) { return em_scale_byte(em_max(amax, 7.05286873e-38f) * 1.66666667e-1f); }
+
+// Grid value of x under scale byte b, i.e. value(code) * 2^(b - 127). Exact in bf16.
+EM_FN float em_clamp(float x, float limit) { return em_min(em_max(x, -limit), limit); }
+EM_FN float em_inverse_scale(em_uint b) { return em_pow2(127 - (int)b); }
+EM_FN float em_fake_fp8(float x, em_uint b) {
+  return em_round_e4m3(em_clamp(x * em_inverse_scale(b), 448.0f)) * em_e8m0(b);
+}
+EM_FN float em_fake_fp4(float x, em_uint b) {
+  return em_round_e2m1(em_clamp(x * em_inverse_scale(b), 6.0f)) * em_e8m0(b);
+}
+
+#ifndef __OPENCL_VERSION__
+}  // namespace v4rt
+#endif
+#endif  // V4RT_OPS_CORE_EXACT_MATH_H_

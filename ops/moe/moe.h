@@ -1,0 +1,70 @@
+#pragma once
+
+#include "ops/op.h"
+
+namespace v4rt {
+
+// Which experts, with which weight (spec section 8.1). s = em_sqrt(em_softplus(z)).
+//   route_topk  the k largest of s + bias, lower index on ties
+//   route_hash  ids = tid2eid[token, :]
+// Either way the chosen are put in ascending expert order, and weight = em_div(s[e], sum of the chosen s in that order) * scale.
+// in (topk): z F32 [T, E], bias F32 [E].  in (hash): z F32 [T, E], table I32 [V, k], tokens I32 [T].
+// out: ids I32 [T, k], weights F32 [T, k].
+class RouteTopK final : public OpOf<OpKind::kRouteTopK> {
+ public:
+  RouteTopK(int k, float scale) : k(k), scale(scale) {}
+  const int k;
+  const float scale;
+  std::string describe() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+};
+
+class RouteHash final : public OpOf<OpKind::kRouteHash> {
+ public:
+  RouteHash(int k, float scale) : k(k), scale(scale) {}
+  const int k;
+  const float scale;
+  std::string describe() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+};
+
+// a = em_silu(min(g, limit)) * clamp(u, -limit, limit); limit <= 0: no clamp. (spec section 8.2)
+// swiglu: y[t, i] = round(a), g = x[t, i], u = x[t, I + i].  in: x activation [T, 2I].  out: [T, I].
+class Swiglu final : public OpOf<OpKind::kSwiglu> {
+ public:
+  explicit Swiglu(float limit) : limit(limit) {}
+  const float limit;
+  std::string describe() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+};
+
+// Gate and up of the chosen experts: y[t, s, i] = round(a * weights[t, s]) with g = round(dot(x[t], gate[ids[t, s], i])),
+// u = round(dot(x[t], up[ids[t, s], i])), round = to the activation dtype.
+// in: x activation [T, d], ids I32 [T, k], weights F32 [T, k], gate, up weight [E, I, d].  out: activation [T, k, I].
+class MoeGateUp final : public OpOf<OpKind::kMoeGateUp> {
+ public:
+  explicit MoeGateUp(float limit) : limit(limit) {}
+  const float limit;
+  std::string describe() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+};
+
+// y[t, n] = round((sum over s ascending, from 0, of round(dot(x[t, s], down[ids[t, s], n]))) + shared[t, n]).
+// in: x activation [T, k, I], ids I32 [T, k], down weight [E, d, I], shared activation [T, d].  out: activation [T, d].
+class MoeDown final : public OpOf<OpKind::kMoeDown> {
+ public:
+  std::string describe() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+};
+
+}  // namespace v4rt

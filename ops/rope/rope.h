@@ -1,0 +1,37 @@
+#pragma once
+
+#include <vector>
+
+#include "ops/op.h"
+
+namespace v4rt {
+
+// One set of rotary frequencies (spec section 6).
+struct RopeTable {
+  int dims = 64;         // R, even: the last R components rotate, in interleaved pairs
+  float theta = 10000;
+  float factor = 1;      // YaRN; no scaling when original_context is 0 or factor is 1
+  int original_context = 0;
+  float beta_fast = 32, beta_slow = 1;
+
+  std::vector<float> frequencies() const;  // R / 2, computed in double and rounded once
+  std::string describe() const;
+  bool operator==(const RopeTable&) const = default;
+};
+
+// Rotates pair i (a, b) of the last R components by the angle float(position) * freq[i]:
+// a' = fma(a, cos, -(b * sin)), b' = fma(a, sin, b * cos); inverse: sin negated. cos and sin are em_cos, em_sin of the
+// rounded fp32 product. The other components are copied.
+// in: x activation [T, D] or [T, H, D].  out: as x.
+class RopeTail final : public OpOf<OpKind::kRopeTail> {
+ public:
+  RopeTail(const RopeTable& table, bool inverse) : table(table), inverse(inverse) {}
+  const RopeTable table;
+  const bool inverse;
+  std::string describe() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+};
+
+}  // namespace v4rt
