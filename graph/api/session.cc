@@ -1,0 +1,127 @@
+#include "graph/api/boundary.h"
+
+using v4rt::Code;
+using v4rt::api::guarded;
+using v4rt::api::require;
+
+v4rt_status v4rt_session_create(v4rt_model* model, v4rt_session** session) {
+  return guarded([&] {
+    require(model, "v4rt_session_create: model");
+    require(session, "v4rt_session_create: session");
+    *session = new v4rt_session{v4rt::Session(model->model)};
+  });
+}
+
+void v4rt_session_free(v4rt_session* session) { delete session; }
+
+v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens, const float** logits) {
+  return guarded([&] {
+    require(session, "v4rt_session_feed: session");
+    require(tokens, "v4rt_session_feed: tokens");
+    const std::span<const float> last = session->session.feed({tokens, n_tokens});
+    if (logits != nullptr) *logits = last.data();
+  });
+}
+
+v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position) {
+  return guarded([&] {
+    require(session, "v4rt_session_position: session");
+    require(position, "v4rt_session_position: position");
+    *position = session->session.position();
+  });
+}
+
+v4rt_status v4rt_session_reset(v4rt_session* session) {
+  return guarded([&] {
+    require(session, "v4rt_session_reset: session");
+    session->session.reset();
+  });
+}
+
+v4rt_status v4rt_session_snapshot(const v4rt_session* session, v4rt_snapshot** snapshot) {
+  return guarded([&] {
+    require(session, "v4rt_session_snapshot: session");
+    require(snapshot, "v4rt_session_snapshot: snapshot");
+    *snapshot = new v4rt_snapshot{session->session.snapshot()};
+  });
+}
+
+v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot) {
+  return guarded([&] {
+    require(session, "v4rt_session_restore: session");
+    require(snapshot, "v4rt_session_restore: snapshot");
+    session->session.restore(snapshot->snapshot);
+  });
+}
+
+void v4rt_snapshot_free(v4rt_snapshot* snapshot) { delete snapshot; }
+
+v4rt_status v4rt_sampler_create(const v4rt_model* model, const v4rt_sampler_options* options, v4rt_sampler** sampler) {
+  return guarded([&] {
+    require(model, "v4rt_sampler_create: model");
+    require(sampler, "v4rt_sampler_create: sampler");
+    const auto o = v4rt::api::read_options(options, "v4rt_sampler_options");
+    const v4rt::SamplerOptions chosen{o.temperature, o.top_p == 0 ? 1.0f : o.top_p, o.seed};
+    const int64_t vocab_size = model->model->config().vocab_size;
+    *sampler = new v4rt_sampler{v4rt::Sampler(chosen, vocab_size), static_cast<size_t>(vocab_size)};
+  });
+}
+
+void v4rt_sampler_free(v4rt_sampler* sampler) { delete sampler; }
+
+v4rt_status v4rt_sampler_sample(v4rt_sampler* sampler, const float* logits, size_t n_logits, int32_t* id) {
+  return guarded([&] {
+    require(sampler, "v4rt_sampler_sample: sampler");
+    require(logits, "v4rt_sampler_sample: logits");
+    require(id, "v4rt_sampler_sample: id");
+    v4rt::check(n_logits == sampler->vocab_size, Code::kInvalidArgument,
+                "v4rt_sampler_sample: {} logits; the sampler's model has {}", n_logits, sampler->vocab_size);
+    *id = sampler->sampler.sample({logits, n_logits});
+  });
+}
+
+namespace {
+
+v4rt_stop to_stop(v4rt::StopReason reason) {
+  switch (reason) {
+    case v4rt::StopReason::kEndToken: return V4RT_STOP_END_TOKEN;
+    case v4rt::StopReason::kMaxTokens: return V4RT_STOP_MAX_TOKENS;
+    case v4rt::StopReason::kContextFull: return V4RT_STOP_CONTEXT_FULL;
+    case v4rt::StopReason::kCancelled: return V4RT_STOP_CANCELLED;
+  }
+  return V4RT_STOP_CANCELLED;
+}
+
+}  // namespace
+
+v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt, const v4rt_generate_options* options,
+                          v4rt_sampler* sampler, int (*on_token)(int32_t id, void* user), void* user,
+                          v4rt_generate_result* result) {
+  return guarded([&] {
+    require(session, "v4rt_generate: session");
+    require(prompt, "v4rt_generate: prompt");
+    v4rt::check(on_token != nullptr, Code::kInvalidArgument, "v4rt_generate: on_token is NULL");
+    v4rt::check(result == nullptr || result->struct_size >= sizeof(size_t), Code::kInvalidArgument,
+                "v4rt_generate_result: struct_size is not set; set it to sizeof the structure");
+    const auto o = v4rt::api::read_options(options, "v4rt_generate_options");
+    v4rt::check(o.max_tokens >= 0, Code::kInvalidArgument, "v4rt_generate_options.max_tokens is {}; it may not be negative",
+                o.max_tokens);
+    const v4rt::V4Config& config = session->session.model().config();
+    v4rt::GenerateOptions chosen;
+    if (o.max_tokens > 0) chosen.max_tokens = o.max_tokens;
+    chosen.end_token = o.ignore_end_token != 0 ? -1 : config.eos_token_id;
+
+    v4rt::Sampler greedy({}, config.vocab_size);
+    const auto done = v4rt::generate(session->session, {prompt, n_prompt}, chosen,
+                                     sampler != nullptr ? sampler->sampler : greedy,
+                                     [&](int32_t id) { return on_token(id, user) != 0; });
+    if (result == nullptr) return;
+    v4rt_generate_result r{};
+    r.stop = to_stop(done.stop);
+    r.prompt_tokens = done.prompt_tokens;
+    r.tokens = done.tokens;
+    r.prefill_seconds = done.prefill_seconds;
+    r.decode_seconds = done.decode_seconds;
+    v4rt::api::write_result(r, result, "v4rt_generate_result");
+  });
+}
