@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "ops/op.h"
 
 namespace v4rt {
@@ -8,7 +10,11 @@ namespace v4rt {
 // per row of the last dimension, per block of `block` among the first `dims` elements, x = em_fake_fp8|fp4(x, scale of the
 // block's maximum). Elements past `dims` are copied. dims = 0 means all. A short last block is a block of its own.
 // in: x activation [T, ..., n].  out: as x.
+// (The scalar row functions below are shared with the references of the cache ops.)
 enum class QuantGrid : uint8_t { kFp8, kFp4 };
+
+void fake_quant_row(std::span<float> x, QuantGrid grid, size_t block);
+void hadamard_row(std::span<float> x);
 
 class FakeQuant final : public OpOf<OpKind::kFakeQuant> {
  public:

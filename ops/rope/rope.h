@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "ops/op.h"
@@ -18,6 +19,9 @@ struct RopeTable {
   std::string describe() const;
   bool operator==(const RopeTable&) const = default;
 };
+
+// The scalar rotation of one vector's tail, before rounding. `sign` is 1, or -1 for the inverse.
+void rotate_tail(std::span<float> x, std::span<const float> frequencies, int32_t position, float sign);
 
 // Rotates pair i (a, b) of the last R components by the angle float(position) * freq[i]:
 // a' = fma(a, cos, -(b * sin)), b' = fma(a, sin, b * cos); inverse: sin negated. cos and sin are em_cos, em_sin of the

@@ -1,0 +1,75 @@
+#include "backend/reference/reference_device.h"
+
+#include <cstdlib>
+#include <new>
+
+#include "backend/host_buffer.h"
+#include "ops/ref_context.h"
+
+namespace v4rt {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+class ReferenceKernel final : public Kernel {
+ public:
+  ReferenceKernel(const Op& op, size_t n_inputs) : op(op), n_inputs(n_inputs) {}
+  const Op& op;  // the plan that owns this kernel owns the op too
+  const size_t n_inputs;
+};
+
+class ReferenceQueue final : public Queue {
+ public:
+  void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override {
+    std::memcpy(dst.host() + offset, src.data(), src.size());
+  }
+  void download(std::span<std::byte> dst, Buffer& src, size_t offset) override {
+    std::memcpy(dst.data(), src.host() + offset, dst.size());
+  }
+  void fill(Buffer& dst, std::byte value) override { std::memset(dst.host(), static_cast<int>(value), dst.bytes()); }
+  void begin(const Step&) override {}
+  void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
+    const auto& reference = static_cast<const ReferenceKernel&>(kernel);
+    RefContext context(args.first(reference.n_inputs), args.subspan(reference.n_inputs), step);
+    reference.op.reference(context);
+  }
+  void finish() override {}
+};
+
+class ReferenceDevice final : public Device {
+ public:
+  const DeviceInfo& info() const override { return info_; }
+
+  Support supports(const OpCall& call) const override {
+    for (const TensorType& type : call.inputs) {
+      if (type.layout != Layout::kRows) return Support::no("the reference reads row-major tensors only");
+    }
+    return {};
+  }
+
+  std::unique_ptr<Kernel> compile(const OpCall& call) override {
+    auto kernel = std::make_unique<ReferenceKernel>(call.op, call.inputs.size());
+    kernel->name = "reference." + std::string(v4rt::name(call.op.kind()));
+    return kernel;
+  }
+
+  BufferPtr allocate(size_t bytes) override {
+    const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    void* memory = rounded < bytes ? nullptr : std::aligned_alloc(kAlignment, rounded == 0 ? kAlignment : rounded);
+    check(memory != nullptr, Code::kOutOfMemory, "reference: cannot allocate {} bytes", bytes);
+    const std::shared_ptr<void> owner(memory, std::free);
+    return std::make_shared<HostBuffer>(static_cast<std::byte*>(memory), bytes, owner);
+  }
+
+  BufferPtr import_host(std::span<const std::byte> memory) override { return borrow_host(memory); }
+  std::unique_ptr<Queue> create_queue() override { return std::make_unique<ReferenceQueue>(); }
+
+ private:
+  DeviceInfo info_{.name = "reference", .description = "the definition of every operator, one thread", .alignment = kAlignment, .features = {}};
+};
+
+}  // namespace
+
+std::shared_ptr<Device> create_reference_device() { return std::make_shared<ReferenceDevice>(); }
+
+}  // namespace v4rt

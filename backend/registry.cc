@@ -1,0 +1,83 @@
+#include "backend/registry.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+
+#include "backend/cpu/cpu_device.h"
+#include "backend/reference/reference_device.h"
+#ifdef V4RT_HAVE_OPENCL
+#include "backend/opencl/opencl_device.h"
+#endif
+
+namespace v4rt {
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+std::vector<DeviceInfo> opencl_devices() {
+#ifdef V4RT_HAVE_OPENCL
+  return list_opencl_devices();
+#else
+  return {};
+#endif
+}
+
+std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused]] const DeviceOptions& options) {
+#ifdef V4RT_HAVE_OPENCL
+  return create_opencl_device(index, options.cache_dir);
+#else
+  fail(Code::kUnsupported, "this build has no OpenCL backend: configure with -DV4RT_OPENCL=ON");
+#endif
+}
+
+std::string available(const DeviceOptions& options) {
+  std::string names;
+  for (const DeviceInfo& device : list_devices(options)) names += fmt::format("\n  {}  {}", device.name, device.description);
+  return names;
+}
+
+// "opencl" -> 0, "opencl:2" -> 2, anything else -> -1.
+int opencl_index(std::string_view name) {
+  constexpr std::string_view kPrefix = "opencl";
+  if (!name.starts_with(kPrefix)) return -1;
+  name.remove_prefix(kPrefix.size());
+  if (name.empty()) return 0;
+  int index = -1;
+  const auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), index);
+  return name[0] == ':' && error == std::errc{} && end == name.data() + name.size() && index >= 0 ? index : -1;
+}
+
+}  // namespace
+
+std::vector<std::string> built_in_backends() {
+#ifdef V4RT_HAVE_OPENCL
+  return {"reference", "cpu", "opencl"};
+#else
+  return {"reference", "cpu"};
+#endif
+}
+
+std::vector<DeviceInfo> list_devices(const DeviceOptions& options) {
+  std::vector<DeviceInfo> devices{create_reference_device()->info(), create_cpu_device(options.threads)->info()};
+  for (DeviceInfo& device : opencl_devices()) devices.push_back(std::move(device));
+  return devices;
+}
+
+std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options) {
+  const std::string wanted = lower(name);
+  if (wanted == "reference") return create_reference_device();
+  if (wanted == "cpu") return create_cpu_device(options.threads);
+  if (const int index = opencl_index(wanted); index >= 0) return create_opencl(index, options);
+  check(!wanted.empty(), Code::kNotFound, "no device named ''; there is:{}", available(options));
+  for (const DeviceInfo& device : list_devices(options)) {
+    if (lower(device.description).find(wanted) != std::string::npos) return create_device(device.name, options);
+  }
+  fail(Code::kNotFound, "no device named '{}'; there is:{}", name, available(options));
+}
+
+}  // namespace v4rt

@@ -1,0 +1,81 @@
+#include "ops/core/tensor.h"
+
+#include <algorithm>
+
+#include "ops/core/error.h"
+
+namespace v4rt {
+namespace {
+
+int64_t times(int64_t a, int64_t b, const Shape& shape) {
+  int64_t product = 0;
+  check(!__builtin_mul_overflow(a, b, &product), Code::kInvalidArgument, "shape {} has too many elements",
+        to_string(shape));
+  return product;
+}
+
+int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+// The last two dimensions as a matrix [n, k], and how many of them there are.
+struct Matrices {
+  int64_t count, n, k;
+};
+
+Matrices matrices(const Shape& shape) {
+  Matrices m{1, shape.rank() >= 2 ? shape[-2] : 1, shape.rank() >= 1 ? shape[-1] : 1};
+  for (int i = 0; i + 2 < shape.rank(); ++i) m.count = times(m.count, shape[i], shape);
+  return m;
+}
+
+}  // namespace
+
+Shape::Shape(std::initializer_list<int64_t> dims) : Shape(std::span<const int64_t>(dims.begin(), dims.size())) {}
+
+Shape::Shape(std::span<const int64_t> dims) : rank_(static_cast<int>(dims.size())) {
+  check(dims.size() <= dims_.size(), Code::kInvalidArgument, "a shape has at most {} dimensions, not {}", dims_.size(),
+        dims.size());
+  for (int64_t d : dims) check(d >= 0, Code::kInvalidArgument, "a dimension cannot be {}", d);
+  std::copy(dims.begin(), dims.end(), dims_.begin());
+}
+
+int64_t Shape::elements() const {
+  int64_t product = 1;
+  for (int64_t d : dims()) product = times(product, d, *this);
+  return product;
+}
+
+int64_t Shape::rows() const {
+  int64_t product = 1;
+  for (int i = 0; i + 1 < rank_; ++i) product = times(product, dims_[static_cast<size_t>(i)], *this);
+  return product;
+}
+
+std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape.dims(), ", ")); }
+
+size_t TensorType::bytes() const {
+  const int bits = info(dtype).bits;
+  if (layout == Layout::kRows16) {
+    const Matrices m = matrices(shape);
+    const int64_t words = ceil_div(times(m.k, bits, shape), 32);
+    const int64_t groups = times(m.count, ceil_div(m.n, 16), shape);
+    return static_cast<size_t>(times(times(groups, words, shape), 64, shape));
+  }
+  const int64_t row_bits = times(shape.rank() == 0 ? 1 : shape[-1], bits, shape);
+  return static_cast<size_t>(times(shape.rows(), ceil_div(row_bits, 8), shape));
+}
+
+size_t TensorType::scale_bytes() const {
+  const DTypeInfo& t = info(dtype);
+  if (t.scale_cols == 0) return 0;
+  const Matrices m = matrices(shape);
+  const bool padded = layout == Layout::kRows16 && t.scale_rows == 1;
+  const int64_t rows = padded ? ceil_div(m.n, 16) * 16 : ceil_div(m.n, t.scale_rows);
+  return static_cast<size_t>(times(times(m.count, rows, shape), ceil_div(m.k, t.scale_cols), shape));
+}
+
+std::string to_string(const TensorType& type) {
+  return fmt::format("{}{} {}", info(type.dtype).name, type.layout == Layout::kRows16 ? "/rows16" : "",
+                     to_string(type.shape));
+}
+
+}  // namespace v4rt
