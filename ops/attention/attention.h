@@ -9,7 +9,8 @@ namespace v4rt {
 // State of a layer. Every state tensor has a leading slot dimension; row t of the chunk belongs to slot step.rows[t].slot.
 
 // ring[slot, position mod R, :] = encode_row(x[t, :]) for the last R rows of each segment.
-// in: x activation or F32 [T, n] (n = format.dim), ring U8 [slots, R, format.bytes()].  out: ring, in place.
+// in: x activation or F32 [T, n] (n = format.dim), ring U8 [slots, R, format.bytes()], or F32 [slots, R, n] for kF32 rows.
+// out: ring, in place.
 class RingAppend final : public OpOf<OpKind::kRingAppend> {
  public:
   explicit RingAppend(const RowFormat& format) : format(format) {}

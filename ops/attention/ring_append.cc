@@ -13,7 +13,8 @@ std::vector<TensorType> RingAppend::infer(std::span<const TensorType> in) const 
   expect_activation("ring_append", in[0], 2, 2);
   check(in[0].shape[1] == format.dim, Code::kInvalidArgument, "ring_append: rows of {} do not hold {}", format.describe(), to_string(in[0]));
   const Shape& ring = in[1].shape;
-  check(in[1].dtype == DType::kU8 && ring.rank() == 3 && ring[2] == format.bytes(), Code::kInvalidArgument,
+  const bool plain = format.kind == RowFormat::Kind::kF32 && in[1].dtype == DType::kF32 && ring[-1] == format.dim;
+  check(ring.rank() == 3 && (plain || (in[1].dtype == DType::kU8 && ring[2] == format.bytes())), Code::kInvalidArgument,
         "ring_append: ring is {}, expected u8 [slots, rows, {}]", to_string(in[1]), format.bytes());
   return {in[1]};
 }

@@ -7,7 +7,7 @@
 namespace v4rt {
 
 std::string Linear::describe() const {
-  return fmt::format("linear{{{},groups={}{}}}", info(out).name, groups, rows == LiveRows::kSegments ? ",segments" : "");
+  return fmt::format("linear{{{},groups={},heads={}{}}}", info(out).name, groups, heads, rows == LiveRows::kSegments ? ",segments" : "");
 }
 
 std::vector<TensorType> Linear::infer(std::span<const TensorType> in) const {
@@ -15,19 +15,24 @@ std::vector<TensorType> Linear::infer(std::span<const TensorType> in) const {
   expect_activation("linear", in[0], 2, 3);
   const Shape& x = in[0].shape;
   const Shape& w = in[1].shape;
-  check(w.rank() == 2 && groups >= 1 && w[0] % groups == 0, Code::kInvalidArgument,
-        "linear: weight {} cannot be split into {} groups of rows", to_string(in[1]), groups);
-  check(groups == 1 || x.rank() == 2, Code::kInvalidArgument, "linear: grouped input must be [T, groups * K], not {}", to_string(in[0]));
-  expect_matrix("linear", "weight", in[1], Shape{w[0], x[-1] / groups});
-  check(x[-1] % groups == 0, Code::kInvalidArgument, "linear: {} columns do not divide into {} groups", x[-1], groups);
-  return {{out, x.rank() == 2 ? Shape{x[0], w[0]} : Shape{x[0], x[1], w[0]}}};
+  check(w.rank() == 2 && w[1] > 0 && x[0] > 0, Code::kInvalidArgument, "linear: no product of {} and {}", to_string(in[0]), to_string(in[1]));
+  expect_matrix("linear", "weight", in[1], w);
+  check(groups >= 1 && w[0] % groups == 0, Code::kInvalidArgument, "linear: {} rows do not divide into {} groups", w[0], groups);
+  const int64_t row = groups * w[1], tokens = x[0], n = w[0];
+  if (heads == 0) {
+    check(x[-1] == row, Code::kInvalidArgument, "linear: {} does not match weight {}", to_string(in[0]), to_string(in[1]));
+    return {{out, x.rank() == 2 ? Shape{tokens, n} : Shape{tokens, x[1], n}}};
+  }
+  check(x.elements() == tokens * row, Code::kInvalidArgument, "linear: {} does not match weight {}", to_string(in[0]), to_string(in[1]));
+  if (heads == kFlat) return {{out, Shape{tokens, n}}};
+  check(heads > 0 && n % heads == 0, Code::kInvalidArgument, "linear: {} outputs do not divide into {} heads", n, heads);
+  return {{out, Shape{tokens, heads, n / heads}}};
 }
 
 void Linear::reference(RefContext& context) const {
   const Shape& w_shape = context.input(1).shape;
   const int64_t n_out = w_shape[0], k = w_shape[1], per_group = n_out / groups;
-  const Shape& x_shape = context.input(0).shape;
-  const int64_t rows_live = live_rows(context.step(), rows) * (x_shape.rank() == 3 ? x_shape[1] : 1);
+  const int64_t rows_live = live_rows(context.step(), rows) * rows_per_token(context.input(0), context.input(1));
   const auto block = static_cast<size_t>(info(context.input(1).dtype).dot_block);
   std::vector<float> x(static_cast<size_t>(rows_live * groups * k)), w(static_cast<size_t>(k));
   std::vector<float> y(static_cast<size_t>(rows_live * n_out));
@@ -44,7 +49,7 @@ void Linear::reference(RefContext& context) const {
 }
 
 Cost Linear::cost(std::span<const TensorType> in, const Step& step) const {
-  const double live = live_rows(step, rows) * (in[0].shape.rank() == 3 ? static_cast<double>(in[0].shape[1]) : 1.0);
+  const auto live = static_cast<double>(live_rows(step, rows) * rows_per_token(in[0], in[1]));
   const double n = static_cast<double>(in[1].shape[0]), k = static_cast<double>(in[1].shape[1]);
   return {.flops = 2 * live * n * k,
           .weight_bytes = total_bytes(in[1]),

@@ -4,20 +4,29 @@
 
 namespace v4rt {
 
-// y[t, g*N + n] = dot(x[t, g*K .. g*K+K), w[g*N + n, :]) for g < groups; exact_math.h defines dot and its order.
-// in: x activation [T, ..., d] flattened after T, or [T, groups * K]; w any weight dtype [groups * N, K].
-// out: `out` [T, groups * N], or [T, m, groups * N] when x is [T, m, K] (groups = 1): every row alike.
 // rows = kTokens: live rows are Step's n_rows; kSegments: x holds one row per segment (after take_last).
-// Spec sections 3.6 and 7.7. Activation rounding is a fake_quant node before it, never part of it.
 enum class LiveRows : uint8_t { kTokens, kSegments };
 
+// y[r, g*N + n] = dot(x[r, g*K .. g*K+K), w[g*N + n, :]) for g < groups; exact_math.h defines dot and its order.
+// in: x activation [T, ...], cut into rows of groups * K values (rows_per_token() of them per token); w weight [groups * N, K].
+// out: `out`, groups * N values per row, shaped by `heads`:
+//   0      x's leading dimensions: [T, K] -> [T, N], [T, m, K] -> [T, m, N]
+//   h > 0  [T, h, groups * N / h]
+//   kFlat  [T, groups * N], joining x's heads: [T, H, D] -> [T, N]
+// Spec sections 3.6 and 7.7. Activation rounding is a fake_quant node before it, never part of it.
 class Linear final : public OpOf<OpKind::kLinear> {
  public:
-  explicit Linear(DType out, int groups = 1, LiveRows rows = LiveRows::kTokens)
-      : out(out), groups(groups), rows(rows) {}
+  static constexpr int kFlat = -1;
+  explicit Linear(DType out, int groups = 1, LiveRows rows = LiveRows::kTokens, int heads = 0)
+      : out(out), groups(groups), rows(rows), heads(heads) {}
   const DType out;
   const int groups;
   const LiveRows rows;
+  const int heads;
+  // Rows of groups * K values in one token of x: m for streams, else 1. Kernels handle live_rows() * this many rows.
+  int64_t rows_per_token(const TensorType& x, const TensorType& w) const {
+    return x.shape.elements() / (x.shape[0] * groups * w.shape[1]);
+  }
   std::string describe() const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
