@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "backend/opencl/cl.h"
+
+namespace v4rt {
+
+// One OpenCL device of one platform, as the platforms list them.
+struct OpenclSite {
+  cl_platform_id platform = nullptr;
+  cl_device_id device = nullptr;
+};
+
+// Every device of every platform, in the loader's order. A platform that fails or has no device is left out.
+std::vector<OpenclSite> find_opencl_sites();
+
+// Where the lanes of a kernel live. Kernels are chosen by this alone.
+//   kVector      one work-item holds 16 lanes as a vector; work-groups of one item (devices of CPU type)
+//   kWorkItems   one lane per work-item; work-groups of 64 share local memory (everything else)
+enum class Lanes : uint8_t { kVector, kWorkItems };
+
+// What was asked of the device, once. Decisions are made from these figures, never from names.
+struct Capabilities {
+  std::string device_name, driver_version, platform_name, platform_version;
+  Lanes lanes = Lanes::kWorkItems;
+  size_t max_allocation = 0, memory = 0, local_memory = 0, max_group = 0, alignment = 128;
+  unsigned compute_units = 1;
+  bool correct_divide_sqrt = false;  // -cl-fp32-correctly-rounded-divide-sqrt is honoured
+  bool host_memory = false;          // a CL_MEM_USE_HOST_PTR buffer is the host's memory itself
+  bool denormals = false, fp64 = false;
+
+  std::vector<std::string> features() const;
+};
+
+Capabilities query_capabilities(const OpenclSite& site);
+
+// Why nothing can run there; empty when something can.
+std::string unusable_because(const OpenclSite& site);
+
+}  // namespace v4rt

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace v4rt {
+
+// A kernel file as it was when the library was built: "linear.cl" and its text.
+struct KernelSource {
+  std::string_view name, text;
+};
+
+std::span<const KernelSource> kernel_sources();
+
+}  // namespace v4rt

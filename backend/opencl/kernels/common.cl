@@ -1,0 +1,102 @@
+// What kernels share: lanes, element types, the 64-lane sum. exact_math.h comes before this text.
+//
+// A work-group is GROUP work-items that share one row or one tile. With VECTOR_LANES a work-group is one work-item, whose
+// lanes are the 16 of a float16; otherwise lanes are work-items. Either way the sums have the order of exact_math.h.
+
+#if VECTOR_LANES
+#define GROUP 1
+#define LANE 0
+#define SYNC
+#else
+#define GROUP 64
+#define LANE ((int)get_local_id(0))
+#define SYNC barrier(CLK_LOCAL_MEM_FENCE)
+#endif
+#define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+// Element types: <name>_t in memory, float in registers.
+typedef float f32_t;
+typedef ushort bf16_t;
+typedef half f16_t;
+
+EM_FN float load_f32(__global const float* p, size_t i) { return p[i]; }
+EM_FN float load_bf16(__global const ushort* p, size_t i) { return as_float((uint)p[i] << 16); }
+EM_FN float load_f16(__global const half* p, size_t i) { return vload_half(i, p); }
+EM_FN float16 load16_f32(__global const float* p, size_t i) { return vload16(0, p + i); }
+EM_FN float16 load16_bf16(__global const ushort* p, size_t i) {
+  return as_float16(convert_uint16(vload16(0, p + i)) << 16);
+}
+EM_FN void store_f32(__global float* p, size_t i, float v) { p[i] = v; }
+EM_FN void store_bf16(__global ushort* p, size_t i, float v) { p[i] = (ushort)(as_uint(em_bf16(v)) >> 16); }
+EM_FN float round_f32(float v) { return v; }
+EM_FN float round_bf16(float v) { return em_bf16(v); }
+
+// The activation type of the program.
+#ifdef ACT
+typedef CAT(ACT, _t) act_t;
+#define load_act CAT(load_, ACT)
+#define load16_act CAT(load16_, ACT)
+#define store_act CAT(store_, ACT)
+#define round_act CAT(round_, ACT)
+#endif
+
+// Folds 64 lanes by halves.
+#if VECTOR_LANES
+EM_FN float fold64(float16 a, float16 b, float16 c, float16 d) {
+  const float16 h16 = (a + c) + (b + d);
+  const float8 h8 = h16.lo + h16.hi;
+  const float4 h4 = h8.lo + h8.hi;
+  const float2 h2 = h4.lo + h4.hi;
+  return h2.x + h2.y;
+}
+#else
+EM_FN float fold64(float lane, __local float* fold) {
+  fold[LANE] = lane;
+  for (int half_width = 32; half_width > 0; half_width /= 2) {
+    SYNC;
+    if (LANE < half_width) fold[LANE] += fold[LANE + half_width];
+  }
+  SYNC;
+  const float total = fold[0];
+  SYNC;  // fold may be used again
+  return total;
+}
+#endif
+
+// sum64 of a[i] * b[i], products by fma, for every work-item of the group. `fold` is 64 floats.
+#if VECTOR_LANES
+#define DEFINE_DOT64(NAME, A, B)                                                                                  \
+  EM_FN float NAME(__global const CAT(A, _t)* a, __global const CAT(B, _t)* b, int n, __local float* fold) {      \
+    float16 c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, c3 = 0.0f;                                                           \
+    int i = 0;                                                                                                    \
+    for (; i + 64 <= n; i += 64) {                                                                                \
+      c0 = fma(CAT(load16_, A)(a, i), CAT(load16_, B)(b, i), c0);                                                 \
+      c1 = fma(CAT(load16_, A)(a, i + 16), CAT(load16_, B)(b, i + 16), c1);                                       \
+      c2 = fma(CAT(load16_, A)(a, i + 32), CAT(load16_, B)(b, i + 32), c2);                                       \
+      c3 = fma(CAT(load16_, A)(a, i + 48), CAT(load16_, B)(b, i + 48), c3);                                       \
+    }                                                                                                             \
+    if (i < n) {                                                                                                  \
+      float lanes[64];                                                                                            \
+      vstore16(c0, 0, lanes);                                                                                     \
+      vstore16(c1, 1, lanes);                                                                                     \
+      vstore16(c2, 2, lanes);                                                                                     \
+      vstore16(c3, 3, lanes);                                                                                     \
+      for (int l = 0; i + l < n; ++l) lanes[l] = fma(CAT(load_, A)(a, i + l), CAT(load_, B)(b, i + l), lanes[l]); \
+      c0 = vload16(0, lanes);                                                                                     \
+      c1 = vload16(1, lanes);                                                                                     \
+      c2 = vload16(2, lanes);                                                                                     \
+      c3 = vload16(3, lanes);                                                                                     \
+    }                                                                                                             \
+    return fold64(c0, c1, c2, c3);                                                                                \
+  }
+#else
+#define DEFINE_DOT64(NAME, A, B)                                                                             \
+  EM_FN float NAME(__global const CAT(A, _t)* a, __global const CAT(B, _t)* b, int n, __local float* fold) { \
+    float lane = 0.0f;                                                                                       \
+    for (int i = LANE; i < n; i += GROUP) lane = fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);        \
+    return fold64(lane, fold);                                                                               \
+  }
+#endif

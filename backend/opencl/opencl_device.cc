@@ -1,0 +1,109 @@
+#include "backend/opencl/opencl_device.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "backend/opencl/kernels.h"
+
+namespace v4rt {
+namespace {
+
+DeviceInfo describe(const Capabilities& c, int index) {
+  DeviceInfo info;
+  info.name = fmt::format("opencl:{}", index);
+  info.description = fmt::format("{}, {}, driver {}", c.device_name, c.platform_name, c.driver_version);
+  info.alignment = c.alignment;
+  info.max_allocation = c.max_allocation;
+  info.memory = c.memory;
+  info.features = c.features();
+  return info;
+}
+
+void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, void*) {
+  spdlog::debug("opencl: driver: {}", message);
+}
+
+}  // namespace
+
+OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir)
+    : site_(site), capabilities_(capabilities), info_(describe(capabilities, index)), budget_(std::make_shared<MemoryBudget>()) {
+  const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, reinterpret_cast<cl_context_properties>(site.platform), 0};
+  cl_int status = CL_SUCCESS;
+  context_ = cl::Context(clCreateContext(properties, 1, &site_.device, &log_driver_message, nullptr, &status));
+  cl::check_call(status, info_.name + ": clCreateContext");
+  budget_->limit = capabilities_.memory;
+  programs_ = std::make_unique<ProgramCache>(context_.get(), site_, capabilities_, cache_dir);
+}
+
+OpenclDevice::~OpenclDevice() { programs_->store_built(); }
+
+Support OpenclDevice::supports(const OpCall& call) const {
+  std::string reason;
+  if (select_kernel<OpenclDevice>(opencl_kernels(), call, *this, &reason) != nullptr) return {};
+  return Support::no(std::move(reason));
+}
+
+std::unique_ptr<Kernel> OpenclDevice::compile(const OpCall& call) {
+  std::string reason;
+  const auto* entry = select_kernel<OpenclDevice>(opencl_kernels(), call, *this, &reason);
+  check(entry != nullptr, Code::kUnsupported, "{} refuses {}: {}", info_.name, call.op.describe(), reason);
+  std::unique_ptr<Kernel> kernel = entry->make(call, *this);
+  kernel->name = entry->name;
+  return kernel;
+}
+
+Layout OpenclDevice::weight_layout(const TensorType& weight) const {
+  return weight.shape.rank() >= 2 ? Layout::kRows16 : Layout::kRows;
+}
+
+BufferPtr OpenclDevice::allocate(size_t bytes) {
+  check(capabilities_.max_allocation == 0 || bytes <= capabilities_.max_allocation, Code::kOutOfMemory,
+        "{}: {} bytes asked, one buffer may have {}", info_.name, bytes, capabilities_.max_allocation);
+  try {
+    return OpenclBuffer::allocate(context_.get(), bytes, budget_);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", info_.name, error.what()));
+  }
+}
+
+BufferPtr OpenclDevice::import_host(std::span<const std::byte> memory) {
+  // Kernels read words: a view that starts between them is copied instead.
+  const bool aligned = reinterpret_cast<uintptr_t>(memory.data()) % 4 == 0;
+  const bool fits = capabilities_.max_allocation == 0 || memory.size() <= capabilities_.max_allocation;
+  if (!capabilities_.host_memory || !aligned || !fits || memory.empty()) return nullptr;
+  return OpenclBuffer::import_host(context_.get(), memory);
+}
+
+std::unique_ptr<Queue> OpenclDevice::create_queue() {
+  return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name);
+}
+
+std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, const std::vector<std::string>& definitions,
+                                                       const char* name) {
+  cl_int status = CL_SUCCESS;
+  cl::Function function(clCreateKernel(programs_->get(file, definitions), name, &status));
+  cl::check_call(status, fmt::format("{}: clCreateKernel({})", info_.name, name));
+  return std::make_unique<OpenclFunction>(std::move(function), fmt::format("{}: {}", info_.name, name), group_size());
+}
+
+BufferPtr OpenclDevice::constant(std::span<const float> values) {
+  return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
+}
+
+std::vector<DeviceInfo> list_opencl_devices() {
+  std::vector<DeviceInfo> infos;
+  for (const OpenclSite& site : find_opencl_sites()) {
+    infos.push_back(describe(query_capabilities(site), static_cast<int>(infos.size())));
+  }
+  return infos;
+}
+
+std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir) {
+  const std::vector<OpenclSite> sites = find_opencl_sites();
+  check(index >= 0 && static_cast<size_t>(index) < sites.size(), Code::kNotFound,
+        "opencl:{}: there is no such device, {} found", index, sites.size());
+  const OpenclSite& site = sites[static_cast<size_t>(index)];
+  return std::make_shared<OpenclDevice>(site, query_capabilities(site), index, cache_dir);
+}
+
+}  // namespace v4rt

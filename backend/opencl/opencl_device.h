@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/device.h"
+#include "backend/opencl/capabilities.h"
+#include "backend/opencl/opencl_kernel.h"
+#include "backend/opencl/program_cache.h"
+
+namespace v4rt {
+
+// One OpenCL device with a context of its own.
+class OpenclDevice final : public Device {
+ public:
+  OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir);
+  ~OpenclDevice() override;
+  OpenclDevice(const OpenclDevice&) = delete;
+  OpenclDevice& operator=(const OpenclDevice&) = delete;
+
+  const DeviceInfo& info() const override { return info_; }
+  Support supports(const OpCall& call) const override;
+  std::unique_ptr<Kernel> compile(const OpCall& call) override;
+  Layout weight_layout(const TensorType& weight) const override;
+  BufferPtr allocate(size_t bytes) override;
+  BufferPtr import_host(std::span<const std::byte> memory) override;
+  std::unique_ptr<Queue> create_queue() override;
+
+  const Capabilities& capabilities() const { return capabilities_; }
+  size_t group_size() const { return capabilities_.lanes == Lanes::kVector ? 1 : 64; }  // of every kernel here
+
+  // Kernel `name` of kernels/`file` built with the definitions.
+  std::unique_ptr<OpenclFunction> function(std::string_view file, const std::vector<std::string>& definitions, const char* name);
+  BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
+
+ private:
+  OpenclSite site_;
+  Capabilities capabilities_;
+  DeviceInfo info_;
+  cl::Context context_;
+  std::shared_ptr<MemoryBudget> budget_;
+  std::unique_ptr<ProgramCache> programs_;
+};
+
+// Devices in the order of the platforms, "opencl:0" first; nothing is compiled.
+std::vector<DeviceInfo> list_opencl_devices();
+
+// Throws Error(kNotFound) when there is no such device. An empty cache_dir keeps no programs on disk.
+std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir);
+
+}  // namespace v4rt

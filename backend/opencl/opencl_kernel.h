@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "backend/device.h"
+#include "backend/opencl/cl.h"
+#include "backend/opencl/opencl_buffer.h"
+#include "backend/opencl/opencl_queue.h"
+
+namespace v4rt {
+
+// A cl_kernel and the size of its work-groups. Arguments are part of a cl_kernel, so one launch at a time sets them.
+class OpenclFunction {
+ public:
+  OpenclFunction(cl::Function function, std::string name, size_t group) : function_(std::move(function)), name_(std::move(name)), group_(group) {}
+
+  // Sets the arguments in order (buffers, cl_mem, int32_t, uint32_t, float) and enqueues; an empty grid does nothing.
+  template <class... Args>
+  void operator()(OpenclQueue& queue, Grid grid, const Args&... args) const {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    const std::lock_guard lock(mutex_);
+    cl_uint index = 0;
+    (set(index++, args), ...);
+    enqueue(queue, grid);
+  }
+
+ private:
+  void set(cl_uint index, const BufferPtr& buffer) const { set(index, memory_of(*buffer)); }
+  void set(cl_uint index, cl_mem memory) const { set_bytes(index, &memory, sizeof(memory)); }
+  void set(cl_uint index, int32_t value) const { set_bytes(index, &value, sizeof(value)); }
+  void set(cl_uint index, uint32_t value) const { set_bytes(index, &value, sizeof(value)); }
+  void set(cl_uint index, float value) const { set_bytes(index, &value, sizeof(value)); }
+  void set_bytes(cl_uint index, const void* value, size_t bytes) const;
+  void enqueue(OpenclQueue& queue, Grid grid) const;
+
+  cl::Function function_;
+  std::string name_;
+  size_t group_;
+  mutable std::mutex mutex_;
+};
+
+// Base of the backend's kernels. Everything fixed is a member; what is live comes with the step.
+class OpenclKernel : public Kernel {
+ public:
+  virtual void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const = 0;
+};
+
+}  // namespace v4rt

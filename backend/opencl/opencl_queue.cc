@@ -1,0 +1,119 @@
+#include "backend/opencl/opencl_queue.h"
+
+#include <cstring>
+
+#include "backend/opencl/opencl_buffer.h"
+#include "backend/opencl/opencl_kernel.h"
+
+namespace v4rt {
+namespace {
+
+void check_range(const Buffer& buffer, size_t offset, size_t bytes) {
+  check(offset <= buffer.bytes() && bytes <= buffer.bytes() - offset, Code::kInternal,
+        "copy of {} bytes at {} of a buffer of {} bytes", bytes, offset, buffer.bytes());
+}
+
+}  // namespace
+
+OpenclQueue::OpenclQueue(cl_context context, cl_device_id device, std::string device_name)
+    : context_(context), device_name_(std::move(device_name)) {
+  cl_int status = CL_SUCCESS;
+  queue_ = cl::CommandQueue(clCreateCommandQueue(context, device, 0, &status));
+  cl::check_call(status, device_name_ + ": clCreateCommandQueue");
+  for (Staging& staging : staging_) staging.bytes.resize(kStagingBytes);
+}
+
+OpenclQueue::~OpenclQueue() {
+  clFinish(queue_.get());  // writes in flight read our staging memory
+}
+
+OpenclQueue::Staging& OpenclQueue::next_staging(size_t bytes) {
+  Staging& staging = staging_[next_];
+  next_ = (next_ + 1) % kStagingSlots;
+  if (staging.in_flight) {
+    const cl_event event = staging.in_flight.get();
+    cl::check_call(clWaitForEvents(1, &event), device_name_ + ": clWaitForEvents");
+    staging.in_flight = {};
+  }
+  if (staging.bytes.size() < bytes) staging.bytes.resize(bytes);
+  return staging;
+}
+
+void OpenclQueue::write_staged(cl_mem dst, size_t offset, Staging& staging, size_t bytes) {
+  cl_event event = nullptr;
+  cl::check_call(clEnqueueWriteBuffer(queue_.get(), dst, CL_FALSE, offset, bytes, staging.bytes.data(), 0, nullptr, &event),
+                 device_name_ + ": clEnqueueWriteBuffer");
+  staging.in_flight = cl::Event(event);
+}
+
+void OpenclQueue::upload(Buffer& dst, size_t offset, std::span<const std::byte> src) {
+  check_range(dst, offset, src.size());
+  if (src.empty()) return;
+  if (src.size() <= kStagingBytes) {  // token ids and the like: no stall between chunks
+    Staging& staging = next_staging(src.size());
+    std::memcpy(staging.bytes.data(), src.data(), src.size());
+    write_staged(memory_of(dst), offset, staging, src.size());
+    return;
+  }
+  cl::check_call(
+      clEnqueueWriteBuffer(queue_.get(), memory_of(dst), CL_TRUE, offset, src.size(), src.data(), 0, nullptr, nullptr),
+      device_name_ + ": clEnqueueWriteBuffer");
+}
+
+void OpenclQueue::download(std::span<std::byte> dst, Buffer& src, size_t offset) {
+  check_range(src, offset, dst.size());
+  if (dst.empty()) return;
+  cl::check_call(
+      clEnqueueReadBuffer(queue_.get(), memory_of(src), CL_TRUE, offset, dst.size(), dst.data(), 0, nullptr, nullptr),
+      device_name_ + ": clEnqueueReadBuffer");
+}
+
+void OpenclQueue::fill(Buffer& dst, std::byte value) {
+  if (dst.bytes() == 0) return;
+  std::array<std::byte, 16> pattern;
+  pattern.fill(value);
+  const size_t pattern_bytes = dst.bytes() % pattern.size() == 0 ? pattern.size() : 1;
+  cl::check_call(clEnqueueFillBuffer(queue_.get(), memory_of(dst), pattern.data(), pattern_bytes, 0, dst.bytes(), 0,
+                                     nullptr, nullptr),
+                 device_name_ + ": clEnqueueFillBuffer");
+}
+
+void OpenclQueue::begin(const Step& step) {
+  struct Int4 {
+    int32_t x, y, z, w;
+  };
+  static_assert(sizeof(Row) == sizeof(Int4));
+  const size_t bytes = (1 + step.rows.size() + step.segments.size()) * sizeof(Int4);
+  if (bytes > step_table_bytes_) {
+    const size_t capacity = std::max(bytes, kStagingBytes);
+    cl_int status = CL_SUCCESS;
+    step_table_ = cl::Memory(clCreateBuffer(context_, CL_MEM_READ_ONLY, capacity, nullptr, &status));
+    cl::check_call(status, device_name_ + ": clCreateBuffer of the step table");
+    step_table_bytes_ = capacity;
+  }
+  Staging& staging = next_staging(bytes);
+  auto* table = reinterpret_cast<Int4*>(staging.bytes.data());
+  *table++ = {step.n_rows(), step.n_segments(), 0, 0};
+  std::memcpy(table, step.rows.data(), step.rows.size_bytes());
+  table += step.rows.size();
+  int32_t end = 0;
+  for (const Segment& segment : step.segments) {
+    end += segment.n_tokens;
+    *table++ = {end - 1, segment.slot, 0, 0};
+  }
+  write_staged(step_table_.get(), 0, staging, bytes);
+  has_step_ = true;
+}
+
+cl_mem OpenclQueue::step_table() const {
+  check(has_step_, Code::kInternal, "{}: a kernel that reads the step was launched before begin()", device_name_);
+  return step_table_.get();
+}
+
+void OpenclQueue::launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) {
+  static_cast<const OpenclKernel&>(kernel).enqueue(*this, args, step);
+}
+
+void OpenclQueue::finish() { cl::check_call(clFinish(queue_.get()), device_name_ + ": clFinish"); }
+
+}  // namespace v4rt

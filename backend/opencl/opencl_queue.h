@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "backend/device.h"
+#include "backend/opencl/cl.h"
+
+namespace v4rt {
+
+// Work-groups of a launch; the function knows the size of one.
+struct Grid {
+  size_t x = 1, y = 1, z = 1;
+};
+
+class OpenclQueue final : public Queue {
+ public:
+  OpenclQueue(cl_context context, cl_device_id device, std::string device_name);
+  ~OpenclQueue() override;
+  OpenclQueue(const OpenclQueue&) = delete;
+  OpenclQueue& operator=(const OpenclQueue&) = delete;
+
+  void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override;
+  void download(std::span<std::byte> dst, Buffer& src, size_t offset) override;
+  void fill(Buffer& dst, std::byte value) override;
+  void begin(const Step& step) override;
+  void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override;
+  void finish() override;
+
+  // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot, 0, 0}.
+  cl_mem step_table() const;
+  cl_command_queue handle() const { return queue_.get(); }
+
+ private:
+  // Host memory that a write in flight reads from; free again when its event is done.
+  struct Staging {
+    std::vector<std::byte> bytes;
+    cl::Event in_flight;
+  };
+  static constexpr size_t kStagingSlots = 8, kStagingBytes = 1 << 16;  // the table of 4095 rows without growing
+
+  Staging& next_staging(size_t bytes);
+  void write_staged(cl_mem dst, size_t offset, Staging& staging, size_t bytes);
+
+  cl_context context_;
+  std::string device_name_;
+  cl::CommandQueue queue_;
+  cl::Memory step_table_;
+  size_t step_table_bytes_ = 0;
+  bool has_step_ = false;
+  std::array<Staging, kStagingSlots> staging_;
+  size_t next_ = 0;
+};
+
+}  // namespace v4rt
