@@ -1,0 +1,81 @@
+// Every op on every device against the reference: the same bits, from the same list of cases.
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <mutex>
+
+#include "backend/reference/reference_device.h"
+#include "backend/registry.h"
+#include "tests/conformance/case.h"
+#include "tests/conformance/runner.h"
+
+namespace v4rt {
+namespace {
+
+struct Target {
+  std::string name, device;
+  int threads;
+};
+
+// The CPU at several thread counts: sums must not depend on how work is split.
+std::vector<Target> targets() {
+  std::vector<Target> list{{"cpu1", "cpu", 1}, {"cpu3", "cpu", 3}};
+  for (const std::string& backend : built_in_backends()) {
+    if (backend == "opencl") list.push_back({"opencl", "opencl", 0});
+  }
+  return list;
+}
+
+std::shared_ptr<Device> device_of(const Target& target) {
+  static std::map<std::string, std::shared_ptr<Device>> devices;
+  auto& device = devices[target.name];
+  if (device == nullptr) device = create_device(target.device, {.threads = target.threads, .cache_dir = {}});
+  return device;
+}
+
+class Conformance : public testing::TestWithParam<std::tuple<Target, Case>> {};
+
+// Where two results differ first, for the failure message.
+std::string difference(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
+  if (a.size() != b.size()) return fmt::format("{} and {} bytes", a.size(), b.size());
+  size_t count = 0, first = a.size();
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == b[i]) continue;
+    ++count;
+    first = std::min(first, i);
+  }
+  return fmt::format("{} of {} bytes differ, first at {}", count, a.size(), first);
+}
+
+TEST_P(Conformance, SameBitsAsTheReference) {
+  const auto& [target, c] = GetParam();
+  const CaseData data = make_data(c);
+  const auto reference = create_reference_device();
+  const auto expected = run_case(*reference, c, data);
+  for (int run = 0; run < 2; ++run) {
+    const auto actual = run_case(*device_of(target), c, data);
+    if (c.op->kind() == OpKind::kRepack || actual.size() == expected.size()) {
+      for (size_t i = 0; i < actual.size(); ++i) {
+        EXPECT_TRUE(actual[i] == expected[i]) << "output " << i << ", run " << run << ": " << difference(actual[i], expected[i]);
+      }
+    } else {
+      ADD_FAILURE() << "no result";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, Conformance, testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(all_cases())),
+                         [](const auto& info) { return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name; });
+
+// No op kind without a case: a new op cannot be forgotten here.
+TEST(ConformanceCases, CoverEveryOp) {
+  std::map<OpKind, int> seen;
+  for (const Case& c : all_cases()) ++seen[c.op->kind()];
+  for (int k = 0; k < static_cast<int>(OpKind::kCount); ++k) {
+    EXPECT_GT(seen[static_cast<OpKind>(k)], 0) << name(static_cast<OpKind>(k));
+  }
+}
+
+}  // namespace
+}  // namespace v4rt
