@@ -1,0 +1,34 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <stdexcept>
+
+namespace v4rt::cli {
+
+// What a command does once the command line has been read; answers the exit status.
+using Action = std::function<int()>;
+
+inline constexpr int kSuccess = 0;
+inline constexpr int kFailure = 1;
+inline constexpr int kUsage = 2;
+inline constexpr int kInterrupted = 130;  // as a shell reports SIGINT
+inline constexpr int kClosedPipe = 141;   // as a shell reports SIGPIPE
+
+// The command line has no meaning, which only showed later: exit status 2.
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Each adds its subcommand, which sets `action` when it is the one chosen.
+void add_run(CLI::App& app, Action& action);
+void add_chat(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_devices(CLI::App& app, Action& action);
+void add_explain(CLI::App& app, Action& action);
+void add_logits(CLI::App& app, Action& action);
+void add_perplexity(CLI::App& app, Action& action);
+
+std::string version_text();  // of --version
+
+}  // namespace v4rt::cli

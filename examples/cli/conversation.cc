@@ -1,0 +1,105 @@
+#include "examples/cli/conversation.h"
+
+#include "ops/core/error.h"
+
+namespace v4rt::cli {
+namespace {
+
+int32_t control_token(const Tokenizer& tokenizer, std::string_view content) {
+  const std::optional<int32_t> id = tokenizer.find_added(content);
+  check(id.has_value(), Code::kUnsupported, "tokenizer.json has no token {}: this model does not know the V4 chat encoding",
+        content);
+  return *id;
+}
+
+}  // namespace
+
+// A reply as it comes: reasoning up to </think>, then the answer.
+struct Conversation::Reply {
+  const Tokenizer& tokenizer;
+  const TextFn& text;
+  int32_t end_think;
+  Part part;
+  std::vector<int32_t> answer = {};
+  Utf8Stream utf8 = {};
+
+  void add(int32_t id) {
+    if (id == end_think && part == Part::kReasoning) {
+      text(part, utf8.flush());
+      part = Part::kAnswer;
+      return;
+    }
+    if (part == Part::kAnswer) answer.push_back(id);
+    text(part, utf8.push(tokenizer.token_bytes(id)));
+  }
+};
+
+Conversation::Conversation(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+                           ConversationOptions options)
+    : options_(std::move(options)),
+      tokenizer_(std::move(tokenizer)),
+      session_(model),
+      sampler_(options_.sampling, model->config().vocab_size),
+      think_(control_token(*tokenizer_, "<think>")),
+      end_think_(control_token(*tokenizer_, "</think>")),
+      end_(model->config().eos_token_id) {}
+
+void Conversation::start_over() {
+  session_.reset();
+  unread_.clear();
+  first_ = true;
+}
+
+GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& reply, const std::function<bool()>& stopped) {
+  const GenerateOptions options{options_.max_tokens, end_};
+  const GenerateResult result = generate(session_, prompt, options, sampler_, [&](int32_t id) {
+    reply.add(id);
+    return !stopped();
+  });
+  reply.text(reply.part, reply.utf8.flush());
+  return result;
+}
+
+GenerateResult Conversation::ask(std::string_view message, const TextFn& text, const std::function<bool()>& stopped) {
+  std::vector<int32_t> ids = unread_;
+  for (const int32_t id : tokenizer_->encode(render_turn(message, options_.system, first_, !first_, options_.chat)))
+    ids.push_back(id);
+  const int64_t begin = session_.position(), context = session_.model().options().context;
+  check(begin + static_cast<int64_t>(ids.size()) < context, Code::kInvalidArgument,
+        "the conversation has {} tokens, the message brings {} more, and the context holds {}: start over with /reset, or start "
+        "the program with a larger --context",
+        begin, ids.size(), context);
+  first_ = false;
+  session_.on_progress([&](int64_t done, int64_t total) {
+    if (progress_) progress_(done, total);
+    return !stopped();
+  });
+
+  // The prompt's last token opens the reasoning: the state before it is where the next turn goes on.
+  const bool thinks = thinking() && ids.back() == think_;
+  const std::span<const int32_t> head = std::span<const int32_t>(ids).first(ids.size() - 1);
+  if (thinks) session_.feed(head);
+  std::optional<Snapshot> before;
+  GenerateResult result;
+  result.stop = StopReason::kCancelled;
+  Reply reply{*tokenizer_, text, end_think_, thinks ? Part::kReasoning : Part::kAnswer};
+  if (!thinks || session_.position() == begin + static_cast<int64_t>(head.size())) {
+    if (thinks) before = session_.snapshot();
+    result = answer(thinks ? std::span<const int32_t>(&think_, 1) : std::span<const int32_t>(ids), reply, stopped);
+  }
+
+  const int64_t read = session_.position() - begin;
+  unread_.clear();
+  if (before) {
+    session_.restore(*before);
+    unread_.push_back(end_think_);
+    unread_.insert(unread_.end(), reply.answer.begin(), reply.answer.end());
+  } else if (read < static_cast<int64_t>(ids.size())) {  // stopped while the message was being read
+    unread_.assign(ids.begin() + read, ids.end());
+    if (thinks) unread_.back() = end_think_;
+  }
+  result.prompt_tokens = static_cast<int64_t>(ids.size());
+  return result;
+}
+
+}  // namespace v4rt::cli

@@ -1,0 +1,57 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+
+#include "backend/registry.h"
+#include "examples/cli/command.h"
+#include "examples/cli/format.h"
+#include "examples/cli/terminal.h"
+
+namespace v4rt::cli {
+namespace {
+
+std::string describe(const DeviceInfo& device) {
+  std::string text = fmt::format("{}\n  {}\n", device.name, device.description);
+  if (device.memory > 0) text += fmt::format("  memory      {}\n", bytes_text(static_cast<double>(device.memory)));
+  if (device.max_allocation > 0)
+    text += fmt::format("  one buffer  at most {}\n", bytes_text(static_cast<double>(device.max_allocation)));
+  text += fmt::format("  alignment   {} bytes\n", device.alignment);
+  if (!device.features.empty()) text += fmt::format("  features    {}\n", fmt::join(device.features, ", "));
+  return text;
+}
+
+nlohmann::ordered_json to_json(const DeviceInfo& device) {
+  return {{"name", device.name},
+          {"description", device.description},
+          {"memory_bytes", device.memory},
+          {"max_allocation_bytes", device.max_allocation},
+          {"alignment_bytes", device.alignment},
+          {"features", device.features}};
+}
+
+int devices(bool as_json) {
+  const std::vector<DeviceInfo> found = list_devices();
+  if (as_json) {
+    nlohmann::ordered_json json = {{"backends", built_in_backends()}, {"devices", nlohmann::ordered_json::array()}};
+    for (const DeviceInfo& device : found) json["devices"].push_back(to_json(device));
+    print(json.dump(2) + "\n");
+    return kSuccess;
+  }
+  std::string text;
+  for (const DeviceInfo& device : found) text += describe(device);
+  text += fmt::format("\nbackends of this build: {}\n", fmt::join(built_in_backends(), ", "));
+  print(text);
+  return kSuccess;
+}
+
+}  // namespace
+
+void add_devices(CLI::App& app, Action& action) {
+  auto as_json = std::make_shared<bool>(false);
+  CLI::App* command = app.add_subcommand("devices", "List every backend and device with what it can do.");
+  command->add_flag("--json", *as_json, "Print JSON");
+  command->callback([as_json, &action] { action = [as_json] { return devices(*as_json); }; });
+}
+
+}  // namespace v4rt::cli

@@ -1,0 +1,125 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "examples/cli/command.h"
+#include "examples/cli/format.h"
+#include "examples/cli/model_options.h"
+#include "examples/cli/terminal.h"
+#include "graph/plan/plan.h"
+
+namespace v4rt::cli {
+namespace {
+
+struct ExplainArguments {
+  ModelArguments model;
+  int tokens = 1;
+  int64_t position = -1;
+  bool json = false;
+};
+
+struct Explanation {
+  const Model& model;
+  const Plan& plan;
+  std::vector<ExplainRow> rows;
+  Segment segment;
+
+  size_t transfers() const { return plan.steps.size() - rows.size(); }
+  ExplainRow total() const {
+    ExplainRow sum{};
+    for (const ExplainRow& row : rows) {
+      sum.weight_bytes += row.weight_bytes;
+      sum.state_bytes += row.state_bytes;
+      sum.io_bytes += row.io_bytes;
+      sum.flops += row.flops;
+    }
+    return sum;
+  }
+};
+
+std::vector<std::string> numbers(const ExplainRow& row) {
+  return {bytes_text(row.weight_bytes), bytes_text(row.state_bytes), bytes_text(row.io_bytes), count_text(row.flops)};
+}
+
+std::string to_text(const Explanation& e) {
+  std::vector<std::vector<std::string>> cells = {{"node", "device", "kernel", "weights", "state", "in+out", "FLOP"}};
+  const auto add = [&](std::vector<std::string> row, const ExplainRow& costs) {
+    for (std::string& number : numbers(costs)) row.push_back(std::move(number));
+    cells.push_back(std::move(row));
+  };
+  for (const ExplainRow& row : e.rows) add({row.node, row.device, row.kernel}, row);
+  add({"total", "", ""}, e.total());
+
+  std::string text = fmt::format("A step of {} token{} at position {}:\n\n", e.segment.n_tokens,
+                                 e.segment.n_tokens == 1 ? "" : "s", e.segment.position);
+  text += table(cells, "<<<>>>>");
+  text += fmt::format("\n{} launches, {} transfers between devices, {} weights kept in another layout\n", e.rows.size(),
+                      e.transfers(), e.plan.rebinds.size());
+  text += fmt::format("arena    {} per session\n", bytes_text(static_cast<double>(e.model.arena_bytes())));
+  text += fmt::format("state    {} per session, for {} positions\n", bytes_text(static_cast<double>(e.model.state_bytes())),
+                      e.model.options().context);
+  text += fmt::format("weights  {}\n", bytes_text(static_cast<double>(e.model.weight_bytes())));
+  text += e.plan.refusals.empty() ? "refusals none\n" : "refusals\n";
+  for (const std::string& refusal : e.plan.refusals) text += fmt::format("  {}\n", refusal);
+  return text;
+}
+
+nlohmann::ordered_json to_json(const Explanation& e) {
+  nlohmann::ordered_json nodes = nlohmann::ordered_json::array();
+  for (const ExplainRow& row : e.rows) {
+    nodes.push_back({{"node", row.node},
+                     {"op", row.op},
+                     {"device", row.device},
+                     {"kernel", row.kernel},
+                     {"weight_bytes", row.weight_bytes},
+                     {"state_bytes", row.state_bytes},
+                     {"io_bytes", row.io_bytes},
+                     {"flops", row.flops}});
+  }
+  return {{"tokens", e.segment.n_tokens},
+          {"position", e.segment.position},
+          {"nodes", std::move(nodes)},
+          {"transfers", e.transfers()},
+          {"rebinds", e.plan.rebinds.size()},
+          {"arena_bytes", e.model.arena_bytes()},
+          {"state_bytes", e.model.state_bytes()},
+          {"weight_bytes", e.model.weight_bytes()},
+          {"refusals", e.plan.refusals}};
+}
+
+int explain_model(const ExplainArguments& arguments) {
+  const Checkpoint checkpoint = open_files(arguments.model);
+  const int64_t needed = std::max<int64_t>(arguments.position, 0) + arguments.tokens;
+  const auto model = open_model(checkpoint, arguments.model, needed);
+  const ModelOptions& options = model->options();
+  if (arguments.tokens > options.chunk)
+    throw UsageError(fmt::format("--tokens {}: a step has at most {} tokens; raise --chunk", arguments.tokens, options.chunk));
+
+  const int64_t position = arguments.position >= 0 ? arguments.position : options.context - arguments.tokens;
+  const Segment segment{0, static_cast<int32_t>(position), arguments.tokens};
+  std::vector<Row> rows(static_cast<size_t>(arguments.tokens));
+  fill_rows({&segment, 1}, rows);
+  const Plan& plan = model->plan(arguments.tokens == 1 ? 1 : options.chunk, LogitsOf::kLastRows);
+  const Explanation explanation{*model, plan, explain(plan, {{&segment, 1}, rows}), segment};
+  print(arguments.json ? to_json(explanation).dump(2) + "\n" : to_text(explanation));
+  return kSuccess;
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, Action& action) {
+  auto arguments = std::make_shared<ExplainArguments>();
+  CLI::App* command = app.add_subcommand(
+      "explain", "Show how a model runs on a device: every node, its device, kernel and costs, each refusal, and the memory.");
+  add_model(*command, arguments->model);
+  command->add_option("--tokens", arguments->tokens, "Of the step that is explained: 1 is decoding, more is reading a prompt")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  command->add_option("--position", arguments->position, "Where the step begins (default: at the end of the context)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+  command->add_flag("--json", arguments->json, "Print JSON");
+  add_options(*command, arguments->model);
+  command->callback([arguments, &action] { action = [arguments] { return explain_model(*arguments); }; });
+}
+
+}  // namespace v4rt::cli

@@ -1,0 +1,80 @@
+#include <fmt/format.h>
+
+#include <csignal>
+#include <new>
+
+#include "examples/cli/command.h"
+#include "examples/cli/terminal.h"
+#include "ops/core/error.h"
+
+namespace v4rt::cli {
+namespace {
+
+// Whatever goes wrong ends here as a message and an exit status.
+int guarded(const std::string& name, const Action& action) {
+  const auto complain = [&](std::string_view message, int status) {
+    say(fmt::format("{}: {}\n", name, message));
+    return status;
+  };
+  try {
+    return action();
+  } catch (const ClosedPipe&) {
+    return kClosedPipe;
+  } catch (const UsageError& e) {
+    return complain(e.what(), kUsage);
+  } catch (const Error& e) {
+    return complain(e.what(), kFailure);
+  } catch (const std::bad_alloc&) {
+    return complain("out of memory", kFailure);
+  } catch (const std::exception& e) {
+    return complain(fmt::format("internal error: {}", e.what()), kFailure);
+  }
+}
+
+// The subcommand that the arguments got as far as, for messages: "v4rt run".
+std::string full_name(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? "v4rt" : "v4rt " + chosen.front()->get_name();
+}
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write()
+  CLI::App app{"DeepSeek-V4 on any hardware: one model, the same bits on every device.", "v4rt"};
+  app.set_version_flag("--version", version_text, "Version, commit, compiler and what was built in");
+  app.require_subcommand(1);
+  app.footer(
+      "Start with:\n"
+      "  v4rt run mini -p 'def factorial(n):'    the embedded model continues a text\n"
+      "  v4rt chat mini                          a conversation with it\n"
+      "  v4rt devices                            what it can run on\n"
+      "'v4rt COMMAND --help' lists a command's options. Exit status: 0 success, 1 failure, 2 wrong usage.");
+
+  Action action;
+  add_run(app, action);
+  add_chat(app, action);
+  add_inspect(app, action);
+  add_devices(app, action);
+  add_explain(app, action);
+  add_logits(app, action);
+  add_perplexity(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {  // --help, --version
+    return guarded("v4rt", [&] {
+      std::ostringstream text;
+      app.exit(e, text, text);
+      print(text.str());
+      return kSuccess;
+    });
+  } catch (const CLI::ParseError& e) {
+    const std::string name = full_name(app);
+    say(fmt::format("{}: {}\nTry '{} --help'.\n", name, e.what(), name));
+    return kUsage;
+  }
+  return guarded(full_name(app), action);
+}
+
+}  // namespace
+}  // namespace v4rt::cli
+
+int main(int argc, char** argv) { return v4rt::cli::main(argc, argv); }

@@ -1,0 +1,137 @@
+#include "examples/cli/model_options.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <span>
+
+#include "backend/registry.h"
+#include "examples/cli/command.h"
+#include "examples/cli/terminal.h"
+
+namespace v4rt::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Beside the installed program, in the tree that it was built in, or in the tree that it was configured from.
+std::string embedded_model() {
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  const fs::path prefix = program.parent_path().parent_path();
+  const std::vector<fs::path> places = {prefix / "share/v4rt/models/v4-mini",
+                                        prefix.parent_path() / "examples/models/v4-mini", V4RT_MINI_PATH};
+  for (const fs::path& place : places)
+    if (fs::exists(place / "config.json", ignored)) return place.string();
+  fail(Code::kNotFound, "mini: the embedded model was not found; looked in {}, {} and {}", places[0].string(),
+       places[1].string(), places[2].string());
+}
+
+// XDG_CACHE_HOME/v4rt, else ~/.cache/v4rt; empty where neither is set.
+std::string program_cache() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && fs::path(cache).is_absolute()) return (fs::path(cache) / "v4rt").string();
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home != '\0' ? (fs::path(home) / ".cache/v4rt").string() : "";
+}
+
+std::pair<std::string, std::string> placement(const std::string& rule) {
+  const size_t equals = rule.rfind('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == rule.size())
+    throw UsageError(fmt::format("--place {}: expected PATTERN=DEVICE, for instance --place 'L0*.moe.*=cpu'", rule));
+  return {rule.substr(0, equals), rule.substr(equals + 1)};
+}
+
+int64_t context_for(const ModelArguments& arguments, int64_t positions, const V4Config& config) {
+  const int64_t limit = config.max_position > 0 ? config.max_position : positions;
+  if (arguments.context > 0) {
+    check(positions <= arguments.context, Code::kInvalidArgument,
+          "--context {}: {} positions are needed; ask for --context {} or more, or for fewer tokens", arguments.context,
+          positions, positions);
+    return arguments.context;
+  }
+  check(positions <= limit, Code::kInvalidArgument,
+        "{} positions are needed, the model was made for at most {} (max_position_embeddings); give it fewer tokens", positions,
+        limit);
+  constexpr int64_t kLeast = 4096, kStep = 256;
+  return std::min(std::max(kLeast, (positions + kStep - 1) / kStep * kStep), std::max(limit, positions));
+}
+
+// A name that no device has is a mistake of the command line; asked only once opening has failed, since it costs.
+void blame_device_option(const ModelOptions& options) {
+  const auto check_name = [&](const std::string& option, const std::string& name) {
+    try {
+      create_device(name, options.device_options);
+    } catch (const Error& e) {
+      if (e.code() == Code::kNotFound || e.code() == Code::kInvalidArgument)
+        throw UsageError(fmt::format("{} {}: {}", option, name, e.what()));
+    }
+  };
+  check_name("--device", options.device);
+  for (const auto& [pattern, device] : options.place) check_name("--place " + pattern + "=", device);
+}
+
+}  // namespace
+
+void add_model(CLI::App& command, ModelArguments& a) {
+  command.add_option("MODEL", a.model, "A folder or .safetensors file, or 'mini' for the embedded model")->required();
+}
+
+void add_options(CLI::App& command, ModelArguments& a) {
+  command.add_option("--device", a.device, "reference, cpu, opencl, opencl:1, or a part of a device's name (see 'v4rt devices')")
+      ->capture_default_str();
+  command.add_option("--numbers", a.numbers, "faithful: rounded as the release rounds; plain: fp32 throughout")
+      ->check(CLI::IsMember({"faithful", "plain"}))
+      ->capture_default_str();
+  command.add_option("--context", a.context, "Positions to hold state for (default: what the work needs, at least 4096)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command.add_option("--chunk", a.chunk, "Prompt tokens read at once; the results do not depend on it")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  command.add_option("--threads", a.threads, "Threads of the cpu device (default: one per core)")->check(CLI::Range(1, 4096));
+  command.add_option("--place", a.place, "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
+      ->allow_extra_args(false);
+  command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
+}
+
+std::string model_path(const std::string& model) { return model == "mini" ? embedded_model() : model; }
+
+Checkpoint open_files(const ModelArguments& arguments) { return open_checkpoint(model_path(arguments.model)); }
+
+std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint) {
+  return Tokenizer::open((fs::path(checkpoint.folder) / "tokenizer.json").string());
+}
+
+std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config) {
+  std::vector<int32_t> ids = tokenizer.encode(text);
+  if (ids.empty() || ids.front() != config.bos_token_id) ids.insert(ids.begin(), config.bos_token_id);
+  return ids;
+}
+
+NumberMode number_mode(const ModelArguments& arguments) {
+  return arguments.numbers == "plain" ? NumberMode::kPlain : NumberMode::kFaithful;
+}
+
+std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions, bool mtp) {
+  ModelOptions options;
+  options.device = a.device;
+  for (const std::string& rule : a.place) options.place.push_back(placement(rule));
+  options.device_options.threads = a.threads;
+  if (!a.no_cache) options.device_options.cache_dir = program_cache();
+  options.numbers = number_mode(a);
+  options.context = context_for(a, positions, checkpoint.weights->config());
+  options.chunk = a.chunk;
+  options.mtp = mtp;
+  Progress progress("opening");
+  options.progress = [&](std::string_view what, double done) { progress.update(what, done); };
+  try {
+    return Model::open(checkpoint.weights, options);
+  } catch (const Error&) {
+    progress.clear();
+    blame_device_option(options);
+    throw;
+  }
+}
+
+}  // namespace v4rt::cli

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/runtime/model.h"
+#include "loaders/checkpoint.h"
+#include "loaders/tokenizer.h"
+
+namespace v4rt::cli {
+
+// What the commands that run a model have in common.
+struct ModelArguments {
+  std::string model;
+  std::string device = "cpu";
+  std::string numbers = "faithful";
+  std::vector<std::string> place;
+  int64_t context = 0;  // 0: as much as the work needs
+  int chunk = 64;
+  int threads = 0;
+  bool no_cache = false;
+};
+
+void add_model(CLI::App& command, ModelArguments& arguments);    // the positional MODEL
+void add_options(CLI::App& command, ModelArguments& arguments);  // --device and what goes with it
+
+std::string model_path(const std::string& model);  // "mini" is the embedded model
+Checkpoint open_files(const ModelArguments& arguments);
+std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint);
+
+// BOS and the text's tokens, control tokens recognised; a BOS that the text writes itself is not doubled.
+std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config);
+
+// `positions`: what the work needs at least. Shows progress.
+std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& arguments, int64_t positions,
+                                        bool mtp = false);
+
+NumberMode number_mode(const ModelArguments& arguments);
+
+}  // namespace v4rt::cli

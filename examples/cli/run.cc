@@ -1,0 +1,150 @@
+#include <fmt/format.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "examples/cli/command.h"
+#include "examples/cli/input.h"
+#include "examples/cli/interrupt.h"
+#include "examples/cli/model_options.h"
+#include "examples/cli/statistics.h"
+#include "examples/cli/terminal.h"
+#include "graph/runtime/generate.h"
+
+namespace v4rt::cli {
+namespace {
+
+struct RunArguments {
+  ModelArguments model;
+  std::string prompt, file, save_ids;
+  bool has_prompt = false, ignore_end = false, json = false;
+  int64_t max_tokens = 128;
+  SamplerOptions sampling;
+};
+
+std::string prompt_text(const RunArguments& arguments) {
+  if (arguments.has_prompt) return arguments.prompt;
+  if (!arguments.file.empty()) return read_file(arguments.file);
+  if (input_is_terminal()) say("Type the prompt; Ctrl-D on a line of its own ends it.\n");
+  return read_file("-");
+}
+
+// Shows a completion while it grows, or keeps it for --json.
+class Completion {
+ public:
+  Completion(const Tokenizer& tokenizer, bool stream) : tokenizer_(tokenizer), stream_(stream) {}
+
+  void add(int32_t id) {
+    if (ids.empty()) first_token_seconds = seconds_since_start();
+    ids.push_back(id);
+    show(utf8_.push(tokenizer_.token_bytes(id)));
+  }
+  void end() {
+    show(utf8_.flush());
+    // The shell's next line begins on a line of its own; a file gets the completion and nothing else.
+    if (stream_ && output_is_terminal() && !text.empty() && text.back() != '\n') say("\n");
+  }
+
+  std::vector<int32_t> ids;
+  std::string text;
+  double first_token_seconds = 0;
+
+ private:
+  void show(const std::string& part) {
+    text += part;
+    if (stream_ && !part.empty()) print(part);
+  }
+  const Tokenizer& tokenizer_;
+  Utf8Stream utf8_;
+  bool stream_;
+};
+
+void save_ids(const std::string& path, const std::vector<int32_t>& ids) {
+  if (path.empty()) return;
+  std::ofstream file(path);
+  for (const int32_t id : ids) file << id << '\n';
+  check(static_cast<bool>(file.flush()), Code::kInvalidArgument, "--save-ids {}: cannot be written", path);
+}
+
+void report(const RunArguments& arguments, const GenerateResult& result, const Completion& completion) {
+  if (!arguments.json) {
+    say(statistics(result));
+    say(fmt::format("first token {:.3f} s after the start; {}\n", completion.first_token_seconds, describe(result.stop)));
+    return;
+  }
+  const nlohmann::ordered_json json = {
+      {"text", completion.text},
+      {"ids", completion.ids},
+      {"stop", key(result.stop)},
+      {"prompt_tokens", result.prompt_tokens},
+      {"tokens", result.tokens},
+      {"prefill_seconds", result.prefill_seconds},
+      {"decode_seconds", result.decode_seconds},
+      {"first_token_seconds", completion.first_token_seconds},
+  };
+  print(json.dump(2) + "\n");
+}
+
+int run(const RunArguments& arguments) {
+  const Checkpoint checkpoint = open_files(arguments.model);
+  const auto tokenizer = open_tokenizer(checkpoint);
+  const V4Config& config = checkpoint.weights->config();
+  const std::vector<int32_t> prompt = encode_text(*tokenizer, prompt_text(arguments), config);
+  const auto model = open_model(checkpoint, arguments.model, static_cast<int64_t>(prompt.size()) + arguments.max_tokens);
+
+  Session session(model);
+  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
+  Progress progress("reading the prompt");
+  session.on_progress([&](int64_t done, int64_t total) {
+    progress.update(done, total);
+    return !InterruptGuard::raised();
+  });
+  Sampler sampler(arguments.sampling, config.vocab_size);
+  Completion completion(*tokenizer, !arguments.json);
+  const GenerateOptions options{arguments.max_tokens, arguments.ignore_end ? -1 : config.eos_token_id};
+  const GenerateResult result = generate(session, prompt, options, sampler, [&](int32_t id) {
+    progress.clear();
+    completion.add(id);
+    return !InterruptGuard::raised();
+  });
+  progress.clear();
+  completion.end();
+  save_ids(arguments.save_ids, completion.ids);
+  report(arguments, result, completion);
+  return InterruptGuard::raised() ? kInterrupted : kSuccess;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Action& action) {
+  auto arguments = std::make_shared<RunArguments>();
+  RunArguments& a = *arguments;
+  CLI::App* command = app.add_subcommand(
+      "run",
+      "Continue a text: the completion goes to standard output as it is made, statistics to standard error.\n"
+      "The text is read after BOS as it is; control tokens written in it ('<｜User｜>') are recognised.");
+  add_model(*command, a.model);
+  auto* prompt = command->add_option("-p,--prompt", a.prompt, "The text (default: standard input)");
+  command->add_option("-f,--file", a.file, "A file that holds the text; - is standard input")->excludes(prompt);
+  command->add_option("-n,--max-tokens", a.max_tokens, "Tokens to make at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  command->add_option("--temperature", a.sampling.temperature, "0: always the likeliest token")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  command->add_option("--top-p", a.sampling.top_p, "Choose among the likeliest tokens of this total probability")
+      ->check(CLI::Range(1e-6, 1.0))
+      ->capture_default_str();
+  command->add_option("--seed", a.sampling.seed, "Of the choice, with a temperature above 0")->capture_default_str();
+  command->add_flag("--ignore-end", a.ignore_end, "Go on after the end token");
+  command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line");
+  command->add_flag("--json", a.json, "Print one JSON object at the end in place of the text");
+  add_options(*command, a.model);
+  command->callback([arguments, prompt, &action] {
+    arguments->has_prompt = prompt->count() > 0;
+    action = [arguments] { return run(*arguments); };
+  });
+}
+
+}  // namespace v4rt::cli

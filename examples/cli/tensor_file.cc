@@ -1,0 +1,72 @@
+#include "examples/cli/tensor_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "ops/core/error.h"
+
+namespace v4rt::cli {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+TensorFile::Temporary::Temporary(const std::string& final_path)
+    : path(fmt::format("{}.{}.part", final_path, getpid())),
+      file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {}
+
+TensorFile::Temporary::~Temporary() {
+  if (file < 0) return;
+  ::close(file);
+  ::unlink(path.c_str());
+}
+
+TensorFile::TensorFile(std::string path, std::vector<Matrix> matrices) : path_(std::move(path)), temporary_(path_) {
+  if (temporary_.file < 0) fail_to("created");
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  int64_t bytes = 0;
+  for (const Matrix& m : matrices) {
+    offsets_.push_back(bytes);
+    const int64_t size = m.rows * m.columns * static_cast<int64_t>(sizeof(float));
+    header[m.name] = {{"dtype", "F32"}, {"shape", {m.rows, m.columns}}, {"data_offsets", {bytes, bytes + size}}};
+    bytes += size;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const uint64_t length = text.size();
+  for (int64_t& offset : offsets_) offset += static_cast<int64_t>(sizeof(length) + length);
+  write(std::as_bytes(std::span(&length, 1)), 0);
+  write(std::as_bytes(std::span(text)), sizeof(length));
+}
+
+void TensorFile::write_row(size_t matrix, int64_t row, std::span<const float> values) {
+  write(std::as_bytes(values), offsets_[matrix] + row * static_cast<int64_t>(values.size_bytes()));
+}
+
+void TensorFile::commit() {
+  if (::fsync(temporary_.file) != 0 && errno != EINVAL) fail_to("written");
+  if (std::rename(temporary_.path.c_str(), path_.c_str()) != 0) fail_to("written");
+  ::close(temporary_.file);
+  temporary_.file = -1;
+}
+
+void TensorFile::write(std::span<const std::byte> bytes, int64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(temporary_.file, bytes.data(), bytes.size(), offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_to("written");
+    bytes = bytes.subspan(static_cast<size_t>(n));
+    offset += n;
+  }
+}
+
+void TensorFile::fail_to(std::string_view what) const {
+  fail(Code::kInvalidArgument, "{}: cannot be {}: {}", path_, what, std::strerror(errno));
+}
+
+}  // namespace v4rt::cli

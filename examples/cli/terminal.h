@@ -1,0 +1,43 @@
+#pragma once
+
+#include <chrono>
+#include <exception>
+#include <string>
+#include <string_view>
+
+namespace v4rt::cli {
+
+// The reader of standard output has gone: nothing is left to do.
+struct ClosedPipe : std::exception {};
+
+void print(std::string_view text);       // to standard output, at once; throws ClosedPipe, or Error when it cannot be written
+void say(std::string_view text) noexcept;  // to standard error, which nobody need read
+
+bool input_is_terminal();
+bool output_is_terminal();
+bool messages_are_terminal();  // standard error
+
+double seconds_since_start();  // of the program
+
+// How far long work has come. On a terminal a bar, once the work has taken half a second; elsewhere a line every ten
+// seconds. Goes away when it is done.
+class Progress {
+ public:
+  explicit Progress(std::string what) : what_(std::move(what)) {}
+  ~Progress() { clear(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void update(std::string_view what, double done, std::string_view detail = {});
+  void update(double done, std::string_view detail = {}) { update(what_, done, detail); }
+  void update(int64_t done, int64_t total);  // of tokens
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string what_;
+  Clock::time_point begin_ = Clock::now(), last_ = begin_;
+  bool drawn_ = false;
+};
+
+}  // namespace v4rt::cli
