@@ -1,0 +1,120 @@
+#include "backend/cpu/cpu_device.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "backend/cpu/cpu_kernel.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/target.h"
+#include "backend/host_buffer.h"
+
+namespace v4rt {
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+int available_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+std::string cpu_brand() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("model name")) continue;
+    const size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+class CpuQueue final : public Queue {
+ public:
+  explicit CpuQueue(std::shared_ptr<CpuDevice> device) : device_(std::move(device)), pool_(device_->pool()) {}
+
+  void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override {
+    if (!src.empty()) std::memcpy(dst.host() + offset, src.data(), src.size());
+  }
+  void download(std::span<std::byte> dst, Buffer& src, size_t offset) override {
+    if (!dst.empty()) std::memcpy(dst.data(), src.host() + offset, dst.size());
+  }
+  void fill(Buffer& dst, std::byte value) override { std::memset(dst.host(), static_cast<int>(value), dst.bytes()); }
+  void begin(const Step&) override {}
+  void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
+    static_cast<const CpuKernel&>(kernel).run({args, step, pool_});
+  }
+  void finish() override {}
+
+ private:
+  std::shared_ptr<CpuDevice> device_;  // keeps the pool alive
+  ThreadPool& pool_;
+};
+
+}  // namespace
+
+CpuDevice::CpuDevice(int threads) : threads_(threads > 0 ? threads : available_cores()) {
+  const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  info_.name = "cpu";
+  info_.features = simd::features();
+  info_.description = fmt::format("{}, {} {}, {}", cpu_brand(), threads_, threads_ == 1 ? "thread" : "threads",
+                                  fmt::join(info_.features, "+"));
+  info_.alignment = kAlignment;
+  info_.max_allocation = info_.memory = pages * page;
+}
+
+Support CpuDevice::supports(const OpCall& call) const {
+  std::string reason;
+  if (select_kernel(cpu_kernels(), call, *this, &reason) == nullptr) return Support::no(reason);
+  return {};
+}
+
+std::unique_ptr<Kernel> CpuDevice::compile(const OpCall& call) {
+  std::string reason;
+  const auto* entry = select_kernel(cpu_kernels(), call, *this, &reason);
+  check(entry != nullptr, Code::kUnsupported, "cpu refuses {}: {}", call.op.describe(), reason);
+  std::unique_ptr<Kernel> kernel = entry->make(call, *this);
+  kernel->name = entry->name;
+  return kernel;
+}
+
+Layout CpuDevice::weight_layout(const TensorType& weight) const {
+  const int rank = weight.shape.rank();
+  const bool matrix = (rank == 2 || rank == 3) && weight.dtype != DType::kI32 && weight.dtype != DType::kU8;
+  return matrix ? Layout::kRows16 : Layout::kRows;
+}
+
+BufferPtr CpuDevice::allocate(size_t bytes) {
+  const bool large = bytes >= 4 * kHugePage;
+  const size_t alignment = large ? kHugePage : kAlignment;
+  const size_t rounded = round_up(bytes == 0 ? 1 : bytes, alignment);
+  void* memory = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
+  check(memory != nullptr, Code::kOutOfMemory, "cpu: cannot allocate {} bytes; a shorter context or fewer slots need less", bytes);
+  if (large) (void)madvise(memory, rounded, MADV_HUGEPAGE);  // only a wish: fewer page walks while weights stream
+  return std::make_shared<HostBuffer>(static_cast<std::byte*>(memory), bytes, std::shared_ptr<void>(memory, std::free));
+}
+
+// Kernels read whole elements, of at most four bytes: memory that is less aligned has to be copied.
+BufferPtr CpuDevice::import_host(std::span<const std::byte> memory) {
+  if (reinterpret_cast<uintptr_t>(memory.data()) % 4 != 0) return nullptr;
+  return borrow_host(memory);
+}
+
+ThreadPool& CpuDevice::pool() {
+  std::call_once(pool_once_, [this] { pool_ = std::make_unique<ThreadPool>(threads_); });
+  return *pool_;
+}
+
+std::unique_ptr<Queue> CpuDevice::create_queue() { return std::make_unique<CpuQueue>(shared_from_this()); }
+
+std::shared_ptr<Device> create_cpu_device(int threads) { return std::make_shared<CpuDevice>(threads); }
+
+}  // namespace v4rt

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "backend/cpu/thread_pool.h"
+#include "backend/device.h"
+
+namespace v4rt {
+
+class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDevice> {
+ public:
+  explicit CpuDevice(int threads);  // 0: one per core available to the process
+
+  const DeviceInfo& info() const override { return info_; }
+  Support supports(const OpCall& call) const override;
+  std::unique_ptr<Kernel> compile(const OpCall& call) override;
+  Layout weight_layout(const TensorType& weight) const override;
+  BufferPtr allocate(size_t bytes) override;
+  BufferPtr import_host(std::span<const std::byte> memory) override;
+  std::unique_ptr<Queue> create_queue() override;
+
+  ThreadPool& pool();  // its threads start with the first queue: describing a device is cheap
+
+ private:
+  DeviceInfo info_;
+  int threads_;
+  std::once_flag pool_once_;
+  std::unique_ptr<ThreadPool> pool_;
+};
+
+std::shared_ptr<Device> create_cpu_device(int threads);
+
+}  // namespace v4rt

@@ -1,0 +1,12 @@
+#include "backend/cpu/kernels.h"
+
+#include <array>
+
+namespace v4rt {
+
+std::span<const CpuEntry> cpu_kernels() {
+  static const std::array kTable{kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams};
+  return kTable;
+}
+
+}  // namespace v4rt

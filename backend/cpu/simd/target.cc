@@ -1,0 +1,19 @@
+#include "backend/cpu/simd/target.h"
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace v4rt::simd {
+
+std::vector<std::string> features() {
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  const int64_t supported = hwy::SupportedTargets() & HWY_TARGETS;
+  std::string name = hwy::TargetName(supported & -supported);
+  if (name.starts_with("AVX3")) name = "avx512";
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return {name};
+}
+
+}  // namespace v4rt::simd

@@ -1,0 +1,107 @@
+#include "backend/cpu/thread_pool.h"
+
+#include <algorithm>
+#include <cmath>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace v4rt {
+namespace {
+
+constexpr int kSpins = 2000;  // about 0.1 ms
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+constexpr uint32_t generation(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  workers_.reserve(static_cast<size_t>(std::max(threads, 1) - 1));
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker(); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  wake_.fetch_add(1);
+  wake_.notify_all();
+  for (std::thread& thread : workers_) thread.join();
+}
+
+int64_t ThreadPool::grain(int64_t count, double cost) {
+  const auto least = static_cast<int64_t>(std::ceil(kTaskWork / std::max(cost, 1.0)));
+  return std::max(least, (count + kMaxTasks - 1) / kMaxTasks);
+}
+
+void ThreadPool::run(const Job& job) {
+  if (busy_.exchange(true, std::memory_order_acquire)) return job.call(job.context, 0, job.count);
+  job_ = job;
+  next_.store(0, std::memory_order_relaxed);
+  const uint32_t next_generation = generation(state_.load(std::memory_order_relaxed)) + 1;
+  state_.store((uint64_t{next_generation} << 32) | kOpen);  // sequentially consistent with sleepers_: see sleep()
+  if (sleepers_.load() > 0) {
+    wake_.fetch_add(1);
+    wake_.notify_all();
+  }
+  take_part();
+  state_.fetch_and(~kOpen, std::memory_order_acq_rel);  // who has not joined by now need not be waited for
+  for (int spins = 0; (state_.load(std::memory_order_acquire) & kActive) != 0; ++spins) {
+    if (spins < kSpins) pause();
+    else std::this_thread::yield();
+  }
+  busy_.store(false, std::memory_order_release);
+}
+
+void ThreadPool::take_part() {
+  const Job job = job_;
+  for (;;) {
+    const int64_t begin = next_.fetch_add(job.grain, std::memory_order_relaxed);
+    if (begin >= job.count) return;
+    job.call(job.context, begin, std::min(begin + job.grain, job.count));
+  }
+}
+
+bool ThreadPool::join_run(uint32_t& seen) {
+  uint64_t state = state_.load();
+  while ((state & kOpen) != 0 && generation(state) != seen) {
+    if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire)) continue;
+    seen = generation(state);
+    take_part();
+    state_.fetch_sub(1, std::memory_order_release);
+    return true;
+  }
+  return false;
+}
+
+// Announces itself before it looks a last time, while run() publishes before it looks for sleepers: one of them sees the other.
+void ThreadPool::sleep(uint32_t seen) {
+  const uint32_t ticket = wake_.load();
+  sleepers_.fetch_add(1);
+  const uint64_t state = state_.load();
+  if (!stop_.load() && ((state & kOpen) == 0 || generation(state) == seen)) wake_.wait(ticket);
+  sleepers_.fetch_sub(1);
+}
+
+void ThreadPool::worker() {
+  uint32_t seen = 0;
+  for (int spins = 0; !stop_.load(std::memory_order_relaxed);) {
+    if (join_run(seen)) {
+      spins = 0;
+    } else if (++spins < kSpins) {
+      pause();
+    } else {
+      sleep(seen);
+      spins = 0;
+    }
+  }
+}
+
+}  // namespace v4rt

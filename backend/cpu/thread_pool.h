@@ -1,0 +1,65 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace v4rt {
+
+// Fork-join over index ranges. The caller takes part; workers spin for a moment before they sleep, since the next launch of a
+// plan follows within microseconds. A run allocates nothing. How work is cut depends on the work alone, never on the number of
+// threads. One run at a time has the workers: a run from inside a run, or from another thread meanwhile, goes inline.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  // including the caller; >= 1
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // body(begin, end) for disjoint ranges that cover [0, count). `cost`: multiply-adds (or what takes as long) per index.
+  // The body must not throw.
+  template <class Body>
+  void for_ranges(int64_t count, double cost, const Body& body) {
+    if (count <= 0) return;
+    const double total = static_cast<double>(count) * cost;
+    if (total < kInlineWork || workers_.empty() || count == 1) return body(int64_t{0}, count);
+    run({[](const void* context, int64_t begin, int64_t end) { (*static_cast<const Body*>(context))(begin, end); }, &body, count,
+         grain(count, cost)});
+  }
+
+ private:
+  static constexpr double kInlineWork = 50'000;  // waking or meeting a thread costs about as much
+  static constexpr double kTaskWork = 30'000;
+  static constexpr int64_t kMaxTasks = 256;
+
+  struct Job {
+    void (*call)(const void* context, int64_t begin, int64_t end) = nullptr;
+    const void* context = nullptr;
+    int64_t count = 0, grain = 1;
+  };
+
+  static int64_t grain(int64_t count, double cost);
+  void run(const Job& job);
+  void take_part();
+  void worker();
+  bool join_run(uint32_t& seen);
+  void sleep(uint32_t seen);
+
+  // state_: generation in the upper half; kOpen while the run may be joined; below it the number of workers taking part.
+  static constexpr uint64_t kOpen = uint64_t{1} << 31;
+  static constexpr uint64_t kActive = kOpen - 1;
+
+  alignas(64) std::atomic<uint64_t> state_{0};
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<bool> busy_{false};
+  std::atomic<bool> stop_{false};
+  std::atomic<uint32_t> wake_{0};
+  std::atomic<int> sleepers_{0};
+  Job job_;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace v4rt
