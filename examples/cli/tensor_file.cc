@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "ops/core/error.h"
@@ -28,6 +29,9 @@ TensorFile::Temporary::~Temporary() {
 
 TensorFile::TensorFile(std::string path, std::vector<Matrix> matrices) : path_(std::move(path)), temporary_(path_) {
   if (temporary_.file < 0) fail_to("created");
+  std::error_code none;
+  check(!std::filesystem::exists(path_, none) || std::filesystem::is_regular_file(path_, none), Code::kInvalidArgument,
+        "{}: is not a regular file and would be replaced; name another", path_);
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   int64_t bytes = 0;
   for (const Matrix& m : matrices) {
