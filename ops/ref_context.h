@@ -35,7 +35,7 @@ class RefContext {
 
  private:
   std::span<const Tensor> inputs_, outputs_;
-  const Step& step_;
+  Step step_;
 };
 
 }  // namespace v4rt
