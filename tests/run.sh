@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test. Arguments go to ctest: tests/run.sh -L cli
+. "$(dirname "${BASH_SOURCE[0]}")/../examples/setup.sh"
+
+prepare "${test_packages[@]}"
+build_all -DV4RT_TESTS=ON
+
+results=$build/results.xml
+rm -f "$results"
+status=0
+ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-junit "$results" "$@" || status=$?
+[ -s "$results" ] || die "ctest left no results."
+
+number() { sed -n "s/.*\b$1=\"\([0-9]*\)\".*/\1/p" <<<"$(head -n 12 "$results" | tr '\n' ' ')" | head -n 1; }
+tests=$(number tests) failed=$(number failures) left_out=$(($(number skipped) + $(number disabled)))
+[ "$left_out" = 0 ] || say "$left_out left out, with the reason above"
+say "$((tests - failed - left_out)) passed, $failed failed"
+exit "$status"
