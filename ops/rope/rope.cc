@@ -24,11 +24,9 @@ std::vector<float> RopeTable::frequencies() const {
   }
   std::vector<float> frequencies(static_cast<size_t>(dims / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    const double exponent = 2.0 * static_cast<double>(i) / dims;
-    const float base = 1.0f / static_cast<float>(std::pow(static_cast<double>(theta), exponent));
-    const auto ramp = static_cast<float>(yarn ? std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0) : 0.0);
-    const float smooth = 1.0f - ramp;
-    frequencies[i] = base / factor * (1.0f - smooth) + base * smooth;
+    const double base = std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / dims);
+    const double ramp = yarn ? std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0) : 0.0;
+    frequencies[i] = static_cast<float>(base / factor * ramp + base * (1 - ramp));
   }
   return frequencies;
 }

@@ -15,7 +15,7 @@ struct RopeTable {
   int original_context = 0;
   float beta_fast = 32, beta_slow = 1;
 
-  std::vector<float> frequencies() const;  // R / 2; the power in double, the rest in fp32 as the release does
+  std::vector<float> frequencies() const;  // R / 2, computed in double and rounded once
   std::string describe() const;
   bool operator==(const RopeTable&) const = default;
 };
