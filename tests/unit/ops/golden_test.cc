@@ -171,7 +171,7 @@ TEST(Golden, RopeFrequencies) {
                             0.05f,        0.0343828011f, 0.0236435402f, 0.0162586228f, 0.0111803399f, 0.00768822805f, 0.00528685632f, 0.00363553858f,
                             0.0022656250f, 0.00139680129f, 8.49689727e-4f, 5.08081963e-4f, 2.96977778e-4f, 1.68179989e-4f, 9.08678430e-5f, 4.54442323e-5f,
                             1.953125e-5f, 5.37231267e-6f, 3.69430316e-6f, 2.54040981e-6f, 1.74692811e-6f, 1.20128563e-6f, 8.26071300e-7f, 5.68052904e-7f};
-  for (size_t i = 0; i < 32; ++i) EXPECT_EQ(compress[i], expected[i]) << i;
+  for (size_t i = 0; i < 32; ++i) EXPECT_FLOAT_EQ(compress[i], expected[i]) << i;
 }
 
 TEST(Golden, RopeInverseUndoesIt) {
