@@ -28,26 +28,35 @@ ValueId head(V4Builder& m, ValueId streams, LiveRows rows, const std::string& pr
   return m.g.add<Linear>("head", {x, head_weight}, DType::kF32, 1, rows);
 }
 
+struct Block {
+  ValueId attn, ffn, out;  // what the two sublayers give, and the streams after them
+};
+
 // Spec section 2: one block on the streams.
-ValueId block(V4Builder& m, const LayerPlan& layer, ValueId streams, ValueId ids) {
+Block block(V4Builder& m, const LayerPlan& layer, ValueId streams, ValueId ids) {
   const auto scope = m.g.scope(layer.label);
-  const HyperMix attn = hc_pre(m, layer, "attn", streams);
-  streams = hc_post(m, "attn", v4_attention(m, layer, attn.x), streams, attn.mix);
-  const HyperMix ffn = hc_pre(m, layer, "ffn", streams);
-  return hc_post(m, "ffn", v4_moe(m, layer, ffn.x, ids), streams, ffn.mix);
+  const HyperMix before_attn = hc_pre(m, layer, "attn", streams);
+  const ValueId attn = v4_attention(m, layer, before_attn.x);
+  streams = hc_post(m, "attn", attn, streams, before_attn.mix);
+  const HyperMix before_ffn = hc_pre(m, layer, "ffn", streams);
+  const ValueId ffn = v4_moe(m, layer, before_ffn.x, ids);
+  return {attn, ffn, hc_post(m, "ffn", ffn, streams, before_ffn.mix)};
 }
 
-// Spec section 11: streams of position i and the token after it to logits of the token after that.
-ValueId mtp_logits(V4Builder& m, ValueId streams, ValueId next_ids, ValueId embed, ValueId head_weight) {
-  const V4Config& c = m.config;
-  const LayerPlan layer = mtp_plan(c);
-  const auto scope = m.g.scope("mtp");
-  const auto eps = static_cast<float>(c.rms_norm_eps);
+// Spec section 11: what the MTP block reads, from the streams of position i and the token after it.
+ValueId mtp_streams(V4Builder& m, ValueId streams, ValueId next_ids, ValueId embed) {
+  const auto eps = static_cast<float>(m.config.rms_norm_eps);
   const ValueId token = m.g.add<EmbedRows>("embed", {next_ids, embed}, m.activation(), 0);
   const ValueId e = m.g.add<RmsNorm>("enorm", {token, m.weight("mtp.0.enorm.weight")}, eps);
   const ValueId h = m.g.add<RmsNorm>("hnorm", {streams, m.weight("mtp.0.hnorm.weight")}, eps);
-  const ValueId x = m.g.add<AddStreams>("join", {m.linear("e_proj", e, "mtp.0.e_proj.weight"), m.linear("h_proj", h, "mtp.0.h_proj.weight")});
-  return head(m, block(m, layer, x, next_ids), LiveRows::kTokens, "mtp.0.", head_weight);
+  return m.g.add<AddStreams>("join", {m.linear("e_proj", e, "mtp.0.e_proj.weight"), m.linear("h_proj", h, "mtp.0.h_proj.weight")});
+}
+
+// Logits of the token after the next.
+ValueId mtp_logits(V4Builder& m, ValueId streams, ValueId next_ids, ValueId embed, ValueId head_weight) {
+  const auto scope = m.g.scope("mtp");
+  const ValueId x = mtp_streams(m, streams, next_ids, embed);
+  return head(m, block(m, mtp_plan(m.config), x, next_ids).out, LiveRows::kTokens, "mtp.0.", head_weight);
 }
 
 }  // namespace
@@ -59,7 +68,7 @@ Graph build_v4(const V4Config& config, const GraphOptions& options, const std::f
   const ValueId embed = m.weight("embed.weight"), head_weight = m.weight("head.weight");
 
   ValueId streams = m.g.add<EmbedRows>("embed", {ids, embed}, m.activation(), config.hc_mult);
-  for (int l = 0; l < config.num_layers; ++l) streams = block(m, layer_plan(config, l), streams, ids);
+  for (int l = 0; l < config.num_layers; ++l) streams = block(m, layer_plan(config, l), streams, ids).out;
 
   const bool all = options.logits == LogitsOf::kAllRows;
   const ValueId seen = all ? streams : m.g.add<TakeLast>("take_last", {streams}, options.segments);
@@ -68,6 +77,22 @@ Graph build_v4(const V4Config& config, const GraphOptions& options, const std::f
     const ValueId next_ids = m.g.input("next_ids", {DType::kI32, Shape{options.tokens}});
     m.g.output("mtp_logits", mtp_logits(m, streams, next_ids, embed, head_weight));
   }
+  return m.g.take();
+}
+
+Graph build_v4_layer(const V4Config& config, const GraphOptions& options, int layer,
+                     const std::function<TensorType(std::string_view)>& weight_type) {
+  check_options(config, options);
+  const bool mtp = layer == config.num_layers;
+  check(layer >= 0 && layer < config.num_layers + (config.has_mtp ? 1 : 0), Code::kInvalidArgument, "there is no layer {}", layer);
+  V4Builder m{config, options, weight_type, {}, {}, {}};
+  const ValueId ids = m.g.input("ids", {DType::kI32, Shape{options.tokens}});
+  ValueId streams = m.g.input("streams", {m.activation(), Shape{options.tokens, config.hc_mult, config.hidden_size}});
+  if (mtp) streams = mtp_streams(m, streams, ids, m.weight("embed.weight"));
+  const Block made = block(m, mtp ? mtp_plan(config) : layer_plan(config, layer), streams, ids);
+  m.g.output("attn", made.attn);
+  m.g.output("ffn", made.ffn);
+  m.g.output("out", made.out);
   return m.g.take();
 }
 

@@ -33,4 +33,10 @@ struct GraphOptions {
 Graph build_v4(const V4Config& config, const GraphOptions& options,
                const std::function<TensorType(std::string_view)>& weight_type);
 
+// One layer by itself, for comparisons with another implementation's intermediate values: inputs "ids" and "streams", activation
+// [tokens, m, d]; outputs "attn", "ffn" (what the sublayers give, [tokens, d]) and "out" (the streams after the layer).
+// Layer num_layers is the MTP block, whose ids are the next tokens.
+Graph build_v4_layer(const V4Config& config, const GraphOptions& options, int layer,
+                     const std::function<TensorType(std::string_view)>& weight_type);
+
 }  // namespace v4rt
