@@ -20,6 +20,9 @@ struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Ctrl-C came; raised where work cannot be left in another way.
+struct Interrupted : std::exception {};
+
 // Each adds its subcommand, which sets `action` when it is the one chosen.
 void add_run(CLI::App& app, Action& action);
 void add_chat(CLI::App& app, Action& action);

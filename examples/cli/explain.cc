@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "examples/cli/command.h"
@@ -24,7 +25,11 @@ struct Explanation {
   std::vector<ExplainRow> rows;
   Segment segment;
 
-  size_t transfers() const { return plan.steps.size() - rows.size(); }
+  auto transfers() const {
+    return std::count_if(plan.steps.begin(), plan.steps.end(),
+                         [](const PlanStep& step) { return std::holds_alternative<Transfer>(step); });
+  }
+  auto launches() const { return static_cast<ptrdiff_t>(plan.steps.size()) - transfers(); }
   ExplainRow total() const {
     ExplainRow sum{};
     for (const ExplainRow& row : rows) {
@@ -53,7 +58,7 @@ std::string to_text(const Explanation& e) {
   std::string text = fmt::format("A step of {} token{} at position {}:\n\n", e.segment.n_tokens,
                                  e.segment.n_tokens == 1 ? "" : "s", e.segment.position);
   text += table(cells, "<<<>>>>");
-  text += fmt::format("\n{} launches, {} transfers between devices, {} weights kept in another layout\n", e.rows.size(),
+  text += fmt::format("\n{} launches, {} transfers between devices, {} weights kept in another layout\n", e.launches(),
                       e.transfers(), e.plan.rebinds.size());
   text += fmt::format("arena    {} per session\n", bytes_text(static_cast<double>(e.model.arena_bytes())));
   text += fmt::format("state    {} per session, for {} positions\n", bytes_text(static_cast<double>(e.model.state_bytes())),
@@ -79,6 +84,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
   return {{"tokens", e.segment.n_tokens},
           {"position", e.segment.position},
           {"nodes", std::move(nodes)},
+          {"launches", e.launches()},
           {"transfers", e.transfers()},
           {"rebinds", e.plan.rebinds.size()},
           {"arena_bytes", e.model.arena_bytes()},

@@ -3,6 +3,7 @@
 #include <array>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
@@ -27,7 +28,7 @@ WeightBytes weight_bytes(const WeightSource& weights) {
   config.has_mtp = false;
   WeightBytes bytes;
   for (const WeightInfo& info : v4_weights(config)) {
-    const TensorType type = weights.get(info.name).type;
+    const TensorType type = weights.type(info.name);
     const double size = static_cast<double>(type.bytes() + type.scale_bytes());
     double share = 1;
     if (info.name == "embed.weight" || info.role == WeightRole::kTable) share = 1.0 / static_cast<double>(config.vocab_size);
@@ -38,7 +39,6 @@ WeightBytes weight_bytes(const WeightSource& weights) {
   return bytes;
 }
 
-// "2 sliding window, 21 CSA (4 tokens an entry), 20 HCA (128)", and one letter a layer.
 struct LayerKinds {
   int window = 0;
   std::map<int, int> compressed;  // ratio -> layers
@@ -65,73 +65,56 @@ std::string describe(const LayerKinds& kinds, const V4Config& config) {
   return text;
 }
 
+// "name      value"
+std::string line(std::string_view name, const std::string& value) { return fmt::format("{:<13} {}\n", name, value); }
+
+std::string architecture_text(const V4Config& c) {
+  const LayerKinds kinds = layer_kinds(c);
+  return line("architecture", fmt::format("DeepSeek-V4: {} layers, hidden size {} in {} streams, vocabulary {}, positions up to {}",
+                                          c.num_layers, c.hidden_size, c.hc_mult, c.vocab_size, c.max_position)) +
+         line("layers", describe(kinds, c)) + line("", kinds.letters) +
+         line("attention", fmt::format("{} heads of {}, {} of them rotary; window {}; query rank {}; output in {} groups of rank {}",
+                                       c.num_heads, c.head_dim, c.rope_head_dim, c.sliding_window, c.q_lora_rank, c.o_groups,
+                                       c.o_lora_rank)) +
+         line("experts", fmt::format("{} of {} routed + {} shared, width {}; chosen by token id in the first {} layers",
+                                     c.num_experts_per_token, c.num_experts, c.num_shared_experts, c.moe_intermediate_size,
+                                     c.num_hash_layers)) +
+         line("parameters", fmt::format("{}, {} of them active per token; without MTP", count_text(total_parameters(c)),
+                                        count_text(linear_macs(c).total())));
+}
+
 std::string mtp_text(const Checkpoint& checkpoint) {
   if (checkpoint.weights->config().has_mtp) return "classic block, with its own head";
   return checkpoint.mtp_note.value_or("none");
 }
 
-std::string to_text(const Checkpoint& checkpoint) {
-  const V4Config& c = checkpoint.weights->config();
-  const WeightBytes bytes = weight_bytes(*checkpoint.weights);
-  const LayerKinds kinds = layer_kinds(c);
-  std::string text;
-  const auto line = [&](std::string_view name, const std::string& value) { text += fmt::format("{:<13} {}\n", name, value); };
-  line("files", fmt::format("{}; {} names", checkpoint.container, checkpoint.naming));
-  line("architecture", fmt::format("DeepSeek-V4: {} layers, hidden size {} in {} streams, vocabulary {}, positions up to {}",
-                                   c.num_layers, c.hidden_size, c.hc_mult, c.vocab_size, c.max_position));
-  line("layers", describe(kinds, c));
-  line("", kinds.letters);
-  line("attention", fmt::format("{} heads of {}, {} of them rotary; window {}; query rank {}; output in {} groups of rank {}",
-                                c.num_heads, c.head_dim, c.rope_head_dim, c.sliding_window, c.q_lora_rank, c.o_groups,
-                                c.o_lora_rank));
-  line("experts", fmt::format("{} of {} routed + {} shared, width {}; chosen by token id in the first {} layers",
-                              c.num_experts_per_token, c.num_experts, c.num_shared_experts, c.moe_intermediate_size,
-                              c.num_hash_layers));
-  line("MTP", mtp_text(checkpoint));
-  line("parameters", fmt::format("{}, {} of them active per token", count_text(total_parameters(c)),
-                                 count_text(linear_macs(c).total())));
-  text += "\n";
-
+std::string files_text(const Checkpoint& checkpoint) {
   std::vector<std::vector<std::string>> rows = {{"tensors", "number", "bytes"}};
   for (const TensorSummary& t : checkpoint.tensors)
     rows.push_back({t.dtype, std::to_string(t.tensors), bytes_text(static_cast<double>(t.bytes))});
-  text += table(rows, "<>>") + "\n";
-  line("on disk", bytes_text(static_cast<double>(checkpoint.file_bytes)));
-  line("in memory", fmt::format("{} of weights, without MTP", bytes_text(bytes.memory)));
-  line("per token", fmt::format("{} of weights read", bytes_text(bytes.per_token)));
-  text += "\n";
+  const WeightBytes bytes = weight_bytes(*checkpoint.weights);
+  return line("files", fmt::format("{}; {} names", checkpoint.container, checkpoint.naming)) +
+         line("MTP", mtp_text(checkpoint)) + "\n" + table(rows, "<>>") + "\n" +
+         line("on disk", bytes_text(static_cast<double>(checkpoint.file_bytes))) +
+         line("in memory", fmt::format("{} of weights, without MTP", bytes_text(bytes.memory))) +
+         line("per token", fmt::format("{} of weights read", bytes_text(bytes.per_token)));
+}
 
-  rows = {{"context", "KV cache", "in plain mode", "FLOP per token", "of them attention"}};
+std::string cost_text(const V4Config& c) {
+  std::vector<std::vector<std::string>> rows = {
+      {"context", "KV cache", "in plain mode", "FLOP per token", "of them attention"}};
   for (const auto& [name, context] : kContexts) {
     const ContextMacs macs = context_macs(c, context);
     rows.push_back({std::string(name), bytes_text(cache_bytes(c, NumberMode::kFaithful, context).cache()),
                     bytes_text(cache_bytes(c, NumberMode::kPlain, context).cache()), count_text(token_flops(c, context)),
                     count_text(2 * (macs.core + macs.indexer))});
   }
-  text += table(rows, "<>>>>");
-  text += fmt::format("\nand {} for blocks that are not complete, at any context\n",
-                      bytes_text(cache_bytes(c, NumberMode::kFaithful, 0).pending));
-  return text;
+  return table(rows, "<>>>>") + fmt::format("and {} for blocks that are not complete, at any context\n",
+                                            bytes_text(cache_bytes(c, NumberMode::kFaithful, 0).pending));
 }
 
-nlohmann::ordered_json to_json(const Checkpoint& checkpoint) {
-  const V4Config& c = checkpoint.weights->config();
-  const WeightBytes bytes = weight_bytes(*checkpoint.weights);
-  nlohmann::ordered_json tensors = nlohmann::ordered_json::array(), contexts = nlohmann::ordered_json::array();
-  for (const TensorSummary& t : checkpoint.tensors)
-    tensors.push_back({{"dtype", t.dtype}, {"tensors", t.tensors}, {"bytes", t.bytes}});
-  for (const auto& [name, context] : kContexts) {
-    const CacheBytes faithful = cache_bytes(c, NumberMode::kFaithful, context);
-    contexts.push_back({{"context", context},
-                        {"kv_cache_bytes", faithful.cache()},
-                        {"kv_cache_bytes_plain", cache_bytes(c, NumberMode::kPlain, context).cache()},
-                        {"pending_bytes", faithful.pending},
-                        {"flops_per_token", token_flops(c, context)},
-                        {"flops_per_token_fp8_equivalent", token_flops_fp8_equivalent(c, context)}});
-  }
+nlohmann::ordered_json architecture_json(const V4Config& c) {
   return {{"architecture", "deepseek_v4"},
-          {"container", checkpoint.container},
-          {"naming", checkpoint.naming},
           {"vocab_size", c.vocab_size},
           {"hidden_size", c.hidden_size},
           {"num_layers", c.num_layers},
@@ -146,36 +129,73 @@ nlohmann::ordered_json to_json(const Checkpoint& checkpoint) {
           {"num_shared_experts", c.num_shared_experts},
           {"num_hash_layers", c.num_hash_layers},
           {"max_position", c.max_position},
-          {"has_mtp", c.has_mtp},
-          {"mtp", mtp_text(checkpoint)},
           {"parameters", total_parameters(c)},
-          {"active_parameters", linear_macs(c).total()},
+          {"active_parameters", linear_macs(c).total()}};
+}
+
+nlohmann::ordered_json files_json(const Checkpoint& checkpoint) {
+  nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
+  for (const TensorSummary& t : checkpoint.tensors)
+    tensors.push_back({{"dtype", t.dtype}, {"tensors", t.tensors}, {"bytes", t.bytes}});
+  const WeightBytes bytes = weight_bytes(*checkpoint.weights);
+  return {{"container", checkpoint.container},
+          {"naming", checkpoint.naming},
+          {"has_mtp", checkpoint.weights->config().has_mtp},
+          {"mtp", mtp_text(checkpoint)},
           {"tensors", std::move(tensors)},
           {"file_bytes", checkpoint.file_bytes},
           {"weight_bytes", bytes.memory},
-          {"weight_bytes_per_token", bytes.per_token},
-          {"contexts", std::move(contexts)}};
+          {"weight_bytes_per_token", bytes.per_token}};
 }
 
-int inspect(const ModelArguments& arguments, bool as_json) {
-  const Checkpoint checkpoint = open_files(arguments);
-  print(as_json ? to_json(checkpoint).dump(2) + "\n" : to_text(checkpoint));
+nlohmann::ordered_json cost_json(const V4Config& c) {
+  nlohmann::ordered_json contexts = nlohmann::ordered_json::array();
+  for (const auto& [name, context] : kContexts) {
+    const CacheBytes faithful = cache_bytes(c, NumberMode::kFaithful, context);
+    contexts.push_back({{"context", context},
+                        {"kv_cache_bytes", faithful.cache()},
+                        {"kv_cache_bytes_plain", cache_bytes(c, NumberMode::kPlain, context).cache()},
+                        {"pending_bytes", faithful.pending},
+                        {"flops_per_token", token_flops(c, context)},
+                        {"flops_per_token_fp8_equivalent", token_flops_fp8_equivalent(c, context)}});
+  }
+  return contexts;
+}
+
+struct InspectArguments {
+  ModelArguments model;
+  std::string config;
+  bool json = false;
+};
+
+int inspect(const InspectArguments& arguments) {
+  std::optional<Checkpoint> checkpoint;
+  if (arguments.config.empty()) checkpoint = open_files(arguments.model);
+  const V4Config config = checkpoint ? checkpoint->weights->config() : read_v4_config(arguments.config);
+  if (arguments.json) {
+    nlohmann::ordered_json json = architecture_json(config);
+    if (checkpoint) json.update(files_json(*checkpoint));
+    json["contexts"] = cost_json(config);
+    print(json.dump(2) + "\n");
+    return kSuccess;
+  }
+  print(architecture_text(config) + (checkpoint ? files_text(*checkpoint) : "") + "\n" + cost_text(config));
   return kSuccess;
 }
 
 }  // namespace
 
 void add_inspect(CLI::App& app, Action& action) {
-  struct Arguments {
-    ModelArguments model;
-    bool json = false;
-  };
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<InspectArguments>();
   CLI::App* command =
       app.add_subcommand("inspect", "Show what a checkpoint holds, and what a token costs: bytes, KV cache, FLOPs.");
-  add_model(*command, arguments->model);
+  auto* model = add_model(*command, arguments->model)->required(false);
+  auto* config = command->add_option("--config", arguments->config, "In place of MODEL: a config.json alone")->excludes(model);
   command->add_flag("--json", arguments->json, "Print JSON");
-  command->callback([arguments, &action] { action = [arguments] { return inspect(arguments->model, arguments->json); }; });
+  command->callback([arguments, model, config, &action] {
+    if (model->count() + config->count() == 0) throw CLI::RequiredError("MODEL or --config");
+    action = [arguments] { return inspect(*arguments); };
+  });
 }
 
 }  // namespace v4rt::cli

@@ -33,19 +33,15 @@ int logits(const LogitsArguments& arguments) {
   Session session(model);
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   Progress progress("computing logits");
-  session.on_progress([](int64_t, int64_t) { return !InterruptGuard::raised(); });
   const double begin = seconds_since_start();
   int64_t rows = 0;
   session.score(ids, [&](int64_t i, std::span<const float> row, std::span<const float> mtp_row) {
     file.write_row(0, i, row);
-    if (arguments.mtp && !mtp_row.empty()) file.write_row(1, i, mtp_row);
+    if (!mtp_row.empty()) file.write_row(1, i, mtp_row);
+    if (InterruptGuard::raised()) throw Interrupted();
     progress.update(++rows, n_tokens);
   });
   progress.clear();
-  if (rows < n_tokens) {
-    say("interrupted\n");
-    return kInterrupted;
-  }
   file.commit();
   const double seconds = seconds_since_start() - begin;
   say(fmt::format("{}: {} tokens in {:.3f} s, {:.1f} tokens/s\n", arguments.output, n_tokens, seconds,

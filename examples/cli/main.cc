@@ -20,6 +20,8 @@ int guarded(const std::string& name, const Action& action) {
     return action();
   } catch (const ClosedPipe&) {
     return kClosedPipe;
+  } catch (const Interrupted&) {
+    return complain("interrupted", kInterrupted);
   } catch (const UsageError& e) {
     return complain(e.what(), kUsage);
   } catch (const Error& e) {

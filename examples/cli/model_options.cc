@@ -74,8 +74,8 @@ void blame_device_option(const ModelOptions& options) {
 
 }  // namespace
 
-void add_model(CLI::App& command, ModelArguments& a) {
-  command.add_option("MODEL", a.model, "A folder or .safetensors file, or 'mini' for the embedded model")->required();
+CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
+  return command.add_option("MODEL", a.model, "A folder or .safetensors file, or 'mini' for the embedded model")->required();
 }
 
 void add_options(CLI::App& command, ModelArguments& a) {

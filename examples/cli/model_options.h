@@ -24,8 +24,8 @@ struct ModelArguments {
   bool no_cache = false;
 };
 
-void add_model(CLI::App& command, ModelArguments& arguments);    // the positional MODEL
-void add_options(CLI::App& command, ModelArguments& arguments);  // --device and what goes with it
+CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
+void add_options(CLI::App& command, ModelArguments& arguments);        // --device and what goes with it
 
 std::string model_path(const std::string& model);  // "mini" is the embedded model
 Checkpoint open_files(const ModelArguments& arguments);

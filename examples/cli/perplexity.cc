@@ -42,9 +42,9 @@ int perplexity(const PerplexityArguments& arguments) {
   int64_t scored = 0;
   const double begin = seconds_since_start();
   const auto total = static_cast<int64_t>(ids.size()) - 1;
-  session.on_progress([](int64_t, int64_t) { return !InterruptGuard::raised(); });
   session.score(ids, [&](int64_t i, std::span<const float> logits, std::span<const float>) {
-    if (i >= total) return;
+    if (InterruptGuard::raised()) throw Interrupted();
+    if (i == total) return;
     sum += negative_log_likelihood(logits, ids[static_cast<size_t>(i) + 1]);
     ++scored;
     progress.update(static_cast<double>(scored) / static_cast<double>(total),
@@ -52,10 +52,6 @@ int perplexity(const PerplexityArguments& arguments) {
                                 std::exp(sum / static_cast<double>(scored))));
   });
   progress.clear();
-  if (scored < total) {
-    say("interrupted\n");
-    return kInterrupted;
-  }
   const double mean = sum / static_cast<double>(total);
   const double seconds = seconds_since_start() - begin;
   if (arguments.json) {
