@@ -15,20 +15,21 @@ struct TensorSummary {
   int64_t bytes = 0;
 };
 
-// A model on disk: weights mapped, configuration read and checked. The tokenizer is opened apart (loaders/tokenizer.h), since
-// not every use needs one.
+// A model on disk: weights mapped, configuration read and checked. The tokenizer is opened apart (loaders/tokenizer.h),
+// since not every use needs one.
 struct Checkpoint {
   std::shared_ptr<const WeightSource> weights;
-  std::string folder;                     // where tokenizer.json is looked for
-  std::string container;                  // "safetensors, 2 shards with index"
-  std::string naming;                     // "official" or "transformers"
-  std::vector<TensorSummary> tensors;     // by dtype, largest first
+  std::string folder;                  // where tokenizer.json is looked for
+  std::string container;               // "safetensors, 2 shards with index"
+  std::string naming;                  // "official" or "transformers"
+  std::vector<TensorSummary> tensors;  // by dtype, largest first
   int64_t file_bytes = 0;
-  std::optional<std::string> mtp_note;    // why a drafter in the file is not used: "later drafter (mtp.0.main_proj): not the classic MTP block"
+  std::optional<std::string>
+      mtp_note;  // why a drafter in the file is not used: "later drafter (mtp.0.main_proj): not the classic MTP block"
 };
 
-// `path`: a folder (model.safetensors, model.safetensors.index.json, or model-*-of-*.safetensors without an index) or one
-// .safetensors file. config.json is read from the same folder. Throws Error naming file, tensor, fact and way out.
+// `path`: a folder (model.safetensors, model.safetensors.index.json, or model-*-of-*.safetensors without an index) or
+// one .safetensors file. config.json is read from the same folder. Throws Error naming file, tensor, fact and way out.
 Checkpoint open_checkpoint(const std::string& path);
 
 }  // namespace v4rt

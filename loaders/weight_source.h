@@ -14,13 +14,13 @@
 
 namespace v4rt {
 
-// One weight as the model wants it. Its bytes lie in one or more parts, one after the other along the leading dimensions:
-// the experts of a stack, or the two halves of a fused matrix, which are separate tensors in a file.
+// One weight as the model wants it. Its bytes lie in one or more parts, one after the other along the leading
+// dimensions: the experts of a stack, or the two halves of a fused matrix, which are separate tensors in a file.
 struct WeightView {
-  TensorType type;                                     // of the whole; Layout::kRows
-  std::vector<std::span<const std::byte>> parts;       // together type.bytes()
-  std::vector<std::span<const std::byte>> scale_parts; // together type.scale_bytes(); one per part, or empty
-  std::shared_ptr<const void> owner;                   // keeps the bytes alive
+  TensorType type;                                      // of the whole; Layout::kRows
+  std::vector<std::span<const std::byte>> parts;        // together type.bytes()
+  std::vector<std::span<const std::byte>> scale_parts;  // together type.scale_bytes(); one per part, or empty
+  std::shared_ptr<const void> owner;                    // keeps the bytes alive
 };
 
 // Where weights come from. Names are those of loaders/v4_names.h: the official ones, with experts stacked.
@@ -29,6 +29,8 @@ class WeightSource {
   virtual ~WeightSource() = default;
   virtual const V4Config& config() const = 0;
   virtual bool has(std::string_view name) const = 0;
+  // The type that get() answers, from headers alone: no weight is read.
+  virtual TensorType type(std::string_view name) const { return get(name).type; }
   // Throws Error naming the tensor when it is missing, has another shape, an unusable dtype or scales that cannot be.
   virtual WeightView get(std::string_view name) const = 0;
   // The values of `view` will not be read again soon: its pages may leave memory.
