@@ -1,0 +1,29 @@
+# Conversations, one message a line.
+. "$(dirname "$0")/lib.sh"
+
+call_with $'What is the capital of France?\n' chat mini; exits 0; out_has "Paris"
+call_with $'What is the capital of France?\n\nRepeat after me: tiger garden violin\n' chat mini
+exits 0; out_has "Paris"; out_has "tiger garden violin"; check "one line an answer" [ "$(wc -l <"$work/out")" = 2 ]
+
+# History is read once, and is the history: the second answer is that of the whole conversation in one prompt.
+first=$'Repeat after me: tiger' second=$'Repeat after me: garden violin'
+call_with "$first"$'\n'"$second"$'\n' chat mini --numbers plain; exits 0
+sed -n 1p "$work/out" >"$work/answer"; sed -n 2p "$work/out" >"$work/second"
+whole="<｜User｜>$first<｜Assistant｜></think>$(cat "$work/answer")<｜end▁of▁sentence｜><｜User｜>$second<｜Assistant｜></think>"
+call run mini --numbers plain -p "$whole"; exits 0
+check "the same answer" [ "$(cat "$work/out")" = "$(cat "$work/second")" ]
+
+# Reasoning goes to the messages, the answer to the output, and only the answer into the history.
+call_with $'What is the capital of France?\n' chat mini --thinking on; exits 0; out_has "Paris"
+check "no markup in the answer" [ -z "$(grep -F 'think' "$work/out")" ]
+call_with "$first"$'\n'"$second"$'\n' chat mini --thinking on --numbers plain; exits 0
+sed -n 1p "$work/out" >"$work/answer"; sed -n 2p "$work/out" >"$work/second"
+whole="<｜User｜>$first<｜Assistant｜></think>$(cat "$work/answer")<｜end▁of▁sentence｜><｜User｜>$second<｜Assistant｜><think>"
+call run mini --numbers plain -p "$whole"; exits 0
+check "the same answer after the reasoning" [ "$(sed 's/.*<\/think>//' "$work/out" | tail -n 1)" = "$(cat "$work/second")" ]
+
+call_with $'/help\n/reset\n/think on\n/nonsense\n/exit\nnever read\n' chat mini; exits 0; silent; err_has "/reset"; err_has "/nonsense"
+call_with "" chat mini; exits 0; silent
+call_with "$(printf 'word %.0s' {1..200})"$'\n' chat mini --context 64; exits 1; err_has "/reset"; err_has "--context"
+call_with $'hello\n' chat "$work/none"; refuses 1 "$work/none"
+finish

@@ -1,0 +1,43 @@
+# Every command that runs a model, on one device.
+. "$(dirname "$0")/lib.sh"
+
+prompt=$'def factorial(n):\n    '
+completion=$' if not self._debug:\n        return self._current_process\n\n    def __repr__(self):\n        return self._current_process(self._current_process, self._current_process)\n'
+
+call devices; exits 0; out_has "$device"
+call devices --json; exits 0; out_has "\"name\": \"$device"
+
+call run mini --device "$device" -p "$prompt" --numbers plain --save-ids "$work/ids"
+exits 0; out_is "$completion"; err_has "end token"; err_has "tokens/s"; err_has "first token"
+check "one id a token, without the end token" [ "$(wc -l <"$work/ids")" = 45 ]
+call run mini --device "$device" -p "$prompt" --numbers plain -n 3; exits 0; err_has "-n"
+call run mini --device "$device" -p "$prompt" --numbers plain --json; exits 0; out_has '"stop": "end_token"'; out_has '"tokens": 45'
+
+# The same choice for the same seed, whatever the chunk; another one for another seed.
+sample() { call run mini --device "$device" -p "$prompt" -n 24 --temperature 1.5 --top-p 0.95 --seed "$1" --chunk "$2" --save-ids "$work/$3"; exits 0; }
+sample 1 64 a; sample 1 3 b; same_files "$work/a" "$work/b"
+sample 2 64 c; check "another seed, another text" [ "$(cat "$work/a")" != "$(cat "$work/c")" ]
+
+# Logits: the same bits for every chunk size, and those of the reference device.
+seq 3 41 | awk '{print ($1 * 7919) % 2048}' >"$work/some.ids"
+logits() { call logits mini --ids "$work/some.ids" --mtp -o "$work/$1" "${@:2}"; exits 0; silent; }
+for numbers in faithful plain; do
+  logits whole --device "$device" --numbers $numbers
+  for chunk in 1 7; do logits split --device "$device" --numbers $numbers --chunk $chunk; same_files "$work/whole" "$work/split"; done
+  logits reference --device reference --numbers $numbers; same_files "$work/whole" "$work/reference"
+done
+check "the header" grep -qF '{"logits":{"dtype":"F32","shape":[39,2048],"data_offsets":[0,319488]},"mtp_logits":{"dtype":"F32","shape":[38,2048]' "$work/whole"
+
+head -c 600 "$mini/golden/perplexity.txt" >"$work/text"
+call perplexity mini -f "$work/text" --device "$device" --json; exits 0; out_has '"perplexity"'; cp "$work/out" "$work/json"
+call perplexity mini -f "$work/text" --device "$device"; exits 0; out_has "perplexity "; err_has "mean negative log likelihood"
+call perplexity mini -f "$work/text" --device reference; reference=$(cat "$work/out")
+call perplexity mini -f "$work/text" --device "$device" --chunk 5; out_is "$reference"$'\n'
+
+call explain mini --device "$device"; exits 0; out_has "$device"; out_has "arena"; out_has "state"; out_has "refusals none"
+call explain mini --device "$device" --tokens 8 --json; exits 0; out_has '"kernel"'; out_has '"refusals": []'
+
+# Experts elsewhere: the same tokens, through transfers.
+call run mini --device "$device" --place '*moe*=reference' -p "$prompt" -n 8 --save-ids "$work/placed"; exits 0
+call run mini --device "$device" -p "$prompt" -n 8 --save-ids "$work/here"; exits 0; same_files "$work/placed" "$work/here"
+finish

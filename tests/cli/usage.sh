@@ -1,0 +1,38 @@
+# Help, version, and command lines that have no meaning.
+. "$(dirname "$0")/lib.sh"
+
+call --help; exits 0; out_has "run"; out_has "perplexity"; out_has "v4rt run mini"
+check "no messages" [ ! -s "$work/err" ]
+for command in run chat inspect devices explain logits perplexity; do
+  call "$command" --help; exits 0; out_has "--help"
+done
+call run --help
+for option in --prompt --file --max-tokens --device --temperature --top-p --seed --numbers --context --chunk; do out_has "$option"; done
+
+call --version; exits 0; out_has "v4rt 0."; out_has "commit"; out_has "compiler"; out_has "reference, cpu"
+
+call; refuses 2 "subcommand" "--help"
+call walk; refuses 2 "walk"
+call run; refuses 2 "MODEL"
+call run mini --no-such-option; refuses 2 "--no-such-option" "v4rt run --help"
+call run mini -p a -f b; refuses 2 "--file"
+call run mini -p a -n 0; refuses 2 "--max-tokens"
+call run mini -p a -n many; refuses 2 "many"
+call run mini -p a --temperature -1; refuses 2 "--temperature"
+call run mini -p a --temperature nan; exits 2; silent
+call run mini -p a --top-p 0; refuses 2 "--top-p"
+call run mini -p a --top-p 1.5; refuses 2 "--top-p"
+call run mini -p a --numbers exact; refuses 2 "exact" "faithful"
+call run mini -p a --chunk 0; refuses 2 "--chunk"
+call run mini -p a --context 0; refuses 2 "--context"
+call run mini -p a --threads 0; refuses 2 "--threads"
+call run mini -p a --place nonsense; refuses 2 "--place nonsense" "PATTERN=DEVICE"
+call run mini -p a --device no_such_device; refuses 2 "--device no_such_device" "cpu"
+call run mini -p a --place '*=no_such_device'; refuses 2 "no_such_device"
+call chat mini --thinking maybe; refuses 2 "maybe"
+call logits mini -o "$work/x"; refuses 2 "--ids"
+call logits mini --ids "$work/x"; refuses 2 "--output"
+call perplexity mini; refuses 2 "--file"
+call inspect; refuses 2 "MODEL"
+call explain mini --tokens 100 --chunk 8; refuses 2 "--tokens 100" "--chunk"
+finish
