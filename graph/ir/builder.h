@@ -10,12 +10,13 @@
 
 namespace v4rt {
 
-// Adds nodes to a graph, inferring types. Names are prefixed by the open scopes: scope "L03", then "attn" -> "L03.attn.<name>".
+// Adds nodes to a graph, inferring types. Names of nodes are prefixed by the open scopes: scope "L03", then "attn" ->
+// "L03.attn.<name>". Inputs, weights and states are bound by the name as given.
 class Builder {
  public:
   ValueId input(std::string name, TensorType type);
-  ValueId weight(std::string name, TensorType type);
-  ValueId state(std::string name, TensorType type);
+  ValueId weight(std::string name, TensorType type);  // the same value when asked again
+  ValueId state(std::string name, TensorType type);   // its first version
 
   template <class OpT, class... Args>
   ValueId add(std::string_view name, std::initializer_list<ValueId> in, Args&&... args) {
@@ -46,6 +47,7 @@ class Builder {
 
  private:
   std::string scoped(std::string_view name) const;
+  ValueId append(Value value);
   Graph graph_;
   std::vector<std::string> scopes_;
 };

@@ -46,8 +46,12 @@ struct Graph {
   std::vector<Output> outputs;
 
   const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
+  const Node& node(NodeId id) const { return nodes[static_cast<size_t>(id)]; }
   ValueId find(std::string_view name, Origin origin) const;  // -1 when absent
 };
+
+// How node output `id` shares the memory of an input of its node; nullptr when it has memory of its own.
+const Alias* alias_of(const Graph& graph, ValueId id);
 
 // The state, weight, input or node value whose memory `id` shares: follows aliases to the first version.
 ValueId storage_of(const Graph& graph, ValueId id);

@@ -39,9 +39,9 @@ struct Transfer {
 
 using PlanStep = std::variant<Launch, Transfer>;
 
-// A weight that a device wants in another layout: `kernel` (a repack) runs once per part when weights are bound.
+// A weight that a device wants in another layout: `op` (a repack) runs when weights are bound, and only then.
 struct Rebind {
-  SlotId slot;
+  SlotId slot;  // its type has the new layout, its name is the weight's
   OpPtr op;
 };
 
@@ -52,7 +52,8 @@ struct Plan {
   std::vector<PlanStep> steps;
   std::vector<Rebind> rebinds;
   std::vector<size_t> arena_bytes;  // per device
-  std::vector<std::pair<std::string, SlotId>> inputs, outputs;
+  std::vector<std::pair<std::string, SlotId>> inputs;  // one per device that reads it: the host writes each
+  std::vector<std::pair<std::string, SlotId>> outputs;
   std::vector<std::string> refusals;  // "opencl:0 refuses L03.attn.attend: ...; placed on cpu"
 };
 
@@ -65,13 +66,14 @@ struct PlaceRule {
 struct CompileOptions {
   std::vector<std::shared_ptr<Device>> devices;  // [0] is the default of every node
   std::vector<PlaceRule> rules;                  // first match wins; where the device refuses, the next match is tried
+  std::vector<std::pair<std::string, int>> state_devices;  // states that an earlier plan has placed stay where they are
 };
 
-// The passes in order: verify, layouts, place, transfers, schedule, memory plan, kernels.
+// The passes in order: verify, place, layouts, transfers, schedule, kernels, memory plan.
 // Throws Error(kUnsupported) with every refusal when no device takes a node.
 Plan compile(const Graph& graph, const CompileOptions& options);
 
-// For people: every launch with device, kernel, bytes; each refusal; arena, state and weight sizes.
+// For people: every launch and transfer in order, with device, kernel, bytes and FLOP of one run with `step`.
 struct ExplainRow {
   std::string node, op, device, kernel;
   double weight_bytes, state_bytes, io_bytes, flops;

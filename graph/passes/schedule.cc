@@ -1,0 +1,108 @@
+#include "graph/passes/schedule.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <map>
+#include <queue>
+
+namespace v4rt {
+namespace {
+
+// Work items are numbered: nodes by their id, then crossings.
+class Scheduler {
+ public:
+  Scheduler(const Graph& graph, const Placement& placement, std::span<const Crossing> crossings)
+      : graph_(graph), placement_(placement), crossings_(crossings), n_nodes_(graph.nodes.size()) {
+    const size_t n = n_nodes_ + crossings.size();
+    next_.resize(n);
+    waits_.assign(n, 0);
+    priority_.assign(n, std::numeric_limits<size_t>::max());
+  }
+
+  std::vector<Work> run() {
+    makers_and_readers();
+    for (size_t i = 0; i < n_nodes_; ++i) edges(i);
+    return order();
+  }
+
+ private:
+  struct Copy {                 // a value as one device holds it
+    std::vector<size_t> readers;
+    ptrdiff_t maker = -1;       // -1: there from the start
+  };
+
+  Copy& copy(ValueId value, int device) { return copies_[{value, device}]; }
+
+  void makers_and_readers() {
+    for (size_t i = 0; i < n_nodes_; ++i) {
+      priority_[i] = 2 * i + 1;
+      for (const ValueId out : graph_.nodes[i].out) copy(out, placement_.device[i]).maker = static_cast<ptrdiff_t>(i);
+      for (const ValueId in : graph_.nodes[i].in) copy(in, placement_.device[i]).readers.push_back(i);
+    }
+    for (size_t c = 0; c < crossings_.size(); ++c) {
+      const auto& [value, from, to] = crossings_[c];
+      copy(value, from).readers.push_back(n_nodes_ + c);
+      copy(value, to).maker = static_cast<ptrdiff_t>(n_nodes_ + c);
+      for (const size_t reader : copy(value, to).readers) priority_[n_nodes_ + c] = std::min(priority_[n_nodes_ + c], 2 * reader);
+    }
+    for (const auto& [key, c] : copies_) {
+      for (const size_t reader : c.readers) {
+        if (c.maker >= 0) edge(static_cast<size_t>(c.maker), reader);
+      }
+    }
+  }
+
+  // Who reads the old content of what node `i` overwrites comes before it.
+  void edges(size_t i) {
+    const Node& node = graph_.nodes[i];
+    for (const Alias& alias : node.op->aliases()) {
+      const ValueId old = node.in[static_cast<size_t>(alias.input)];
+      for (const size_t reader : copy(old, placement_.device[i]).readers) {
+        if (reader != i) edge(reader, i);
+      }
+    }
+  }
+
+  void edge(size_t before, size_t after) {
+    next_[before].push_back(after);
+    ++waits_[after];
+  }
+
+  std::vector<Work> order() {
+    using Entry = std::pair<size_t, size_t>;  // priority, item
+    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready;
+    for (size_t i = 0; i < waits_.size(); ++i) {
+      if (waits_[i] == 0) ready.push({priority_[i], i});
+    }
+    std::vector<Work> work;
+    while (!ready.empty()) {
+      const size_t item = ready.top().second;
+      ready.pop();
+      work.push_back(item < n_nodes_ ? Work{.node = static_cast<NodeId>(item)}
+                                     : Work{.crossing = static_cast<int>(item - n_nodes_)});
+      for (const size_t after : next_[item]) {
+        if (--waits_[after] == 0) ready.push({priority_[after], after});
+      }
+    }
+    check(work.size() == waits_.size(), Code::kInternal, "the graph has a cycle: {} of {} nodes and transfers can be ordered",
+          work.size(), waits_.size());
+    return work;
+  }
+
+  const Graph& graph_;
+  const Placement& placement_;
+  std::span<const Crossing> crossings_;
+  size_t n_nodes_;
+  std::map<std::pair<ValueId, int>, Copy> copies_;
+  std::vector<std::vector<size_t>> next_;
+  std::vector<size_t> waits_, priority_;
+};
+
+}  // namespace
+
+std::vector<Work> schedule(const Graph& graph, const Placement& placement, std::span<const Crossing> crossings) {
+  return Scheduler(graph, placement, crossings).run();
+}
+
+}  // namespace v4rt

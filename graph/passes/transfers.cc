@@ -1,0 +1,22 @@
+#include "graph/passes/transfers.h"
+
+#include <set>
+
+namespace v4rt {
+
+std::vector<Crossing> find_crossings(const Graph& graph, const Placement& placement) {
+  std::vector<Crossing> crossings;
+  std::set<std::pair<ValueId, int>> seen;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const int to = placement.device[i];
+    for (const ValueId id : graph.nodes[i].in) {
+      const Value& value = graph.value(id);
+      if (value.origin != Origin::kNode) continue;
+      const int from = placement.device[static_cast<size_t>(value.node)];
+      if (from != to && seen.insert({id, to}).second) crossings.push_back({id, from, to});
+    }
+  }
+  return crossings;
+}
+
+}  // namespace v4rt

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <vector>
+
+#include "graph/ir/graph.h"
+#include "graph/passes/place.h"
+
+namespace v4rt {
+
+// A value that is made on one device and read on another. One per value and destination, however many readers it has there.
+// Inputs and weights never cross: each device that reads them has its own copy from the host.
+struct Crossing {
+  ValueId value;
+  int from, to;
+  bool operator==(const Crossing&) const = default;
+};
+
+std::vector<Crossing> find_crossings(const Graph& graph, const Placement& placement);
+
+}  // namespace v4rt

@@ -1,0 +1,67 @@
+#include "graph/plan/executor.h"
+
+#include <algorithm>
+
+namespace v4rt {
+namespace {
+
+Tensor in_arena(const Slot& slot, Buffer& arena) {
+  Tensor tensor{.type = slot.type, .values = arena.slice(slot.offset, slot.type.bytes()), .scales = nullptr};
+  if (const size_t bytes = slot.type.scale_bytes(); bytes > 0) tensor.scales = arena.slice(slot.scale_offset, bytes);
+  return tensor;
+}
+
+}  // namespace
+
+Executor::Executor(const Plan& plan, const Bindings& bindings) : plan_(plan) {
+  for (const auto& queue : bindings.queues) queues_.push_back(queue.get());
+  for (const Slot& slot : plan.slots) {
+    const bool planned = slot.storage == Storage::kArena;
+    tensors_.push_back(planned ? in_arena(slot, *bindings.arenas[static_cast<size_t>(slot.device)]) : bindings.tensor(slot));
+  }
+  for (const PlanStep& step : plan.steps) {
+    commands_.push_back(std::visit([this](const auto& s) { return bind(s); }, step));
+    const Command& c = commands_.back();
+    if (c.kernel != nullptr && std::find(launching_.begin(), launching_.end(), c.queue) == launching_.end()) {
+      launching_.push_back(c.queue);
+    }
+  }
+}
+
+Executor::Command Executor::bind(const Launch& launch) const {
+  Command command{.queue = queues_[static_cast<size_t>(launch.device)], .kernel = launch.kernel.get(), .args = {}};
+  for (const SlotId id : launch.args) command.args.push_back(tensor(id));
+  return command;
+}
+
+Executor::Command Executor::bind(const Transfer& transfer) {
+  const TensorType& type = tensor(transfer.from).type;
+  staging_.resize(std::max({staging_.size(), type.bytes(), type.scale_bytes()}));
+  const auto queue = [&](SlotId id) { return queues_[static_cast<size_t>(plan_.slots[static_cast<size_t>(id)].device)]; };
+  return {.queue = queue(transfer.from), .kernel = nullptr, .args = {tensor(transfer.from), tensor(transfer.to)}, .to = queue(transfer.to)};
+}
+
+void Executor::run(const Step& step) {
+  for (Queue* queue : launching_) queue->begin(step);
+  for (const Command& command : commands_) {
+    if (command.kernel != nullptr) {
+      command.queue->launch(*command.kernel, command.args, step);
+    } else {
+      carry(command);
+    }
+  }
+}
+
+void Executor::carry(const Command& command) {
+  const auto plane = [&](const BufferPtr& from, const BufferPtr& to, size_t bytes) {
+    if (bytes == 0) return;
+    const std::span<std::byte> staging = std::span(staging_).first(bytes);
+    command.queue->download(staging, *from, 0);
+    command.to->upload(*to, 0, staging);
+  };
+  const Tensor &from = command.args[0], &to = command.args[1];
+  plane(from.values, to.values, from.type.bytes());
+  plane(from.scales, to.scales, from.type.scale_bytes());
+}
+
+}  // namespace v4rt

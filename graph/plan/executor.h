@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "graph/plan/plan.h"
+
+namespace v4rt {
+
+// The memory and queues that a plan runs with. Per device of the plan: a queue, and an arena of at least arena_bytes (null
+// where that is 0). `tensor` answers for state, weight and io slots.
+struct Bindings {
+  std::span<const std::unique_ptr<Queue>> queues;
+  std::span<const BufferPtr> arenas;
+  std::function<Tensor(const Slot&)> tensor;
+};
+
+// A plan bound to memory once, to be run many times. Plan and queues must outlive it.
+class Executor {
+ public:
+  Executor(const Plan& plan, const Bindings& bindings);
+
+  void run(const Step& step);  // allocates nothing; returns when everything is enqueued
+  const Tensor& tensor(SlotId id) const { return tensors_[static_cast<size_t>(id)]; }
+
+ private:
+  struct Command {             // one step with all that it needs at hand
+    Queue* queue;
+    const Kernel* kernel;      // nullptr: carry args[0] to args[1]
+    std::vector<Tensor> args;
+    Queue* to = nullptr;
+  };
+
+  Command bind(const Launch& launch) const;
+  Command bind(const Transfer& transfer);
+  void carry(const Command& command);
+
+  const Plan& plan_;
+  std::vector<Queue*> queues_;    // per device
+  std::vector<Queue*> launching_;  // those with a launch in this plan
+  std::vector<Tensor> tensors_;   // per slot
+  std::vector<Command> commands_;
+  std::vector<std::byte> staging_;
+};
+
+}  // namespace v4rt

@@ -1,0 +1,193 @@
+#pragma once
+
+// Small ops and devices for tests of the graph.
+
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/device.h"
+#include "graph/ir/builder.h"
+#include "ops/ref_context.h"
+
+namespace v4rt::fakes {
+
+inline TensorType f32(int64_t n) { return {.dtype = DType::kF32, .shape = {n}}; }
+
+// An op made of functions. Poses as any kind that takes no part in layouts unless told otherwise.
+class FakeOp final : public Op {
+ public:
+  using Infer = std::function<std::vector<TensorType>(std::span<const TensorType>)>;
+  using Run = std::function<void(RefContext&)>;
+
+  FakeOp(std::string label, Infer infer, Run run, std::vector<Alias> aliases = {}, OpKind kind = OpKind::kAddStreams)
+      : label_(std::move(label)), infer_(std::move(infer)), run_(std::move(run)), aliases_(std::move(aliases)), kind_(kind) {}
+  OpKind kind() const override { return kind_; }
+  std::string describe() const override { return label_; }
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override { return infer_(in); }
+  void reference(RefContext& context) const override { run_(context); }
+  Cost cost(std::span<const TensorType> in, const Step& step) const override {
+    return {.flops = static_cast<double>(step.n_rows()), .io_bytes = static_cast<double>(in.size())};
+  }
+  std::span<const Alias> aliases() const override { return aliases_; }
+
+ private:
+  std::string label_;
+  Infer infer_;
+  Run run_;
+  std::vector<Alias> aliases_;
+  OpKind kind_;
+};
+
+inline std::vector<float> sum_of_inputs(RefContext& context, float start) {
+  std::vector<float> sum(static_cast<size_t>(context.output(0).shape.elements()), start);
+  for (int i = 0; i < context.n_inputs(); ++i) {
+    const std::vector<float> in = context.read(i);
+    for (size_t k = 0; k < sum.size(); ++k) sum[k] = 0.5f * sum[k] + in[k];
+  }
+  return sum;
+}
+
+// out = a mix of all inputs that depends on their order.
+inline OpPtr mix(float start = 1) {
+  return std::make_shared<FakeOp>(
+      "mix", [](std::span<const TensorType> in) { return std::vector<TensorType>{in[0]}; },
+      [start](RefContext& c) { c.write(0, 0, sum_of_inputs(c, start)); });
+}
+
+// The same, written over input 0.
+inline OpPtr mix_into(float start = 2) {
+  return std::make_shared<FakeOp>(
+      "mix_into", [](std::span<const TensorType> in) { return std::vector<TensorType>{in[0]}; },
+      [start](RefContext& c) { c.write(0, 0, sum_of_inputs(c, start)); }, std::vector<Alias>{{0, 0}});
+}
+
+// Two outputs: the mix, and one element.
+inline OpPtr split() {
+  return std::make_shared<FakeOp>(
+      "split", [](std::span<const TensorType> in) { return std::vector<TensorType>{in[0], f32(1)}; },
+      [](RefContext& c) {
+        const std::vector<float> sum = sum_of_inputs(c, 3);
+        c.write(0, 0, sum);
+        c.write(1, 0, std::span(sum).first(1));
+      });
+}
+
+class FakeBuffer final : public Buffer {
+ public:
+  FakeBuffer(std::shared_ptr<std::byte[]> memory, size_t offset, size_t bytes, bool visible)
+      : memory_(std::move(memory)), offset_(offset), bytes_(bytes), visible_(visible) {}
+  size_t bytes() const override { return bytes_; }
+  std::byte* host() const override { return visible_ ? data() : nullptr; }
+  std::byte* data() const { return memory_.get() + offset_; }
+  BufferPtr slice(size_t offset, size_t bytes) override {
+    check(offset + bytes <= bytes_, Code::kInternal, "slice outside its buffer");
+    return std::make_shared<FakeBuffer>(memory_, offset_ + offset, bytes, visible_);
+  }
+  BufferPtr as_visible() const { return std::make_shared<FakeBuffer>(memory_, offset_, bytes_, true); }
+
+ private:
+  std::shared_ptr<std::byte[]> memory_;
+  size_t offset_, bytes_;
+  bool visible_;
+};
+
+class FakeKernel final : public Kernel {
+ public:
+  FakeKernel(const Op& op, size_t n_inputs, size_t n_outputs) : op(op), n_inputs(n_inputs), n_outputs(n_outputs) {}
+  const Op& op;
+  const size_t n_inputs, n_outputs;
+};
+
+// Runs Op::reference on memory that the host does not see. Poisons what it allocates, and the scratch of each launch.
+class FakeDevice final : public Device {
+ public:
+  explicit FakeDevice(std::string name) { info_.name = std::move(name); }
+
+  std::function<Support(const OpCall&)> accept = [](const OpCall&) { return Support{}; };
+  Layout wanted = Layout::kRows;
+  bool imports = false;
+  size_t scratch = 0;                 // of every kernel
+  DeviceInfo info_{.name = "", .description = "fake", .alignment = 64, .features = {}};
+  std::vector<std::string> log;       // "begin", "launch mix", "upload 16", "download 16"
+  bool logging = false;
+  size_t allocated = 0;               // bytes, ever
+  size_t largest = 0;                 // of one allocation
+
+  const DeviceInfo& info() const override { return info_; }
+  Support supports(const OpCall& call) const override { return accept(call); }
+  std::unique_ptr<Kernel> compile(const OpCall& call) override {
+    auto kernel = std::make_unique<FakeKernel>(call.op, call.inputs.size(), call.outputs.size());
+    kernel->scratch_bytes = scratch;
+    kernel->name = info_.name + "." + call.op.describe();
+    return kernel;
+  }
+  Layout weight_layout(const TensorType&) const override { return wanted; }
+  BufferPtr allocate(size_t bytes) override {
+    allocated += bytes;
+    largest = std::max(largest, bytes);
+    std::shared_ptr<std::byte[]> memory(new std::byte[bytes]);
+    std::memset(memory.get(), 0xff, bytes);  // NaN
+    return std::make_shared<FakeBuffer>(std::move(memory), 0, bytes, false);
+  }
+  BufferPtr import_host(std::span<const std::byte> memory) override {
+    if (!imports) return nullptr;
+    const std::shared_ptr<std::byte[]> borrowed(const_cast<std::byte*>(memory.data()), [](std::byte*) {});
+    return std::make_shared<FakeBuffer>(borrowed, 0, memory.size(), false);
+  }
+  std::unique_ptr<Queue> create_queue() override;
+  void note(std::string event) {
+    if (logging) log.push_back(std::move(event));
+  }
+
+ private:
+  friend class FakeQueue;
+};
+
+class FakeQueue final : public Queue {
+ public:
+  explicit FakeQueue(FakeDevice& device) : device_(device) {}
+  void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override {
+    check(offset + src.size() <= dst.bytes(), Code::kInternal, "upload outside its buffer");
+    if (device_.logging) device_.note("upload " + std::to_string(src.size()));
+    std::memcpy(static_cast<FakeBuffer&>(dst).data() + offset, src.data(), src.size());
+  }
+  void download(std::span<std::byte> dst, Buffer& src, size_t offset) override {
+    check(offset + dst.size() <= src.bytes(), Code::kInternal, "download outside its buffer");
+    if (device_.logging) device_.note("download " + std::to_string(dst.size()));
+    std::memcpy(dst.data(), static_cast<FakeBuffer&>(src).data() + offset, dst.size());
+  }
+  void fill(Buffer& dst, std::byte value) override {
+    std::memset(static_cast<FakeBuffer&>(dst).data(), static_cast<int>(value), dst.bytes());
+  }
+  void begin(const Step&) override { device_.note("begin"); }
+  void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
+    const auto& fake = static_cast<const FakeKernel&>(kernel);
+    if (device_.logging) device_.note("launch " + fake.op.describe());
+    if (quiet) return;
+    std::vector<Tensor> visible;
+    for (const Tensor& arg : args) visible.push_back({arg.type, show(arg.values), show(arg.scales)});
+    if (fake.scratch_bytes > 0) std::memset(visible.back().values->host(), 0xff, fake.scratch_bytes);
+    const std::span<const Tensor> all(visible);
+    RefContext context(all.first(fake.n_inputs), all.subspan(fake.n_inputs, fake.n_outputs), step);
+    fake.op.reference(context);
+  }
+  void finish() override {}
+  bool quiet = false;  // launches do nothing
+
+ private:
+  static BufferPtr show(const BufferPtr& buffer) {
+    return buffer == nullptr ? nullptr : static_cast<const FakeBuffer&>(*buffer).as_visible();
+  }
+  FakeDevice& device_;
+};
+
+inline std::unique_ptr<Queue> FakeDevice::create_queue() { return std::make_unique<FakeQueue>(*this); }
+
+inline Support refuse(const OpCall& call, std::string_view op, std::string why) {
+  return call.op.describe() == op ? Support::no(std::move(why)) : Support{};
+}
+
+}  // namespace v4rt::fakes

@@ -1,0 +1,290 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "fakes.h"
+#include "graph/passes/layouts.h"
+#include "graph/passes/memory_plan.h"
+#include "graph/passes/place.h"
+#include "graph/passes/schedule.h"
+#include "graph/passes/transfers.h"
+#include "ops/linear/linear.h"
+
+namespace v4rt {
+namespace {
+
+using fakes::f32;
+using fakes::FakeDevice;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+struct Devices {
+  std::shared_ptr<FakeDevice> a = std::make_shared<FakeDevice>("a"), b = std::make_shared<FakeDevice>("b"),
+                              c = std::make_shared<FakeDevice>("c");
+  CompileOptions options(std::vector<PlaceRule> rules = {}) const {
+    return {.devices = {a, b, c}, .rules = std::move(rules), .state_devices = {}};
+  }
+};
+
+// one -> two -> three
+Graph chain() {
+  Builder g;
+  ValueId x = g.input("x", f32(4));
+  x = g.emit("one", fakes::mix(), {x}).front();
+  x = g.emit("two", fakes::split(), {x}).front();
+  x = g.emit("three", fakes::mix(), {x}).front();
+  g.output("y", x);
+  return g.take();
+}
+
+// read(s); write(s) -> s'; read2(s')
+Graph with_state() {
+  Builder g;
+  const ValueId x = g.input("x", f32(4));
+  const ValueId s = g.state("s", f32(4));
+  const ValueId r = g.emit("read", fakes::mix(), {x, s}).front();
+  const ValueId s1 = g.emit("write", fakes::mix_into(), {s, r}).front();
+  const ValueId other = g.emit("other", fakes::split(), {r}).front();
+  g.output("y", g.emit("read2", fakes::mix(), {other, s1}).front());
+  return g.take();
+}
+
+TEST(Glob, Matches) {
+  EXPECT_TRUE(glob_match("*", ""));
+  EXPECT_TRUE(glob_match("L0?.moe.*", "L03.moe.down"));
+  EXPECT_TRUE(glob_match("*attend", "L03.attn.attend"));
+  EXPECT_TRUE(glob_match("*a*b*c", "xxaybbzbc"));
+  EXPECT_FALSE(glob_match("L0?.moe.*", "L13.moe.down"));
+  EXPECT_FALSE(glob_match("moe", "L03.moe"));
+  EXPECT_FALSE(glob_match("*a*b*c", "xxaybbzb"));
+  EXPECT_FALSE(glob_match("?", ""));
+}
+
+TEST(Place, DefaultThenFirstMatchingRule) {
+  const Devices d;
+  EXPECT_THAT(place(chain(), d.options()).device, ElementsAre(0, 0, 0));
+  EXPECT_THAT(place(chain(), d.options({{"t*", 1}, {"two", 2}})).device, ElementsAre(0, 1, 1));
+  EXPECT_THAT(place(chain(), d.options({{"two", 2}, {"t*", 1}})).device, ElementsAre(0, 2, 1));
+}
+
+TEST(Place, RefusalTriesNextRuleThenDefaultThenOthers) {
+  const Devices d;
+  const auto no_split = [](const OpCall& call) { return fakes::refuse(call, "split", "no splits here"); };
+  d.c->accept = no_split;
+  Placement p = place(chain(), d.options({{"two", 2}, {"*", 1}}));
+  EXPECT_THAT(p.device, ElementsAre(1, 1, 1));
+  EXPECT_THAT(p.refusals, ElementsAre("c refuses two: no splits here; placed on b"));
+
+  d.b->accept = no_split;
+  p = place(chain(), d.options({{"two", 2}, {"t*", 1}}));
+  EXPECT_THAT(p.device, ElementsAre(0, 0, 1));
+  EXPECT_EQ(p.refusals.size(), 2u);
+
+  d.a->accept = no_split;
+  d.c->accept = [](const OpCall&) { return Support{}; };
+  p = place(chain(), d.options());
+  EXPECT_THAT(p.device, ElementsAre(0, 2, 0));
+  EXPECT_THAT(p.refusals, ElementsAre("a refuses two: no splits here; placed on c", "b refuses two: no splits here; placed on c"));
+}
+
+TEST(Place, ListsEveryReasonWhenNoDeviceTakesANode) {
+  const Devices d;
+  for (const auto& device : {d.a, d.b, d.c}) {
+    device->accept = [name = device->info().name](const OpCall& call) { return fakes::refuse(call, "split", "not on " + name); };
+  }
+  try {
+    place(chain(), d.options());
+    FAIL() << "placed";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kUnsupported);
+    for (const char* reason : {"a refuses two: not on a", "b refuses two: not on b", "c refuses two: not on c"}) {
+      EXPECT_THAT(error.what(), HasSubstr(reason));
+    }
+  }
+}
+
+TEST(Place, UsersOfAStateStayTogether) {
+  const Devices d;
+  EXPECT_THAT(place(with_state(), d.options({{"write", 1}})).device, ElementsAre(1, 1, 0, 1));
+  d.b->accept = [](const OpCall& call) { return fakes::refuse(call, "mix_into", "read only"); };
+  const Placement p = place(with_state(), d.options({{"read2", 1}}));
+  EXPECT_THAT(p.device, ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(p.refusals, ElementsAre("b refuses write: read only; placed on a"));
+}
+
+TEST(Place, KeepsStatesWhereAnEarlierPlanPutThem) {
+  const Devices d;
+  CompileOptions options = d.options({{"*", 1}});
+  options.state_devices = {{"s", 2}};
+  EXPECT_THAT(place(with_state(), options).device, ElementsAre(2, 2, 1, 2));
+  d.c->accept = [](const OpCall& call) { return fakes::refuse(call, "mix_into", "read only"); };
+  EXPECT_THROW(place(with_state(), options), Error);
+}
+
+TEST(Place, RefusesRulesForDevicesThatAreNotThere) {
+  const Devices d;
+  EXPECT_THROW(place(chain(), d.options({{"*", 3}})), Error);
+  EXPECT_THROW(place(chain(), CompileOptions{}), Error);
+}
+
+// Two products with one weight, and one with another.
+Graph products() {
+  Builder g;
+  const ValueId x = g.input("x", {.dtype = DType::kF32, .shape = {2, 32}});
+  const ValueId w = g.weight("w", {.dtype = DType::kBF16, .shape = {16, 32}});
+  const ValueId v = g.weight("v", {.dtype = DType::kBF16, .shape = {16, 32}});
+  g.output("a", g.add<Linear>("a", {x, w}, DType::kF32));
+  g.output("b", g.add<Linear>("b", {x, w}, DType::kF32));
+  g.output("c", g.add<Linear>("c", {x, v}, DType::kF32));
+  return g.take();
+}
+
+TEST(Layouts, RepacksEachWeightOncePerDevice) {
+  const Devices d;
+  d.a->wanted = Layout::kRows16;
+  const CompileOptions options = d.options();
+  Placement p = place(products(), options);
+  const Graph g = choose_layouts(products(), options.devices, p);
+  EXPECT_NO_THROW(verify(g));
+  ASSERT_EQ(g.nodes.size(), 5u);
+  EXPECT_EQ(p.device.size(), 5u);
+  EXPECT_EQ(g.nodes[0].name, "w.repack@a");
+  EXPECT_TRUE(runs_at_bind(g, g.nodes[0]));
+  EXPECT_FALSE(runs_at_bind(g, g.nodes[1]));
+  EXPECT_EQ(g.nodes[1].in[1], g.nodes[0].out[0]);
+  EXPECT_EQ(g.nodes[2].in[1], g.nodes[0].out[0]);
+  EXPECT_EQ(g.value(g.nodes[4].in[1]).type.layout, Layout::kRows16);
+}
+
+TEST(Layouts, OneRepackForEachDeviceThatWantsIt) {
+  const Devices d;
+  d.a->wanted = d.b->wanted = Layout::kRows16;
+  const CompileOptions options = d.options({{"b", 1}, {"c", 2}});
+  Placement p = place(products(), options);
+  const Graph g = choose_layouts(products(), options.devices, p);
+  ASSERT_EQ(g.nodes.size(), 5u);
+  EXPECT_THAT(p.device, ElementsAre(0, 0, 1, 1, 2));
+  EXPECT_EQ(g.value(g.nodes[4].in[1]).origin, Origin::kWeight);
+}
+
+TEST(Layouts, StayWhenTheDeviceCannotUseOrMakeTheLayout) {
+  const Devices d;
+  d.a->wanted = Layout::kRows16;
+  const auto lowered = [&] {
+    const CompileOptions options = d.options();
+    Placement p = place(products(), options);
+    EXPECT_THAT(p.device, ElementsAre(0, 0, 0));
+    EXPECT_THAT(p.refusals, IsEmpty());
+    return choose_layouts(products(), options.devices, p).nodes.size();
+  };
+  d.a->accept = [](const OpCall& call) {
+    const bool packed = call.op.kind() == OpKind::kLinear && call.inputs[1].layout == Layout::kRows16;
+    return packed ? Support::no("rows only") : Support{};
+  };
+  EXPECT_EQ(lowered(), 3u);
+  d.a->accept = [](const OpCall& call) { return call.op.kind() == OpKind::kRepack ? Support::no("no repack") : Support{}; };
+  EXPECT_EQ(lowered(), 3u);
+}
+
+TEST(Transfers, OnePerValueAndDestination) {
+  Builder b;
+  const ValueId x = b.input("x", f32(4));
+  const ValueId w = b.weight("w", f32(4));
+  const ValueId a = b.emit("a", fakes::mix(), {x}).front();
+  b.emit("r1", fakes::mix(), {a, x, w});
+  b.emit("r2", fakes::mix(), {a, a});
+  b.emit("r3", fakes::mix(), {a});
+  b.emit("r4", fakes::mix(), {a});
+  const Graph g = b.take();
+  EXPECT_THAT(find_crossings(g, {{0, 1, 1, 0, 2}, {}}), ElementsAre(Crossing{a, 0, 1}, Crossing{a, 0, 2}));
+  EXPECT_THAT(find_crossings(g, {{0, 0, 0, 0, 0}, {}}), IsEmpty());
+}
+
+TEST(Schedule, KeepsTheGraphsOrderAndFetchesLate) {
+  const Graph g = chain();
+  const Placement p{{0, 0, 1}, {}};
+  const auto crossings = find_crossings(g, p);
+  EXPECT_THAT(schedule(g, p, crossings), ElementsAre(Work{0, -1}, Work{1, -1}, Work{-1, 0}, Work{2, -1}));
+}
+
+TEST(Schedule, ReadersOfAnOldVersionComeBeforeItsNextWriter) {
+  Builder b;
+  const ValueId s = b.state("s", f32(4));
+  const ValueId s1 = b.emit("write", fakes::mix_into(), {s}).front();
+  b.emit("read_new", fakes::mix(), {s1});
+  b.emit("read_old", fakes::mix(), {s});
+  const Graph g = b.take();
+  EXPECT_THAT(schedule(g, {{0, 0, 0}, {}}, {}), ElementsAre(Work{2, -1}, Work{0, -1}, Work{1, -1}));
+}
+
+TEST(Schedule, FetchesBeforeTheSourceIsOverwritten) {
+  Builder b;
+  const ValueId x = b.input("x", f32(4));
+  const ValueId v = b.emit("make", fakes::mix(), {x}).front();
+  b.emit("overwrite", fakes::mix_into(), {v});
+  b.emit("elsewhere", fakes::mix(), {v});  // reads the old content on device 1
+  const Graph g = b.take();
+  const Placement p{{0, 0, 1}, {}};
+  const auto crossings = find_crossings(g, p);
+  EXPECT_THAT(schedule(g, p, crossings), ElementsAre(Work{0, -1}, Work{-1, 0}, Work{1, -1}, Work{2, -1}));
+}
+
+TEST(Schedule, RefusesCycles) {
+  Builder b;
+  const ValueId x = b.input("x", f32(4));
+  const ValueId a = b.emit("a", fakes::mix(), {x}).front();
+  const ValueId c = b.emit("b", fakes::mix(), {a}).front();
+  Graph g = b.take();
+  g.nodes[0].in[0] = c;
+  EXPECT_THROW(schedule(g, {{0, 0}, {}}, {}), Error);
+}
+
+TEST(MemoryPlan, ReusesWhatIsFree) {
+  // 0 and 2 do not live at the same time.
+  const std::vector<ArenaRequest> requests{{100, 0, 1}, {50, 1, 2}, {90, 2, 3}};
+  const ArenaLayout layout = plan_memory(requests, 64);
+  EXPECT_THAT(layout.offsets, ElementsAre(0, 128, 0));
+  EXPECT_EQ(layout.bytes, 192u);
+}
+
+TEST(MemoryPlan, FillsGapsLowestFirst) {
+  // The large ones leave [0, 256) free at step 5, beside something at 256.
+  const std::vector<ArenaRequest> requests{{256, 0, 4}, {255, 0, 9}, {64, 5, 5}, {64, 5, 5}};
+  EXPECT_THAT(plan_memory(requests, 64).offsets, ElementsAre(0, 256, 0, 64));
+}
+
+TEST(MemoryPlan, NothingNeedsNothing) { EXPECT_EQ(plan_memory({}, 64).bytes, 0u); }
+
+TEST(MemoryPlan, RefusesWhatCannotBeAddressed) {
+  const std::vector<ArenaRequest> requests{{SIZE_MAX - 10, 0, 0}, {100, 0, 0}};
+  EXPECT_THROW(plan_memory(requests, 64), Error);
+}
+
+TEST(MemoryPlan, LiveValuesNeverOverlap) {
+  std::mt19937 random(7);
+  const auto pick = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
+  for (int round = 0; round < 300; ++round) {
+    const size_t alignment = size_t{1} << pick(0, 7);
+    std::vector<ArenaRequest> requests(static_cast<size_t>(pick(1, 60)));
+    for (ArenaRequest& r : requests) {
+      const int first = pick(0, 30);
+      r = {static_cast<size_t>(pick(1, 2000)), first, pick(first, 31)};
+    }
+    const ArenaLayout layout = plan_memory(requests, alignment);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      ASSERT_EQ(layout.offsets[i] % alignment, 0u);
+      ASSERT_LE(layout.offsets[i] + requests[i].bytes, layout.bytes);
+      for (size_t k = 0; k < i; ++k) {
+        const bool together = requests[i].first <= requests[k].last && requests[k].first <= requests[i].last;
+        const bool apart = layout.offsets[i] + requests[i].bytes <= layout.offsets[k] ||
+                           layout.offsets[k] + requests[k].bytes <= layout.offsets[i];
+        ASSERT_TRUE(!together || apart) << "round " << round << ": " << i << " and " << k;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace v4rt
