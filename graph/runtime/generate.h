@@ -21,9 +21,12 @@ struct SamplerOptions {
 class Sampler {
  public:
   Sampler(const SamplerOptions& options, int64_t vocab_size);  // throws Error on temperature < 0, top_p outside (0, 1]
-  int32_t sample(std::span<const float> logits);               // allocates nothing
+  // Allocates nothing. Throws Error(kCorrupt) naming the token whose logit is not a number.
+  int32_t sample(std::span<const float> logits);
 
  private:
+  std::span<const std::pair<float, int32_t>> keep_most_probable(double total);
+
   SamplerOptions options_;
   std::mt19937_64 random_;
   std::vector<std::pair<float, int32_t>> scratch_;

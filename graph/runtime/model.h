@@ -37,11 +37,12 @@ class Model {
   const V4Config& config() const;
   const ModelOptions& options() const;
 
-  // Plans: one token, one chunk; with the logits of the last row of each segment or of all rows. Made on first use and kept;
-  // the two that decoding needs are made by open().
+  // Plans: one token, one chunk, or anything between; with the logits of the last row of each segment or of all rows (these
+  // with the MTP block's when options().mtp). Made on first use and kept, by any thread; open() makes the two that feed()
+  // needs and, for mtp, score()'s.
   const Plan& plan(int tokens, LogitsOf logits) const;
 
-  size_t weight_bytes() const;  // resident for this model, after repacking
+  size_t weight_bytes() const;  // that the plans use, after repacking; mapped ones included
   size_t state_bytes() const;   // of one session
   size_t arena_bytes() const;   // of one session
 

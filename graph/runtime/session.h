@@ -14,7 +14,7 @@ namespace v4rt {
 // Everything that a sequence is, outside any session: state bytes by name and the position.
 struct Snapshot {
   int64_t position = 0;
-  std::vector<std::byte> bytes;  // the slot's rows of every state, in plan order
+  std::vector<std::byte> bytes;  // a mark of the states' layout (8 bytes), then the slot's rows of every state, in plan order
 };
 
 // What one segment of a batched step asks for.
@@ -36,7 +36,8 @@ class Session {
   std::span<const float> feed(std::span<const int32_t> tokens, int slot = 0);
 
   // As feed, and hands over the logits of every position: row(i, logits [V], mtp_logits [V] or empty) for token i of `tokens`.
-  // mtp_logits of row i come from the streams at i and token i + 1, so the last row has none.
+  // mtp_logits of row i come from the streams at i and token i + 1, so the last row has none; the block keeps state that only
+  // score() fills, so there are any only when the sequence was empty before.
   using RowFn = std::function<void(int64_t i, std::span<const float> logits, std::span<const float> mtp_logits)>;
   void score(std::span<const int32_t> tokens, const RowFn& row, int slot = 0);
 

@@ -1,0 +1,55 @@
+#include "graph/runtime/memory_check.h"
+
+#include <array>
+#include <limits>
+
+#include "ops/core/error.h"
+
+namespace v4rt {
+namespace {
+
+// Saturates: what cannot be counted does not fit either.
+size_t sum(std::initializer_list<size_t> terms) {
+  size_t total = 0;
+  for (const size_t term : terms) {
+    if (__builtin_add_overflow(total, term, &total)) return std::numeric_limits<size_t>::max();
+  }
+  return total;
+}
+
+std::string one_allocation(const DeviceInfo& device, std::string_view what, size_t bytes) {
+  if (device.max_allocation == 0 || bytes <= device.max_allocation) return {};
+  return fmt::format("{} takes {}, and one allocation of {} may be {}", what, human_bytes(bytes), device.name,
+                     human_bytes(device.max_allocation));
+}
+
+}  // namespace
+
+std::string human_bytes(size_t bytes) {
+  static constexpr std::array<std::string_view, 7> kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  double amount = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; amount >= 1024 && unit + 1 < kUnits.size(); ++unit) amount /= 1024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", amount, kUnits[unit]);
+}
+
+std::string exceeds(const DeviceInfo& device, const MemoryNeed& need) {
+  const size_t total = sum({need.weights, need.states, need.arena, need.io});
+  if (device.memory > 0 && total > device.memory) {
+    return fmt::format("{} of weights, {} of state and {} of working memory are more than the {} of {}", human_bytes(need.weights),
+                       human_bytes(need.states), human_bytes(sum({need.arena, need.io})), human_bytes(device.memory), device.name);
+  }
+  const std::string state = one_allocation(device, "the largest state", need.largest_state);
+  return state.empty() ? one_allocation(device, "working memory", need.arena) : state;
+}
+
+int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits) {
+  int64_t good = 0, bad = limit;
+  while (bad - good > 1) {
+    const int64_t middle = good + (bad - good) / 2;
+    (fits(middle) ? good : bad) = middle;
+  }
+  return good;
+}
+
+}  // namespace v4rt

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "backend/device.h"
+
+namespace v4rt {
+
+// Bytes that a model with one session takes of a device.
+struct MemoryNeed {
+  size_t weights = 0;        // copied; what is used where the file is mapped takes none
+  size_t states = 0;
+  size_t largest_state = 0;  // one buffer
+  size_t arena = 0;          // one buffer
+  size_t io = 0;
+};
+
+// Empty when it fits, otherwise why not, with figures. A device that does not know its memory takes everything.
+std::string exceeds(const DeviceInfo& device, const MemoryNeed& need);
+
+// The largest context in [0, limit) that `fits`, a monotone predicate; 0 when none does.
+int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits);
+
+std::string human_bytes(size_t bytes);  // "3.69 GiB"
+
+}  // namespace v4rt

@@ -1,0 +1,192 @@
+#include "graph/runtime/model.h"
+
+#include <algorithm>
+
+#include "graph/runtime/model_impl.h"
+#include "ops/core/log.h"
+
+namespace v4rt {
+namespace {
+
+void check_options(const V4Config& config, const ModelOptions& o) {
+  check(o.chunk >= 1, Code::kInvalidArgument, "chunk is {}: at least one token", o.chunk);
+  check(o.slots >= 1, Code::kInvalidArgument, "slots is {}: at least one sequence", o.slots);
+  check(o.context >= 1, Code::kInvalidArgument, "context is {}: at least one position", o.context);
+  check(o.context <= config.max_position, Code::kInvalidArgument, "a context of {} positions: this model knows {}", o.context,
+        config.max_position);
+  check(!o.mtp || config.has_mtp, Code::kUnsupported, "this checkpoint has no MTP block");
+}
+
+void report(const ModelOptions& options, std::string_view what, double done) {
+  if (options.progress) options.progress(what, done);
+}
+
+size_t io_bytes(const Plan& plan, int device) {
+  size_t sum = 0;
+  for (const Slot& slot : plan.slots) {
+    if (slot.storage == Storage::kIo && slot.device == device) sum += slot.type.bytes() + slot.type.scale_bytes();
+  }
+  return sum;
+}
+
+}  // namespace
+
+Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const ModelOptions& model_options)
+    : source(std::move(weight_source)), config(source->config()), options(model_options), weights(source, {}) {
+  check_options(config, options);
+  device_index(options.device);
+  for (const auto& [pattern, name] : options.place) rules.push_back({pattern, device_index(name)});
+  weights = WeightStore(source, devices);
+}
+
+// Makes the device on first mention; it may be mentioned by name or by a part of its description.
+int Model::Impl::device_index(const std::string& name) {
+  const auto find = [&](const std::string& wanted) {
+    const auto known = std::find_if(devices.begin(), devices.end(), [&](const auto& d) { return d->info().name == wanted; });
+    return static_cast<size_t>(known - devices.begin());
+  };
+  if (const size_t known = find(name); known < devices.size()) return static_cast<int>(known);
+  std::shared_ptr<Device> device = create_device(name, options.device_options);
+  const size_t at = find(device->info().name);
+  if (at == devices.size()) devices.push_back(std::move(device));
+  return static_cast<int>(at);
+}
+
+Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
+  const GraphOptions o{.tokens = tokens,
+                       .max_tokens = options.chunk,
+                       .segments = std::min(tokens, options.slots),
+                       .slots = options.slots,
+                       .context = context,
+                       .numbers = options.numbers,
+                       .logits = logits,
+                       .mtp = options.mtp && logits == LogitsOf::kAllRows};
+  return build_v4(config, o, [this](std::string_view name) { return weights.type(name); });
+}
+
+std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits) {
+  CompileOptions compile_options{.devices = devices, .rules = rules, .state_devices = {}};
+  for (const StateInfo& state : states) compile_options.state_devices.emplace_back(state.name, state.device);
+  auto plan = std::make_unique<Plan>(compile(graph(tokens, logits, options.context), compile_options));
+  log::info("plan of {} tokens: {} steps, {} refusals", tokens, plan->steps.size(), plan->refusals.size());
+  weights.add(*plan);
+  return plan;
+}
+
+void Model::Impl::add_states(const Plan& plan) {
+  for (const Slot& slot : plan.slots) {
+    if (slot.storage != Storage::kState) continue;
+    const bool known = std::any_of(states.begin(), states.end(), [&](const StateInfo& s) { return s.name == slot.name; });
+    if (!known) states.push_back({slot.name, slot.type, slot.device});
+  }
+}
+
+void Model::Impl::make_first_plans() {
+  std::vector<std::pair<int, LogitsOf>> wanted{{1, LogitsOf::kLastRows}};
+  if (options.chunk > 1) wanted.emplace_back(options.chunk, LogitsOf::kLastRows);
+  if (options.mtp) wanted.emplace_back(options.chunk, LogitsOf::kAllRows);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    report(options, "compiling", static_cast<double>(i) / static_cast<double>(wanted.size()));
+    std::unique_ptr<Plan>& plan = plans[wanted[i]] = make_plan(wanted[i].first, wanted[i].second);
+    add_states(*plan);
+  }
+  report(options, "compiling", 1);
+}
+
+// At another context than the options': states of that context with the arena of the options', which a shorter one never exceeds.
+MemoryNeed Model::Impl::need(int device, int64_t context) {
+  MemoryNeed need{.weights = weights.copied_bytes(device)};
+  const bool actual = context == options.context;
+  const Graph other = actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRows : LogitsOf::kLastRows, context);
+  for (const StateInfo& state : states) {
+    if (state.device != device) continue;
+    const size_t bytes = actual ? state.type.bytes() : other.value(other.find(state.name, Origin::kState)).type.bytes();
+    check(!__builtin_add_overflow(need.states, bytes, &need.states), Code::kOutOfMemory,
+          "state of {} positions cannot be addressed; ask for a shorter context", context);
+    need.largest_state = std::max(need.largest_state, bytes);
+  }
+  for (const auto& [key, plan] : plans) {
+    need.arena = std::max(need.arena, plan->arena_bytes[static_cast<size_t>(device)]);
+    need.io += io_bytes(*plan, device);
+  }
+  return need;
+}
+
+void Model::Impl::check_memory() {
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const int device = static_cast<int>(i);
+    const DeviceInfo& info = devices[i]->info();
+    const std::string problem = exceeds(info, need(device, options.context));
+    if (problem.empty()) continue;
+    const int64_t best = largest_context(options.context, [&](int64_t c) { return exceeds(info, need(device, c)).empty(); });
+    check(best > 0, Code::kOutOfMemory, "{}: does not fit at any context: {}", info.name, problem);
+    fail(Code::kOutOfMemory, "a context of {} positions ({} sequences): {}; the largest context that fits is {}", options.context,
+         options.slots, problem, best);
+  }
+}
+
+void Model::Impl::load_weights() {
+  weights.load([this](double done) { report(options, "loading weights", done); });
+}
+
+const Plan& Model::Impl::plan(int tokens, LogitsOf logits) {
+  check(tokens >= 1 && tokens <= options.chunk, Code::kInvalidArgument, "a plan of {} tokens: this model's chunk is {}", tokens,
+        options.chunk);
+  const std::lock_guard lock(mutex);
+  const auto found = plans.find({tokens, logits});
+  if (found != plans.end()) return *found->second;
+  std::unique_ptr<Plan> made = make_plan(tokens, logits);
+  load_weights();
+  return *(plans[{tokens, logits}] = std::move(made));
+}
+
+Tensor Model::Impl::weight(const Slot& slot) {
+  const std::lock_guard lock(mutex);
+  return weights.tensor(slot);
+}
+
+std::vector<size_t> Model::Impl::arena_bytes() {
+  const std::lock_guard lock(mutex);
+  std::vector<size_t> bytes(devices.size(), 0);
+  for (const auto& [key, plan] : plans) {
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::max(bytes[i], plan->arena_bytes[i]);
+  }
+  return bytes;
+}
+
+Model::Model() = default;
+Model::~Model() = default;
+
+std::shared_ptr<const Model> Model::open(std::shared_ptr<const WeightSource> weights, const ModelOptions& options) {
+  check(weights != nullptr, Code::kInvalidArgument, "no weights to open a model from");
+  std::shared_ptr<Model> model(new Model());
+  model->impl_ = std::make_unique<Impl>(std::move(weights), options);
+  model->impl_->make_first_plans();
+  model->impl_->check_memory();
+  model->impl_->load_weights();
+  model->impl_->options.progress = nullptr;  // the caller's, and only for this call
+  return model;
+}
+
+const V4Config& Model::config() const { return impl_->config; }
+const ModelOptions& Model::options() const { return impl_->options; }
+const Plan& Model::plan(int tokens, LogitsOf logits) const { return impl_->plan(tokens, logits); }
+
+size_t Model::weight_bytes() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->weights.bytes();
+}
+
+size_t Model::state_bytes() const {
+  size_t sum = 0;
+  for (const StateInfo& state : impl_->states) sum += state.type.bytes();
+  return sum;
+}
+
+size_t Model::arena_bytes() const {
+  size_t sum = 0;
+  for (const size_t bytes : impl_->arena_bytes()) sum += bytes;
+  return sum;
+}
+
+}  // namespace v4rt

@@ -1,0 +1,58 @@
+#pragma once
+
+// What Model keeps. For Session.
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graph/runtime/memory_check.h"
+#include "graph/runtime/model.h"
+#include "graph/runtime/weight_store.h"
+
+namespace v4rt {
+
+// One tensor of the running state. Its leading dimension is the slot: the sequence.
+struct StateInfo {
+  std::string name;
+  TensorType type;
+  int device;
+  size_t slot_bytes() const { return type.bytes() / static_cast<size_t>(type.shape[0]); }
+};
+
+struct Model::Impl {
+  Impl(std::shared_ptr<const WeightSource> weight_source, const ModelOptions& model_options);
+
+  // Compiled and bound plan; thread-safe.
+  const Plan& plan(int tokens, LogitsOf logits);
+  Tensor weight(const Slot& slot);
+
+  // The plans that open() makes, then their weights.
+  void make_first_plans();
+  void check_memory();
+  void load_weights();
+
+  std::vector<size_t> arena_bytes();  // of one session, per device: the largest of the plans made so far
+
+  std::shared_ptr<const WeightSource> source;
+  V4Config config;
+  ModelOptions options;
+  std::vector<std::shared_ptr<Device>> devices;
+  std::vector<PlaceRule> rules;
+  std::vector<StateInfo> states;  // of all plans of open(), in their order
+
+  std::mutex mutex;  // of what follows
+  WeightStore weights;
+  std::map<std::pair<int, LogitsOf>, std::unique_ptr<Plan>> plans;
+
+ private:
+  int device_index(const std::string& name);
+  Graph graph(int tokens, LogitsOf logits, int64_t context);
+  std::unique_ptr<Plan> make_plan(int tokens, LogitsOf logits);  // compiled, its weights not yet loaded
+  void add_states(const Plan& plan);
+  MemoryNeed need(int device, int64_t context);
+};
+
+}  // namespace v4rt

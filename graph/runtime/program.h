@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "graph/plan/executor.h"
+
+namespace v4rt {
+
+// A plan bound to a session's memory, with inputs and outputs of its own: write ids, run a step, read logits.
+class Program {
+ public:
+  // bindings.tensor answers for state and weight slots; queues and plan must outlive the program.
+  Program(const Plan& plan, const Bindings& bindings);
+
+  void write(std::string_view input, std::span<const int32_t> values);  // the leading ones
+  void run(const Step& step) { executor_.run(step); }
+  void read(std::string_view output, std::span<float> values);  // the leading ones; waits for them
+
+ private:
+  const Plan& plan_;
+  std::span<const std::unique_ptr<Queue>> queues_;
+  Executor executor_;
+};
+
+}  // namespace v4rt

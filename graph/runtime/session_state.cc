@@ -1,0 +1,89 @@
+#include "graph/runtime/session_state.h"
+
+#include <cstring>
+
+namespace v4rt {
+namespace {
+
+constexpr size_t kZeroBlock = size_t{64} << 10;
+
+}  // namespace
+
+SessionState::SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues)
+    : states_(model.states), queues_(queues), zeros_(kZeroBlock) {
+  for (const StateInfo& state : states_) {
+    const auto device = static_cast<size_t>(state.device);
+    tensors_.push_back({.type = state.type, .values = model.devices[device]->allocate(state.type.bytes()), .scales = nullptr});
+    queues_[device]->fill(*tensors_.back().values, std::byte{0});
+  }
+}
+
+const Tensor& SessionState::tensor(std::string_view name) const {
+  for (size_t i = 0; i < states_.size(); ++i) {
+    if (states_[i].name == name) return tensors_[i];
+  }
+  fail(Code::kInternal, "there is no state {}", name);
+}
+
+void SessionState::clear(int slot) {
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const size_t bytes = states_[i].slot_bytes();
+    if (bytes == tensors_[i].values->bytes()) {
+      queue(states_[i]).fill(*tensors_[i].values, std::byte{0});
+      continue;
+    }
+    const size_t first = static_cast<size_t>(slot) * bytes;
+    for (size_t done = 0; done < bytes; done += zeros_.size()) {
+      queue(states_[i]).upload(*tensors_[i].values, first + done, std::span(zeros_).first(std::min(zeros_.size(), bytes - done)));
+    }
+  }
+}
+
+// FNV-1a of what decides the layout: names and types of the states, whatever the number of sequences.
+uint64_t SessionState::mark() const {
+  uint64_t hash = 0xcbf29ce484222325u;
+  const auto mix = [&](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  };
+  for (const StateInfo& state : states_) {
+    mix(state.name);
+    mix(fmt::format(" {} {}\n", info(state.type.dtype).name, fmt::join(state.type.shape.dims().subspan(1), "x")));
+  }
+  return hash;
+}
+
+size_t SessionState::saved_bytes() const {
+  size_t bytes = sizeof(uint64_t);
+  for (const StateInfo& state : states_) bytes += state.slot_bytes();
+  return bytes;
+}
+
+void SessionState::save(int slot, std::vector<std::byte>& bytes) const {
+  bytes.resize(saved_bytes());
+  const uint64_t head = mark();
+  std::memcpy(bytes.data(), &head, sizeof head);
+  size_t at = sizeof head;
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const size_t n = states_[i].slot_bytes();
+    queue(states_[i]).download(std::span(bytes).subspan(at, n), *tensors_[i].values, static_cast<size_t>(slot) * n);
+    at += n;
+  }
+}
+
+void SessionState::check_fits(std::span<const std::byte> bytes) const {
+  uint64_t head = 0;
+  if (bytes.size() >= sizeof head) std::memcpy(&head, bytes.data(), sizeof head);
+  check(bytes.size() == saved_bytes() && head == mark(), Code::kInvalidArgument,
+        "this snapshot ({} bytes) is of another model, context, chunk or number mode; here one has {} bytes", bytes.size(), saved_bytes());
+}
+
+void SessionState::load(int slot, std::span<const std::byte> bytes) {
+  size_t at = sizeof(uint64_t);
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const size_t n = states_[i].slot_bytes();
+    queue(states_[i]).upload(*tensors_[i].values, static_cast<size_t>(slot) * n, bytes.subspan(at, n));
+    at += n;
+  }
+}
+
+}  // namespace v4rt

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "graph/runtime/model_impl.h"
+
+namespace v4rt {
+
+// The state tensors of one session: for every state of the model, the rows of each sequence one after the other.
+class SessionState {
+ public:
+  // Allocates and clears. Queues: one per device, and must outlive this.
+  SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues);
+
+  const Tensor& tensor(std::string_view name) const;
+  void clear(int slot);                                          // to zero bytes: an empty sequence
+  void save(int slot, std::vector<std::byte>& bytes) const;      // mark, then the slot's rows of every state
+  void check_fits(std::span<const std::byte> bytes) const;       // throws Error(kInvalidArgument) unless load() can take them
+  void load(int slot, std::span<const std::byte> bytes);
+
+ private:
+  uint64_t mark() const;
+  size_t saved_bytes() const;
+  Queue& queue(const StateInfo& state) const { return *queues_[static_cast<size_t>(state.device)]; }
+
+  std::span<const StateInfo> states_;
+  std::span<const std::unique_ptr<Queue>> queues_;
+  std::vector<Tensor> tensors_;
+  std::vector<std::byte> zeros_;
+};
+
+}  // namespace v4rt
