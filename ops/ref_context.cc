@@ -6,8 +6,8 @@ namespace v4rt {
 
 void RefContext::read(int input, int64_t first, std::span<float> out) const { dequantise(tensor(input), first, out); }
 
-std::vector<float> RefContext::read(int input) const {
-  std::vector<float> values(static_cast<size_t>(tensor(input).type.shape.elements()));
+Floats RefContext::read(int input) const {
+  Floats values(static_cast<size_t>(tensor(input).type.shape.elements()));
   read(input, 0, values);
   return values;
 }

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <limits>
 #include <span>
-#include <vector>
 
 #include "ops/core/step.h"
 #include "ops/core/tensor.h"
+#include "ops/ref_memory.h"
 
 namespace v4rt {
 
@@ -23,7 +24,7 @@ class RefContext {
 
   // Elements [first, first + out.size()) of the flattened input; FP8 and FP4 start and end at row borders.
   void read(int input, int64_t first, std::span<float> out) const;
-  std::vector<float> read(int input) const;  // all of it
+  Floats read(int input) const;  // all of it
   void write(int output, int64_t first, std::span<const float> values) const;
 
   const int32_t* ids(int input) const { return inputs_[static_cast<size_t>(input)].data<int32_t>(); }
@@ -37,5 +38,8 @@ class RefContext {
   std::span<const Tensor> inputs_, outputs_;
   Step step_;
 };
+
+// A score as sorting may compare it: a NaN, which only broken weights make, counts as the least.
+inline float ordered(float score) { return score == score ? score : -std::numeric_limits<float>::infinity(); }
 
 }  // namespace v4rt

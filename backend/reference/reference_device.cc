@@ -30,10 +30,14 @@ class ReferenceQueue final : public Queue {
   void begin(const Step&) override {}
   void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
     const auto& reference = static_cast<const ReferenceKernel&>(kernel);
+    const RefMemory::Use use(memory_);
     RefContext context(args.first(reference.n_inputs), args.subspan(reference.n_inputs), step);
     reference.op.reference(context);
   }
   void finish() override {}
+
+ private:
+  RefMemory memory_;
 };
 
 class ReferenceDevice final : public Device {

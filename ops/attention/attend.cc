@@ -36,12 +36,14 @@ namespace {
 constexpr size_t kBlock = 64;
 
 // The rows that one query sees, in slots (-1 bytes: masked).
-std::vector<const uint8_t*> visible_rows(const AttendSpec& spec, RefContext& context, int64_t t) {
+RefVector<const uint8_t*> visible_rows(const AttendSpec& spec, RefContext& context, int64_t t) {
   const Row& row = context.step().rows[static_cast<size_t>(t)];
   const int64_t width = spec.format.bytes(), ring_rows = context.input(1).shape[1];
   const uint8_t* ring = context.bytes(1) + row.slot * ring_rows * width;
   const int32_t first = std::max(0, row.position - spec.window + 1);
-  std::vector<const uint8_t*> rows(static_cast<size_t>(spec.window), nullptr);
+  RefVector<const uint8_t*> rows;
+  rows.reserve(static_cast<size_t>(spec.window + std::max(spec.top_k, spec.ratio == 0 ? 0 : (row.position + 1) / spec.ratio)));
+  rows.resize(static_cast<size_t>(spec.window), nullptr);
   for (int32_t p = first; p <= row.position; ++p) rows[static_cast<size_t>(p - first)] = ring + p % ring_rows * width;
   if (spec.ratio == 0) return rows;
   const int64_t capacity = context.input(3).shape[1];
@@ -57,26 +59,27 @@ std::vector<const uint8_t*> visible_rows(const AttendSpec& spec, RefContext& con
 // Online softmax over blocks of slots for one head.
 class HeadState {
  public:
-  HeadState(const AttendSpec& spec, std::span<const float> q) : spec_(spec), q_(q), acc_(q.size()) {}
+  HeadState(const AttendSpec& spec, std::span<const float> q) : spec_(&spec), q_(q), acc_(q.size()) {}
 
-  // rows[i]: decoded row of the block's slot i; empty when masked.
-  void add_block(std::span<const std::vector<float>> rows) {
+  // Decoded rows [block, D]; only live ones count.
+  void add_block(std::span<const float> rows, std::span<const uint8_t> live) {
+    const auto row = [&](size_t i) { return rows.subspan(i * q_.size(), q_.size()); };
     std::array<float, kBlock> e{};
     float maximum = maximum_;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i].empty()) continue;
-      e[i] = dot(q_, rows[i]) * spec_.scale;
+    for (size_t i = 0; i < live.size(); ++i) {
+      if (live[i] == 0) continue;
+      e[i] = dot(q_, row(i)) * spec_->scale;
       maximum = em_max(maximum, e[i]);
     }
     const float rescale = em_exp(maximum_ - maximum);
     maximum_ = maximum;
     for (float& a : acc_) a *= rescale;
-    for (size_t i = 0; i < rows.size(); ++i) e[i] = rows[i].empty() ? 0.0f : em_exp(e[i] - maximum);
+    for (size_t i = 0; i < live.size(); ++i) e[i] = live[i] == 0 ? 0.0f : em_exp(e[i] - maximum);
     std::array<float, kBlock> lanes = e;
     sum_ = sum_ * rescale + fold64(lanes);
-    for (size_t i = 0; i < rows.size(); i += 2) {
-      if (i + 1 < rows.size()) add(rows[i + 1], e[i + 1]);
-      add(rows[i], e[i]);
+    for (size_t i = 0; i < live.size(); i += 2) {
+      if (i + 1 < live.size() && live[i + 1] != 0) add(row(i + 1), e[i + 1]);
+      if (live[i] != 0) add(row(i), e[i]);
     }
   }
 
@@ -88,13 +91,13 @@ class HeadState {
 
  private:
   void add(std::span<const float> row, float e) {
-    const float weight = spec_.rounds ? em_bf16(e) : e;
+    const float weight = spec_->rounds ? em_bf16(e) : e;
     for (size_t d = 0; d < row.size(); ++d) acc_[d] = em_fma(weight, row[d], acc_[d]);
   }
 
-  const AttendSpec& spec_;
+  const AttendSpec* spec_;
   std::span<const float> q_;
-  std::vector<float> acc_;
+  Floats acc_;
   float maximum_ = -std::numeric_limits<float>::infinity(), sum_ = 0;
 };
 
@@ -104,24 +107,25 @@ void Attend::reference(RefContext& context) const {
   const Shape& shape = context.input(0).shape;
   const int64_t heads = shape[1];
   const auto dim = static_cast<size_t>(shape[2]);
-  const std::vector<float> sink = context.read(2);
-  std::vector<float> q(static_cast<size_t>(heads) * dim);
+  const Floats sink = context.read(2);
+  Floats q(static_cast<size_t>(heads) * dim), block(kBlock * dim);
+  std::array<uint8_t, kBlock> live{};
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     context.read(0, t * static_cast<int64_t>(q.size()), q);
-    std::vector<HeadState> states;
+    RefVector<HeadState> states;
+    states.reserve(static_cast<size_t>(heads));
     for (size_t h = 0; h < static_cast<size_t>(heads); ++h) states.emplace_back(spec, std::span(q).subspan(h * dim, dim));
-    const std::vector<const uint8_t*> rows = visible_rows(spec, context, t);
+    const RefVector<const uint8_t*> rows = visible_rows(spec, context, t);
     for (size_t begin = 0; begin < rows.size(); begin += kBlock) {
-      std::vector<std::vector<float>> block(std::min(kBlock, rows.size() - begin));
-      bool live = false;
-      for (size_t i = 0; i < block.size(); ++i) {
-        if (rows[begin + i] == nullptr) continue;
-        block[i].resize(dim);
-        decode_row(spec.format, rows[begin + i], block[i]);
-        live = true;
+      const auto part = std::span<const uint8_t* const>(rows).subspan(begin, std::min(kBlock, rows.size() - begin));
+      std::fill(live.begin(), live.end(), uint8_t{0});
+      for (size_t i = 0; i < part.size(); ++i) {
+        if (part[i] == nullptr) continue;
+        decode_row(spec.format, part[i], std::span(block).subspan(i * dim, dim));
+        live[i] = 1;
       }
-      if (!live) continue;
-      for (HeadState& state : states) state.add_block(block);
+      if (std::find(live.begin(), live.end(), uint8_t{1}) == live.end()) continue;
+      for (HeadState& state : states) state.add_block(block, std::span(live).first(part.size()));
     }
     for (size_t h = 0; h < states.size(); ++h) {
       context.write(0, (t * heads + static_cast<int64_t>(h)) * static_cast<int64_t>(dim), states[h].finish(sink[h]));

@@ -48,8 +48,9 @@ struct CompressSpec {
 
 class CompressPool final : public OpOf<OpKind::kCompressPool> {
  public:
-  explicit CompressPool(const CompressSpec& spec) : spec(spec) {}
+  explicit CompressPool(const CompressSpec& spec) : spec(spec), frequencies(spec.table.frequencies()) {}
   const CompressSpec spec;
+  const std::vector<float> frequencies;
   std::string describe() const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;

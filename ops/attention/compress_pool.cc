@@ -46,14 +46,14 @@ void round_all(std::span<float> x, bool rounds) {
 // Pool and finish the entry that row t completes.
 class Entry {
  public:
-  Entry(const CompressSpec& spec, RefContext& context)
-      : spec_(spec), context_(context), ape_(context.read(2)), norm_(context.read(3)), frequencies_(spec.table.frequencies()),
-        row_(static_cast<size_t>(2 * spec.width())), values_(pool_rows()), scores_(pool_rows()) {}
+  Entry(const CompressSpec& spec, std::span<const float> frequencies, RefContext& context)
+      : spec_(spec), frequencies_(frequencies), context_(context), ape_(context.read(2)), norm_(context.read(3)),
+        row_(static_cast<size_t>(2 * spec.width())), values_(pool_rows() * dim()), scores_(values_.size()) {}
 
-  std::vector<float> form(int64_t t) {
+  Floats form(int64_t t) {
     gather(t);
     const int32_t position = context_.step().rows[static_cast<size_t>(t)].position;
-    std::vector<float> entry = softmax_pool(position < spec_.ratio && spec_.overlap ? static_cast<size_t>(spec_.ratio) : 0);
+    Floats entry = softmax_pool(position < spec_.ratio && spec_.overlap ? static_cast<size_t>(spec_.ratio) : 0);
     round_all(entry, spec_.rounds);
     rms_norm_row(entry, norm_, spec_.eps);
     round_all(entry, spec_.rounds);
@@ -68,11 +68,12 @@ class Entry {
 
  private:
   size_t pool_rows() const { return static_cast<size_t>(spec_.pending_rows()); }
+  size_t dim() const { return static_cast<size_t>(spec_.format.dim); }
 
   // Pool row i is position p - pool_rows + 1 + i; with overlap the first half uses channels [0, C), the second [C, 2C).
   void gather(int64_t t) {
     const Row& row = context_.step().rows[static_cast<size_t>(t)];
-    const auto dim = static_cast<size_t>(spec_.format.dim), width = static_cast<size_t>(spec_.width());
+    const auto width = static_cast<size_t>(spec_.width());
     for (size_t i = 0; i < pool_rows(); ++i) {
       const int32_t back = static_cast<int32_t>(pool_rows() - 1 - i);
       const int32_t q = row.position - back;
@@ -83,24 +84,26 @@ class Entry {
         const int64_t pending = row.slot * static_cast<int64_t>(pool_rows()) + q % static_cast<int32_t>(pool_rows());
         context_.read(1, pending * static_cast<int64_t>(row_.size()), row_);
       }
-      const size_t first = spec_.overlap && i >= static_cast<size_t>(spec_.ratio) ? dim : 0;
+      const size_t first = spec_.overlap && i >= static_cast<size_t>(spec_.ratio) ? dim() : 0;
       const float* ape = ape_.data() + static_cast<size_t>(q % spec_.ratio) * width + first;
-      values_[i].assign(row_.begin() + static_cast<ptrdiff_t>(first), row_.begin() + static_cast<ptrdiff_t>(first + dim));
-      scores_[i].resize(dim);
-      for (size_t ch = 0; ch < dim; ++ch) scores_[i][ch] = row_[width + first + ch] + ape[ch];
+      for (size_t ch = 0; ch < dim(); ++ch) {
+        values_[i * dim() + ch] = row_[first + ch];
+        scores_[i * dim() + ch] = row_[width + first + ch] + ape[ch];
+      }
     }
   }
 
-  std::vector<float> softmax_pool(size_t begin) const {
-    std::vector<float> entry(static_cast<size_t>(spec_.format.dim));
-    for (size_t ch = 0; ch < entry.size(); ++ch) {
-      float maximum = scores_[begin][ch];
-      for (size_t i = begin + 1; i < pool_rows(); ++i) maximum = em_max(maximum, scores_[i][ch]);
+  // Over pool rows [begin, end).
+  Floats softmax_pool(size_t begin) const {
+    Floats entry(dim());
+    for (size_t ch = 0; ch < dim(); ++ch) {
+      float maximum = scores_[begin * dim() + ch];
+      for (size_t i = begin + 1; i < pool_rows(); ++i) maximum = em_max(maximum, scores_[i * dim() + ch]);
       float sum = 0, acc = 0;
       for (size_t i = begin; i < pool_rows(); ++i) {
-        const float e = em_exp(scores_[i][ch] - maximum);
+        const float e = em_exp(scores_[i * dim() + ch] - maximum);
         sum += e;
-        acc = em_fma(e, values_[i][ch], acc);
+        acc = em_fma(e, values_[i * dim() + ch], acc);
       }
       entry[ch] = em_div(acc, sum);
     }
@@ -108,17 +111,18 @@ class Entry {
   }
 
   const CompressSpec& spec_;
+  const std::span<const float> frequencies_;
   RefContext& context_;
-  const std::vector<float> ape_, norm_, frequencies_;
-  std::vector<float> row_;
-  std::vector<std::vector<float>> values_, scores_;
+  const Floats ape_, norm_;
+  Floats row_;             // of one position: values, then scores
+  Floats values_, scores_;  // [pool rows, C]
 };
 
 }  // namespace
 
 void CompressPool::reference(RefContext& context) const {
   const int64_t capacity = context.input(4).shape[1];
-  Entry entry(spec, context);
+  Entry entry(spec, frequencies, context);
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     const Row& row = context.step().rows[static_cast<size_t>(t)];
     if ((row.position + 1) % spec.ratio != 0) continue;

@@ -29,7 +29,7 @@ std::vector<TensorType> IndexSelect::infer(std::span<const TensorType> in) const
 void index_scores(const IndexSpec& spec, std::span<const float> q, std::span<const float> g, const uint8_t* keys,
                   std::span<float> scores) {
   const auto dim = static_cast<size_t>(spec.format.dim);
-  std::vector<float> key(dim);
+  Floats key(dim);
   for (size_t j = 0; j < scores.size(); ++j) {
     decode_row(spec.format, keys + static_cast<int64_t>(j) * spec.format.bytes(), key);
     float sum = 0;
@@ -49,19 +49,21 @@ void index_scores(const IndexSpec& spec, std::span<const float> q, std::span<con
 void IndexSelect::reference(RefContext& context) const {
   const Shape& shape = context.input(0).shape;
   const int64_t capacity = context.input(2).shape[1];
-  std::vector<float> q(static_cast<size_t>(shape[1] * shape[2])), g(static_cast<size_t>(shape[1]));
+  Floats q(static_cast<size_t>(shape[1] * shape[2])), g(static_cast<size_t>(shape[1]));
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     const Row& row = context.step().rows[static_cast<size_t>(t)];
     const auto n = static_cast<size_t>((row.position + 1) / spec.ratio), k = std::min(n, static_cast<size_t>(spec.top_k));
-    std::vector<int32_t> order(n);
+    Ints order(n);
     std::iota(order.begin(), order.end(), 0);
     if (n > k) {
       context.read(0, t * static_cast<int64_t>(q.size()), q);
       context.read(1, t * static_cast<int64_t>(g.size()), g);
-      std::vector<float> scores(n);
+      Floats scores(n);
       index_scores(spec, q, g, context.bytes(2) + row.slot * capacity * spec.format.bytes(), scores);
-      std::stable_sort(order.begin(), order.end(),
-                       [&](int32_t a, int32_t b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
+      std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+        const float x = ordered(scores[static_cast<size_t>(a)]), y = ordered(scores[static_cast<size_t>(b)]);
+        return x != y ? x > y : a < b;
+      });
       std::sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(k));
     }
     int32_t* out = context.out_ids(0) + t * spec.top_k;

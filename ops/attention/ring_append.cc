@@ -23,7 +23,7 @@ std::span<const Alias> RingAppend::aliases() const { return kRing; }
 
 void RingAppend::reference(RefContext& context) const {
   const int64_t rows = context.input(1).shape[1];
-  std::vector<float> x(static_cast<size_t>(format.dim));
+  Floats x(static_cast<size_t>(format.dim));
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     const Row& row = context.step().rows[static_cast<size_t>(t)];
     if (row.end - t > rows) continue;  // a later row of this segment takes the same place

@@ -19,7 +19,7 @@ std::vector<TensorType> EmbedRows::infer(std::span<const TensorType> in) const {
 
 void EmbedRows::reference(RefContext& context) const {
   const int64_t d = context.input(1).shape[1], repeats = copies == 0 ? 1 : copies;
-  std::vector<float> row(static_cast<size_t>(d));
+  Floats row(static_cast<size_t>(d));
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     context.read(1, context.ids(0)[t] * d, row);
     for (int64_t j = 0; j < repeats; ++j) context.write(0, (t * repeats + j) * d, row);
@@ -44,7 +44,7 @@ std::vector<TensorType> TakeLast::infer(std::span<const TensorType> in) const {
 
 void TakeLast::reference(RefContext& context) const {
   const int64_t width = context.input(0).shape.elements() / context.input(0).shape[0];
-  std::vector<float> row(static_cast<size_t>(width));
+  Floats row(static_cast<size_t>(width));
   int64_t end = 0;
   for (int64_t s = 0; s < context.step().n_segments(); ++s) {
     end += context.step().segments[static_cast<size_t>(s)].n_tokens;
@@ -69,7 +69,7 @@ std::vector<TensorType> AddStreams::infer(std::span<const TensorType> in) const 
 void AddStreams::reference(RefContext& context) const {
   const Shape& shape = context.input(1).shape;
   const int64_t m = shape[1], d = shape[2];
-  std::vector<float> x(static_cast<size_t>(d)), s(x.size());
+  Floats x(static_cast<size_t>(d)), s(x.size());
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     context.read(0, t * d, x);
     for (int64_t j = 0; j < m; ++j) {

@@ -11,15 +11,15 @@ namespace v4rt {
 namespace {
 
 struct StreamRow {
-  std::vector<float> v;    // m * d
-  std::vector<float> mix;  // one per row of fn
+  Floats v;    // m * d
+  Floats mix;  // one per row of fn
 };
 
 // mix[i] = dot64(v, fn[i]) * rsqrt(mean(v^2) + eps)
 StreamRow mix_row(RefContext& context, int64_t t, std::span<const float> fn, float eps) {
   const Shape& shape = context.input(0).shape;
   const auto width = static_cast<size_t>(shape[1] * shape[2]);
-  StreamRow row{std::vector<float>(width), std::vector<float>(fn.size() / width)};
+  StreamRow row{Floats(width), Floats(fn.size() / width)};
   context.read(0, t * static_cast<int64_t>(width), row.v);
   const float r = em_rsqrt(em_div(dot64(row.v, row.v), static_cast<float>(width)) + eps);
   for (size_t i = 0; i < row.mix.size(); ++i) row.mix[i] = dot64(row.v, fn.subspan(i * width, width)) * r;
@@ -51,9 +51,9 @@ void sinkhorn(std::span<float> comb, size_t m, int iterations, float eps) {
 }
 
 // x[c] = round(sum_j weight[j] * v[j, c]), then the norm.
-std::vector<float> collapse(const StreamRow& row, std::span<const float> weights, bool rounds, std::span<const float> norm,
+Floats collapse(const StreamRow& row, std::span<const float> weights, bool rounds, std::span<const float> norm,
                             float eps) {
-  std::vector<float> x(norm.size());
+  Floats x(norm.size());
   for (size_t c = 0; c < x.size(); ++c) {
     float sum = 0;
     for (size_t j = 0; j < weights.size(); ++j) sum = em_fma(weights[j], row.v[j * x.size() + c], sum);
@@ -97,10 +97,10 @@ std::vector<TensorType> HcPre::infer(std::span<const TensorType> in) const {
 
 void HcPre::reference(RefContext& context) const {
   const auto m = static_cast<size_t>(spec.streams);
-  const std::vector<float> fn = context.read(1), scale = context.read(2), base = context.read(3), norm = context.read(4);
+  const Floats fn = context.read(1), scale = context.read(2), base = context.read(3), norm = context.read(4);
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     StreamRow row = mix_row(context, t, fn, spec.rms_eps);
-    std::vector<float>& mix = row.mix;
+    Floats& mix = row.mix;
     for (size_t i = 0; i < mix.size(); ++i) {
       const float logit = em_fma(mix[i], scale[i < m ? 0 : (i < 2 * m ? 1 : 2)], base[i]);
       mix[i] = i < m ? em_sigmoid(logit) + spec.hc_eps : (i < 2 * m ? 2.0f * em_sigmoid(logit) : logit);
@@ -108,7 +108,7 @@ void HcPre::reference(RefContext& context) const {
     sinkhorn(std::span(mix).subspan(2 * m), m, spec.sinkhorn_iterations, spec.hc_eps);
     context.write(1, t * static_cast<int64_t>(mix.size()), mix);
     const bool rounds = context.input(0).dtype == DType::kBF16;
-    const std::vector<float> x = collapse(row, std::span(mix).first(m), rounds, norm, spec.rms_eps);
+    const Floats x = collapse(row, std::span(mix).first(m), rounds, norm, spec.rms_eps);
     context.write(0, t * static_cast<int64_t>(x.size()), x);
   }
 }
@@ -131,7 +131,7 @@ std::vector<TensorType> HcPost::infer(std::span<const TensorType> in) const {
 void HcPost::reference(RefContext& context) const {
   const Shape& shape = context.input(1).shape;
   const auto m = static_cast<size_t>(shape[1]), d = static_cast<size_t>(shape[2]), mixes = 2 * m + m * m;
-  std::vector<float> f(d), h(m * d), mix(mixes), out(m * d);
+  Floats f(d), h(m * d), mix(mixes), out(m * d);
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     context.read(0, t * static_cast<int64_t>(d), f);
     context.read(1, t * static_cast<int64_t>(m * d), h);
@@ -161,12 +161,12 @@ std::vector<TensorType> HcHead::infer(std::span<const TensorType> in) const {
 }
 
 void HcHead::reference(RefContext& context) const {
-  const std::vector<float> fn = context.read(1), scale = context.read(2), base = context.read(3), norm = context.read(4);
+  const Floats fn = context.read(1), scale = context.read(2), base = context.read(3), norm = context.read(4);
   for (int64_t t = 0; t < live_rows(context.step(), rows); ++t) {
     StreamRow row = mix_row(context, t, fn, spec.rms_eps);
     for (size_t j = 0; j < row.mix.size(); ++j) row.mix[j] = em_sigmoid(em_fma(row.mix[j], scale[0], base[j])) + spec.hc_eps;
     const bool rounds = context.input(0).dtype == DType::kBF16;
-    const std::vector<float> x = collapse(row, row.mix, rounds, norm, spec.rms_eps);
+    const Floats x = collapse(row, row.mix, rounds, norm, spec.rms_eps);
     context.write(0, t * static_cast<int64_t>(x.size()), x);
   }
 }

@@ -34,8 +34,8 @@ void Linear::reference(RefContext& context) const {
   const int64_t n_out = w_shape[0], k = w_shape[1], per_group = n_out / groups;
   const int64_t rows_live = live_rows(context.step(), rows) * rows_per_token(context.input(0), context.input(1));
   const auto block = static_cast<size_t>(info(context.input(1).dtype).dot_block);
-  std::vector<float> x(static_cast<size_t>(rows_live * groups * k)), w(static_cast<size_t>(k));
-  std::vector<float> y(static_cast<size_t>(rows_live * n_out));
+  Floats x(static_cast<size_t>(rows_live * groups * k)), w(static_cast<size_t>(k));
+  Floats y(static_cast<size_t>(rows_live * n_out));
   context.read(0, 0, x);
   for (int64_t n = 0; n < n_out; ++n) {
     context.read(1, n * k, w);

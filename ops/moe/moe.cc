@@ -37,7 +37,7 @@ std::vector<TensorType> Swiglu::infer(std::span<const TensorType> in) const {
 void Swiglu::reference(RefContext& context) const {
   const int64_t width = context.input(0).shape[1];
   const auto half = static_cast<size_t>(width / 2);
-  std::vector<float> x(static_cast<size_t>(width)), y(half);
+  Floats x(static_cast<size_t>(width)), y(half);
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     context.read(0, t * width, x);
     for (size_t i = 0; i < half; ++i) y[i] = gated(x[i], x[half + i], limit);
@@ -70,7 +70,7 @@ void MoeGateUp::reference(RefContext& context) const {
   const int64_t inner = stack[1], d = stack[2], k = context.input(1).shape[1];
   const bool rounds = context.input(0).dtype == DType::kBF16;
   const auto block = static_cast<size_t>(info(context.input(3).dtype).dot_block);
-  std::vector<float> x(static_cast<size_t>(d)), w(x.size()), y(static_cast<size_t>(inner)), weights = context.read(2);
+  Floats x(static_cast<size_t>(d)), w(x.size()), y(static_cast<size_t>(inner)), weights = context.read(2);
   const auto product = [&](int input, int64_t row) {
     context.read(input, row * d, w);
     const float value = dot(x, w, block);
@@ -112,7 +112,7 @@ void MoeDown::reference(RefContext& context) const {
   const int64_t d = stack[1], inner = stack[2], k = context.input(1).shape[1];
   const bool rounds = context.input(0).dtype == DType::kBF16;
   const auto block = static_cast<size_t>(info(context.input(2).dtype).dot_block);
-  std::vector<float> x(static_cast<size_t>(inner)), w(x.size()), y(static_cast<size_t>(d)), shared(y.size());
+  Floats x(static_cast<size_t>(inner)), w(x.size()), y(static_cast<size_t>(d)), shared(y.size());
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     std::fill(y.begin(), y.end(), 0.0f);
     for (int64_t pick = t * k; pick < (t + 1) * k; ++pick) {

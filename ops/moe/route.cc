@@ -16,19 +16,19 @@ std::vector<TensorType> route_outputs(std::string_view op, const TensorType& z, 
   return {{DType::kI32, Shape{z.shape[0], k}}, {DType::kF32, Shape{z.shape[0], k}}};
 }
 
-std::vector<float> router_scores(RefContext& context, int64_t t) {
-  std::vector<float> s(static_cast<size_t>(context.input(0).shape[1]));
+Floats router_scores(RefContext& context, int64_t t) {
+  Floats s(static_cast<size_t>(context.input(0).shape[1]));
   context.read(0, t * static_cast<int64_t>(s.size()), s);
   for (float& v : s) v = em_sqrt(em_softplus(v));
   return s;
 }
 
 // Sorts the chosen experts and writes them with their normalised weights.
-void write_route(RefContext& context, int64_t t, std::vector<int32_t> chosen, std::span<const float> scores, float scale) {
+void write_route(RefContext& context, int64_t t, Ints chosen, std::span<const float> scores, float scale) {
   std::sort(chosen.begin(), chosen.end());
   float sum = 0;
   for (int32_t e : chosen) sum += scores[static_cast<size_t>(e)];
-  std::vector<float> weights(chosen.size());
+  Floats weights(chosen.size());
   for (size_t i = 0; i < chosen.size(); ++i) weights[i] = em_div(scores[static_cast<size_t>(chosen[i])], sum) * scale;
   const auto k = static_cast<int64_t>(chosen.size());
   std::copy(chosen.begin(), chosen.end(), context.out_ids(0) + t * k);
@@ -47,14 +47,15 @@ std::vector<TensorType> RouteTopK::infer(std::span<const TensorType> in) const {
 }
 
 void RouteTopK::reference(RefContext& context) const {
-  const std::vector<float> bias = context.read(1);
+  const Floats bias = context.read(1);
   for (int64_t t = 0; t < context.n_rows(); ++t) {
-    const std::vector<float> s = router_scores(context, t);
-    std::vector<int32_t> order(s.size());
+    const Floats s = router_scores(context, t);
+    Ints order(s.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
       const auto i = static_cast<size_t>(a), j = static_cast<size_t>(b);
-      return s[i] + bias[i] > s[j] + bias[j];
+      const float x = ordered(s[i] + bias[i]), y = ordered(s[j] + bias[j]);
+      return x != y ? x > y : a < b;
     });
     order.resize(static_cast<size_t>(k));
     write_route(context, t, std::move(order), s, scale);
@@ -79,7 +80,7 @@ std::vector<TensorType> RouteHash::infer(std::span<const TensorType> in) const {
 void RouteHash::reference(RefContext& context) const {
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     const int32_t* row = context.ids(1) + int64_t{context.ids(2)[t]} * k;
-    write_route(context, t, std::vector<int32_t>(row, row + k), router_scores(context, t), scale);
+    write_route(context, t, Ints(row, row + k), router_scores(context, t), scale);
   }
 }
 

@@ -25,8 +25,8 @@ std::vector<TensorType> RmsNorm::infer(std::span<const TensorType> in) const {
 void RmsNorm::reference(RefContext& context) const {
   const Shape& shape = context.input(0).shape;
   const int64_t n = shape[-1], live = live_rows(context.step(), rows) * (shape.rows() / shape[0]);
-  const std::vector<float> w = context.read(1);
-  std::vector<float> x(static_cast<size_t>(n));
+  const Floats w = context.read(1);
+  Floats x(static_cast<size_t>(n));
   for (int64_t row = 0; row < live; ++row) {
     context.read(0, row * n, x);
     rms_norm_row(x, w, eps);
@@ -50,7 +50,7 @@ void HeadRms::reference(RefContext& context) const {
   const Shape& shape = context.input(0).shape;
   const int64_t d = shape[2];
   const bool rounds = context.input(0).dtype == DType::kBF16;
-  std::vector<float> q(static_cast<size_t>(d)), squares(q.size());
+  Floats q(static_cast<size_t>(d)), squares(q.size());
   for (int64_t row = 0; row < context.n_rows() * shape[1]; ++row) {
     context.read(0, row * d, q);
     float r = 0;

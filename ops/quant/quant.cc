@@ -48,7 +48,7 @@ std::vector<TensorType> FakeQuant::infer(std::span<const TensorType> in) const {
 void FakeQuant::reference(RefContext& context) const {
   const Shape& shape = context.input(0).shape;
   const int64_t n = shape[-1], rows = context.n_rows() * (shape.rows() / shape[0]);
-  std::vector<float> x(static_cast<size_t>(n));
+  Floats x(static_cast<size_t>(n));
   for (int64_t row = 0; row < rows; ++row) {
     context.read(0, row * n, x);
     fake_quant_row(std::span(x).first(static_cast<size_t>(dims == 0 ? n : dims)), grid, static_cast<size_t>(block));
@@ -73,7 +73,7 @@ std::vector<TensorType> Hadamard::infer(std::span<const TensorType> in) const {
 void Hadamard::reference(RefContext& context) const {
   const Shape& shape = context.input(0).shape;
   const int64_t n = shape[-1], rows = context.n_rows() * (shape.rows() / shape[0]);
-  std::vector<float> x(static_cast<size_t>(n));
+  Floats x(static_cast<size_t>(n));
   for (int64_t row = 0; row < rows; ++row) {
     context.read(0, row * n, x);
     hadamard_row(x);

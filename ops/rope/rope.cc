@@ -59,8 +59,7 @@ std::vector<TensorType> RopeTail::infer(std::span<const TensorType> in) const {
 void RopeTail::reference(RefContext& context) const {
   const Shape& shape = context.input(0).shape;
   const int64_t d = shape[-1], heads = shape.rank() == 3 ? shape[1] : 1;
-  const std::vector<float> frequencies = table.frequencies();
-  std::vector<float> x(static_cast<size_t>(d));
+  Floats x(static_cast<size_t>(d));
   for (int64_t row = 0; row < context.n_rows() * heads; ++row) {
     context.read(0, row * d, x);
     rotate_tail(x, frequencies, context.step().rows[static_cast<size_t>(row / heads)].position, inverse ? -1.0f : 1.0f);

@@ -29,9 +29,10 @@ void rotate_tail(std::span<float> x, std::span<const float> frequencies, int32_t
 // in: x activation [T, D] or [T, H, D].  out: as x.
 class RopeTail final : public OpOf<OpKind::kRopeTail> {
  public:
-  RopeTail(const RopeTable& table, bool inverse) : table(table), inverse(inverse) {}
+  RopeTail(const RopeTable& table, bool inverse) : table(table), inverse(inverse), frequencies(table.frequencies()) {}
   const RopeTable table;
   const bool inverse;
+  const std::vector<float> frequencies;
   std::string describe() const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace v4rt {
+
+// Working memory of Op::reference(): blocks that are kept from call to call, so that a running reference allocates nothing; the last taken and first released is used again at once.
+// While a Use is alive, vectors with RefAllocator on this thread take from it; all of them must be gone when it ends.
+// Without a Use they take from the heap, as tests do that call reference() by hand.
+class RefMemory {
+ public:
+  class Use {
+   public:
+    explicit Use(RefMemory& memory);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+  };
+
+  static void* allocate(size_t bytes);
+  static void release(void* memory, size_t bytes);
+
+ private:
+  void* take(size_t bytes);
+  void give_back(void* memory, size_t bytes);
+  struct Block {
+    std::unique_ptr<std::byte[]> bytes;
+    size_t size;
+  };
+  std::vector<Block> blocks_;
+  size_t block_ = 0, used_ = 0;
+};
+
+template <class T>
+struct RefAllocator {
+  using value_type = T;
+  RefAllocator() = default;
+  template <class U>
+  RefAllocator(const RefAllocator<U>&) {}  // NOLINT: conversion is what rebinding needs
+  T* allocate(size_t n) { return static_cast<T*>(RefMemory::allocate(n * sizeof(T))); }
+  void deallocate(T* memory, size_t n) { RefMemory::release(memory, n * sizeof(T)); }
+  bool operator==(const RefAllocator&) const { return true; }
+};
+
+template <class T>
+using RefVector = std::vector<T, RefAllocator<T>>;
+using Floats = RefVector<float>;
+using Ints = RefVector<int32_t>;
+
+}  // namespace v4rt
