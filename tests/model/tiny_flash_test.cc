@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <map>
 
 #include "graph/plan/executor.h"
+#include "ops/layout/repack.h"
 #include "tests/support/golden_file.h"
 #include "tests/support/models.h"
 
