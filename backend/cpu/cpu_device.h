@@ -21,6 +21,7 @@ class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDe
   BufferPtr import_host(std::span<const std::byte> memory) override;
   std::unique_ptr<Queue> create_queue() override;
 
+  int threads() const { return threads_; }
   ThreadPool& pool();  // its threads start with the first queue: describing a device is cheap
 
  private:

@@ -5,7 +5,8 @@
 namespace v4rt {
 
 std::span<const CpuEntry> cpu_kernels() {
-  static const std::array kTable{kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams};
+  static const std::array kTable{kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams, kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack, kCpuRopeTail,
+                                kCpuFakeQuant, kCpuHadamard, kCpuRingAppend};
   return kTable;
 }
 

@@ -12,7 +12,9 @@ using CpuEntry = KernelEntry<CpuDevice>;
 // In order of preference per op.
 std::span<const CpuEntry> cpu_kernels();
 
-// One per file of kernels/.
+// Each is defined in the file of kernels/ that is named after its family.
 extern const CpuEntry kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams;
+extern const CpuEntry kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack;
+extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend;
 
 }  // namespace v4rt

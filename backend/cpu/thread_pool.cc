@@ -26,7 +26,7 @@ constexpr uint32_t generation(uint64_t state) { return static_cast<uint32_t>(sta
 
 ThreadPool::ThreadPool(int threads) {
   workers_.reserve(static_cast<size_t>(std::max(threads, 1) - 1));
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker(); });
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -42,7 +42,7 @@ int64_t ThreadPool::grain(int64_t count, double cost) {
 }
 
 void ThreadPool::run(const Job& job) {
-  if (busy_.exchange(true, std::memory_order_acquire)) return job.call(job.context, 0, job.count);
+  if (busy_.exchange(true, std::memory_order_acquire)) return job.call(job.body, 0, job.count, 0);
   job_ = job;
   next_.store(0, std::memory_order_relaxed);
   const uint32_t next_generation = generation(state_.load(std::memory_order_relaxed)) + 1;
@@ -51,7 +51,7 @@ void ThreadPool::run(const Job& job) {
     wake_.fetch_add(1);
     wake_.notify_all();
   }
-  take_part();
+  take_part(0);
   state_.fetch_and(~kOpen, std::memory_order_acq_rel);  // who has not joined by now need not be waited for
   for (int spins = 0; (state_.load(std::memory_order_acquire) & kActive) != 0; ++spins) {
     if (spins < kSpins) pause();
@@ -60,21 +60,21 @@ void ThreadPool::run(const Job& job) {
   busy_.store(false, std::memory_order_release);
 }
 
-void ThreadPool::take_part() {
+void ThreadPool::take_part(int worker) {
   const Job job = job_;
   for (;;) {
     const int64_t begin = next_.fetch_add(job.grain, std::memory_order_relaxed);
     if (begin >= job.count) return;
-    job.call(job.context, begin, std::min(begin + job.grain, job.count));
+    job.call(job.body, begin, std::min(begin + job.grain, job.count), worker);
   }
 }
 
-bool ThreadPool::join_run(uint32_t& seen) {
+bool ThreadPool::join_run(uint32_t& seen, int worker) {
   uint64_t state = state_.load();
   while ((state & kOpen) != 0 && generation(state) != seen) {
     if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire)) continue;
     seen = generation(state);
-    take_part();
+    take_part(worker);
     state_.fetch_sub(1, std::memory_order_release);
     return true;
   }
@@ -90,10 +90,10 @@ void ThreadPool::sleep(uint32_t seen) {
   sleepers_.fetch_sub(1);
 }
 
-void ThreadPool::worker() {
+void ThreadPool::work(int worker) {
   uint32_t seen = 0;
   for (int spins = 0; !stop_.load(std::memory_order_relaxed);) {
-    if (join_run(seen)) {
+    if (join_run(seen, worker)) {
       spins = 0;
     } else if (++spins < kSpins) {
       pause();

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace v4rt {
@@ -19,15 +20,14 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // body(begin, end) for disjoint ranges that cover [0, count). `cost`: multiply-adds (or what takes as long) per index.
-  // The body must not throw.
+  // body(begin, end) or body(begin, end, worker) for disjoint ranges that cover [0, count); `worker` < threads() is another
+  // number for each thread that takes part. `cost`: multiply-adds (or what takes as long) per index. The body must not throw.
   template <class Body>
   void for_ranges(int64_t count, double cost, const Body& body) {
     if (count <= 0) return;
     const double total = static_cast<double>(count) * cost;
-    if (total < kInlineWork || workers_.empty() || count == 1) return body(int64_t{0}, count);
-    run({[](const void* context, int64_t begin, int64_t end) { (*static_cast<const Body*>(context))(begin, end); }, &body, count,
-         grain(count, cost)});
+    if (total < kInlineWork || workers_.empty() || count == 1) return call_body<Body>(&body, 0, count, 0);
+    run({call_body<Body>, &body, count, grain(count, cost)});
   }
 
  private:
@@ -35,17 +35,29 @@ class ThreadPool {
   static constexpr double kTaskWork = 30'000;
   static constexpr int64_t kMaxTasks = 256;
 
+  using Call = void (*)(const void* body, int64_t begin, int64_t end, int worker);
+
   struct Job {
-    void (*call)(const void* context, int64_t begin, int64_t end) = nullptr;
-    const void* context = nullptr;
+    Call call = nullptr;
+    const void* body = nullptr;
     int64_t count = 0, grain = 1;
   };
 
+  template <class Body>
+  static void call_body(const void* body, int64_t begin, int64_t end, int worker) {
+    const Body& fn = *static_cast<const Body*>(body);
+    if constexpr (std::is_invocable_v<const Body&, int64_t, int64_t, int>) {
+      fn(begin, end, worker);
+    } else {
+      fn(begin, end);
+    }
+  }
+
   static int64_t grain(int64_t count, double cost);
   void run(const Job& job);
-  void take_part();
-  void worker();
-  bool join_run(uint32_t& seen);
+  void take_part(int worker);
+  void work(int worker);
+  bool join_run(uint32_t& seen, int worker);
   void sleep(uint32_t seen);
 
   // state_: generation in the upper half; kOpen while the run may be joined; below it the number of workers taking part.

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "backend/cpu/cpu_kernel.h"
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/support.h"
 #include "backend/cpu/simd/elementwise.h"
 
 namespace v4rt {
@@ -81,8 +81,6 @@ class AddStreamsKernel final : public CpuKernel {
   const int64_t streams_, dim_;
 };
 
-Support any(const OpCall&, const CpuDevice&) { return {}; }
-
 std::unique_ptr<Kernel> make_embed(const OpCall& call, CpuDevice&) {
   const TensorType& table = call.inputs[1];
   return std::make_unique<EmbedRowsKernel>(static_cast<const EmbedRows&>(call.op), table.dtype, table.shape[1]);
@@ -106,7 +104,7 @@ std::unique_ptr<Kernel> make_add_streams(const OpCall& call, CpuDevice&) {
 }  // namespace
 
 const CpuEntry kCpuEmbedRows{OpKind::kEmbedRows, "cpu.embed_rows", supports_embed, make_embed};
-const CpuEntry kCpuTakeLast{OpKind::kTakeLast, "cpu.take_last", any, make_take_last};
-const CpuEntry kCpuAddStreams{OpKind::kAddStreams, "cpu.add_streams", any, make_add_streams};
+const CpuEntry kCpuTakeLast{OpKind::kTakeLast, "cpu.take_last", any_call, make_take_last};
+const CpuEntry kCpuAddStreams{OpKind::kAddStreams, "cpu.add_streams", any_call, make_add_streams};
 
 }  // namespace v4rt

@@ -1,0 +1,111 @@
+#include "ops/linear/linear.h"
+
+#include <algorithm>
+
+#include "backend/cpu/cpu_kernel.h"
+#include "backend/cpu/kernels/support.h"
+#include "backend/cpu/simd/dot.h"
+#include "backend/cpu/simd/elementwise.h"
+
+namespace v4rt {
+namespace {
+
+constexpr int64_t kRowChunk = 128;     // rows of x whose sums wait on the stack
+constexpr int64_t kVectorGroups = 16;  // groups of sixteen outputs likewise, for a single row
+
+class LinearKernel final : public CpuKernel {
+ public:
+  explicit LinearKernel(const OpCall& call) : LinearKernel(static_cast<const Linear&>(call.op), call) {}
+
+  LinearKernel(const Linear& op, const OpCall& call)
+      : groups_(op.groups), live_(op.rows), rows_per_token_(op.rows_per_token(call.inputs[0], call.inputs[1])),
+        x_type_(call.inputs[0].dtype),
+        n_(call.inputs[1].shape[0]), k_(call.inputs[1].shape[1]), dot_(simd::dot_fns(call.inputs[1].dtype, x_type_)),
+        out_(simd::elementwise(call.outputs[0].dtype)), x_bytes_(simd::element_bytes(x_type_)),
+        out_bytes_(simd::element_bytes(call.outputs[0].dtype)) {
+    const int64_t rows = call.inputs[0].shape.elements() / k_;  // of every weight group
+    if (!readable(rows / groups_)) scratch_bytes = static_cast<size_t>(simd::packed_floats(rows, k_)) * sizeof(float);
+  }
+
+  void run(const CpuArgs& args) const override {
+    const int64_t rows = live_rows(args.step, live_) * rows_per_token_;
+    if (rows == 0) return;
+    if (scratch_bytes != 0) pack(args, rows);
+    const double work = 16.0 * static_cast<double>(k_ * rows);
+    args.pool.for_ranges(groups_ * items(), work, [&](int64_t begin, int64_t end) {
+      const simd::Matrix w = simd::matrix_of(args[1]);
+      while (begin < end) begin += run_item(args, w, rows, begin, end);
+    });
+  }
+
+ private:
+  // Groups of sixteen rows that one weight group touches: with a width that is no multiple of sixteen it may share the first
+  // and the last with its neighbours.
+  int64_t width() const { return n_ / groups_; }
+  int64_t items() const { return width() % 16 == 0 ? width() / 16 : width() / 16 + 2; }
+
+  // F32 rows can be read where they lie when there is one, and its length is whole units of every weight type.
+  bool readable(int64_t rows) const { return x_type_ == DType::kF32 && rows == 1 && k_ % 8 == 0; }
+
+  float* packed(const CpuArgs& args, int64_t rows, int64_t group) const {
+    return args.scratch<float>() + group * simd::packed_floats(rows, k_);
+  }
+
+  void pack(const CpuArgs& args, int64_t rows) const {
+    args.pool.for_ranges(rows, static_cast<double>(groups_ * k_) / 4, [&](int64_t begin, int64_t end) {
+      for (int64_t g = 0; g < groups_; ++g) {
+        const std::byte* x = args.data<const std::byte>(0) + static_cast<size_t>(g * k_) * x_bytes_;
+        dot_.pack(x, groups_ * k_, k_, rows, begin, end, packed(args, rows, g));
+      }
+    });
+  }
+
+  // Handles some items from `item` on, all of one weight group; returns how many.
+  int64_t run_item(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t item, int64_t end) const {
+    const int64_t g = item / items(), j = item % items();
+    const int64_t most = rows == 1 ? kVectorGroups : simd::kMatrixGroups;
+    const int64_t taken = std::min({end - item, items() - j, most});
+    const int64_t lo = g * width(), hi = lo + width(), first = lo / 16 + j;
+    const int64_t last = std::min(first + taken, (hi + 15) / 16);
+    if (first >= last) return taken;
+    const float* data = scratch_bytes != 0 ? packed(args, rows, g) : args.data<const float>(0) + g * k_;
+    const simd::Packed x{data, rows};
+    const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
+    if (rows == 1) {
+      alignas(64) float y[16 * kVectorGroups];
+      dot_.vector(w, first, last - first, x, 0, y);
+      store(args, y + (from - 16 * first), 0, from, n);
+    } else {
+      alignas(64) float y[kRowChunk * 16 * simd::kMatrixGroups];
+      for (int64_t row = 0; row < rows; row += kRowChunk) {
+        const int64_t chunk = std::min(kRowChunk, rows - row);
+        dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
+        for (int64_t i = 0; i < chunk; ++i) {
+          store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
+        }
+      }
+    }
+    return taken;
+  }
+
+  void store(const CpuArgs& args, const float* y, int64_t row, int64_t from, int64_t n) const {
+    out_.narrow(y, n, args.data<std::byte>(2) + static_cast<size_t>(row * n_ + from) * out_bytes_);
+  }
+
+  const int64_t groups_;
+  const LiveRows live_;
+  const int64_t rows_per_token_;
+  const DType x_type_;
+  const int64_t n_, k_;
+  const simd::DotFns& dot_;
+  const simd::ElementwiseFns& out_;
+  const size_t x_bytes_, out_bytes_;
+};
+
+Support supports(const OpCall& call, const CpuDevice&) { return matrix_support(call.inputs[1]); }
+
+}  // namespace
+
+const CpuEntry kCpuLinear{OpKind::kLinear, "cpu.linear.rows16", supports, make_kernel<LinearKernel>};
+
+}  // namespace v4rt

@@ -1,0 +1,239 @@
+#include "backend/cpu/simd/dot.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backend/cpu/simd/dot.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+
+#include <algorithm>
+
+#include "backend/cpu/simd/weights-inl.h"
+#include "ops/core/error.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace v4rt::simd {
+namespace HWY_NAMESPACE {
+
+// Tokens in flight: with kMatrixGroups (or one) row groups they fill the registers.
+constexpr int kTileGroups = kParts == 1 ? 2 : 1;
+constexpr int kTileRows = kParts == 1 ? 8 : 4;
+
+template <class T>
+void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* out) {
+  const T* from = static_cast<const T*>(x);
+  for (int64_t r = begin; r < end; ++r) {
+    for (int64_t at = 0; at < k; at += kPackBlock) {
+      const T* source = from + r * stride + at;
+      float* to = out + at * rows + r * kPackBlock;
+      const int64_t n = std::min(kPackBlock, k - at);
+      for (int64_t i = 0; i < n; ++i) to[i] = load(source + i);
+      for (int64_t i = n; i < kPackBlock; ++i) to[i] = 0;
+    }
+  }
+}
+
+// The scale of block b for the rows of a group, times W::kFactor.
+template <class W>
+HWY_INLINE F16 block_scale(const Matrix& w, int64_t group, int64_t block) {
+  if constexpr (W::kBlock == 32) {
+    return scales16(w.scales + (group * w.blocks + block) * 16) * splat(W::kFactor);
+  } else {
+    const float scale = w.scales == nullptr ? 1.0f : em_e8m0(w.scales[group / 8 * w.blocks + block]);
+    return splat(scale * W::kFactor);
+  }
+}
+
+// One unit of k: odd before even within each pair.
+template <class W, int kGroups, int J = 0>
+HWY_INLINE void step(const uint32_t* const (&p)[kGroups], const float* x, F16 (&c)[kGroups]) {
+  if constexpr (J < W::kUnit) {
+    const F16 odd = splat(x[J + 1]), even = splat(x[J]);
+    for (int g = 0; g < kGroups; ++g) c[g] = fma(odd, W::template decode<J + 1>(p[g]), c[g]);
+    for (int g = 0; g < kGroups; ++g) c[g] = fma(even, W::template decode<J>(p[g]), c[g]);
+    step<W, kGroups, J + 2>(p, x, c);
+  }
+}
+
+template <class W, int kGroups>
+void vector_groups(const Matrix& w, int64_t group, const float* x, int64_t x_stride, float* y) {
+  const uint32_t* p[kGroups];
+  F16 total[kGroups];
+  for (int g = 0; g < kGroups; ++g) {
+    p[g] = w.values + (group + g) * w.words * 16;
+    total[g] = zero();
+  }
+  for (int64_t at = 0, block = 0; at < w.k; at += W::kBlock, ++block) {
+    const float* xb = x + at / kPackBlock * x_stride + at % kPackBlock;
+    const int64_t n = std::min<int64_t>(W::kBlock, w.k - at);
+    F16 c[kGroups];
+    for (int g = 0; g < kGroups; ++g) c[g] = zero();
+    int64_t k = 0;
+    for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
+      step<W, kGroups>(p, xb + k, c);
+      for (int g = 0; g < kGroups; ++g) p[g] += 16 * W::kUnitWords;
+    }
+    if (k < n) {  // the last of an odd number of F32 elements
+      for (int g = 0; g < kGroups; ++g) c[g] = fma(splat(xb[k]), W::template decode<0>(p[g]), c[g]);
+    }
+    for (int g = 0; g < kGroups; ++g) total[g] = fma(c[g], block_scale<W>(w, group + g, block), total[g]);
+  }
+  for (int g = 0; g < kGroups; ++g) store16(total[g], y + 16 * g);
+}
+
+template <class W>
+void vector(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y) {
+  const float* first = x.data + row * kPackBlock;
+  const int64_t stride = x.rows * kPackBlock, end = group + n_groups;
+  for (; group + 4 <= end; group += 4, y += 64) vector_groups<W, 4>(w, group, first, stride, y);
+  for (; group < end; ++group, y += 16) vector_groups<W, 1>(w, group, first, stride, y);
+}
+
+// Decodes n elements of k of one group, scaled: panel[k * stride + row].
+template <class W, int J = 0>
+HWY_INLINE void decode_unit(const uint32_t* p, const F16& scale, int64_t stride, float* panel) {
+  if constexpr (J < W::kUnit) {
+    store16(W::template decode<J>(p) * scale, panel + J * stride);
+    decode_unit<W, J + 1>(p, scale, stride, panel);
+  }
+}
+
+// Block b of kPackBlock elements; `n` of them exist. Writes whole units.
+template <class W>
+HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int64_t n, int64_t stride, float* panel) {
+  constexpr int64_t kUnits = kPackBlock / W::kUnit, kScales = kPackBlock / W::kBlock;
+  const uint32_t* p = w.values + (group * w.words + block * kUnits * W::kUnitWords) * 16;
+  for (int64_t at = 0; at < n; at += W::kBlock) {
+    const F16 scale = block_scale<W>(w, group, block * kScales + at / W::kBlock);
+    const int64_t end = std::min<int64_t>(n, at + W::kBlock);
+    int64_t k = at;
+    for (; k + W::kUnit <= end || (W::kUnitWords == 1 && k < end); k += W::kUnit, p += 16 * W::kUnitWords) {
+      decode_unit<W>(p, scale, stride, panel + k * stride);
+    }
+    if (k < end) store16(W::template decode<0>(p) * scale, panel + k * stride);
+  }
+}
+
+// y[t] += sum over n elements of k, for kRows rows of x and kGroups groups of the panel.
+template <int kGroups, int kRows>
+HWY_INLINE void tile(const float* panel, int64_t n, const float* const* x, float* const* y) {
+  constexpr int64_t kStride = 16 * kGroups;
+  F16 c[kRows][kGroups];
+  for (int t = 0; t < kRows; ++t)
+    for (int g = 0; g < kGroups; ++g) c[t][g] = zero();
+  const auto add = [&](int64_t k) HWY_ATTR {
+    F16 w[kGroups];
+    for (int g = 0; g < kGroups; ++g) w[g] = load16(panel + k * kStride + 16 * g);
+    for (int t = 0; t < kRows; ++t) {
+      const F16 v = splat(x[t][k]);
+      for (int g = 0; g < kGroups; ++g) c[t][g] = fma(v, w[g], c[t][g]);
+    }
+  };
+  int64_t k = 0;
+  for (; k + 2 <= n; k += 2) {
+    add(k + 1);
+    add(k);
+  }
+  if (k < n) add(k);
+  for (int t = 0; t < kRows; ++t)
+    for (int g = 0; g < kGroups; ++g) store16(load16(y[t] + 16 * g) + c[t][g], y[t] + 16 * g);
+}
+
+// One block of x against a decoded panel, in partial sums of W::kBlock.
+template <class W, int kGroups, int kRows>
+void tile_block(const float* panel, int64_t n, const float* const* x, float* const* y) {
+  for (int64_t at = 0; at < n; at += W::kBlock) {
+    const float* rows[kRows];
+    for (int t = 0; t < kRows; ++t) rows[t] = x[t] + at;
+    tile<kGroups, kRows>(panel + at * 16 * kGroups, std::min<int64_t>(W::kBlock, n - at), rows, y);
+  }
+}
+
+template <class W, int kGroups>
+void matrix_groups(const Matrix& w, int64_t group, const Packed& x, const int32_t* index, int64_t first, int64_t n, float* y,
+                   int64_t y_stride) {
+  HWY_ALIGN float panel[kPackBlock * 16 * kGroups];
+  for (int64_t i = 0; i < n; ++i) std::fill_n(y + i * y_stride, 16 * kGroups, 0.0f);
+  for (int64_t at = 0, block = 0; at < w.k; at += kPackBlock, ++block) {
+    const int64_t live = std::min(kPackBlock, w.k - at);
+    for (int g = 0; g < kGroups; ++g) decode_panel<W>(w, group + g, block, live, 16 * kGroups, panel + 16 * g);
+    const float* base = x.data + block * x.rows * kPackBlock;
+    for (int64_t i = 0; i < n;) {
+      const float* xs[kTileRows];
+      float* ys[kTileRows];
+      const int64_t rows = std::min<int64_t>(kTileRows, n - i);
+      for (int64_t t = 0; t < rows; ++t) {
+        xs[t] = base + (index != nullptr ? index[i + t] : first + i + t) * kPackBlock;
+        ys[t] = y + (i + t) * y_stride;
+      }
+      if (rows == kTileRows) {
+        tile_block<W, kGroups, kTileRows>(panel, live, xs, ys);
+        i += kTileRows;
+      } else if (rows >= 2) {
+        tile_block<W, kGroups, 2>(panel, live, xs, ys);
+        i += 2;
+      } else {
+        tile_block<W, kGroups, 1>(panel, live, xs, ys);
+        i += 1;
+      }
+    }
+  }
+}
+
+template <class W>
+void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
+            float* y) {
+  if (n == 1) return vector<W>(w, group, n_groups, x, index != nullptr ? index[0] : first, y);
+  const int64_t stride = 16 * n_groups;
+  int64_t g = 0;
+  for (; g + kTileGroups <= n_groups; g += kTileGroups) {
+    matrix_groups<W, kTileGroups>(w, group + g, x, index, first, n, y + 16 * g, stride);
+  }
+  for (; g < n_groups; ++g) matrix_groups<W, 1>(w, group + g, x, index, first, n, y + 16 * g, stride);
+}
+
+template <class W>
+const DotFns* fns_of(bool bf16) {
+  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W>}, kF32{pack<float>, vector<W>, matrix<W>};
+  return bf16 ? &kBf16 : &kF32;
+}
+
+const DotFns* dot_fns_for(DType weight, bool bf16) {
+  switch (weight) {
+    case DType::kFp8: return fns_of<Fp8Weights>(bf16);
+    case DType::kFp4: return fns_of<Fp4Weights>(bf16);
+    case DType::kBF16: return fns_of<Bf16Weights>(bf16);
+    case DType::kF16: return fns_of<F16Weights>(bf16);
+    case DType::kF32: return fns_of<F32Weights>(bf16);
+    default: return nullptr;
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace v4rt::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace v4rt::simd {
+
+HWY_EXPORT(dot_fns_for);
+
+const DotFns& dot_fns(DType weight, DType activation) {
+  const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16);
+  check(fns != nullptr, Code::kInternal, "{} is not a weight type", info(weight).name);
+  return *fns;
+}
+
+Matrix matrix_of(const Tensor& weight, int64_t index) {
+  const TensorType& type = weight.type;
+  const DTypeInfo& dtype = info(type.dtype);
+  const int64_t n = type.shape[-2], k = type.shape[-1];
+  Matrix m{.k = k, .words = (k * dtype.bits + 31) / 32};
+  m.values = weight.data<const uint32_t>() + index * ((n + 15) / 16) * m.words * 16;
+  if (!is_quantised(type.dtype)) return m;
+  m.blocks = (k + dtype.scale_cols - 1) / dtype.scale_cols;
+  const int64_t scale_rows = dtype.scale_rows == 1 ? (n + 15) / 16 * 16 : (n + dtype.scale_rows - 1) / dtype.scale_rows;
+  m.scales = weight.scale_data() + index * scale_rows * m.blocks;
+  return m;
+}
+
+}  // namespace v4rt::simd
+#endif
