@@ -1,7 +1,7 @@
 #include "backend/opencl/binary_store.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "ops/core/log.h"
 #include <unistd.h>
 
 #include <atomic>
@@ -70,7 +70,7 @@ std::optional<std::vector<std::byte>> BinaryStore::load(std::string_view key) co
   try {
     return read_entry(path(key), key);
   } catch (const std::exception& error) {
-    spdlog::debug("opencl: cache entry {} is not used: {}", path(key), error.what());
+    log::debug("opencl: cache entry {} is not used: {}", path(key), error.what());
     return std::nullopt;
   }
 }
@@ -93,7 +93,7 @@ void BinaryStore::store(std::string_view key, const std::vector<std::byte>& byte
   }
   if (!error) std::filesystem::rename(temporary, target, error);
   if (error) {
-    spdlog::debug("opencl: cache entry {} could not be written: {}", target, error.message());
+    log::debug("opencl: cache entry {} could not be written: {}", target, error.message());
     std::filesystem::remove(temporary, error);
   }
 }

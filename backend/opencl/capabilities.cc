@@ -1,7 +1,7 @@
 #include "backend/opencl/capabilities.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "ops/core/log.h"
 
 #include <algorithm>
 
@@ -13,7 +13,7 @@ std::vector<cl_device_id> devices_of(cl_platform_id platform) {
   cl_uint count = 0;
   const cl_int status = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, nullptr, &count);
   if (status != CL_SUCCESS && status != CL_DEVICE_NOT_FOUND) {
-    spdlog::warn("opencl: platform {} is skipped: clGetDeviceIDs: {} ({})", cl::platform_text(platform, CL_PLATFORM_NAME),
+    log::warn("opencl: platform {} is skipped: clGetDeviceIDs: {} ({})", cl::platform_text(platform, CL_PLATFORM_NAME),
                  cl::error_name(status), status);
   }
   if (status != CL_SUCCESS || count == 0) return {};
@@ -36,7 +36,7 @@ std::vector<OpenclSite> find_opencl_sites() {
       if (reason.empty()) {
         sites.push_back({platform, device});
       } else {
-        spdlog::warn("opencl: {} is skipped: {}", cl::device_text(device, CL_DEVICE_NAME), reason);
+        log::warn("opencl: {} is skipped: {}", cl::device_text(device, CL_DEVICE_NAME), reason);
       }
     }
   }

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "backend/kernel_table.h"
 #include "backend/opencl/opencl_device.h"
+#include "ops/attention/row_format.h"
 
 namespace v4rt {
 
@@ -12,23 +16,57 @@ using OpenclEntry = KernelEntry<OpenclDevice>;
 
 std::span<const OpenclEntry> opencl_kernels();  // in order of preference
 
-// Shared by kernels/*.cc.
+// What kernels/*.cc share.
 
-// The op of a call, once select_kernel has matched its kind.
+// The op of a call whose kind select_kernel has matched.
 template <class OpT>
 const OpT& op_of(const OpCall& call) {
   return static_cast<const OpT&>(call.op);
 }
 
-std::string define(const char* name, DType dtype);      // "ACT=bf16": names of common.cl
-std::string define(const char* name, int64_t value);    // "DIM=512"
+// A kernel of one function: body(queue, args, step) enqueues it.
+template <class Body>
+class BodyKernel final : public OpenclKernel {
+ public:
+  explicit BodyKernel(Body body) : body_(std::move(body)) {}
+  void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override { body_(queue, args, step); }
+
+ private:
+  Body body_;
+};
+
+template <class Body>
+std::unique_ptr<Kernel> make_kernel(Body body, size_t scratch_bytes = 0) {
+  auto kernel = std::make_unique<BodyKernel<Body>>(std::move(body));
+  kernel->scratch_bytes = scratch_bytes;
+  return kernel;
+}
+
+// Build definitions.
+std::string define(const char* name, DType dtype);    // "ACT=bf16": names of common.cl
+std::string define(const char* name, int64_t value);  // "DIM=512"
+std::vector<std::string> format_definitions(const RowFormat& format);  // of row_format.cl
+std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b);
+
+// Reasons to refuse.
+Support all_row_major(const OpCall& call);
+Support fits_local(const OpenclDevice& device, int64_t bytes);
 
 inline int32_t narrow(int64_t value) {
   check(value >= INT32_MIN && value <= INT32_MAX, Code::kUnsupported, "a dimension of {} exceeds 32 bits", value);
   return static_cast<int32_t>(value);
 }
 
-// Elements per index of the first dimension.
-inline int64_t per_first(const Shape& shape) { return shape[0] == 0 ? 0 : shape.elements() / shape[0]; }
+inline size_t tiles(int64_t n, int64_t tile) { return static_cast<size_t>((n + tile - 1) / tile); }
+
+// Rows of the last dimension per index of the first.
+inline size_t rows_per_first(const Shape& shape) {
+  return shape[0] == 0 ? 0 : static_cast<size_t>(shape.rows() / shape[0]);
+}
+
+inline size_t live_count(const Step& step) { return static_cast<size_t>(step.n_rows()); }
+
+// The scale plane, or the values again: kernels of types without one take a buffer that they do not read.
+inline const BufferPtr& scales_of(const Tensor& weight) { return weight.scales != nullptr ? weight.scales : weight.values; }
 
 }  // namespace v4rt

@@ -1,7 +1,7 @@
 #include "backend/opencl/opencl_device.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "ops/core/log.h"
 
 #include "backend/opencl/kernels.h"
 
@@ -20,7 +20,7 @@ DeviceInfo describe(const Capabilities& c, int index) {
 }
 
 void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, void*) {
-  spdlog::debug("opencl: driver: {}", message);
+  log::debug("opencl: driver: {}", message);
 }
 
 }  // namespace

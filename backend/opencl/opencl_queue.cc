@@ -78,6 +78,14 @@ void OpenclQueue::fill(Buffer& dst, std::byte value) {
                  device_name_ + ": clEnqueueFillBuffer");
 }
 
+void OpenclQueue::copy(Buffer& dst, Buffer& src, size_t bytes) {
+  check_range(dst, 0, bytes);
+  check_range(src, 0, bytes);
+  if (bytes == 0) return;
+  cl::check_call(clEnqueueCopyBuffer(queue_.get(), memory_of(src), memory_of(dst), 0, 0, bytes, 0, nullptr, nullptr),
+                 device_name_ + ": clEnqueueCopyBuffer");
+}
+
 void OpenclQueue::begin(const Step& step) {
   struct Int4 {
     int32_t x, y, z, w;

@@ -29,6 +29,7 @@ class OpenclQueue final : public Queue {
 
   // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot, 0, 0}.
   cl_mem step_table() const;
+  void copy(Buffer& dst, Buffer& src, size_t bytes);  // on the device
   cl_command_queue handle() const { return queue_.get(); }
 
  private:

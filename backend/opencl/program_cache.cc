@@ -1,7 +1,7 @@
 #include "backend/opencl/program_cache.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "ops/core/log.h"
 
 #include "backend/opencl/kernel_sources.h"
 
@@ -15,10 +15,13 @@ std::string_view text_of(std::string_view file) {
   fail(Code::kInternal, "no kernel file is called {}", file);
 }
 
-// Every program starts with the arithmetic of v4rt and the loads and stores that kernels share.
+// Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
 std::string source_of(std::string_view file) {
+  constexpr std::string_view kShared[] = {"exact_math.h", "common.cl", "row_ops.cl", "row_format.cl", "dot.cl"};
+  std::vector<std::string_view> parts(std::begin(kShared), std::end(kShared));
+  parts.push_back(file);
   std::string source;
-  for (std::string_view part : {std::string_view("exact_math.h"), std::string_view("common.cl"), file}) {
+  for (std::string_view part : parts) {
     source += text_of(part);
     source += '\n';
   }
@@ -93,7 +96,7 @@ cl::Program ProgramCache::from_binary(const std::string& key, const std::string&
     status = clBuildProgram(program.get(), 1, &device_, options.c_str(), nullptr, nullptr);
     if (status == CL_SUCCESS) return program;
   }
-  spdlog::debug("opencl: the driver refuses cache entry {}: {}", disk_.path(key), cl::error_name(status));
+  log::debug("opencl: the driver refuses cache entry {}: {}", disk_.path(key), cl::error_name(status));
   return {};
 }
 
@@ -105,7 +108,7 @@ cl::Program ProgramCache::from_source(std::string_view file, const std::string& 
   status = clBuildProgram(program.get(), 1, &device_, options.c_str(), nullptr, nullptr);
   check(status == CL_SUCCESS, Code::kDevice, "{} does not build with \"{}\": {} ({})\n{}", file, options,
         cl::error_name(status), status, build_log(program.get(), device_));
-  spdlog::debug("opencl: built {} from source with \"{}\"", file, options);
+  log::debug("opencl: built {} from source with \"{}\"", file, options);
   return program;
 }
 

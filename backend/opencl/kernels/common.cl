@@ -1,4 +1,4 @@
-// What kernels share: lanes, element types, the 64-lane sum. exact_math.h comes before this text.
+// What every kernel shares: lanes, element types, the 64-lane sum. Programs start with exact_math.h, then this text.
 //
 // A work-group is GROUP work-items that share one row or one tile. With VECTOR_LANES a work-group is one work-item, whose
 // lanes are the 16 of a float16; otherwise lanes are work-items. Either way the sums have the order of exact_math.h.
@@ -33,6 +33,19 @@ EM_FN void store_f32(__global float* p, size_t i, float v) { p[i] = v; }
 EM_FN void store_bf16(__global ushort* p, size_t i, float v) { p[i] = (ushort)(as_uint(em_bf16(v)) >> 16); }
 EM_FN float round_f32(float v) { return v; }
 EM_FN float round_bf16(float v) { return em_bf16(v); }
+EM_FN float16 round16_f32(float16 v) { return v; }
+EM_FN float16 round16_bf16(float16 v) {  // em_bf16 of each
+  const uint16 u = as_uint16(v);
+  const uint16 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
+  return as_float16((u & 0x7fffffffu) > 0x7f800000u ? (u | 0x00400000u) & 0xffff0000u : rounded);
+}
+EM_FN void store16_f32(__global float* p, size_t i, float16 v) { vstore16(v, 0, p + i); }
+EM_FN void store16_bf16(__global ushort* p, size_t i, float16 v) {
+  vstore16(convert_ushort16(as_uint16(round16_bf16(v)) >> 16), 0, p + i);
+}
+
+#define rounds_f32 0
+#define rounds_bf16 1
 
 // The activation type of the program.
 #ifdef ACT
@@ -41,7 +54,14 @@ typedef CAT(ACT, _t) act_t;
 #define load16_act CAT(load16_, ACT)
 #define store_act CAT(store_, ACT)
 #define round_act CAT(round_, ACT)
+#define ACT_ROUNDS (CAT(rounds_, ACT))
 #endif
+
+// a of SwiGLU: em_silu(min(g, limit)) * clamp(u); no clamp when limit <= 0.
+EM_FN float gated(float g, float u, float limit) {
+  const float up = limit > 0.0f ? em_clamp(u, limit) : u;
+  return em_silu(limit > 0.0f ? em_min(g, limit) : g) * up;
+}
 
 // Folds 64 lanes by halves.
 #if VECTOR_LANES

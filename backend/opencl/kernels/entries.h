@@ -4,6 +4,11 @@
 
 namespace v4rt {
 
-extern const OpenclEntry kOpenclRmsNorm;
+extern const OpenclEntry kOpenclEmbedRows, kOpenclTakeLast, kOpenclAddStreams;
+extern const OpenclEntry kOpenclLinear, kOpenclRmsNorm, kOpenclHeadRms, kOpenclRopeTail, kOpenclFakeQuant, kOpenclHadamard;
+extern const OpenclEntry kOpenclRingAppend, kOpenclCompressPool, kOpenclIndexSelect, kOpenclAttend;
+extern const OpenclEntry kOpenclHcPre, kOpenclHcPost, kOpenclHcHead;
+extern const OpenclEntry kOpenclRouteTopK, kOpenclRouteHash, kOpenclSwiglu, kOpenclMoeGateUp, kOpenclMoeDown;
+extern const OpenclEntry kOpenclRepack;
 
 }  // namespace v4rt

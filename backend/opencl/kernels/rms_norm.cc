@@ -4,36 +4,32 @@
 namespace v4rt {
 namespace {
 
-class RmsNormKernel final : public OpenclKernel {
- public:
-  RmsNormKernel(const OpCall& call, OpenclDevice& device)
-      : function_(device.function("rms_norm.cl", {define("ACT", call.inputs[0].dtype), define("WEIGHT", call.inputs[1].dtype)}, "rms_norm")),
-        n_(narrow(call.inputs[0].shape[-1])),
-        rows_per_token_(static_cast<size_t>(per_first(call.inputs[0].shape)) / static_cast<size_t>(n_)),
-        eps_(op_of<RmsNorm>(call).eps),
-        live_(op_of<RmsNorm>(call).rows) {}
+Support supports(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
 
-  void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
-    const size_t rows = static_cast<size_t>(live_rows(step, live_)) * rows_per_token_;
-    (*function_)(queue, {rows}, args[0].values, args[1].values, args[2].values, n_, eps_);
-  }
+std::unique_ptr<Kernel> make_rms_norm(const OpCall& call, OpenclDevice& device) {
+  const auto& op = op_of<RmsNorm>(call);
+  const TensorType& x = call.inputs[0];
+  return make_kernel([function = device.function("rms_norm.cl", {define("ACT", x.dtype), define("WEIGHT", call.inputs[1].dtype)},
+                                                 "rms_norm"),
+                      n = narrow(x.shape[-1]), per_token = rows_per_first(x.shape), eps = op.eps,
+                      live = op.rows](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    const size_t rows = static_cast<size_t>(live_rows(step, live)) * per_token;
+    (*function)(queue, {rows}, args[0].values, args[1].values, args[2].values, n, eps);
+  });
+}
 
- private:
-  std::unique_ptr<OpenclFunction> function_;
-  int32_t n_;
-  size_t rows_per_token_;
-  float eps_;
-  LiveRows live_;
-};
-
-Support supports(const OpCall&, const OpenclDevice&) { return {}; }
-
-std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
-  return std::make_unique<RmsNormKernel>(call, device);
+std::unique_ptr<Kernel> make_head_rms(const OpCall& call, OpenclDevice& device) {
+  const TensorType& q = call.inputs[0];
+  return make_kernel([function = device.function("head_rms.cl", {define("ACT", q.dtype)}, "head_rms"), n = narrow(q.shape[-1]),
+                      per_token = rows_per_first(q.shape), eps = op_of<HeadRms>(call).eps](
+                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    (*function)(queue, {live_count(step) * per_token}, args[0].values, args[1].values, n, eps);
+  });
 }
 
 }  // namespace
 
-const OpenclEntry kOpenclRmsNorm{OpKind::kRmsNorm, "opencl.rms_norm", supports, make};
+const OpenclEntry kOpenclRmsNorm{OpKind::kRmsNorm, "opencl.rms_norm", supports, make_rms_norm};
+const OpenclEntry kOpenclHeadRms{OpKind::kHeadRms, "opencl.head_rms", supports, make_head_rms};
 
 }  // namespace v4rt

@@ -1,0 +1,138 @@
+#include "ops/attention/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/opencl/kernels/entries.h"
+
+namespace v4rt {
+namespace {
+
+bool vector_lanes(const OpenclDevice& device) { return device.capabilities().lanes == Lanes::kVector; }
+
+// Local memory that several floats per row element take; half of what there is stays with the driver.
+Support fits_rows(const OpCall& call, const OpenclDevice& device, int64_t floats) {
+  const Support rows = all_row_major(call);
+  return rows ? fits_local(device, floats * 4) : rows;
+}
+
+// ---- ring_append ----
+
+Support supports_ring(const OpCall& call, const OpenclDevice& device) {
+  return fits_rows(call, device, op_of<RingAppend>(call).format.dim);
+}
+
+std::unique_ptr<Kernel> make_ring(const OpCall& call, OpenclDevice& device) {
+  const std::vector<std::string> act{define("ACT", call.inputs[0].dtype)};
+  return make_kernel([function = device.function("ring.cl", act + format_definitions(op_of<RingAppend>(call).format), "ring_append"),
+                      ring_rows = narrow(call.inputs[1].shape[1])](OpenclQueue& queue, std::span<const Tensor> args,
+                                                                   const Step& step) {
+    (*function)(queue, {live_count(step)}, queue.step_table(), args[0].values, args[1].values, ring_rows);
+  });
+}
+
+// ---- compress_pool ----
+
+Support supports_compress(const OpCall& call, const OpenclDevice& device) {
+  return fits_rows(call, device, 3 * op_of<CompressPool>(call).spec.format.dim + 64);
+}
+
+std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) {
+  const CompressSpec& spec = op_of<CompressPool>(call).spec;
+  const std::vector<std::string> definitions =
+      format_definitions(spec.format) + std::vector{define("RATIO", spec.ratio), define("OVERLAP", int64_t{spec.overlap}),
+                                                    define("ROUNDS", int64_t{spec.rounds}), define("HADAMARD", int64_t{spec.hadamard}),
+                                                    define("NORM", call.inputs[3].dtype)};
+  return make_kernel([function = device.function("compress.cl", definitions, "compress_pool"),
+                      frequencies = device.constant(spec.table.frequencies()), capacity = narrow(call.inputs[4].shape[1]),
+                      pairs = int32_t{spec.table.dims / 2}, eps = spec.eps, ratio = spec.ratio,
+                      scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.format.dim)))](
+                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    const auto completes = [ratio](const Row& row) { return (row.position + 1) % ratio == 0; };
+    if (std::ranges::none_of(step.rows, completes)) return;
+    (*function)(queue, {live_count(step)}, queue.step_table(), args[0].values, args[1].values, args[2].values, args[3].values,
+                frequencies, args[4].values, capacity, pairs, eps, scale);
+  });
+}
+
+// ---- index_select ----
+
+constexpr int64_t kScoreBytes = 64 << 20;  // scratch for the scores of as many rows as fit, one at least
+
+Support supports_index(const OpCall& call, const OpenclDevice& device) {
+  const Shape& q = call.inputs[0].shape;
+  const int64_t keys = vector_lanes(device) ? 16 * q[2] : 0;
+  return fits_rows(call, device, q[1] * q[2] + q[1] + keys + 512);
+}
+
+std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {
+  const IndexSpec& spec = op_of<IndexSelect>(call).spec;
+  const TensorType& q = call.inputs[0];
+  const std::vector<std::string> definitions =
+      format_definitions(spec.format) + std::vector{define("ACT", q.dtype), define("RATIO", spec.ratio), define("TOP_K", spec.top_k),
+                                                    define("HEADS", q.shape[1]), define("ROUNDS", int64_t{spec.rounds})};
+  const int64_t capacity = call.inputs[2].shape[1];
+  const int64_t batch = std::clamp<int64_t>(kScoreBytes / (4 * std::max<int64_t>(capacity, 1)), 1, std::max<int64_t>(q.shape[0], 1));
+  return make_kernel(
+      [scores = device.function("index.cl", definitions, "index_scores"), pick = device.function("index.cl", definitions, "index_pick"),
+       spec, capacity = narrow(capacity), batch = narrow(batch), keys_per_group = int64_t{vector_lanes(device) ? 16 : 64}](
+          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        for (int32_t row0 = 0; row0 < step.n_rows(); row0 += batch) {
+          const auto rows = step.rows.subspan(static_cast<size_t>(row0), static_cast<size_t>(std::min(batch, step.n_rows() - row0)));
+          const int32_t last = std::ranges::max(rows, {}, &Row::position).position;
+          const int64_t entries = (last + 1) / spec.ratio;
+          if (entries > spec.top_k) {
+            (*scores)(queue, {tiles(entries, keys_per_group), rows.size()}, queue.step_table(), args[0].values, args[1].values,
+                      args[2].values, args[4].values, row0, capacity, spec.weight_scale);
+          }
+          (*pick)(queue, {rows.size()}, queue.step_table(), args[4].values, args[3].values, row0, capacity);
+        }
+      },
+      static_cast<size_t>(std::max<int64_t>(batch * capacity, 1)) * sizeof(float));
+}
+
+// ---- attend ----
+
+int64_t head_lanes(const OpenclDevice& device, int64_t heads) {
+  if (!vector_lanes(device)) return std::min<int64_t>(heads, 4);
+  return heads > 8 ? 16 : (heads > 4 ? 8 : 4);
+}
+
+// Decoded rows held at once: a block of 64 where local memory has room for it.
+int64_t row_chunk(const OpenclDevice& device, int64_t dim) {
+  return std::clamp<int64_t>(static_cast<int64_t>(device.capabilities().local_memory) / (dim * 4), 1, 64);
+}
+
+Support supports_attend(const OpCall& call, const OpenclDevice& device) {
+  const Shape& q = call.inputs[0].shape;
+  return fits_rows(call, device, vector_lanes(device) ? q[2] : head_lanes(device, q[1]) * (q[2] + 64) + 128);
+}
+
+std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
+  const AttendSpec& spec = op_of<Attend>(call).spec;
+  const TensorType& q = call.inputs[0];
+  const int64_t lanes = head_lanes(device, q.shape[1]);
+  const std::vector<std::string> definitions =
+      format_definitions(spec.format) + std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]), define("HEAD_LANES", lanes),
+                                                    define("ROW_CHUNK", row_chunk(device, q.shape[2])),
+                                                    define("ROUNDS", int64_t{spec.rounds})};
+  return make_kernel([function = device.function("attend.cl", definitions, "attend"), spec, head_tiles = tiles(q.shape[1], lanes),
+                      ring_rows = narrow(call.inputs[1].shape[1]),
+                      capacity = narrow(spec.ratio > 0 ? call.inputs[3].shape[1] : 0)](
+                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    const BufferPtr& cache = args[spec.ratio > 0 ? 3 : 1].values;  // where there is none, a buffer that is not read
+    const BufferPtr& idx = args[spec.top_k > 0 ? 4 : 1].values;
+    const BufferPtr& out = args[spec.top_k > 0 ? 5 : (spec.ratio > 0 ? 4 : 3)].values;
+    (*function)(queue, {live_count(step), head_tiles}, queue.step_table(), args[0].values, args[1].values, args[2].values, cache,
+                idx, out, int32_t{spec.window}, int32_t{spec.ratio}, int32_t{spec.top_k}, ring_rows, capacity, spec.scale);
+  });
+}
+
+}  // namespace
+
+const OpenclEntry kOpenclRingAppend{OpKind::kRingAppend, "opencl.ring_append", supports_ring, make_ring};
+const OpenclEntry kOpenclCompressPool{OpKind::kCompressPool, "opencl.compress_pool", supports_compress, make_compress};
+const OpenclEntry kOpenclIndexSelect{OpKind::kIndexSelect, "opencl.index_select", supports_index, make_index};
+const OpenclEntry kOpenclAttend{OpKind::kAttend, "opencl.attend", supports_attend, make_attend};
+
+}  // namespace v4rt

@@ -1,0 +1,64 @@
+// Row copies and elementwise kernels. A work-group handles COLUMNS values of one row: grid (column tiles, rows).
+// Options: ACT; TABLE, the type of the embedding table.
+
+#define COLUMNS 1024
+#define FOR_COLUMNS(i, n)                                                                                    \
+  for (int i = (int)get_group_id(0) * COLUMNS + LANE, end_ = min((int)get_group_id(0) * COLUMNS + COLUMNS, n); \
+       i < end_; i += GROUP)
+
+#ifdef TABLE
+// y[t, j, :] = table[ids[t], :] for j < copies.
+KERNEL void embed_rows(__global const int* restrict ids, __global const CAT(TABLE, _t)* restrict table,
+                       __global act_t* restrict y, int d, int copies) {
+  const size_t row = get_group_id(1);
+  table += (size_t)ids[row] * d;
+  for (int j = 0; j < copies; ++j) {
+    __global act_t* to = y + (row * copies + j) * d;
+    FOR_COLUMNS(i, d) store_act(to, i, CAT(load_, TABLE)(table, i));
+  }
+}
+#else
+
+// y[s, :] = x[last row of segment s, :]
+KERNEL void take_last(__global const int4* restrict step, __global const act_t* restrict x, __global act_t* restrict y, int n) {
+  const int segment = get_group_id(1);
+  x += (size_t)step[1 + step[0].x + segment].x * n;
+  y += (size_t)segment * n;
+  FOR_COLUMNS(i, n) y[i] = x[i];
+}
+
+// y[t, j, c] = x[t, c] + s[t, j, c]; grid rows are (t, j).
+KERNEL void add_streams(__global const act_t* restrict x, __global const act_t* restrict s, __global act_t* restrict y, int d,
+                        int streams) {
+  const size_t row = get_group_id(1);
+  x += row / streams * d;
+  s += row * d;
+  y += row * d;
+  FOR_COLUMNS(i, d) store_act(y, i, load_act(x, i) + load_act(s, i));
+}
+
+// y[t, i] = round(gated(x[t, i], x[t, n + i]))
+KERNEL void swiglu(__global const act_t* restrict x, __global act_t* restrict y, int n, float limit) {
+  const size_t row = get_group_id(1);
+  x += row * 2 * n;
+  y += row * n;
+  FOR_COLUMNS(i, n) store_act(y, i, gated(load_act(x, i), load_act(x, n + i), limit));
+}
+
+// out[t, k, c]: acc = post[k] * f[c], then acc = fma(comb[j][k], h[j, c], acc) for j ascending. mix = pre[m] | post[m] | comb[m*m].
+KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h, __global const float* restrict mix,
+                    __global act_t* restrict out, int m, int d) {
+  const size_t row = get_group_id(1);
+  f += row * d;
+  h += row * m * d;
+  mix += row * (2 * m + m * m);
+  for (int k = 0; k < m; ++k) {
+    __global act_t* to = out + (row * m + k) * d;
+    FOR_COLUMNS(c, d) {
+      float acc = mix[m + k] * load_act(f, c);
+      for (int j = 0; j < m; ++j) acc = fma(mix[2 * m + j * m + k], load_act(h, (size_t)j * d + c), acc);
+      store_act(to, c, acc);
+    }
+  }
+}
+#endif

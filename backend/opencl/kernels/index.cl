@@ -1,0 +1,156 @@
+// The lightning indexer (ops/attention/attention.h: IndexSelect). Options: ACT; those of row_format.cl; RATIO; TOP_K; HEADS; ROUNDS.
+// Rows are taken from `row0` on; scores hold `capacity` floats per row of the launch.
+
+#if VECTOR_LANES
+typedef float16 keyf;  // 16 keys abreast
+#define KEYS 16
+#define round_key round16_bf16
+#else
+typedef float keyf;  // one key per work-item
+#define KEYS 1
+#define round_key em_bf16
+#endif
+
+EM_FN keyf rounded(keyf v) { return ROUNDS ? round_key(v) : v; }
+
+// scores[row, j] for keys j < n = (position + 1) / RATIO, where n > TOP_K. Grid (tiles of GROUP * KEYS keys, rows).
+KERNEL void index_scores(__global const int4* restrict step, __global const act_t* restrict q, __global const act_t* restrict g,
+                         __global const uchar* restrict cache, __global float* restrict scores, int row0, int capacity,
+                         float weight_scale) {
+  __local float query[HEADS * DIM], weight[HEADS];
+  const int t = row0 + (int)get_group_id(1);
+  const int4 row = step[1 + t];
+  const int n = (row.y + 1) / RATIO;
+  const int first = ((int)get_group_id(0) * GROUP + LANE) * KEYS;
+  if (n <= TOP_K || (int)get_group_id(0) * GROUP * KEYS >= n) return;
+  q += (size_t)t * HEADS * DIM;
+  for (int i = LANE; i < HEADS * DIM; i += GROUP) query[i] = load_act(q, i);
+  for (int h = LANE; h < HEADS; h += GROUP) {
+    const float w = load_act(g, (size_t)t * HEADS + h) * weight_scale;
+    weight[h] = ROUNDS ? em_bf16(w) : w;
+  }
+  SYNC;
+
+  cache += (size_t)row.x * capacity * ROW_BYTES;
+  keyf key[DIM];  // past the last key, the last one again
+#if VECTOR_LANES
+  __local float rows[KEYS * DIM];
+  for (int l = 0; l < KEYS; ++l) decode_row(cache + (size_t)min(first + l, n - 1) * ROW_BYTES, rows + l * DIM);
+  for (int d = 0; d < DIM; ++d) {
+    key[d] = (float16)(rows[d], rows[DIM + d], rows[2 * DIM + d], rows[3 * DIM + d], rows[4 * DIM + d], rows[5 * DIM + d],
+                       rows[6 * DIM + d], rows[7 * DIM + d], rows[8 * DIM + d], rows[9 * DIM + d], rows[10 * DIM + d],
+                       rows[11 * DIM + d], rows[12 * DIM + d], rows[13 * DIM + d], rows[14 * DIM + d], rows[15 * DIM + d]);
+  }
+#else
+  for (int d = 0; d < DIM; ++d) key[d] = row_value(cache + (size_t)min(first, n - 1) * ROW_BYTES, d);
+#endif
+
+  keyf sum = 0.0f;
+  for (int h = 0; h < HEADS; ++h) {
+    __local const float* restrict qh = query + h * DIM;
+    keyf dot = 0.0f;
+    for (int block = 0; block < DIM; block += 128) {
+      const int end = min(block + 128, DIM);
+      keyf c = 0.0f;
+      for (int d = block; d < end; d += 2) {
+        if (d + 1 < end) c = fma((keyf)qh[d + 1], key[d + 1], c);
+        c = fma((keyf)qh[d], key[d], c);
+      }
+      dot += c;
+    }
+    const keyf positive = rounded(dot) > 0.0f ? rounded(dot) : 0.0f;
+    sum = ROUNDS ? sum + rounded(weight[h] * positive) : fma((keyf)weight[h], positive, sum);
+  }
+  sum = rounded(sum) + 0.0f;  // -0 ties with 0
+  scores += (size_t)get_group_id(1) * capacity + first;
+#if VECTOR_LANES
+  if (first + KEYS <= n) {
+    vstore16(sum, 0, scores);
+  } else {
+    float each[KEYS];
+    vstore16(sum, 0, each);
+    for (int l = 0; first + l < n; ++l) scores[l] = each[l];
+  }
+#else
+  if (first < n) *scores = sum;
+#endif
+}
+
+// Bits that order like the float.
+EM_FN uint order_of(float score) {
+  const uint u = as_uint(score);
+  return (u & 0x80000000u) != 0u ? ~u : u | 0x80000000u;
+}
+
+// How many work-items before this one, and in all, have `flag` set.
+EM_FN int2 count_flags(int flag, __local int* lanes) {
+#if VECTOR_LANES
+  return (int2)(0, flag);
+#else
+  lanes[LANE] = flag;
+  SYNC;
+  int2 count = (int2)(0, 0);
+  for (int l = 0; l < GROUP; ++l) {
+    if (l < LANE) count.x += lanes[l];
+    count.y += lanes[l];
+  }
+  SYNC;
+  return count;
+#endif
+}
+
+// The TOP_K largest, lower index on ties, ascending; -1 after the last. One work-group per row.
+KERNEL void index_pick(__global const int4* restrict step, __global const float* restrict scores, __global int* restrict out,
+                       int row0, int capacity) {
+  __local int histogram[256], lanes[GROUP];
+  __local uint2 state;  // prefix of the smallest chosen score's bits, how many are chosen among its equals
+  const int t = row0 + (int)get_group_id(0);
+  const int n = (step[1 + t].y + 1) / RATIO;
+  out += (size_t)t * TOP_K;
+  if (n <= TOP_K) {
+    for (int i = LANE; i < TOP_K; i += GROUP) out[i] = i < n ? i : -1;
+    return;
+  }
+  scores += (size_t)get_group_id(0) * capacity;
+
+  // Radix selection, 8 bits at a time from the top.
+  uint prefix = 0, wanted = TOP_K;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    for (int i = LANE; i < 256; i += GROUP) histogram[i] = 0;
+    SYNC;
+    for (int j = LANE; j < n; j += GROUP) {
+      const uint bits = order_of(scores[j]);
+      if (shift == 24 || bits >> (shift + 8) == prefix >> (shift + 8)) {
+#if VECTOR_LANES
+        histogram[(bits >> shift) & 255u] += 1;
+#else
+        atomic_inc(&histogram[(bits >> shift) & 255u]);
+#endif
+      }
+    }
+    SYNC;
+    if (LANE == 0) {
+      int bin = 255;
+      for (; (uint)histogram[bin] < wanted; --bin) wanted -= histogram[bin];
+      state = (uint2)(prefix | ((uint)bin << shift), wanted);
+    }
+    SYNC;
+    prefix = state.x;
+    wanted = state.y;
+    SYNC;
+  }
+
+  // In index order: every score above the smallest chosen, and the first `wanted` equal to it.
+  int written = 0, equals = 0;
+  for (int j0 = 0; j0 < n; j0 += GROUP) {
+    const int j = j0 + LANE;
+    const uint bits = j < n ? order_of(scores[j]) : 0;
+    const int equal = j < n && bits == prefix;
+    const int2 same = count_flags(equal, lanes);
+    const int chosen = j < n && (bits > prefix || (equal && equals + same.x < (int)wanted));
+    const int2 place = count_flags(chosen, lanes);
+    if (chosen) out[written + place.x] = j;
+    written += place.y;
+    equals += same.y;
+  }
+}

@@ -1,0 +1,26 @@
+// y[r, z * n + i] = dot(x[r, z * k .. + k), w[z * n + i, :]) for op group z. Grid (token tiles, row tiles, op groups).
+// Options: ACT; OUT, the type of y; those of dot.cl.
+DEFINE_STORE_ROWS(store_rows, OUT)
+
+KERNEL void linear(__global const act_t* restrict x, __global const uint* restrict w, __global const uchar* restrict scales,
+                   __global CAT(OUT, _t)* restrict y, int rows, int k, int n, int op_groups) {
+  __local float stage[TT * STAGE];
+  const int z = get_group_id(2), token = (int)get_group_id(0) * TT;
+  const int begin = z * n, end = begin + n;  // weight rows of the op group; it may start and end within a row group
+  const int first = begin / 16 + (int)get_group_id(1) * TILE_GROUPS;
+  if (first * 16 >= end) return;
+  const Matrix m = matrix_at(w, scales, 0, op_groups * n, k);
+  size_t x_at[TT];
+  for (int t = 0; t < TT; ++t) x_at[t] = ((size_t)min(token + t, rows - 1) * op_groups + z) * k;
+
+  rowf total[TT][GG];
+  dot_tile(total, x, x_at, k, &m, first, stage);
+
+  for (int g = 0; g < GG; ++g) {
+    const int group = first + g * GROUPS_ABREAST + LANE / 16;
+    if (group >= m.groups) continue;
+    for (int t = 0; t < TT; ++t) {
+      if (token + t < rows) store_rows(y + (size_t)(token + t) * op_groups * n, group, begin, end, total[t][g]);
+    }
+  }
+}

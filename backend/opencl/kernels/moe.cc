@@ -1,0 +1,122 @@
+#include "ops/moe/moe.h"
+
+#include <algorithm>
+
+#include "backend/opencl/kernels/dot.h"
+#include "backend/opencl/kernels/entries.h"
+
+namespace v4rt {
+namespace {
+
+// One token: a work-group per pick and row tile. More tokens: picks are sorted by expert first, so that a tile of up to
+// tile.tokens picks decodes its expert's weights once; the host launches for the most tiles there can be.
+
+struct Picks {
+  int32_t k, experts, tile;
+  int64_t capacity;  // of picks
+
+  int32_t max_tiles(int64_t picks) const {
+    return narrow(std::min<int64_t>(picks, picks / tile + std::min<int64_t>(picks, experts)));
+  }
+  size_t plan_bytes() const {
+    return static_cast<size_t>(1 + 3 * int64_t{max_tiles(capacity)} + capacity + experts) * sizeof(int32_t);
+  }
+};
+
+Picks picks_of(const TensorType& ids, const TensorType& weight, const DotTile& tile) {
+  return {narrow(ids.shape[1]), narrow(weight.shape[0]), tile.tokens, ids.shape.elements()};
+}
+
+struct Sorter {
+  Picks picks;
+  std::unique_ptr<OpenclFunction> function;
+
+  Sorter(const Picks& picks, OpenclDevice& device) : picks(picks), function(device.function("route.cl", {define("ACT", DType::kF32)}, "moe_sort")) {}
+  // Fills the plan; returns how many tiles there may be.
+  int32_t sort(OpenclQueue& queue, const BufferPtr& ids, const BufferPtr& plan, const Step& step) const {
+    const int32_t n = step.n_rows() * picks.k, max_tiles = picks.max_tiles(n);
+    (*function)(queue, {1}, ids, plan, n, picks.experts, picks.tile, max_tiles);
+    return max_tiles;
+  }
+};
+
+std::vector<std::string> sorted(const DotTile& tile, DType act, DType weight) {
+  return tile.definitions(act, weight) + std::vector<std::string>{"SORTED"};
+}
+
+Support supports_gate_up(const OpCall& call, const OpenclDevice&) { return is_rows16(call.inputs[3]); }
+
+std::unique_ptr<Kernel> make_gate_up_one(const OpCall& call, OpenclDevice& device) {
+  const TensorType &x = call.inputs[0], &gate = call.inputs[3];
+  const DotTile tile = decode_tile(device, gate.shape[1]);
+  return make_kernel([function = device.function("moe.cl", tile.definitions(x.dtype, gate.dtype), "moe_gate_up"),
+                      row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), k = narrow(call.inputs[1].shape[1]),
+                      inner = narrow(gate.shape[1]), d = narrow(gate.shape[2]), limit = op_of<MoeGateUp>(call).limit](
+                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    const Grid grid{live_count(step) * static_cast<size_t>(k), row_tiles};
+    (*function)(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, scales_of(args[3]), args[4].values,
+                scales_of(args[4]), args[5].values, k, d, inner, limit, args[1].values, int32_t{0});
+  });
+}
+
+std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
+  const TensorType &x = call.inputs[0], &gate = call.inputs[3];
+  if (x.shape[0] == 1) return make_gate_up_one(call, device);
+  const DotTile tile = prefill_tile(device);
+  Sorter sorter(picks_of(call.inputs[1], gate, tile), device);
+  const size_t scratch = sorter.picks.plan_bytes();
+  return make_kernel(
+      [sorter = std::move(sorter), function = device.function("moe.cl", sorted(tile, x.dtype, gate.dtype), "moe_gate_up"),
+       row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), inner = narrow(gate.shape[1]),
+       d = narrow(gate.shape[2]), limit = op_of<MoeGateUp>(call).limit](OpenclQueue& queue, std::span<const Tensor> args,
+                                                                        const Step& step) {
+        const BufferPtr& plan = args[6].values;
+        const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
+        (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[1].values, args[2].values,
+                    args[3].values, scales_of(args[3]), args[4].values, scales_of(args[4]), args[5].values, sorter.picks.k, d,
+                    inner, limit, plan, max_tiles);
+      },
+      scratch);
+}
+
+Support supports_down(const OpCall& call, const OpenclDevice&) { return is_rows16(call.inputs[2]); }
+
+std::unique_ptr<Kernel> make_down_one(const OpCall& call, OpenclDevice& device) {
+  const TensorType &x = call.inputs[0], &down = call.inputs[2];
+  const DotTile tile = decode_tile(device, down.shape[1]);
+  return make_kernel([function = device.function("moe.cl", tile.definitions(x.dtype, down.dtype), "moe_down"),
+                      row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), k = narrow(x.shape[1]),
+                      d = narrow(down.shape[1]), inner = narrow(down.shape[2])](OpenclQueue& queue, std::span<const Tensor> args,
+                                                                                const Step& step) {
+    (*function)(queue, {live_count(step), row_tiles}, args[0].values, args[1].values, args[2].values, scales_of(args[2]),
+                args[3].values, args[4].values, k, d, inner);
+  });
+}
+
+std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
+  const TensorType &x = call.inputs[0], &down = call.inputs[2];
+  if (x.shape[0] == 1) return make_down_one(call, device);
+  const DotTile tile = prefill_tile(device);
+  Sorter sorter(picks_of(call.inputs[1], down, tile), device);
+  const uint32_t parts_at = static_cast<uint32_t>((sorter.picks.plan_bytes() + 63) / 64 * 64);
+  const size_t parts_bytes = static_cast<size_t>(sorter.picks.capacity * down.shape[1] * info(x.dtype).bits / 8);
+  return make_kernel(
+      [sorter = std::move(sorter), function = device.function("moe.cl", sorted(tile, x.dtype, down.dtype), "moe_down_parts"),
+       sum = device.function("route.cl", {define("ACT", x.dtype)}, "moe_sum"),
+       row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), d = narrow(down.shape[1]),
+       inner = narrow(down.shape[2]), parts_at](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        const BufferPtr& plan = args[5].values;
+        const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
+        (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[2].values, scales_of(args[2]), plan,
+                    parts_at, d, inner, max_tiles);
+        (*sum)(queue, {tiles(d, 1024), live_count(step)}, plan, parts_at, args[3].values, args[4].values, sorter.picks.k, d);
+      },
+      parts_at + parts_bytes);
+}
+
+}  // namespace
+
+const OpenclEntry kOpenclMoeGateUp{OpKind::kMoeGateUp, "opencl.moe_gate_up", supports_gate_up, make_gate_up};
+const OpenclEntry kOpenclMoeDown{OpKind::kMoeDown, "opencl.moe_down", supports_down, make_down};
+
+}  // namespace v4rt

@@ -1,0 +1,143 @@
+// Products with the chosen experts' weights. A pick is one (token, expert) pair, numbered token * k + s.
+// Options: ACT; those of dot.cl; SORTED for the kernels over tiles of picks that share an expert.
+DEFINE_STORE_ROWS(store_rows, ACT)
+
+EM_FN rowf rounded(rowf v) {
+#if !ACT_ROUNDS
+  return v;
+#elif VECTOR_LANES
+  return round16_bf16(v);
+#else
+  return em_bf16(v);
+#endif
+}
+
+// Each of gated(g, u) * weight.
+EM_FN rowf activate(rowf g, rowf u, float limit, float weight) {
+#if VECTOR_LANES
+  float gs[16], us[16];
+  vstore16(g, 0, gs);
+  vstore16(u, 0, us);
+  for (int i = 0; i < 16; ++i) gs[i] = gated(gs[i], us[i], limit) * weight;
+  return vload16(0, gs);
+#else
+  return gated(g, u, limit) * weight;
+#endif
+}
+
+#ifdef SORTED
+// Tiles of up to TT picks of one expert, made by moe_sort: {expert, first, count} per tile, then picks in expert order.
+typedef struct {
+  int expert, count;
+  int pick[TT];  // past `count`, the first again
+} Tile;
+
+EM_FN Tile tile_at(__global const int* plan, int max_tiles, int index) {
+  __global const int* at = plan + 1 + index * 3;
+  __global const int* order = plan + 1 + max_tiles * 3 + at[1];
+  Tile tile;
+  tile.expert = at[0];
+  tile.count = at[2];
+  for (int t = 0; t < TT; ++t) tile.pick[t] = order[t < tile.count ? t : 0];
+  return tile;
+}
+#define TILE_TOKENS tile.count
+#else
+#define TILE_TOKENS 1
+#endif
+
+// y[pick, i] = round(gated(round(x . gate), round(x . up)) * weights[pick]). Grid (picks or tiles, row tiles).
+KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids, __global const float* restrict weights,
+                        __global const uint* restrict gate, __global const uchar* restrict gate_scales,
+                        __global const uint* restrict up, __global const uchar* restrict up_scales, __global act_t* restrict y,
+                        int k, int d, int inner, float limit, __global const int* restrict plan, int max_tiles) {
+  __local float stage[TT * STAGE];
+#ifdef SORTED
+  if ((int)get_group_id(0) >= plan[0]) return;
+  const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
+  const int expert = tile.expert;
+#else
+  const int pick0 = get_group_id(0);
+  const int expert = ids[pick0];
+#endif
+  const int first = (int)get_group_id(1) * TILE_GROUPS;
+  size_t x_at[TT];
+  int pick[TT];
+  for (int t = 0; t < TT; ++t) {
+#ifdef SORTED
+    pick[t] = tile.pick[t];
+#else
+    pick[t] = pick0;
+#endif
+    x_at[t] = (size_t)(pick[t] / k) * d;
+  }
+  rowf g[TT][GG], u[TT][GG];
+  Matrix m = matrix_at(gate, gate_scales, expert, inner, d);
+  dot_tile(g, x, x_at, d, &m, first, stage);
+  m = matrix_at(up, up_scales, expert, inner, d);
+  dot_tile(u, x, x_at, d, &m, first, stage);
+  for (int i = 0; i < GG; ++i) {
+    const int group = first + i * GROUPS_ABREAST + LANE / 16;
+    if (group >= m.groups) continue;
+    for (int t = 0; t < TT; ++t) {
+      const rowf a = activate(rounded(g[t][i]), rounded(u[t][i]), limit, weights[pick[t]]);
+      if (t < TILE_TOKENS) store_rows(y + (size_t)pick[t] * inner, group, 0, inner, a);
+    }
+  }
+}
+
+#ifdef SORTED
+// part[pick, n] = round(x[pick] . down), `parts_at` bytes into the scratch memory that starts with the plan; moe_sum adds them up.
+KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint* restrict down,
+                           __global const uchar* restrict scales, __global uchar* scratch, uint parts_at, int d, int inner,
+                           int max_tiles) {
+  __local float stage[TT * STAGE];
+  __global const int* plan = (__global const int*)scratch;
+  __global act_t* part = (__global act_t*)(scratch + parts_at);
+  if ((int)get_group_id(0) >= plan[0]) return;
+  const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
+  const int first = (int)get_group_id(1) * TILE_GROUPS;
+  size_t x_at[TT];
+  for (int t = 0; t < TT; ++t) x_at[t] = (size_t)tile.pick[t] * inner;
+  rowf v[TT][GG];
+  const Matrix m = matrix_at(down, scales, tile.expert, d, inner);
+  dot_tile(v, x, x_at, inner, &m, first, stage);
+  for (int i = 0; i < GG; ++i) {
+    const int group = first + i * GROUPS_ABREAST + LANE / 16;
+    if (group >= m.groups) continue;
+    for (int t = 0; t < TT; ++t) {
+      if (t < tile.count) store_rows(part + (size_t)tile.pick[t] * d, group, 0, d, v[t][i]);
+    }
+  }
+}
+#else
+// y[t, n] = round((sum over s ascending of round(x[t, s] . down)) + shared[t, n]). Grid (tokens, row tiles).
+KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids, __global const uint* restrict down,
+                     __global const uchar* restrict scales, __global const act_t* restrict shared, __global act_t* restrict y,
+                     int k, int d, int inner) {
+  __local float stage[TT * STAGE];
+  const int token = get_group_id(0), first = (int)get_group_id(1) * TILE_GROUPS;
+  rowf sum[GG];
+  for (int i = 0; i < GG; ++i) sum[i] = (rowf)0.0f;
+  for (int s = 0; s < k; ++s) {
+    const int pick = token * k + s;
+    const size_t x_at[1] = {(size_t)pick * inner};
+    rowf v[TT][GG];
+    const Matrix m = matrix_at(down, scales, ids[pick], d, inner);
+    dot_tile(v, x, x_at, inner, &m, first, stage);
+    for (int i = 0; i < GG; ++i) sum[i] += rounded(v[0][i]);
+  }
+  for (int i = 0; i < GG; ++i) {
+    const int group = first + i * GROUPS_ABREAST + LANE / 16;
+#if VECTOR_LANES
+    float each[16];
+    vstore16(sum[i], 0, each);
+#else
+    const float each[1] = {sum[i]};
+#endif
+    for (int r = 0, row = group * 16 + LANE_ROW; r < ROWS_PER_LANE && row < d; ++r, ++row) {
+      store_act(y, (size_t)token * d + row, each[r] + load_act(shared, (size_t)token * d + row));
+    }
+  }
+}
+#endif

@@ -1,0 +1,48 @@
+// Activation rounding and the Hadamard transform. Option: ACT; N, the row length of hadamard.
+
+#ifdef N
+// One work-group per row.
+KERNEL void hadamard_rows(__global const act_t* restrict x, __global act_t* restrict y, float scale) {
+  __local float v[N];
+  x += get_group_id(0) * (size_t)N;
+  y += get_group_id(0) * (size_t)N;
+  for (int i = LANE; i < N; i += GROUP) v[i] = load_act(x, i);
+  SYNC;
+  hadamard(v, N, scale);
+  for (int i = LANE; i < N; i += GROUP) store_act(y, i, v[i]);
+}
+#else
+
+// Grid (blocks, rows): blocks of `block` elements below `dims` are rounded to the grid, those above are copied.
+KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block, int is_fp8) {
+  const int quantised = (dims + block - 1) / block;
+  const int b = get_group_id(0);
+  const size_t row = get_group_id(1) * (size_t)n;
+  if (b >= quantised) {
+    const int begin = dims + (b - quantised) * block;
+    for (int i = begin + LANE; i < min(begin + block, n); i += GROUP) y[row + i] = x[row + i];
+    return;
+  }
+  const int begin = b * block, end = min(begin + block, dims);
+  uint largest = 0;  // of the magnitudes' bits, which order like the magnitudes
+  for (int i = begin + LANE; i < end; i += GROUP) largest = max(largest, as_uint(load_act(x, row + i)) & 0x7fffffffu);
+#if !VECTOR_LANES
+  __local uint fold[GROUP];
+  fold[LANE] = largest;
+  for (int half_width = GROUP / 2; half_width > 0; half_width /= 2) {
+    SYNC;
+    if (LANE < half_width) fold[LANE] = max(fold[LANE], fold[LANE + half_width]);
+  }
+  SYNC;
+  largest = fold[0];
+#endif
+  const float amax = as_float(largest);
+  if (is_fp8) {
+    const uint scale = em_fp8_scale(amax);
+    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, row + i, em_fake_fp8(load_act(x, row + i), scale));
+  } else {
+    const uint scale = em_fp4_scale(amax);
+    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, row + i, em_fake_fp4(load_act(x, row + i), scale));
+  }
+}
+#endif

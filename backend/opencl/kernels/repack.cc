@@ -1,0 +1,41 @@
+#include "ops/layout/repack.h"
+
+#include "backend/opencl/kernels/entries.h"
+
+namespace v4rt {
+namespace {
+
+constexpr int64_t kColumns = 256;  // COLUMNS of repack.cl
+
+Support supports(const OpCall& call, const OpenclDevice&) {
+  return op_of<Repack>(call).layout == Layout::kRows16 ? Support{} : Support::no("it makes rows16 only");
+}
+
+std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
+  const TensorType& in = call.inputs[0];
+  const int64_t rows = in.shape[-2], k = in.shape[-1], matrices = in.shape.rank() == 3 ? in.shape[0] : 1;
+  const int64_t row_bytes = (k * info(in.dtype).bits + 7) / 8;
+  const int64_t scale_cols = is_quantised(in.dtype) ? (k + info(in.dtype).scale_cols - 1) / info(in.dtype).scale_cols : 0;
+  const bool by_row = info(in.dtype).scale_rows == 1;  // scales interleave like values; other planes keep their order
+  std::unique_ptr<OpenclFunction> scale_bytes;
+  if (by_row) scale_bytes = device.function("repack.cl", {define("UNIT", 1)}, "interleave");
+  return make_kernel([words = device.function("repack.cl", {define("UNIT", 4)}, "interleave"), scale_bytes = std::move(scale_bytes),
+                      rows = narrow(rows), matrices = static_cast<size_t>(matrices), row_bytes = narrow(row_bytes),
+                      scale_cols = narrow(scale_cols)](OpenclQueue& queue, std::span<const Tensor> args, const Step&) {
+    const Grid grid{tiles((row_bytes + 3) / 4, kColumns), tiles(rows, 16), matrices};
+    (*words)(queue, grid, args[0].values, args[1].values, rows, row_bytes);
+    if (scale_cols == 0) return;
+    if (scale_bytes != nullptr) {
+      const Grid scale_grid{tiles(scale_cols, kColumns), tiles(rows, 16), matrices};
+      (*scale_bytes)(queue, scale_grid, args[0].scales, args[1].scales, rows, scale_cols);
+    } else {
+      queue.copy(*args[1].scales, *args[0].scales, args[0].type.scale_bytes());
+    }
+  });
+}
+
+}  // namespace
+
+const OpenclEntry kOpenclRepack{OpKind::kRepack, "opencl.repack", supports, make};
+
+}  // namespace v4rt

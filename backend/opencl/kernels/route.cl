@@ -1,0 +1,97 @@
+// The router, and the order in which its choices are worked off.
+
+// The chosen experts in ascending order and their weights: s[e] / (sum of the chosen s in that order) * scale.
+EM_FN void write_weights(__global const int* ids, __global float* weights, __local const float* s, int k, float scale) {
+  float sum = 0.0f;
+  for (int i = 0; i < k; ++i) sum += s[ids[i]];
+  for (int i = 0; i < k; ++i) weights[i] = em_div(s[ids[i]], sum) * scale;
+}
+
+// The k largest of s + bias, s = em_sqrt(em_softplus(z)), lower index on ties. One work-group per row. Option: EXPERTS.
+#ifdef EXPERTS
+KERNEL void route_topk(__global const float* restrict z, __global const float* restrict bias, __global int* ids,
+                       __global float* restrict weights, int k, float scale) {
+  __local float s[EXPERTS], key[EXPERTS];
+  __local int chosen[EXPERTS];
+  const size_t row = get_group_id(0);
+  z += row * EXPERTS;
+  ids += row * k;
+  for (int e = LANE; e < EXPERTS; e += GROUP) {
+    s[e] = em_sqrt(em_softplus(z[e]));
+    key[e] = s[e] + bias[e];
+  }
+  SYNC;
+  for (int e = LANE; e < EXPERTS; e += GROUP) {
+    int better = 0;
+    for (int other = 0; other < e; ++other) better += key[other] >= key[e];
+    for (int other = e + 1; other < EXPERTS; ++other) better += key[other] > key[e];
+    chosen[e] = better < k;
+  }
+  SYNC;
+  if (LANE != 0) return;
+  int n = 0;
+  for (int e = 0; e < EXPERTS; ++e) {
+    if (chosen[e]) ids[n++] = e;
+  }
+  write_weights(ids, weights + row * k, s, k, scale);
+}
+
+// ids = table[token], sorted.
+KERNEL void route_hash(__global const float* restrict z, __global const int* restrict table, __global const int* restrict tokens,
+                       __global int* ids, __global float* restrict weights, int k, float scale) {
+  __local float s[EXPERTS];
+  const size_t row = get_group_id(0);
+  z += row * EXPERTS;
+  ids += row * k;
+  table += (size_t)tokens[row] * k;
+  for (int e = LANE; e < EXPERTS; e += GROUP) s[e] = em_sqrt(em_softplus(z[e]));
+  SYNC;
+  if (LANE != 0) return;
+  for (int i = 0; i < k; ++i) {  // insertion sort
+    const int expert = table[i];
+    int at = i;
+    for (; at > 0 && ids[at - 1] > expert; --at) ids[at] = ids[at - 1];
+    ids[at] = expert;
+  }
+  write_weights(ids, weights + row * k, s, k, scale);
+}
+#else
+
+// Picks in expert order, cut into tiles of up to `tile` picks of one expert. One work-group; `plan` holds
+// {n_tiles}, {expert, first, count} of each of `max_tiles`, the order of the picks, and room for `experts` counters.
+KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int picks, int experts, int tile, int max_tiles) {
+  __global int* order = plan + 1 + max_tiles * 3;
+  __global int* next = order + picks;
+  if (LANE != 0) return;
+  for (int e = 0; e < experts; ++e) next[e] = 0;
+  for (int p = 0; p < picks; ++p) next[ids[p]] += 1;
+  int first = 0, n_tiles = 0;
+  for (int e = 0; e < experts; ++e) {
+    const int count = next[e];
+    for (int done = 0; done < count; done += tile, ++n_tiles) {
+      __global int* at = plan + 1 + n_tiles * 3;
+      at[0] = e;
+      at[1] = first + done;
+      at[2] = min(tile, count - done);
+    }
+    next[e] = first;
+    first += count;
+  }
+  plan[0] = n_tiles;
+  for (int p = 0; p < picks; ++p) order[next[ids[p]]++] = p;
+}
+
+// y[t, n] = round((sum over s ascending of part[t, s, n]) + shared[t, n]), parts at `parts_at` bytes of scratch memory.
+// Grid (column tiles, rows).
+KERNEL void moe_sum(__global const uchar* restrict scratch, uint parts_at, __global const act_t* restrict shared,
+                    __global act_t* restrict y, int k, int d) {
+  const size_t row = get_group_id(1);
+  const int first = (int)get_group_id(0) * 1024;
+  __global const act_t* part = (__global const act_t*)(scratch + parts_at) + row * k * d;
+  for (int n = first + LANE; n < min(first + 1024, d); n += GROUP) {
+    float sum = 0.0f;
+    for (int s = 0; s < k; ++s) sum += load_act(part, (size_t)s * d + n);
+    store_act(y, row * d + n, sum + load_act(shared, row * d + n));
+  }
+}
+#endif
