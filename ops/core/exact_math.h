@@ -75,8 +75,8 @@ EM_FN float em_exp(float x) {
   p = em_fma(p, r, 1.0f);
   p = em_fma(p, r, 1.0f);
   const int whole = (int)n;
-  const int half = whole >> 1;  // 2^n in two factors: n may be 128
-  const float y = p * em_float((em_uint)(half + 127) << 23) * em_float((em_uint)(whole - half + 127) << 23);
+  const int lower = whole >> 1;  // 2^n in two factors: n may be 128
+  const float y = p * em_float((em_uint)(lower + 127) << 23) * em_float((em_uint)(whole - lower + 127) << 23);
   return x < -87.33654f ? 0.0f : (x > 88.72283f ? em_float(0x7f800000u) : y);
 }
 
