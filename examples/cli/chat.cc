@@ -126,13 +126,7 @@ void add_chat(CLI::App& app, Action& action) {
   command->add_option("-n,--max-tokens", a.conversation.max_tokens, "Tokens of an answer at most")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
-  command->add_option("--temperature", a.conversation.sampling.temperature, "0: always the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command->add_option("--top-p", a.conversation.sampling.top_p, "Choose among the likeliest tokens of this total probability")
-      ->check(CLI::Range(1e-6, 1.0))
-      ->capture_default_str();
-  command->add_option("--seed", a.conversation.sampling.seed, "Of the choice, with a temperature above 0")->capture_default_str();
+  add_sampling(*command, a.conversation.sampling);
   add_options(*command, a.model);
   command->callback([arguments, &action] { action = [arguments] { return chat(*arguments); }; });
 }

@@ -76,9 +76,9 @@ std::string architecture_text(const V4Config& c) {
          line("attention", fmt::format("{} heads of {}, {} of them rotary; window {}; query rank {}; output in {} groups of rank {}",
                                        c.num_heads, c.head_dim, c.rope_head_dim, c.sliding_window, c.q_lora_rank, c.o_groups,
                                        c.o_lora_rank)) +
-         line("experts", fmt::format("{} of {} routed + {} shared, width {}; chosen by token id in the first {} layers",
+         line("experts", fmt::format("{} of {} routed + {} shared, width {}; {} hash-routed layer{}",
                                      c.num_experts_per_token, c.num_experts, c.num_shared_experts, c.moe_intermediate_size,
-                                     c.num_hash_layers)) +
+                                     c.num_hash_layers, c.num_hash_layers == 1 ? "" : "s")) +
          line("parameters", fmt::format("{}, {} of them active per token; without MTP", count_text(total_parameters(c)),
                                         count_text(linear_macs(c).total())));
 }

@@ -70,7 +70,9 @@ int main(int argc, char** argv) {
     });
   } catch (const CLI::ParseError& e) {
     const std::string name = full_name(app);
-    say(fmt::format("{}: {}\nTry '{} --help'.\n", name, e.what(), name));
+    const bool no_command = name == "v4rt" && argc > 1 && argv[1][0] != '-';
+    const std::string fact = no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what();
+    say(fmt::format("{}: {}\nTry '{} --help'.\n", name, fact, name));
     return kUsage;
   }
   return guarded(full_name(app), action);

@@ -72,6 +72,16 @@ void blame_device_option(const ModelOptions& options) {
   for (const auto& [pattern, device] : options.place) check_name("--place " + pattern + "=", device);
 }
 
+// As CLI::Range, which lets NaN pass.
+CLI::Validator between(double low, double high) {
+  return {[=](std::string& text) -> std::string {
+            double value = 0;
+            if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return {};
+            return fmt::format("{} is not a number from {} to {}", text, low, high);
+          },
+          "NUMBER"};
+}
+
 }  // namespace
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
@@ -93,6 +103,16 @@ void add_options(CLI::App& command, ModelArguments& a) {
   command.add_option("--place", a.place, "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
       ->allow_extra_args(false);
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
+}
+
+void add_sampling(CLI::App& command, SamplerOptions& options) {
+  command.add_option("--temperature", options.temperature, "0: always the likeliest token")
+      ->check(between(0, 100))
+      ->capture_default_str();
+  command.add_option("--top-p", options.top_p, "Choose among the likeliest tokens of this total probability")
+      ->check(between(1e-6, 1))
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Of the choice, with a temperature above 0")->capture_default_str();
 }
 
 std::string model_path(const std::string& model) { return model == "mini" ? embedded_model() : model; }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/runtime/generate.h"
 #include "graph/runtime/model.h"
 #include "loaders/checkpoint.h"
 #include "loaders/tokenizer.h"
@@ -26,6 +27,8 @@ struct ModelArguments {
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
 void add_options(CLI::App& command, ModelArguments& arguments);        // --device and what goes with it
+
+void add_sampling(CLI::App& command, SamplerOptions& options);       // --temperature, --top-p, --seed
 
 std::string model_path(const std::string& model);  // "mini" is the embedded model
 Checkpoint open_files(const ModelArguments& arguments);

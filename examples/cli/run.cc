@@ -130,13 +130,7 @@ void add_run(CLI::App& app, Action& action) {
   command->add_option("-n,--max-tokens", a.max_tokens, "Tokens to make at most")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
-  command->add_option("--temperature", a.sampling.temperature, "0: always the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command->add_option("--top-p", a.sampling.top_p, "Choose among the likeliest tokens of this total probability")
-      ->check(CLI::Range(1e-6, 1.0))
-      ->capture_default_str();
-  command->add_option("--seed", a.sampling.seed, "Of the choice, with a temperature above 0")->capture_default_str();
+  add_sampling(*command, a.sampling);
   command->add_flag("--ignore-end", a.ignore_end, "Go on after the end token");
   command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line");
   command->add_flag("--json", a.json, "Print one JSON object at the end in place of the text");

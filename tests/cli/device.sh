@@ -24,6 +24,7 @@ logits() { call logits mini --ids "$work/some.ids" --mtp -o "$work/$1" "${@:2}";
 for numbers in faithful plain; do
   logits whole --device "$device" --numbers $numbers
   for chunk in 1 7; do logits split --device "$device" --numbers $numbers --chunk $chunk; same_files "$work/whole" "$work/split"; done
+  [ "$device" = reference ] && continue
   logits reference --device reference --numbers $numbers; same_files "$work/whole" "$work/reference"
 done
 check "the header" grep -qF '{"logits":{"dtype":"F32","shape":[39,2048],"data_offsets":[0,319488]},"mtp_logits":{"dtype":"F32","shape":[38,2048]' "$work/whole"

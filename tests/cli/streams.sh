@@ -21,7 +21,7 @@ exits 0; check "a completion" [ -s "$work/out" ]
 
 # Ctrl-C: what was made is kept, and the exit status tells.
 called="v4rt run, interrupted" status=0
-(trap - INT; exec "$v4rt" run mini -p "The" -n 1000000 --ignore-end --context 1048576 >"$work/out" 2>"$work/err") &
+"$v4rt" run mini -p "The" -n 1000000 --ignore-end --context 1048576 >"$work/out" 2>"$work/err" &
 program=$!
 for _ in $(seq 300); do [ -s "$work/out" ] && break; sleep 0.1; done
 kill -INT $program
@@ -30,7 +30,7 @@ exits 130; err_has "interrupted"; err_has "decode"; check "a completion" [ -s "$
 
 seq 0 2000 >"$work/some.ids"
 called="v4rt logits, interrupted" status=0
-(trap - INT; exec "$v4rt" logits mini --ids "$work/some.ids" --device reference -o "$work/logits" >"$work/out" 2>"$work/err") &
+"$v4rt" logits mini --ids "$work/some.ids" --device reference -o "$work/logits" >"$work/out" 2>"$work/err" &
 program=$!
 for _ in $(seq 300); do ls "$work" | grep -q 'logits.*part' && break; sleep 0.1; done
 kill -INT $program

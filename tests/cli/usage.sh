@@ -11,7 +11,7 @@ for option in --prompt --file --max-tokens --device --temperature --top-p --seed
 
 call --version; exits 0; out_has "v4rt 0."; out_has "commit"; out_has "compiler"; out_has "reference, cpu"
 
-call; refuses 2 "subcommand" "--help"
+call; refuses 2 "subcommand" "v4rt --help"
 call walk; refuses 2 "walk"
 call run; refuses 2 "MODEL"
 call run mini --no-such-option; refuses 2 "--no-such-option" "v4rt run --help"
