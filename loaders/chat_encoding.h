@@ -1,15 +1,20 @@
 #pragma once
 
-#include <optional>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace v4rt {
 
-// The V4 chat encoding (spec chat-encoding.md sections 2 to 5): text with control tokens written out.
+// The V4 chat encoding: messages to text with control tokens written out. Nothing is trimmed or escaped: a control
+// token inside a message is one in the text too. Tools, tasks and response formats are not rendered.
 enum class ThinkingMode : uint8_t { kChat, kThinking };
-enum class ReasoningEffort : uint8_t { kDefault, kMax };  // kMax writes the v4-preview effort prefix
+
+// How much to think, in thinking mode only. What it writes depends on the checkpoint's revision: V4-Flash and V4-Pro of
+// April 2026 know kMax; V4-Flash-0731 and V4-Pro-0813 write that same text for kHigh, and a stronger one for kMax.
+enum class ReasoningEffort : uint8_t { kDefault, kLow, kHigh, kMax };
+enum class ChatRevision : uint8_t { kPreview, k0731 };
 
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant", "developer", "latest_reminder"
@@ -20,15 +25,26 @@ struct ChatMessage {
 struct ChatOptions {
   ThinkingMode thinking = ThinkingMode::kChat;
   ReasoningEffort effort = ReasoningEffort::kDefault;
-  bool drop_thinking = true;
+  bool drop_thinking =
+      true;  // in thinking mode, forget the reasoning (and developer messages) before the last question
   bool add_bos = true;
+  ChatRevision revision = ChatRevision::kPreview;
+  bool allow_closed = false;  // also render what asks for no answer: it ends in a system message or with an answer
 };
 
-// Ends with the generation prompt. Throws Error on an unknown role or a conversation that cannot be answered.
+// Ends with the generation prompt: "<｜Assistant｜>" and "</think>", or "<think>" in thinking mode. Users in a row
+// become one turn. Throws Error on an unknown role, an empty developer message, and, unless allow_closed, a
+// conversation that asks for no answer.
 std::string render_chat(const std::vector<ChatMessage>& messages, const ChatOptions& options);
 
 // The same conversation fed turn by turn into one sequence state: text that follows what the sequence already holds.
-// first: with BOS, effort and system text. The previous answer's end token is added when the model did not write it itself.
+// first: with BOS and effort. Then the system text if there is one, the user's text and the generation prompt.
+// close_previous (ignored in the first turn) writes the end token of the answer before, which the sequence lacks unless
+// it was fed.
+//
+// In chat mode, the turns and the answers between them are render_chat of the conversation so far. In thinking mode the
+// sequence keeps what it was fed, old reasoning too: that is render_chat with drop_thinking = false. drop_thinking has
+// no effect here.
 std::string render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
                         const ChatOptions& options);
 

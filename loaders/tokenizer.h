@@ -10,8 +10,9 @@
 
 namespace v4rt {
 
-// Byte-level BPE from tokenizer.json, the pre-tokenizer's regexes taken from the file (spec tokenizer.md). Immutable once
-// made; safe to share between threads. Encoding never adds BOS.
+// Byte-level BPE from tokenizer.json, the pre-tokenizer's regexes taken from the file. Immutable once made; safe to
+// share between threads. Encoding never adds BOS. Text need not be UTF-8: decode(encode(text)) == text for all bytes;
+// each run of bytes that are not UTF-8 is encoded apart from what surrounds it.
 class Tokenizer {
  public:
   // Throws Error naming the file and what is wrong with it.
@@ -19,7 +20,8 @@ class Tokenizer {
   static std::shared_ptr<const Tokenizer> parse(std::string_view json, std::string_view source_name);
   ~Tokenizer();
 
-  // With `added`, added tokens in the text ("<think>", "<｜User｜>") become their ids (reference mode); without, they are text.
+  // With `added`, added tokens in the text ("<think>", "<｜User｜>") become their ids: leftmost first, longest first.
+  // Without, they are text, which is how untrusted text is kept from speaking in control tokens.
   std::vector<int32_t> encode(std::string_view text, bool added = true) const;
   std::vector<std::string> pretokenize(std::string_view text) const;  // the pieces that BPE sees; for tests
   std::string decode(std::span<const int32_t> ids) const;             // bytes, not checked to be UTF-8
@@ -34,7 +36,9 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Bytes of tokens to text as it may be shown: complete UTF-8 characters only, ill-formed bytes as U+FFFD (tokenizer.md section 5).
+// Bytes of tokens to text as it may be shown. push() gives what is certain: complete UTF-8 characters, and U+FFFD for
+// bytes that cannot become one. It holds back at most 3 bytes, the start of a character; flush(), at the end, makes one
+// U+FFFD of them.
 class Utf8Stream {
  public:
   std::string push(std::string_view bytes);

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "ops/core/error.h"
+
+namespace v4rt {
+
+// A value in a JSON document together with its place, "tokenizer.json: model.vocab", so that every complaint names it.
+// Asking for what the value is not throws Error.
+class JsonNode {
+ public:
+  using Json = nlohmann::json;
+
+  static constexpr int64_t kMaxIds =
+      1 << 22;  // beyond any vocabulary there is; keeps a wrong id from asking for gigabytes
+
+  JsonNode(const Json* value, std::string place) : value_(value), place_(std::move(place)) {}
+
+  const std::string& place() const { return place_; }
+  const Json& value() const { return *value_; }  // present() only
+  bool present() const { return value_ != nullptr && !value_->is_null(); }
+  JsonNode member(const char* key) const;  // maybe not present
+  JsonNode element(size_t i) const { return {&array()[i], fmt::format("{}[{}]", place_, i)}; }
+
+  const Json& object() const { return of_type(Json::value_t::object, "an object"); }
+  const Json& array() const { return of_type(Json::value_t::array, "an array"); }
+  const std::string& string() const { return of_type(Json::value_t::string, "a string").get_ref<const std::string&>(); }
+  bool flag(bool otherwise) const;  // `otherwise` where not present
+  int32_t id() const;
+
+  static std::optional<int32_t> as_id(const Json& value);  // nothing where it cannot be one
+  static std::string quoted(std::string_view text);        // for messages: escaped, not too long
+  std::string shown() const;                               // for messages: "an object", "3.5", "missing"
+
+ private:
+  const Json& of_type(Json::value_t type, const char* expected) const;
+
+  const Json* value_;  // nullptr: missing
+  std::string place_;
+};
+
+}  // namespace v4rt
