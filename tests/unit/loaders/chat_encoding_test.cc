@@ -1,0 +1,197 @@
+#include "loaders/chat_encoding.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "ops/core/error.h"
+#include "tests/unit/loaders/jsonl.h"
+
+namespace v4rt {
+namespace {
+
+using Messages = std::vector<ChatMessage>;
+
+constexpr ChatOptions kThinking{.thinking = ThinkingMode::kThinking};
+constexpr ChatOptions kKeep{.thinking = ThinkingMode::kThinking, .drop_thinking = false};
+
+const Messages kTwoQuestions = {{"system", "S", ""}, {"user", "Q1", ""}, {"assistant", "A1", "R1"}, {"user", "Q2", ""}};
+
+TEST(ChatEncoding, ChatMode) {
+  EXPECT_EQ(render_chat({{"system", "You are a helpful assistant.", ""}, {"user", "Hello", ""}}, {}),
+            "<｜begin▁of▁sentence｜>You are a helpful assistant.<｜User｜>Hello<｜Assistant｜></think>");
+  EXPECT_EQ(render_chat({{"user", " a\n", ""}}, {.add_bos = false}), "<｜User｜> a\n<｜Assistant｜></think>");
+  EXPECT_EQ(render_chat(kTwoQuestions, {}),
+            "<｜begin▁of▁sentence｜>S<｜User｜>Q1<｜Assistant｜></think>A1<｜end▁of▁sentence｜>"
+            "<｜User｜>Q2<｜Assistant｜></think>");
+}
+
+TEST(ChatEncoding, ThinkingMode) {
+  EXPECT_EQ(render_chat(kTwoQuestions, kThinking),
+            "<｜begin▁of▁sentence｜>S<｜User｜>Q1<｜Assistant｜></think>A1<｜end▁of▁sentence｜>"
+            "<｜User｜>Q2<｜Assistant｜><think>");
+  EXPECT_EQ(render_chat(kTwoQuestions, kKeep),
+            "<｜begin▁of▁sentence｜>S<｜User｜>Q1<｜Assistant｜><think>R1</think>A1<｜end▁of▁sentence｜>"
+            "<｜User｜>Q2<｜Assistant｜><think>");
+}
+
+TEST(ChatEncoding, UsersInARowAreOneTurn) {
+  EXPECT_EQ(render_chat({{"user", "a", ""}, {"user", "b", ""}}, {}),
+            "<｜begin▁of▁sentence｜><｜User｜>a\n\nb<｜Assistant｜></think>");
+}
+
+TEST(ChatEncoding, Reminder) {
+  EXPECT_EQ(render_chat({{"latest_reminder", "2026-02-21", ""}, {"user", "a", ""}}, {}),
+            "<｜begin▁of▁sentence｜><｜latest_reminder｜>2026-02-21<｜User｜>a<｜Assistant｜></think>");
+  EXPECT_EQ(render_chat({{"user", "a", ""}, {"latest_reminder", "r", ""}}, {}),
+            "<｜begin▁of▁sentence｜><｜User｜>a<｜Assistant｜></think><｜latest_reminder｜>r");
+}
+
+TEST(ChatEncoding, DevelopersBeforeTheLastQuestionAreForgottenWithTheirReasoning) {
+  const Messages messages = {{"developer", "D", ""}, {"assistant", "A", "R"}, {"user", "Q", ""}};
+  EXPECT_EQ(render_chat(messages, kThinking),
+            "<｜begin▁of▁sentence｜>A<｜end▁of▁sentence｜><｜User｜>Q<｜Assistant｜><think>");
+  EXPECT_EQ(render_chat(messages, kKeep),
+            "<｜begin▁of▁sentence｜><｜User｜>D<｜Assistant｜><think>R</think>A<｜end▁of▁sentence｜>"
+            "<｜User｜>Q<｜Assistant｜><think>");
+}
+
+TEST(ChatEncoding, Effort) {
+  const Messages messages = {{"user", "a", ""}};
+  const auto prefix = [&](ChatOptions options, ReasoningEffort effort) {
+    const std::string plain = render_chat(messages, options);
+    options.effort = effort;
+    const std::string with = render_chat(messages, options);
+    EXPECT_TRUE(with.starts_with(kBosToken));
+    EXPECT_TRUE(with.ends_with(plain.substr(kBosToken.size())));
+    return with.substr(kBosToken.size(), with.size() - plain.size());
+  };
+  ChatOptions later = kThinking;
+  later.revision = ChatRevision::k0731;
+  const std::string maximum = prefix(kThinking, ReasoningEffort::kMax);
+  EXPECT_TRUE(maximum.starts_with("Reasoning Effort: Absolute maximum with no shortcuts permitted.\nYou MUST"));
+  EXPECT_TRUE(maximum.ends_with("left unchecked.\n\n"));
+  EXPECT_EQ(prefix(kThinking, ReasoningEffort::kHigh), "");
+  EXPECT_EQ(prefix(later, ReasoningEffort::kLow), "");
+  EXPECT_EQ(prefix(later, ReasoningEffort::kHigh), maximum);
+  EXPECT_TRUE(prefix(later, ReasoningEffort::kMax).starts_with("Reasoning Effort: Beyond maximum — exhaustive,"));
+  EXPECT_EQ(prefix({}, ReasoningEffort::kMax), "") << "there is no effort in chat mode";
+}
+
+void expect_error(const Messages& messages, Code code, const std::string& part) {
+  try {
+    render_chat(messages, {});
+    ADD_FAILURE() << "no error with " << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+TEST(ChatEncoding, Errors) {
+  expect_error({}, Code::kInvalidArgument, "is empty");
+  expect_error({{"system", "S", ""}}, Code::kInvalidArgument, "ends with role \"system\"");
+  expect_error({{"user", "a", ""}, {"assistant", "b", ""}}, Code::kInvalidArgument, "ends with role \"assistant\"");
+  expect_error({{"latest_reminder", "r", ""}}, Code::kInvalidArgument, "ends with role \"latest_reminder\"");
+  expect_error({{"user", "a", ""}, {"User", "b", ""}}, Code::kInvalidArgument, "message 1: unknown role \"User\"");
+  expect_error({{"developer", "", ""}}, Code::kInvalidArgument, "message 0: a developer message must not be empty");
+  expect_error({{"tool", "x", ""}}, Code::kUnsupported, "role \"tool\": tool calls are not supported");
+}
+
+// Feeds a conversation of four questions turn by turn, with `answers` as the model writes them (without the end token),
+// and compares all that the sequence holds with the rendering of the whole conversation at every step.
+void expect_turns_match(const Messages& answers, const ChatOptions& turn_options, const ChatOptions& chat_options) {
+  const bool thinking = turn_options.thinking == ThinkingMode::kThinking;
+  Messages so_far = {{"system", "Be brief.\n", ""}};
+  std::string fed;
+  for (size_t i = 0; i <= answers.size(); ++i) {
+    const std::string question = "Question " + std::to_string(i) + "?";
+    if (i == 2) so_far.push_back({"system", "A late rule.", ""});
+    so_far.push_back({"user", question, ""});
+    const std::string_view system = i == 0 ? "Be brief.\n" : i == 2 ? "A late rule." : "";
+    fed += render_turn(question, system, i == 0, i != 0, turn_options);
+    EXPECT_EQ(fed, render_chat(so_far, chat_options)) << "turn " << i;
+    if (i == answers.size()) break;
+    fed += (thinking ? answers[i].reasoning + "</think>" : "") + answers[i].content;
+    so_far.push_back(answers[i]);
+  }
+}
+
+const Messages kAnswers = {{"assistant", "One.", "hm"}, {"assistant", "", ""}, {"assistant", "\n\nThree ", "a\n\nb"}};
+
+TEST(ChatEncoding, TurnsInChatModeAreTheConversation) {
+  expect_turns_match(kAnswers, {}, {});
+  expect_turns_match(kAnswers, {.add_bos = false}, {.add_bos = false});
+}
+
+TEST(ChatEncoding, TurnsInThinkingModeKeepOldReasoning) {
+  expect_turns_match(kAnswers, kKeep, kKeep);
+  expect_turns_match(kAnswers, kThinking, kKeep);
+  ChatOptions hard = kKeep;
+  hard.effort = ReasoningEffort::kMax;
+  expect_turns_match(kAnswers, hard, hard);
+  // One turn has nothing to drop.
+  EXPECT_EQ(render_turn("Q", "S", true, false, kThinking),
+            render_chat({{"system", "S", ""}, {"user", "Q", ""}}, kThinking));
+}
+
+TEST(ChatEncoding, AModelThatWroteItsEndTokenNeedsNoOther) {
+  EXPECT_EQ(render_turn("Q", "", false, false, {}), "<｜User｜>Q<｜Assistant｜></think>");
+  EXPECT_EQ(render_turn("Q", "", false, true, {}), "<｜end▁of▁sentence｜><｜User｜>Q<｜Assistant｜></think>");
+  EXPECT_EQ(render_turn("Q", "", true, true, {}), "<｜begin▁of▁sentence｜><｜User｜>Q<｜Assistant｜></think>");
+}
+
+// The published cases, as far as this encoder goes.
+
+std::optional<Messages> plain_messages(const nlohmann::json& list) {
+  static const std::set<std::string> known = {"role", "content", "reasoning_content"};
+  Messages messages;
+  for (const auto& m : list) {
+    for (const auto& [key, value] : m.items()) {
+      if (!known.contains(key) || m["role"] == "tool") return std::nullopt;
+    }
+    const auto text = [&m](const char* key) {
+      return m.contains(key) && m[key].is_string() ? m[key].get<std::string>() : "";
+    };
+    messages.push_back({m["role"], text("content"), text("reasoning_content")});
+  }
+  return messages;
+}
+
+ReasoningEffort effort_named(const nlohmann::json& name) {
+  if (name == "low") return ReasoningEffort::kLow;
+  if (name == "high") return ReasoningEffort::kHigh;
+  return name == "max" ? ReasoningEffort::kMax : ReasoningEffort::kDefault;
+}
+
+TEST(ChatEncoding, PublishedCases) {
+  const std::string path = fixture_path("encoding/cases.jsonl");
+  if (path.empty()) GTEST_SKIP() << "no encoding/cases.jsonl beside the source tree";
+  int applied = 0;
+  for (const auto& c : read_jsonl(path)) {
+    const auto messages = plain_messages(c["messages"]);
+    if (!messages) continue;
+    ++applied;
+    ChatOptions options;
+    options.thinking = c["thinking_mode"] == "chat" ? ThinkingMode::kChat : ThinkingMode::kThinking;
+    options.effort = effort_named(c["reasoning_effort"]);
+    options.drop_thinking = c["drop_thinking"];
+    options.revision = c["revision"] == "v4-0731" ? ChatRevision::k0731 : ChatRevision::kPreview;
+    options.allow_closed = true;
+    EXPECT_EQ(render_chat(*messages, options), c["expected"].get<std::string>()) << c["id"];
+  }
+  EXPECT_GE(applied, 40);
+}
+
+TEST(ChatEncoding, OfficialCaseWithoutTools) {
+  const std::string folder = fixture_path("encoding/official-v4");
+  if (folder.empty()) GTEST_SKIP() << "no encoding/official-v4 beside the source tree";
+  const auto messages = plain_messages(nlohmann::json::parse(read_file(folder + "/test_input_2.json")));
+  ASSERT_TRUE(messages.has_value());
+  ChatOptions options = kThinking;
+  options.allow_closed = true;
+  EXPECT_EQ(render_chat(*messages, options), read_file(folder + "/test_output_2.txt"));
+}
+
+}  // namespace
+}  // namespace v4rt
