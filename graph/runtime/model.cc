@@ -46,7 +46,8 @@ int Model::Impl::device_index(const std::string& name) {
     return static_cast<size_t>(known - devices.begin());
   };
   if (const size_t known = find(name); known < devices.size()) return static_cast<int>(known);
-  std::shared_ptr<Device> device = create_device(name, options.device_options);
+  std::shared_ptr<Device> device = options.find_device ? options.find_device(name) : create_device(name, options.device_options);
+  check(device != nullptr, Code::kNotFound, "no device named '{}'", name);
   const size_t at = find(device->info().name);
   if (at == devices.size()) devices.push_back(std::move(device));
   return static_cast<int>(at);
@@ -61,7 +62,7 @@ Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
                        .numbers = options.numbers,
                        .logits = logits,
                        .mtp = options.mtp && logits == LogitsOf::kAllRows};
-  return build_v4(config, o, [this](std::string_view name) { return weights.type(name); });
+  return build_v4(config, o, [this](std::string_view name) { return source->type(name); });
 }
 
 std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits) {

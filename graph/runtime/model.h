@@ -18,6 +18,8 @@ struct ModelOptions {
   std::string device = "cpu";
   std::vector<std::pair<std::string, std::string>> place;  // {node glob, device name}
   DeviceOptions device_options;
+  // For hosts with devices of their own: the device of a name in `device` or `place`. Empty: create_device(name, device_options).
+  std::function<std::shared_ptr<Device>(std::string_view name)> find_device;
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
   int chunk = 64;          // tokens of the chunk plan

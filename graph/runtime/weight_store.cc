@@ -22,12 +22,6 @@ size_t bytes_of(const TensorType& type) { return add_bytes(type.bytes(), type.sc
 
 }  // namespace
 
-TensorType WeightStore::type(std::string_view name) {
-  const auto known = types_.find(name);
-  if (known != types_.end()) return known->second;
-  return types_.emplace(name, source_->get(name).type).first->second;
-}
-
 void WeightStore::add(const Plan& plan) {
   for (size_t i = 0; i < plan.slots.size(); ++i) {
     const Slot& slot = plan.slots[i];

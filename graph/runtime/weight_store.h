@@ -5,7 +5,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -23,9 +22,8 @@ class WeightStore {
   WeightStore(std::shared_ptr<const WeightSource> source, std::vector<std::shared_ptr<Device>> devices)
       : source_(std::move(source)), devices_(std::move(devices)), copied_(devices_.size(), 0) {}
 
-  TensorType type(std::string_view name);  // as the source has it
-  void add(const Plan& plan);              // throws Error when the source's weight is not of the type that the plan expects
-  void load(const Progress& progress);     // copies what add() left over
+  void add(const Plan& plan);           // throws Error when the source's weight is not of the type that the plan expects
+  void load(const Progress& progress);  // copies what add() left over
 
   const Tensor& tensor(const Slot& slot) const;
   size_t copied_bytes(int device) const { return copied_[static_cast<size_t>(device)]; }  // what load() has copied or will
@@ -48,7 +46,6 @@ class WeightStore {
 
   std::shared_ptr<const WeightSource> source_;
   std::vector<std::shared_ptr<Device>> devices_;
-  std::map<std::string, TensorType, std::less<>> types_;
   std::set<Key> known_;  // bound or missing
   std::map<Key, Bound> bound_;
   std::vector<Missing> missing_;

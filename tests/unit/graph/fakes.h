@@ -44,7 +44,7 @@ class FakeOp final : public Op {
 inline std::vector<float> sum_of_inputs(RefContext& context, float start) {
   std::vector<float> sum(static_cast<size_t>(context.output(0).shape.elements()), start);
   for (int i = 0; i < context.n_inputs(); ++i) {
-    const std::vector<float> in = context.read(i);
+    const auto in = context.read(i);
     for (size_t k = 0; k < sum.size(); ++k) sum[k] = 0.5f * sum[k] + in[k];
   }
   return sum;

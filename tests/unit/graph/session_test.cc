@@ -1,0 +1,250 @@
+#include "graph/runtime/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tiny_model.h"
+
+namespace v4rt {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SessionTest : public ::testing::TestWithParam<NumberMode> {
+ protected:
+  std::shared_ptr<const Model> open(ModelOptions options = tiny_options()) const {
+    options.numbers = GetParam();
+    return Model::open(tiny_weights(), options);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, SessionTest, ::testing::Values(NumberMode::kFaithful, NumberMode::kPlain),
+                         [](const auto& p) { return p.param == NumberMode::kPlain ? "plain" : "faithful"; });
+
+TEST_P(SessionTest, AnySplitGivesTheSameLogitsAndState) {
+  const auto model = open();
+  const std::vector<int32_t> ids = tiny_ids(41);
+  Session whole(model);
+  const std::vector<float> expected = copy_of(whole.feed(ids));
+  EXPECT_EQ(whole.position(), 41);
+  for (const size_t step : {1u, 2u, 5u, 7u, 13u}) {
+    Session split(model);
+    std::vector<float> logits;
+    for (size_t at = 0; at < ids.size(); at += step) {
+      logits = copy_of(split.feed(std::span(ids).subspan(at, std::min(step, ids.size() - at))));
+    }
+    EXPECT_EQ(logits, expected) << "steps of " << step;
+    EXPECT_TRUE(split.snapshot().bytes == whole.snapshot().bytes) << "steps of " << step;
+  }
+}
+
+TEST_P(SessionTest, AnyChunkGivesTheSameLogits) {
+  const std::vector<int32_t> ids = tiny_ids(41);
+  const std::vector<float> expected = copy_of(Session(open()).feed(ids));
+  for (const int chunk : {1, 3, 64}) {
+    ModelOptions options = tiny_options();
+    options.chunk = chunk;
+    EXPECT_EQ(copy_of(Session(open(options)).feed(ids)), expected) << chunk;
+  }
+}
+
+TEST_P(SessionTest, ScoreHandsOverWhatFeedReturns) {
+  ModelOptions options = tiny_options();
+  options.mtp = true;
+  const auto model = open(options);
+  const std::vector<int32_t> ids = tiny_ids(20);
+  std::vector<std::vector<float>> rows, mtp;
+  Session scored(model);
+  scored.score(ids, [&](int64_t i, std::span<const float> logits, std::span<const float> mtp_logits) {
+    EXPECT_EQ(i, static_cast<int64_t>(rows.size()));
+    rows.push_back(copy_of(logits));
+    mtp.push_back(copy_of(mtp_logits));
+  });
+  EXPECT_EQ(scored.position(), 20);
+  ASSERT_EQ(rows.size(), ids.size());
+  Session fed(model);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    EXPECT_EQ(copy_of(fed.feed({&ids[i], 1})), rows[i]) << i;
+    EXPECT_EQ(mtp[i].size(), i + 1 < ids.size() ? 32u : 0u);
+  }
+  EXPECT_EQ(copy_of(fed.feed(ids)), copy_of(scored.feed(ids)));
+
+  options.chunk = 20;  // the block's rows do not depend on the split either
+  Session once(open(options));
+  once.score(ids, [&](int64_t i, std::span<const float>, std::span<const float> mtp_logits) {
+    EXPECT_EQ(copy_of(mtp_logits), mtp[static_cast<size_t>(i)]) << i;
+  });
+  once.score(ids, [&](int64_t, std::span<const float>, std::span<const float> mtp_logits) { EXPECT_TRUE(mtp_logits.empty()); });
+}
+
+TEST_P(SessionTest, SharingAStepChangesNothing) {
+  ModelOptions options = tiny_options();
+  options.slots = 3;
+  options.chunk = 12;
+  const auto model = open(options);
+  const std::vector<int32_t> ids = tiny_ids(40);
+  const auto part = [&](size_t at, size_t n) { return std::span(ids).subspan(at, n); };
+  Session together(model), apart(model);
+  for (int slot = 0; slot < 3; ++slot) {
+    together.feed(part(0, 5 + static_cast<size_t>(slot) * 9), slot);
+    apart.feed(part(0, 5 + static_cast<size_t>(slot) * 9), slot);
+  }
+  for (int round = 0; round < 4; ++round) {
+    const std::vector<BatchItem> items{{2, part(3, 1)}, {0, part(9, 6)}, {1, part(1, 2)}};
+    const std::vector<float> logits = copy_of(together.feed_batch(items));
+    ASSERT_EQ(logits.size(), 3u * 32u);
+    for (size_t i = 0; i < items.size(); ++i) {
+      const std::vector<float> alone = copy_of(apart.feed(items[i].tokens, items[i].slot));
+      EXPECT_EQ(alone, copy_of(std::span(logits).subspan(i * 32, 32))) << i;
+    }
+  }
+  for (int slot = 0; slot < 3; ++slot) {
+    EXPECT_EQ(together.position(slot), apart.position(slot));
+    EXPECT_TRUE(together.snapshot(slot).bytes == apart.snapshot(slot).bytes);
+  }
+  const BatchItem one{1, part(0, 1)};
+  EXPECT_EQ(copy_of(together.feed_batch({&one, 1})), copy_of(apart.feed(one.tokens, 1)));
+}
+
+TEST_P(SessionTest, SnapshotsBringASequenceBackIntoAnySlot) {
+  ModelOptions options = tiny_options();
+  options.slots = 2;
+  const auto model = open(options);
+  const std::vector<int32_t> ids = tiny_ids(30);
+  const std::span<const int32_t> tail = std::span(ids).last(7);
+  Session session(model);
+  session.feed(ids, 0);
+  session.feed(tail, 1);
+  const Snapshot at_30 = session.snapshot(0), other = session.snapshot(1);
+  const std::vector<float> expected = copy_of(session.feed(tail, 0));
+
+  session.restore(at_30, 1);
+  EXPECT_EQ(session.position(1), 30);
+  EXPECT_EQ(session.position(0), 37);
+  EXPECT_EQ(copy_of(session.feed(tail, 1)), expected);
+  session.restore(other, 0);
+  EXPECT_TRUE(session.snapshot(0).bytes == other.bytes);
+
+  Session single(open());  // another number of sequences, the same layout of one
+  single.restore(at_30);
+  EXPECT_EQ(copy_of(single.feed(tail)), expected);
+}
+
+TEST_P(SessionTest, ResetForgetsOneSequenceOnly) {
+  ModelOptions options = tiny_options();
+  options.slots = 2;
+  Session session(open(options));
+  const Snapshot empty = session.snapshot(1);
+  const std::vector<int32_t> ids = tiny_ids(20);
+  const std::vector<float> expected = copy_of(session.feed(ids, 0));
+  session.feed(ids, 1);
+  const Snapshot kept = session.snapshot(0);
+  session.reset(1);
+  EXPECT_EQ(session.position(1), 0);
+  EXPECT_TRUE(session.snapshot(1).bytes == empty.bytes);
+  EXPECT_TRUE(session.snapshot(0).bytes == kept.bytes);
+  EXPECT_EQ(copy_of(session.feed(ids, 1)), expected);
+}
+
+TEST_P(SessionTest, ProgressIsReportedAndCanStop) {
+  Session session(open());
+  const std::vector<int32_t> ids = tiny_ids(20);
+  std::vector<int64_t> seen;
+  session.on_progress([&](int64_t done, int64_t total) {
+    EXPECT_EQ(total, 20);
+    seen.push_back(done);
+    return true;
+  });
+  EXPECT_FALSE(session.feed(ids).empty());
+  EXPECT_EQ(seen, (std::vector<int64_t>{7, 14}));
+  session.reset();
+  session.on_progress([](int64_t done, int64_t) { return done < 14; });
+  EXPECT_TRUE(session.feed(ids).empty());
+  EXPECT_EQ(session.position(), 14);
+  session.on_progress(nullptr);
+  const std::vector<float> rest = copy_of(session.feed(std::span(ids).subspan(14)));
+  session.reset();
+  EXPECT_EQ(copy_of(session.feed(ids)), rest);
+}
+
+// Every bad argument is found before anything changes.
+TEST_P(SessionTest, ErrorsLeaveTheSessionAsItWas) {
+  ModelOptions options = tiny_options();
+  options.slots = 2;
+  Session session(open(options));
+  const std::vector<int32_t> ids = tiny_ids(60);
+  session.feed(std::span(ids).first(10), 0);
+  const Snapshot before = session.snapshot(0);
+
+  const std::vector<int32_t> outside{1, 2, 32}, negative{-1};
+  const auto refused = [&](const std::function<void()>& body, const std::string& message) {
+    try {
+      body();
+      ADD_FAILURE() << "accepted, expected: " << message;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::kInvalidArgument);
+      EXPECT_THAT(error.what(), HasSubstr(message));
+    }
+  };
+  const auto row = [](int64_t, std::span<const float>, std::span<const float>) { ADD_FAILURE(); };
+  refused([&] { session.feed({}); }, "no tokens");
+  refused([&] { session.feed(ids, 2); }, "no sequence 2");
+  refused([&] { session.feed(ids, -1); }, "no sequence -1");
+  refused([&] { session.feed(outside); }, "token 2 is 32, outside the vocabulary of 32");
+  refused([&] { session.feed(negative); }, "token 0 is -1");
+  refused([&] { session.feed(ids); }, "60 tokens after 10 are more than the context of 64");
+  refused([&] { session.score(ids, row); }, "context of 64");
+  refused([&] { session.score(outside, row); }, "outside the vocabulary");
+  const std::span<const int32_t> two = std::span(ids).first(2);
+  const std::vector<BatchItem> twice{{0, two}, {0, two}}, bad{{1, two}, {0, outside}}, many{{0, std::span(ids).first(6)}, {1, two}};
+  refused([&] { session.feed_batch({}); }, "no sequences");
+  refused([&] { session.feed_batch(twice); }, "twice");
+  refused([&] { session.feed_batch(bad); }, "outside the vocabulary");
+  refused([&] { session.feed_batch(many); }, "a chunk holds 7");
+  Snapshot wrong = before;
+  wrong.bytes.pop_back();
+  refused([&] { session.restore(wrong); }, "another model");
+  wrong = before;
+  wrong.bytes[0] ^= std::byte{1};
+  refused([&] { session.restore(wrong); }, "another model");
+  wrong = before;
+  wrong.position = 65;
+  refused([&] { session.restore(wrong); }, "position 65");
+  refused([&] { session.restore(before, 5); }, "no sequence 5");
+  refused([&] { session.snapshot(7); }, "no sequence 7");
+  refused([&] { session.reset(-1); }, "no sequence -1");
+
+  EXPECT_EQ(session.position(0), 10);
+  EXPECT_EQ(session.position(1), 0);
+  EXPECT_TRUE(session.snapshot(0).bytes == before.bytes);
+}
+
+TEST_P(SessionTest, TheContextCanBeFilledToTheLastPosition) {
+  Session session(open());
+  const std::vector<int32_t> ids = tiny_ids(64);
+  session.feed(ids);
+  EXPECT_EQ(session.position(), 64);
+  EXPECT_THROW(session.feed(std::span(ids).first(1)), Error);
+}
+
+// Plans made lazily, from several threads, by sessions that share a model.
+TEST_P(SessionTest, SessionsShareAModelAcrossThreads) {
+  const auto model = open();
+  const std::vector<int32_t> ids = tiny_ids(15);
+  std::vector<std::vector<float>> last(4);
+  std::vector<std::thread> threads;
+  for (auto& mine : last) {
+    threads.emplace_back([&] {
+      Session session(model);
+      session.score(ids, [&](int64_t, std::span<const float> logits, std::span<const float>) { mine = copy_of(logits); });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& mine : last) EXPECT_EQ(mine, last[0]);
+  EXPECT_EQ(copy_of(Session(model).feed(ids)), last[0]);
+}
+
+}  // namespace
+}  // namespace v4rt
