@@ -6,7 +6,9 @@ namespace v4rt {
 
 std::span<const CpuEntry> cpu_kernels() {
   static const std::array kTable{kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams, kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack, kCpuRopeTail,
-                                kCpuFakeQuant, kCpuHadamard, kCpuRingAppend};
+                                kCpuFakeQuant, kCpuHadamard, kCpuRingAppend, kCpuHcPre, kCpuHcPost,
+                                kCpuHcHead, kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp,
+                                kCpuMoeDown};
   return kTable;
 }
 

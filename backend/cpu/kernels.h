@@ -16,5 +16,7 @@ std::span<const CpuEntry> cpu_kernels();
 extern const CpuEntry kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams;
 extern const CpuEntry kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack;
 extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend;
+extern const CpuEntry kCpuHcPre, kCpuHcPost, kCpuHcHead;
+extern const CpuEntry kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp, kCpuMoeDown;
 
 }  // namespace v4rt

@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-// Tokens in flight: with kMatrixGroups (or one) row groups they fill the registers.
+// Rows of x and groups of w in flight: their partial sums fill the registers.
 constexpr int kTileGroups = kParts == 1 ? 2 : 1;
 constexpr int kTileRows = kParts == 1 ? 8 : 4;
 
@@ -84,6 +84,7 @@ void vector(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, i
   const float* first = x.data + row * kPackBlock;
   const int64_t stride = x.rows * kPackBlock, end = group + n_groups;
   for (; group + 4 <= end; group += 4, y += 64) vector_groups<W, 4>(w, group, first, stride, y);
+  for (; group + 2 <= end; group += 2, y += 32) vector_groups<W, 2>(w, group, first, stride, y);
   for (; group < end; ++group, y += 16) vector_groups<W, 1>(w, group, first, stride, y);
 }
 

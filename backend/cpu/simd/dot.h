@@ -36,7 +36,7 @@ struct DotFns {
   void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
                  float* y);
 };
-inline constexpr int64_t kMatrixGroups = 2;
+inline constexpr int64_t kMatrixGroups = 4;
 
 const DotFns& dot_fns(DType weight, DType activation);
 

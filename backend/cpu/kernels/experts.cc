@@ -1,0 +1,25 @@
+#include "backend/cpu/kernels/experts.h"
+
+#include <algorithm>
+
+namespace v4rt {
+
+Experts::Experts(int32_t* memory, std::span<const int32_t> ids, int64_t k, int64_t experts)
+    : order_(memory), token_(order_ + ids.size()), start_(token_ + ids.size()), list_(start_ + experts + 1) {
+  std::fill_n(start_, experts + 1, 0);
+  for (int32_t e : ids) ++start_[e + 1];
+  for (int64_t e = 0; e < experts; ++e) {
+    if (start_[e + 1] != 0) list_[active_++] = static_cast<int32_t>(e);
+    start_[e + 1] += start_[e];
+  }
+  // Each expert's start runs to its end, which is the next one's start: shift them back afterwards.
+  for (size_t pick = 0; pick < ids.size(); ++pick) {
+    const int32_t at = start_[ids[pick]]++;
+    order_[at] = static_cast<int32_t>(pick);
+    token_[at] = static_cast<int32_t>(static_cast<int64_t>(pick) / k);
+  }
+  std::copy_backward(start_, start_ + experts, start_ + experts + 1);
+  start_[0] = 0;
+}
+
+}  // namespace v4rt

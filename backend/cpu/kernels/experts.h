@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace v4rt {
+
+// The picks of a chunk, pick = t * k + slot, sorted by expert, so that every expert's weights are read once.
+// Lives in scratch.
+class Experts {
+ public:
+  static int64_t words(int64_t picks, int64_t experts) { return 2 * picks + 2 * experts + 1; }
+
+  Experts(int32_t* memory, std::span<const int32_t> ids, int64_t k, int64_t experts);
+
+  int64_t active() const { return active_; }                     // experts that somebody picked
+  int32_t expert(int64_t i) const { return list_[i]; }           // i < active()
+  std::span<const int32_t> picks(int64_t i) const { return {order_ + start(i), count(i)}; }
+  std::span<const int32_t> tokens(int64_t i) const { return {token_ + start(i), count(i)}; }
+
+ private:
+  int32_t start(int64_t i) const { return start_[list_[i]]; }
+  size_t count(int64_t i) const { return static_cast<size_t>(start_[list_[i] + 1] - start_[list_[i]]); }
+
+  int32_t *order_, *token_, *start_, *list_;
+  int64_t active_ = 0;
+};
+
+}  // namespace v4rt

@@ -1,0 +1,239 @@
+#include "ops/moe/moe.h"
+
+#include <algorithm>
+
+#include "backend/cpu/cpu_kernel.h"
+#include "backend/cpu/kernels/experts.h"
+#include "backend/cpu/kernels/support.h"
+#include "backend/cpu/simd/dot.h"
+#include "backend/cpu/simd/elementwise.h"
+
+namespace v4rt {
+namespace {
+
+constexpr int64_t kRowChunk = 64;                          // picks of one expert whose sums wait on the stack
+constexpr int64_t kItemRows = 16 * simd::kMatrixGroups;    // outputs per task
+constexpr int64_t kChannels = 512;                         // channels per task of elementwise parts
+
+class SwigluKernel final : public CpuKernel {
+ public:
+  explicit SwigluKernel(const OpCall& call)
+      : limit_(static_cast<const Swiglu&>(call.op).limit), half_(call.outputs[0].shape[1]),
+        bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))), fns_(simd::elementwise(call.inputs[0].dtype)) {}
+
+  void run(const CpuArgs& args) const override {
+    const int64_t parts = (half_ + kChannels - 1) / kChannels;
+    args.pool.for_ranges(args.step.n_rows() * parts, 10.0 * kChannels, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t t = i / parts, first = i % parts * kChannels;
+        const std::byte* g = args.data<const std::byte>(0) + (2 * t * half_ + first) * bytes_;
+        fns_.swiglu(g, g + half_ * bytes_, std::min(kChannels, half_ - first), limit_, args.data<std::byte>(1) + (t * half_ + first) * bytes_);
+      }
+    });
+  }
+
+ private:
+  const float limit_;
+  const int64_t half_, bytes_;
+  const simd::ElementwiseFns& fns_;
+};
+
+// Products of picked rows with expert matrices [E, n, k]: what gate_up and down share.
+class ExpertKernel : public CpuKernel {
+ public:
+  ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows)
+      : experts_(weight.shape[0]), n_(weight.shape[1]), k_(weight.shape[2]), chosen_(ids.shape[1]), x_type_(x.dtype),
+        bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))), dot_(simd::dot_fns(weight.dtype, x.dtype)),
+        fns_(simd::elementwise(x.dtype)), picks_(ids.shape.elements()), packed_(simd::packed_floats(x_rows, k_)) {
+    scratch_bytes = static_cast<size_t>(packed_ + Experts::words(picks_, experts_)) * sizeof(float);
+  }
+
+ protected:
+  // The rows of x as the products want them; F32 rows of whole units can be read where they lie, one at a time.
+  simd::Packed row_of(const CpuArgs& args, const std::byte* x, int64_t row, int64_t place) const {
+    if (x_type_ == DType::kF32 && k_ % 8 == 0) return {reinterpret_cast<const float*>(x) + row * k_, 1};
+    float* packed = args.scratch<float>() + simd::packed_floats(place, k_);
+    dot_.pack(x + row * k_ * bytes_, k_, k_, 1, 0, 1, packed);
+    return {packed, 1};
+  }
+
+  simd::Packed rows_of(const CpuArgs& args, const std::byte* x, int64_t rows) const {
+    float* packed = args.scratch<float>();
+    args.pool.for_ranges(rows, static_cast<double>(k_) / 4, [&](int64_t begin, int64_t end) {
+      dot_.pack(x, k_, k_, rows, begin, end, packed);
+    });
+    return {packed, rows};
+  }
+
+  Experts sorted(const CpuArgs& args, const int32_t* ids) const {
+    const std::span<const int32_t> live(ids, static_cast<size_t>(args.step.n_rows() * chosen_));
+    return {reinterpret_cast<int32_t*>(args.scratch<float>() + packed_), live, chosen_, experts_};
+  }
+
+  int64_t parts() const { return (n_ + kItemRows - 1) / kItemRows; }
+  int64_t part_groups(int64_t part) const { return std::min(simd::kMatrixGroups, (n_ + 15) / 16 - part * simd::kMatrixGroups); }
+  int64_t part_rows(int64_t part) const { return std::min(kItemRows, n_ - part * kItemRows); }
+  float* after_experts(const CpuArgs& args) const { return args.scratch<float>() + packed_ + Experts::words(picks_, experts_); }
+
+  const int64_t experts_, n_, k_, chosen_;
+  const DType x_type_;
+  const int64_t bytes_;
+  const simd::DotFns& dot_;
+  const simd::ElementwiseFns& fns_;
+
+ private:
+  const int64_t picks_, packed_;
+};
+
+class MoeGateUpKernel final : public ExpertKernel {
+ public:
+  explicit MoeGateUpKernel(const OpCall& call)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[3], call.inputs[0].shape[0]),
+        limit_(static_cast<const MoeGateUp&>(call.op).limit) {}
+
+  void run(const CpuArgs& args) const override {
+    if (args.step.n_rows() == 1) return run_one(args);
+    if (args.step.n_rows() > 1) run_sorted(args);
+  }
+
+ private:
+  double part_work(int64_t rows) const { return 2.0 * static_cast<double>(kItemRows * k_ * rows); }
+
+  void run_one(const CpuArgs& args) const {
+    const simd::Packed x = row_of(args, args.data<const std::byte>(0), 0, 0);
+    const int32_t* ids = args.data<const int32_t>(1);
+    args.pool.for_ranges(chosen_ * parts(), part_work(1), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t slot = i / parts(), part = i % parts(), group = part * simd::kMatrixGroups;
+        alignas(64) float g[kItemRows], u[kItemRows];
+        dot_.vector(simd::matrix_of(args[3], ids[slot]), group, part_groups(part), x, 0, g);
+        dot_.vector(simd::matrix_of(args[4], ids[slot]), group, part_groups(part), x, 0, u);
+        store(args, slot, part, g, u);
+      }
+    });
+  }
+
+  void run_sorted(const CpuArgs& args) const {
+    const int64_t rows = args.step.n_rows();
+    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows);
+    const Experts experts = sorted(args, args.data<const int32_t>(1));
+    const int64_t items = experts.active() * parts();
+    args.pool.for_ranges(items, part_work(rows * chosen_) / static_cast<double>(experts.active()), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / parts(), i % parts());
+    });
+  }
+
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, int64_t part) const {
+    const int64_t group = part * simd::kMatrixGroups, groups = part_groups(part);
+    const simd::Matrix gate = simd::matrix_of(args[3], experts.expert(active)), up = simd::matrix_of(args[4], experts.expert(active));
+    const auto picks = experts.picks(active), tokens = experts.tokens(active);
+    const auto n = static_cast<int64_t>(picks.size());
+    alignas(64) float g[kRowChunk * kItemRows], u[kRowChunk * kItemRows];
+    for (int64_t first = 0; first < n; first += kRowChunk) {
+      const int64_t chunk = std::min(kRowChunk, n - first);
+      dot_.matrix(gate, group, groups, x, tokens.data() + first, 0, chunk, g);
+      dot_.matrix(up, group, groups, x, tokens.data() + first, 0, chunk, u);
+      for (int64_t i = 0; i < chunk; ++i) {
+        store(args, picks[static_cast<size_t>(first + i)], part, g + i * 16 * groups, u + i * 16 * groups);
+      }
+    }
+  }
+
+  void store(const CpuArgs& args, int64_t pick, int64_t part, const float* g, const float* u) const {
+    fns_.swiglu_wide(g, u, part_rows(part), limit_, args.data<const float>(2)[pick],
+                     args.data<std::byte>(5) + (pick * n_ + part * kItemRows) * bytes_);
+  }
+
+  const float limit_;
+};
+
+class MoeDownKernel final : public ExpertKernel {
+ public:
+  explicit MoeDownKernel(const OpCall& call)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements()) {
+    // Products of all picks, added up in the order of the slots when the last one is there.
+    if (call.inputs[0].shape[0] > 1) scratch_bytes += static_cast<size_t>(call.inputs[1].shape.elements() * n_) * sizeof(float);
+  }
+
+  void run(const CpuArgs& args) const override {
+    if (args.step.n_rows() == 1) return run_one(args);
+    if (args.step.n_rows() > 1) run_sorted(args);
+  }
+
+ private:
+  void run_one(const CpuArgs& args) const {
+    const std::byte* x = args.data<const std::byte>(0);
+    const int32_t* ids = args.data<const int32_t>(1);
+    simd::Packed rows[kMaxChosen];
+    for (int64_t s = 0; s < chosen_; ++s) rows[s] = row_of(args, x, s, s);
+    args.pool.for_ranges(parts(), static_cast<double>(kItemRows * k_ * chosen_), [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) {
+        alignas(64) float y[kItemRows], sum[kItemRows] = {};
+        for (int64_t s = 0; s < chosen_; ++s) {
+          dot_.vector(simd::matrix_of(args[2], ids[s]), part * simd::kMatrixGroups, part_groups(part), rows[s], 0, y);
+          fns_.add_rounded(y, part_rows(part), sum);
+        }
+        finish(args, 0, part * kItemRows, part_rows(part), sum);
+      }
+    });
+  }
+
+  void run_sorted(const CpuArgs& args) const {
+    const int64_t rows = args.step.n_rows(), picks = rows * chosen_;
+    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks);
+    const Experts experts = sorted(args, args.data<const int32_t>(1));
+    float* products = after_experts(args);
+    const double work = static_cast<double>(kItemRows * k_ * picks) / static_cast<double>(experts.active());
+    args.pool.for_ranges(experts.active() * parts(), work, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / parts(), i % parts(), products);
+    });
+    const int64_t pieces = (n_ + kChannels - 1) / kChannels;
+    args.pool.for_ranges(rows * pieces, static_cast<double>(kChannels * chosen_) / 2, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t t = i / pieces, first = i % pieces * kChannels, n = std::min(kChannels, n_ - first);
+        alignas(64) float sum[kChannels] = {};
+        for (int64_t s = 0; s < chosen_; ++s) fns_.add_rounded(products + (t * chosen_ + s) * n_ + first, n, sum);
+        finish(args, t, first, n, sum);
+      }
+    });
+  }
+
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, int64_t part, float* products) const {
+    const int64_t groups = part_groups(part);
+    const simd::Matrix down = simd::matrix_of(args[2], experts.expert(active));
+    const auto picks = experts.picks(active);
+    const auto n = static_cast<int64_t>(picks.size());
+    alignas(64) float y[kRowChunk * kItemRows];
+    for (int64_t first = 0; first < n; first += kRowChunk) {
+      const int64_t chunk = std::min(kRowChunk, n - first);
+      dot_.matrix(down, part * simd::kMatrixGroups, groups, x, picks.data() + first, 0, chunk, y);
+      for (int64_t i = 0; i < chunk; ++i) {
+        std::copy_n(y + i * 16 * groups, part_rows(part), products + picks[static_cast<size_t>(first + i)] * n_ + part * kItemRows);
+      }
+    }
+  }
+
+  // y = round(sum + shared) for n channels from `first`.
+  void finish(const CpuArgs& args, int64_t t, int64_t first, int64_t n, const float* sum) const {
+    const int64_t at = (t * n_ + first) * bytes_;
+    fns_.add_wide(sum, args.data<const std::byte>(3) + at, n, args.data<std::byte>(4) + at);
+  }
+
+ public:
+  static constexpr int64_t kMaxChosen = 64;
+};
+
+Support supports_gate_up(const OpCall& call, const CpuDevice&) { return matrix_support(call.inputs[3]); }
+
+Support supports_down(const OpCall& call, const CpuDevice&) {
+  if (call.inputs[1].shape[1] > MoeDownKernel::kMaxChosen) return Support::no("at most 64 experts per token");
+  return matrix_support(call.inputs[2]);
+}
+
+}  // namespace
+
+const CpuEntry kCpuSwiglu{OpKind::kSwiglu, "cpu.swiglu", any_call, make_kernel<SwigluKernel>};
+const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", supports_gate_up, make_kernel<MoeGateUpKernel>};
+const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", supports_down, make_kernel<MoeDownKernel>};
+
+}  // namespace v4rt
