@@ -8,7 +8,8 @@ std::span<const CpuEntry> cpu_kernels() {
   static const std::array kTable{kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams, kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack, kCpuRopeTail,
                                 kCpuFakeQuant, kCpuHadamard, kCpuRingAppend, kCpuHcPre, kCpuHcPost,
                                 kCpuHcHead, kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp,
-                                kCpuMoeDown};
+                                kCpuMoeDown,   kCpuAttend,     kCpuIndexSelect,
+                                kCpuCompressPool};
   return kTable;
 }
 

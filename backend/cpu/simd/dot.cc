@@ -6,16 +6,13 @@
 
 #include <algorithm>
 
+#include "backend/cpu/simd/tile-inl.h"
 #include "backend/cpu/simd/weights-inl.h"
 #include "ops/core/error.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
-
-// Rows of x and groups of w in flight: their partial sums fill the registers.
-constexpr int kTileGroups = kParts == 1 ? 2 : 1;
-constexpr int kTileRows = kParts == 1 ? 8 : 4;
 
 template <class T>
 void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* out) {
@@ -113,41 +110,6 @@ HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int6
   }
 }
 
-// y[t] += sum over n elements of k, for kRows rows of x and kGroups groups of the panel.
-template <int kGroups, int kRows>
-HWY_INLINE void tile(const float* panel, int64_t n, const float* const* x, float* const* y) {
-  constexpr int64_t kStride = 16 * kGroups;
-  F16 c[kRows][kGroups];
-  for (int t = 0; t < kRows; ++t)
-    for (int g = 0; g < kGroups; ++g) c[t][g] = zero();
-  const auto add = [&](int64_t k) HWY_ATTR {
-    F16 w[kGroups];
-    for (int g = 0; g < kGroups; ++g) w[g] = load16(panel + k * kStride + 16 * g);
-    for (int t = 0; t < kRows; ++t) {
-      const F16 v = splat(x[t][k]);
-      for (int g = 0; g < kGroups; ++g) c[t][g] = fma(v, w[g], c[t][g]);
-    }
-  };
-  int64_t k = 0;
-  for (; k + 2 <= n; k += 2) {
-    add(k + 1);
-    add(k);
-  }
-  if (k < n) add(k);
-  for (int t = 0; t < kRows; ++t)
-    for (int g = 0; g < kGroups; ++g) store16(load16(y[t] + 16 * g) + c[t][g], y[t] + 16 * g);
-}
-
-// One block of x against a decoded panel, in partial sums of W::kBlock.
-template <class W, int kGroups, int kRows>
-void tile_block(const float* panel, int64_t n, const float* const* x, float* const* y) {
-  for (int64_t at = 0; at < n; at += W::kBlock) {
-    const float* rows[kRows];
-    for (int t = 0; t < kRows; ++t) rows[t] = x[t] + at;
-    tile<kGroups, kRows>(panel + at * 16 * kGroups, std::min<int64_t>(W::kBlock, n - at), rows, y);
-  }
-}
-
 template <class W, int kGroups>
 void matrix_groups(const Matrix& w, int64_t group, const Packed& x, const int32_t* index, int64_t first, int64_t n, float* y,
                    int64_t y_stride) {
@@ -157,25 +119,8 @@ void matrix_groups(const Matrix& w, int64_t group, const Packed& x, const int32_
     const int64_t live = std::min(kPackBlock, w.k - at);
     for (int g = 0; g < kGroups; ++g) decode_panel<W>(w, group + g, block, live, 16 * kGroups, panel + 16 * g);
     const float* base = x.data + block * x.rows * kPackBlock;
-    for (int64_t i = 0; i < n;) {
-      const float* xs[kTileRows];
-      float* ys[kTileRows];
-      const int64_t rows = std::min<int64_t>(kTileRows, n - i);
-      for (int64_t t = 0; t < rows; ++t) {
-        xs[t] = base + (index != nullptr ? index[i + t] : first + i + t) * kPackBlock;
-        ys[t] = y + (i + t) * y_stride;
-      }
-      if (rows == kTileRows) {
-        tile_block<W, kGroups, kTileRows>(panel, live, xs, ys);
-        i += kTileRows;
-      } else if (rows >= 2) {
-        tile_block<W, kGroups, 2>(panel, live, xs, ys);
-        i += 2;
-      } else {
-        tile_block<W, kGroups, 1>(panel, live, xs, ys);
-        i += 1;
-      }
-    }
+    const auto row = [&](int64_t i) HWY_ATTR { return base + (index != nullptr ? index[i] : first + i) * kPackBlock; };
+    tile_rows<kGroups, W::kBlock>(panel, live, n, row, y, y_stride);
   }
 }
 

@@ -1,0 +1,114 @@
+#include <algorithm>
+
+#include "backend/cpu/cpu_kernel.h"
+#include "backend/cpu/kernels/support.h"
+#include "backend/cpu/simd/elementwise.h"
+#include "backend/cpu/simd/index.h"
+#include "backend/cpu/simd/quant.h"
+#include "ops/attention/attention.h"
+#include "ops/core/exact_math.h"
+
+namespace v4rt {
+namespace {
+
+constexpr int64_t kBatch = 8;  // queries of one sequence that share each decoded key
+
+// A batch of queries is widened, scored against all keys that its last one sees, and then selected from, query by query.
+// Scratch: widened queries, their head weights, scores; per worker a tile of keys and the same turned.
+class IndexSelectKernel final : public CpuKernel {
+ public:
+  IndexSelectKernel(const OpCall& call, int threads)
+      : spec_(static_cast<const IndexSelect&>(call.op).spec), heads_(call.inputs[0].shape[1]), dim_(call.inputs[0].shape[2]),
+        capacity_(call.inputs[2].shape[1]), bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
+        batch_(std::min(kBatch, call.inputs[0].shape[0])), act_(simd::elementwise(call.inputs[0].dtype)),
+        decode_(simd::decode_row(spec_.format)) {
+    scratch_bytes = static_cast<size_t>(batch_ * (query_floats() + score_floats()) + threads * worker_floats()) * sizeof(float);
+  }
+
+  void run(const CpuArgs& args) const override {
+    for (int32_t t = 0; t < args.step.n_rows();) {
+      const Row& row = args.step.rows[static_cast<size_t>(t)];
+      const int32_t n = std::min(row.end - t, static_cast<int32_t>(batch_));
+      run_batch(args, t, n);
+      t += n;
+    }
+  }
+
+ private:
+  int64_t query_floats() const { return heads_ * dim_ + heads_; }
+  int64_t score_floats() const { return (capacity_ + simd::kIndexKeys - 1) / simd::kIndexKeys * simd::kIndexKeys; }
+  int64_t worker_floats() const { return 2 * simd::kIndexKeys * dim_; }
+  float* query(const CpuArgs& args, int64_t i) const { return args.scratch<float>() + i * query_floats(); }
+  float* scores(const CpuArgs& args, int64_t i) const {
+    return args.scratch<float>() + batch_ * query_floats() + i * score_floats();
+  }
+  float* worker_tile(const CpuArgs& args, int worker) const {
+    return args.scratch<float>() + batch_ * (query_floats() + score_floats()) + worker * worker_floats();
+  }
+  int64_t seen(const CpuArgs& args, int32_t t) const {
+    return (args.step.rows[static_cast<size_t>(t)].position + 1) / spec_.ratio;
+  }
+
+  void run_batch(const CpuArgs& args, int32_t first, int32_t n) const {
+    const int64_t most = seen(args, first + n - 1);
+    if (most > spec_.top_k) {
+      for (int32_t i = 0; i < n; ++i) widen_query(args, first + i, query(args, i));
+      const int64_t groups = (most + simd::kIndexKeys - 1) / simd::kIndexKeys;
+      const double work = static_cast<double>(simd::kIndexKeys * dim_ * (heads_ * n + 8));
+      args.pool.for_ranges(groups, work, [&](int64_t begin, int64_t end, int worker) {
+        for (int64_t g = begin; g < end; ++g) score_group(args, first, n, g, most, worker_tile(args, worker));
+      });
+    }
+    args.pool.for_ranges(n, 4.0 * static_cast<double>(most), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) select(args, first + static_cast<int32_t>(i), scores(args, i));
+    });
+  }
+
+  // The query as floats, then its head weights, scaled.
+  void widen_query(const CpuArgs& args, int32_t t, float* to) const {
+    act_.widen(args.data<const std::byte>(0) + t * heads_ * dim_ * bytes_, heads_ * dim_, to);
+    float* weights = to + heads_ * dim_;
+    act_.widen(args.data<const std::byte>(1) + t * heads_ * bytes_, heads_, weights);
+    for (int64_t h = 0; h < heads_; ++h) {
+      const float weight = weights[h] * spec_.weight_scale;
+      weights[h] = spec_.rounds ? em_bf16(weight) : weight;
+    }
+  }
+
+  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, float* tile) const {
+    const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, most - key), width = spec_.format.bytes();
+    const int32_t slot = args.step.rows[static_cast<size_t>(first)].slot;
+    const uint8_t* rows = args.data<const uint8_t>(2) + (slot * capacity_ + key) * width;
+    for (int64_t i = 0; i < live; ++i) decode_(spec_.format, rows + i * width, tile + i * dim_);
+    float* panel = tile + simd::kIndexKeys * dim_;
+    simd::turn_keys(tile, live, dim_, panel);
+    for (int32_t i = 0; i < n; ++i) {
+      const int64_t sees = seen(args, first + i);
+      if (sees <= key || sees <= spec_.top_k) continue;
+      const float* q = query(args, i);
+      simd::index_scores(panel, dim_, q, q + heads_ * dim_, heads_, spec_.rounds, scores(args, i) + key);
+    }
+  }
+
+  void select(const CpuArgs& args, int32_t t, const float* scores) const {
+    int32_t* out = args.data<int32_t>(3) + int64_t{t} * spec_.top_k;
+    const int64_t n = seen(args, t), k = std::min<int64_t>(n, spec_.top_k);
+    if (n > k) return simd::select_largest(scores, n, k, out);
+    for (int64_t i = 0; i < spec_.top_k; ++i) out[i] = i < n ? static_cast<int32_t>(i) : -1;
+  }
+
+  const IndexSpec spec_;
+  const int64_t heads_, dim_, capacity_, bytes_, batch_;
+  const simd::ElementwiseFns& act_;
+  const simd::DecodeFn decode_;
+};
+
+std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice& device) {
+  return std::make_unique<IndexSelectKernel>(call, device.threads());
+}
+
+}  // namespace
+
+const CpuEntry kCpuIndexSelect{OpKind::kIndexSelect, "cpu.index_select", any_call, make};
+
+}  // namespace v4rt

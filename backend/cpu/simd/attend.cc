@@ -1,0 +1,140 @@
+#include "backend/cpu/simd/attend.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backend/cpu/simd/attend.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+
+#include <algorithm>
+#include <limits>
+
+#include "backend/cpu/simd/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace v4rt::simd {
+namespace HWY_NAMESPACE {
+
+constexpr int kUnit = kAttendUnit;
+
+template <class T>
+void start(const void* q_rows, AttendState& state) {
+  const T* q = static_cast<const T*>(q_rows);
+  const int64_t units = (state.heads + kUnit - 1) / kUnit;
+  std::fill_n(state.q, units * kUnit * state.dim, 0.0f);
+  std::fill_n(state.maximum, units * kUnit, -std::numeric_limits<float>::infinity());
+  std::fill_n(state.sum, units * kUnit, 0.0f);
+  // The rows pass through the accumulators' memory on their way to head-last order.
+  for (int64_t h = 0; h < state.heads; ++h)
+    for (int64_t d = 0; d < state.dim; ++d) state.acc[h * state.padded + d] = load(q + h * state.dim + d);
+  for (int64_t h = 0; h < state.heads; h += kUnit) {
+    transpose(state.acc + h * state.padded, std::min<int64_t>(kUnit, state.heads - h), state.dim, state.padded, state.q + h * state.dim,
+              kUnit);
+  }
+  std::fill_n(state.acc, state.heads * state.padded, 0.0f);
+}
+
+// s[i][h] = dot(q[h], row i) * scale.
+HWY_INLINE void scores(const AttendTile& tile, const float* q, int64_t dim, float scale, float* s) {
+  std::fill_n(s, tile.n * kUnit, 0.0f);
+  for (int64_t at = 0; at < dim; at += 128) {
+    const auto row = [&](int64_t i) HWY_ATTR { return tile.rows + i * tile.stride + at; };
+    tile_rows<1, 128>(q + at * kUnit, std::min<int64_t>(128, dim - at), tile.n, row, s, kUnit);
+  }
+  for (int i = 0; i < tile.n * kUnit; ++i) s[i] *= scale;
+}
+
+// Z = Z * rescale + sum64(e), lane = slot.
+HWY_INLINE void add_sum(const AttendTile& tile, const float* e, const float* rescale, float* lanes, float* sum) {
+  std::fill_n(lanes, kAttendBlock * kUnit, 0.0f);
+  for (int i = 0; i < tile.n; ++i)
+    for (int h = 0; h < kUnit; ++h) lanes[tile.slots[i] * kUnit + h] = e[i * kUnit + h];
+  for (int half = kAttendBlock / 2; half > 0; half /= 2)
+    for (int j = 0; j < half * kUnit; ++j) lanes[j] += lanes[half * kUnit + j];
+  for (int h = 0; h < kUnit; ++h) sum[h] = sum[h] * rescale[h] + lanes[h];
+}
+
+// s becomes e = em_exp(s - M'); M becomes M'.
+HWY_INLINE void softmax(const AttendTile& tile, float* s, float* maximum, float* rescale) {
+  float largest[kUnit];
+  for (int h = 0; h < kUnit; ++h) largest[h] = maximum[h];
+  for (int i = 0; i < tile.n; ++i)
+    for (int h = 0; h < kUnit; ++h) largest[h] = em_max(largest[h], s[i * kUnit + h]);
+  for (int h = 0; h < kUnit; ++h) rescale[h] = em_exp(maximum[h] - largest[h]);
+  for (int h = 0; h < kUnit; ++h) maximum[h] = largest[h];
+  for (int i = 0; i < tile.n; ++i)
+    for (int h = 0; h < kUnit; ++h) s[i * kUnit + h] = em_exp(s[i * kUnit + h] - largest[h]);
+}
+
+// acc[h][d] = acc[h][d] * rescale[h], then fma(e[i][h], row[i][d], .) for all rows in order: kHeads heads, kVectors * 16 values.
+template <int kHeads, int kVectors>
+HWY_INLINE void add_values(const AttendTile& tile, const float* e, const float* rescale, int64_t d, int64_t padded, float* acc) {
+  F16 sum[kHeads][kVectors];
+  for (int h = 0; h < kHeads; ++h) {
+    const F16 r = splat(rescale[h]);
+    for (int v = 0; v < kVectors; ++v) sum[h][v] = load16(acc + h * padded + d + 16 * v) * r;
+  }
+  for (int i = 0; i < tile.n; ++i) {
+    F16 row[kVectors];
+    for (int v = 0; v < kVectors; ++v) row[v] = load16(tile.rows + i * tile.stride + d + 16 * v);
+    for (int h = 0; h < kHeads; ++h) {
+      const F16 weight = splat(e[i * kUnit + h]);
+      for (int v = 0; v < kVectors; ++v) sum[h][v] = fma(weight, row[v], sum[h][v]);
+    }
+  }
+  for (int h = 0; h < kHeads; ++h)
+    for (int v = 0; v < kVectors; ++v) store16(sum[h][v], acc + h * padded + d + 16 * v);
+}
+
+template <int kVectors>
+HWY_INLINE void add_columns(const AttendTile& tile, const float* e, const float* rescale, int64_t heads, int64_t d, int64_t padded,
+                            float* acc) {
+  constexpr int kHeads = kParts == 1 ? 4 : 2;
+  int64_t h = 0;
+  for (; h + kHeads <= heads; h += kHeads) add_values<kHeads, kVectors>(tile, e + h, rescale + h, d, padded, acc + h * padded);
+  for (; h < heads; ++h) add_values<1, kVectors>(tile, e + h, rescale + h, d, padded, acc + h * padded);
+}
+
+void add_block(const AttendTile& tile, float scale, bool rounds, AttendState& state) {
+  constexpr int kVectors = kParts == 1 ? 4 : 2;
+  float *e = state.weights, *lanes = e + kAttendBlock * kUnit;
+  for (int64_t first = 0; first < state.heads; first += kUnit) {
+    const int64_t heads = std::min<int64_t>(kUnit, state.heads - first);
+    float rescale[kUnit];
+    scores(tile, state.q + first * state.dim, state.dim, scale, e);
+    softmax(tile, e, state.maximum + first, rescale);
+    add_sum(tile, e, rescale, lanes, state.sum + first);
+    if (rounds)
+      for (int i = 0; i < tile.n * kUnit; ++i) e[i] = em_bf16(e[i]);
+    float* acc = state.acc + first * state.padded;
+    int64_t d = 0;
+    for (; d + 16 * kVectors <= state.padded; d += 16 * kVectors) add_columns<kVectors>(tile, e, rescale, heads, d, state.padded, acc);
+    for (; d < state.padded; d += 16) add_columns<1>(tile, e, rescale, heads, d, state.padded, acc);
+  }
+}
+
+template <class T>
+void finish(const float* sink, AttendState& state, void* out_rows) {
+  T* out = static_cast<T*>(out_rows);
+  for (int64_t h = 0; h < state.heads; ++h) {
+    const float z = state.sum[h] + em_exp(sink[h] - state.maximum[h]);
+    for (int64_t d = 0; d < state.dim; ++d) store(em_div(state.acc[h * state.padded + d], z), out + h * state.dim + d);
+  }
+}
+
+const AttendFns* attend_for(bool bf16) {
+  static constexpr AttendFns kBf16{start<Bf16>, add_block, finish<Bf16>}, kF32{start<float>, add_block, finish<float>};
+  return bf16 ? &kBf16 : &kF32;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace v4rt::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace v4rt::simd {
+
+HWY_EXPORT(attend_for);
+
+const AttendFns& attend(DType activation) { return *HWY_DYNAMIC_DISPATCH(attend_for)(activation == DType::kBF16); }
+
+}  // namespace v4rt::simd
+#endif
