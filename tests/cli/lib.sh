@@ -5,7 +5,7 @@ v4rt=$1 source=$2 device=${3:-cpu}
 mini=$source/examples/models/v4-mini
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export XDG_CACHE_HOME=$work/cache
+export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$work/cache}  # of compiled OpenCL programs
 checks=0 failures=0 called=
 
 # Runs the program with nothing to read; its exit status, output and messages stay for the checks below.
