@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <random>
 
 #include "loaders/tokenizer.h"
 #include "ops/core/error.h"
@@ -203,6 +204,27 @@ TEST(TokenizerFile, CutShortAnywhere) {
   for (size_t size = 0; size + 2 < toy_text().size(); size += 97) {
     EXPECT_NE(error_of(toy_text().substr(0, size), Code::kCorrupt), "") << size;
   }
+}
+
+// Whatever is damaged, the file opens or an Error names it.
+TEST(TokenizerFile, DamagedAnywhere) {
+  std::mt19937 random(5);
+  const std::string bytes = "\"{}[]:,0129-.eE\\ntu(*+?) \xFF";
+  int opened = 0;
+  for (int round = 0; round < 4000; ++round) {
+    std::string text = toy_text();
+    for (int i = 0; i < 2; ++i) text[random() % text.size()] = bytes[random() % bytes.size()];
+    try {
+      const auto tokenizer = Tokenizer::parse(text, "toy.json");
+      ++opened;
+      const Ids ids = tokenizer->encode("hello <think> aaa 123\n");
+      EXPECT_FALSE(ids.empty());
+    } catch (const Error& error) {
+      EXPECT_TRUE(std::string(error.what()).starts_with("toy.json: ")) << error.what();
+    }
+  }
+  EXPECT_GT(opened, 10);
+  EXPECT_LT(opened, 3900);
 }
 
 TEST(TokenizerFile, NotThere) {

@@ -27,101 +27,21 @@ const Tokenizer& mini() {
 }
 
 // Characters of every kind that the splits tell apart, some of several scripts.
-const std::vector<std::string> kCharacters = {"a",
-                                              "b",
-                                              "l",
-                                              "o",
-                                              "h",
-                                              "e",
-                                              "Z",
-                                              "é",
-                                              "я",
-                                              "ſ",
-                                              "ß",
-                                              "한",
-                                              "ｱ",
-                                              "ไ",
-                                              "ﬁ",
-                                              "ª",
-                                              "𝔘",
-                                              "一",
-                                              "龥",
-                                              "龦",
-                                              "々",
-                                              "〇",
-                                              "ぁ",
-                                              "ん",
-                                              "ァ",
-                                              "ー",
-                                              "゛",
-                                              "1",
-                                              "2",
-                                              "9",
-                                              "٣",
-                                              "①",
-                                              "Ⅷ",
-                                              "½",
-                                              "𝟘",
-                                              "!",
-                                              ".",
-                                              ",",
-                                              "'",
-                                              "_",
-                                              "-",
-                                              "[",
-                                              "]",
-                                              "\\",
-                                              "/",
-                                              "\"",
-                                              "$",
-                                              "+",
-                                              "<",
-                                              ">",
-                                              "^",
-                                              "`",
-                                              "|",
-                                              "~",
-                                              "。",
-                                              "，",
-                                              "“",
-                                              "｜",
-                                              "—",
-                                              "¿",
-                                              "€",
-                                              "▁",
-                                              "©",
-                                              "😀",
-                                              "♥",
-                                              "\u0301",
-                                              "\u0e49",
-                                              "\u0903",
-                                              "\u20dd",
-                                              " ",
-                                              " ",
-                                              " ",
-                                              "\t",
-                                              "\n",
-                                              "\n",
-                                              "\r",
-                                              "\u000b",
-                                              "\u0085",
-                                              "\u00a0",
-                                              "\u2003",
-                                              "\u2028",
-                                              "\u3000",
-                                              std::string(1, '\0'),
-                                              "\x1f",
-                                              "\x7f",
-                                              "\u00ad",
-                                              "\u200b",
-                                              "\u200d",
-                                              "\ufeff",
-                                              "\ue000",
-                                              "\uffff"};
+const SlowChars& characters() {
+  static const SlowChars all = slow_chars(
+      "ablohe"
+      "Zéяſß한ｱไﬁª𝔘一龥龦々〇ぁんァー゛"
+      "129٣①Ⅷ½𝟘"
+      "!.,'_-[]\\/\"$+<>^`|~。，“｜—¿€▁©😀♥"
+      "\u0301\u0e49\u0903\u20dd"
+      "   \t\n\n\r\u000b\u0085\u00a0\u2003\u2028\u3000" +
+      std::string(1, '\0') + "\x1f\x7f\u00ad\u200b\u200d\ufeff\ue000\uffff");
+  return all;
+}
 
 std::string random_text(std::mt19937& random, size_t size) {
   std::string text;
-  for (size_t i = 0; i < size; ++i) text += kCharacters[random() % kCharacters.size()];
+  for (size_t i = 0; i < size; ++i) text += characters()[random() % characters().size()].bytes;
   return text;
 }
 
