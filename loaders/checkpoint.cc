@@ -112,21 +112,23 @@ std::string some(const std::vector<std::string>& names) {
   return text;
 }
 
+std::string counted(size_t tensors) { return fmt::format("{} tensor{}", tensors, tensors == 1 ? "" : "s"); }
+
 void check_complete(const std::vector<std::string>& missing, const std::vector<std::string>& unknown,
                     const std::string& path) {
   if (missing.empty()) return;
-  const std::string hint = unknown.empty() ? "fetch the missing files, or the config.json that belongs to the weights"
-                                           : fmt::format("{} tensors have names that are not known, such as '{}'",
-                                                         unknown.size(), unknown.front());
-  fail(Code::kNotFound, "{}: {} tensors missing ({}); {}", path, missing.size(), some(missing), hint);
+  const std::string hint =
+      unknown.empty() ? "fetch the missing files, or the config.json that belongs to the weights"
+                      : fmt::format("{} of unknown name, such as '{}'", counted(unknown.size()), unknown.front());
+  fail(Code::kNotFound, "{}: {} missing ({}); {}", path, counted(missing.size()), some(missing), hint);
 }
 
 void check_nothing_unknown(const std::vector<std::string>& unknown, const std::string& path) {
   if (unknown.empty()) return;
   const bool memory = std::any_of(unknown.begin(), unknown.end(),
                                   [](const std::string& name) { return name.find("gram") != std::string::npos; });
-  fail(Code::kUnsupported, "{}: {} tensors are not part of the model that config.json describes ({}); {}", path,
-       unknown.size(), some(unknown),
+  fail(Code::kUnsupported, "{}: {} not part of the model that config.json describes ({}); {}", path,
+       counted(unknown.size()), some(unknown),
        memory ? "n-gram memory belongs to DeepSeek-V4.1, which is not supported"
               : "running without them would give other results than the release");
 }

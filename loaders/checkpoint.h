@@ -24,8 +24,7 @@ struct Checkpoint {
   std::string naming;                  // "official" or "transformers"
   std::vector<TensorSummary> tensors;  // by dtype, largest first
   int64_t file_bytes = 0;
-  std::optional<std::string>
-      mtp_note;  // why a drafter in the file is not used: "later drafter (mtp.0.main_proj): not the classic MTP block"
+  std::optional<std::string> mtp_note;  // why a drafter in the file is not used: "later drafter (mtp.0.main_proj...)"
 };
 
 // `path`: a folder (model.safetensors, model.safetensors.index.json, or model-*-of-*.safetensors without an index) or
