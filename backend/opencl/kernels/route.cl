@@ -2,7 +2,7 @@
 
 // The chosen experts in ascending order and their weights: s[e] / (sum of the chosen s in that order) * scale.
 EM_FN void write_weights(__global const int* ids, __global float* weights, __local const float* s, int k, float scale) {
-  float sum = 0.0f;
+  volatile float sum = 0.0f;  // a compiler was seen to add in another order
   for (int i = 0; i < k; ++i) sum += s[ids[i]];
   for (int i = 0; i < k; ++i) weights[i] = em_div(s[ids[i]], sum) * scale;
 }
