@@ -56,7 +56,7 @@ Floats collapse(const StreamRow& row, std::span<const float> weights, bool round
   Floats x(norm.size());
   for (size_t c = 0; c < x.size(); ++c) {
     float sum = 0;
-    for (size_t j = 0; j < weights.size(); ++j) sum = em_fma(weights[j], row.v[j * x.size() + c], sum);
+    for (size_t j = 0; j < weights.size(); ++j) sum += weights[j] * row.v[j * x.size() + c];
     x[c] = rounds ? em_bf16(sum) : sum;
   }
   rms_norm_row(x, norm, eps);
@@ -102,7 +102,7 @@ void HcPre::reference(RefContext& context) const {
     StreamRow row = mix_row(context, t, fn, spec.rms_eps);
     Floats& mix = row.mix;
     for (size_t i = 0; i < mix.size(); ++i) {
-      const float logit = em_fma(mix[i], scale[i < m ? 0 : (i < 2 * m ? 1 : 2)], base[i]);
+      const float logit = mix[i] * scale[i < m ? 0 : (i < 2 * m ? 1 : 2)] + base[i];
       mix[i] = i < m ? em_sigmoid(logit) + spec.hc_eps : (i < 2 * m ? 2.0f * em_sigmoid(logit) : logit);
     }
     sinkhorn(std::span(mix).subspan(2 * m), m, spec.sinkhorn_iterations, spec.hc_eps);
@@ -138,9 +138,9 @@ void HcPost::reference(RefContext& context) const {
     context.read(2, t * static_cast<int64_t>(mixes), mix);
     for (size_t k = 0; k < m; ++k) {
       for (size_t c = 0; c < d; ++c) {
-        float sum = mix[m + k] * f[c];
-        for (size_t j = 0; j < m; ++j) sum = em_fma(mix[2 * m + j * m + k], h[j * d + c], sum);
-        out[k * d + c] = sum;
+        float sum = 0;
+        for (size_t j = 0; j < m; ++j) sum += mix[2 * m + j * m + k] * h[j * d + c];
+        out[k * d + c] = mix[m + k] * f[c] + sum;
       }
     }
     context.write(0, t * static_cast<int64_t>(m * d), out);
@@ -164,7 +164,7 @@ void HcHead::reference(RefContext& context) const {
   const Floats fn = context.read(1), scale = context.read(2), base = context.read(3), norm = context.read(4);
   for (int64_t t = 0; t < live_rows(context.step(), rows); ++t) {
     StreamRow row = mix_row(context, t, fn, spec.rms_eps);
-    for (size_t j = 0; j < row.mix.size(); ++j) row.mix[j] = em_sigmoid(em_fma(row.mix[j], scale[0], base[j])) + spec.hc_eps;
+    for (size_t j = 0; j < row.mix.size(); ++j) row.mix[j] = em_sigmoid(row.mix[j] * scale[0] + base[j]) + spec.hc_eps;
     const bool rounds = context.input(0).dtype == DType::kBF16;
     const Floats x = collapse(row, row.mix, rounds, norm, spec.rms_eps);
     context.write(0, t * static_cast<int64_t>(x.size()), x);

@@ -15,8 +15,10 @@ struct HyperSpec {
 
 // v = the m*d values of h[t]; r = rsqrt(sum64(v^2) / (m*d) + rms_eps); mix[i] = dot64(v, fn[i, :]) * r, where dot64 is sum64
 // with fma; pre, post, comb by section 5.2 in its order (softmax: row maximum, em_exp, ascending sums, em_div; Sinkhorn sums
-// ascending, then + eps, then em_div). x[c] = round(sum over j of pre[j] * h[j, c], by fma from 0); then x = RmsNorm(rms_eps, norm_w).
-// pre = em_sigmoid(fma(mix, scale, base)) + eps and likewise for post and comb's logits.
+// ascending, then + eps, then em_div). x[c] = round(sum over j, ascending from 0, of pre[j] * h[j, c]); then x = RmsNorm(rms_eps,
+// norm_w). pre = em_sigmoid(mix * scale + base) + eps and likewise for post and comb's logits. Products and sums here round each
+// for itself, without fma, as the release's own elementwise operations do: the streams carry every rounding to the end, and
+// with fma a third of the golden rows left their bits.
 // in: h activation [T, m, d], fn F32 [2m + m*m, m*d], scale F32 [3], base F32 [2m + m*m], norm_w BF16|F32 [d].
 // out: x activation [T, d], mix F32 [T, 2m + m*m].
 class HcPre final : public OpOf<OpKind::kHcPre> {
@@ -29,7 +31,7 @@ class HcPre final : public OpOf<OpKind::kHcPre> {
   Cost cost(std::span<const TensorType> in, const Step& step) const override;
 };
 
-// out[k, c] = round(acc): acc = post[k] * f[c], then acc = fma(comb[j][k], h[j, c], acc) for j ascending.
+// out[k, c] = round(post[k] * f[c] + sum), sum over j, ascending from 0, of comb[j][k] * h[j, c]; no fma (see HcPre).
 // in: f activation [T, d], h activation [T, m, d], mix F32 [T, 2m + m*m].  out: activation [T, m, d].
 class HcPost final : public OpOf<OpKind::kHcPost> {
  public:
@@ -41,7 +43,7 @@ class HcPost final : public OpOf<OpKind::kHcPost> {
   Cost cost(std::span<const TensorType> in, const Step& step) const override;
 };
 
-// The final collapse and norm: g[j] = em_sigmoid(fma(mix[j], scale[0], base[j])) + eps with mix as in HcPre (m rows of fn);
+// The final collapse and norm: g[j] = em_sigmoid(mix[j] * scale[0] + base[j]) + eps with mix as in HcPre (m rows of fn);
 // x[c] = round(sum g[j] * h[j, c]); then RmsNorm(rms_eps, norm_w). Spec sections 5.4 and 9.
 // in: h activation [T|S, m, d], fn F32 [m, m*d], scale F32 [1], base F32 [m], norm_w BF16|F32 [d].  out: activation [T|S, d].
 class HcHead final : public OpOf<OpKind::kHcHead> {
