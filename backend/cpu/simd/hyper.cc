@@ -65,10 +65,10 @@ void collapse(const void* v_row, const float* weight, int64_t m, int64_t d, int6
   for (int64_t first = begin; first < end; first += kPiece) {
     const int64_t n = end - first < kPiece ? end - first : kPiece;
     float sum[kPiece];
-    for (int64_t c = 0; c < n; ++c) sum[c] = em_fma(weight[0], load(v + first + c), 0.0f);
+    for (int64_t c = 0; c < n; ++c) sum[c] = 0.0f + weight[0] * load(v + first + c);
     for (int64_t j = 1; j < m; ++j) {
       const T* stream = v + j * d + first;
-      for (int64_t c = 0; c < n; ++c) sum[c] = em_fma(weight[j], load(stream + c), sum[c]);
+      for (int64_t c = 0; c < n; ++c) sum[c] += weight[j] * load(stream + c);
     }
     for (int64_t c = 0; c < n; ++c) store(sum[c], x + first + c);
   }
@@ -83,13 +83,13 @@ void post(const void* f_row, const void* v_row, const float* mix, int64_t m, int
     for (int64_t k = 0; k < m; ++k) {
       float sum[kPiece];
       const float gate = mix[m + k];
-      for (int64_t c = 0; c < n; ++c) sum[c] = gate * load(f + first + c);
+      for (int64_t c = 0; c < n; ++c) sum[c] = 0.0f;
       for (int64_t j = 0; j < m; ++j) {
         const float weight = mix[2 * m + j * m + k];
         const T* stream = v + j * d + first;
-        for (int64_t c = 0; c < n; ++c) sum[c] = em_fma(weight, load(stream + c), sum[c]);
+        for (int64_t c = 0; c < n; ++c) sum[c] += weight * load(stream + c);
       }
-      for (int64_t c = 0; c < n; ++c) store(sum[c], out + k * d + first + c);
+      for (int64_t c = 0; c < n; ++c) store(gate * load(f + first + c) + sum[c], out + k * d + first + c);
     }
   }
 }
@@ -141,7 +141,7 @@ HWY_INLINE void sinkhorn(const HyperSpec& spec, int m, float* comb) {
 void mix_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix) {
   const int m = spec.streams, n = 2 * m + m * m;
   const float r = root_scale(spec, sum_of_squares, width);
-  for (int i = 0; i < n; ++i) mix[i] = em_fma(mix[i] * r, scale[i < m ? 0 : (i < 2 * m ? 1 : 2)], base[i]);
+  for (int i = 0; i < n; ++i) mix[i] = mix[i] * r * scale[i < m ? 0 : (i < 2 * m ? 1 : 2)] + base[i];
   for (int i = 0; i < 2 * m; ++i) mix[i] = em_sigmoid(mix[i]);
   for (int i = 0; i < m; ++i) mix[i] += spec.hc_eps;
   for (int i = m; i < 2 * m; ++i) mix[i] = 2.0f * mix[i];
@@ -154,7 +154,7 @@ void mix_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const f
 
 void head_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix) {
   const float r = root_scale(spec, sum_of_squares, width);
-  for (int j = 0; j < spec.streams; ++j) mix[j] = em_sigmoid(em_fma(mix[j] * r, scale[0], base[j])) + spec.hc_eps;
+  for (int j = 0; j < spec.streams; ++j) mix[j] = em_sigmoid(mix[j] * r * scale[0] + base[j]) + spec.hc_eps;
 }
 
 const HyperFns* hyper_for(bool bf16) {

@@ -45,7 +45,7 @@ KERNEL void swiglu(__global const act_t* restrict x, __global act_t* restrict y,
   FOR_COLUMNS(i, n) store_act(y, i, gated(load_act(x, i), load_act(x, n + i), limit));
 }
 
-// out[t, k, c]: acc = post[k] * f[c], then acc = fma(comb[j][k], h[j, c], acc) for j ascending. mix = pre[m] | post[m] | comb[m*m].
+// out[t, k, c] = round(post[k] * f[c] + sum over j ascending of comb[j][k] * h[j, c]). mix = pre[m] | post[m] | comb[m*m].
 KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h, __global const float* restrict mix,
                     __global act_t* restrict out, int m, int d) {
   const size_t row = get_group_id(1);
@@ -55,9 +55,9 @@ KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* rest
   for (int k = 0; k < m; ++k) {
     __global act_t* to = out + (row * m + k) * d;
     FOR_COLUMNS(c, d) {
-      float acc = mix[m + k] * load_act(f, c);
-      for (int j = 0; j < m; ++j) acc = fma(mix[2 * m + j * m + k], load_act(h, (size_t)j * d + c), acc);
-      store_act(to, c, acc);
+      float sum = 0.0f;
+      for (int j = 0; j < m; ++j) sum += mix[2 * m + j * m + k] * load_act(h, (size_t)j * d + c);
+      store_act(to, c, mix[m + k] * load_act(f, c) + sum);
     }
   }
 }

@@ -15,12 +15,12 @@ KERNEL void hc_mix(__global const act_t* restrict h, __global const float* restr
   if (LANE == 0) raw[row * (mixes + 1) + i] = sum;
 }
 
-// x[c] = round(sum_j weight[j] * h[j, c]) by fma from 0; then x = round((x * r) * norm). A lane reads back what it wrote.
+// x[c] = round(sum_j weight[j] * h[j, c]) ascending; then x = round((x * r) * norm). A lane reads back what it wrote.
 EM_FN void collapse(__global const act_t* h, __local const float* weight, __global const CAT(NORM, _t)* norm, __global act_t* x,
                     int d, float eps, __local float* fold) {
   for (int c = LANE; c < d; c += GROUP) {
     float sum = 0.0f;
-    for (int j = 0; j < M; ++j) sum = fma(weight[j], load_act(h, (size_t)j * d + c), sum);
+    for (int j = 0; j < M; ++j) sum += weight[j] * load_act(h, (size_t)j * d + c);
     store_act(x, c, sum);
   }
   const float r = em_rsqrt(em_div(dot64_act(x, x, d, fold), (float)d) + eps);
@@ -68,7 +68,7 @@ KERNEL void hc_pre(__global const act_t* restrict h, __global const float* restr
   mix += row * mixes;
   const float r = em_rsqrt(em_div(raw[mixes], (float)(M * d)) + rms_eps);
   for (int i = LANE; i < mixes; i += GROUP) {
-    const float logit = fma(raw[i] * r, scale[i < M ? 0 : (i < 2 * M ? 1 : 2)], base[i]);
+    const float logit = raw[i] * r * scale[i < M ? 0 : (i < 2 * M ? 1 : 2)] + base[i];
     if (i < M) {
       pre[i] = em_sigmoid(logit) + hc_eps;
       mix[i] = pre[i];
@@ -91,7 +91,7 @@ KERNEL void hc_head(__global const act_t* restrict h, __global const float* rest
   const size_t row = get_group_id(0);
   raw += row * (M + 1);
   const float r = em_rsqrt(em_div(raw[M], (float)(M * d)) + rms_eps);
-  for (int j = LANE; j < M; j += GROUP) weight[j] = em_sigmoid(fma(raw[j] * r, scale[0], base[j])) + hc_eps;
+  for (int j = LANE; j < M; j += GROUP) weight[j] = em_sigmoid(raw[j] * r * scale[0] + base[j]) + hc_eps;
   SYNC;
   collapse(h + row * M * d, weight, norm, x + row * d, d, rms_eps, fold);
 }
