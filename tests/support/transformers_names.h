@@ -1,7 +1,6 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,53 +9,59 @@ namespace v4rt {
 
 // How transformers spells the official names and keys, written down apart from the loader's own table.
 
-using Renames = std::vector<std::pair<const char*, const char*>>;  // regex, replacement; all are applied in order
+// From, to; all are applied in order. '^' binds to the beginning of the name and '$' to its end.
+using Renames = std::vector<std::pair<std::string, std::string>>;
 
 inline std::string renamed(std::string name, const Renames& renames) {
-  for (const auto& [from, to] : renames) name = std::regex_replace(name, std::regex(from), to);
-  return name;
+  name = "^" + name + "$";
+  for (const auto& [from, to] : renames) {
+    const std::string ends = (from.front() == '^' ? "^" : "") + to + (from.back() == '$' ? "$" : "");
+    for (size_t at = 0; (at = name.find(from, at)) != std::string::npos; at += ends.size())
+      name.replace(at, from.size(), ends);
+  }
+  return name.substr(1, name.size() - 2);
 }
 
 // As save_pretrained writes them.
 inline std::string saved_name(const std::string& official) {
-  return renamed(official, {{"^embed\\.", "model.embed_tokens."},
-                            {"^norm\\.", "model.norm."},
+  return renamed(official, {{"^embed.", "model.embed_tokens."},
+                            {"^norm.", "model.norm."},
                             {"^hc_head_", "model.hc_head.hc_"},
-                            {"^layers\\.", "model.layers."},
-                            {"attn\\.kv_norm\\.", "attn.norm."}});
+                            {"^layers.", "model.layers."},
+                            {"attn.kv_norm.", "attn.norm."}});
 }
 
 // As the parameters are called in memory. Experts are renamed one by one; fusing them is up to the caller.
 inline std::string memory_name(const std::string& official) {
-  return renamed(official, {{"^embed\\.", "model.embed_tokens."},
-                            {"^norm\\.", "model.norm."},
-                            {"^head\\.", "lm_head."},
+  return renamed(official, {{"^embed.", "model.embed_tokens."},
+                            {"^norm.", "model.norm."},
+                            {"^head.", "lm_head."},
                             {"^hc_head_", "model.hc_head.hc_"},
-                            {"^layers\\.", "model.layers."},
-                            {"\\.attn_norm\\.", ".input_layernorm."},
-                            {"\\.ffn_norm\\.", ".post_attention_layernorm."},
-                            {"\\.hc_(attn|ffn)_", ".$1_hc."},
-                            {"\\.attn\\.indexer\\.weights_proj", ".self_attn.compressor.indexer.scorer.weights_proj"},
-                            {"\\.attn\\.indexer\\.compressor\\.", ".self_attn.compressor.indexer."},
-                            {"\\.attn\\.indexer\\.", ".self_attn.compressor.indexer."},
-                            {"\\.attn\\.", ".self_attn."},
-                            {"\\.attn_sink$", ".sinks"},
-                            {"\\.compressor\\.norm", ".compressor.kv_norm"},
-                            {"\\.indexer\\.norm", ".indexer.kv_norm"},
-                            {"\\.ape$", ".position_bias"},
-                            {"(compressor|indexer)\\.wkv\\.", "$1.kv_proj."},
-                            {"(compressor|indexer)\\.wgate\\.", "$1.gate_proj."},
-                            {"\\.wq_a\\.", ".q_a_proj."},
-                            {"\\.wq_b\\.", ".q_b_proj."},
-                            {"\\.wkv\\.", ".kv_proj."},
-                            {"\\.wo_a\\.", ".o_a_proj."},
-                            {"\\.wo_b\\.", ".o_b_proj."},
-                            {"\\.q_norm\\.", ".q_a_norm."},
-                            {"\\.ffn\\.", ".mlp."},
-                            {"\\.gate\\.bias$", ".gate.e_score_correction_bias"},
-                            {"experts\\.(\\d+\\.)?w1\\.", "experts.$1gate_proj."},
-                            {"experts\\.(\\d+\\.)?w2\\.", "experts.$1down_proj."},
-                            {"experts\\.(\\d+\\.)?w3\\.", "experts.$1up_proj."}});
+                            {"^layers.", "model.layers."},
+                            {".attn_norm.", ".input_layernorm."},
+                            {".ffn_norm.", ".post_attention_layernorm."},
+                            {".hc_attn_", ".attn_hc."},
+                            {".hc_ffn_", ".ffn_hc."},
+                            {".attn.indexer.weights_proj", ".self_attn.compressor.indexer.scorer.weights_proj"},
+                            {".attn.indexer.compressor.", ".self_attn.compressor.indexer."},
+                            {".attn.indexer.", ".self_attn.compressor.indexer."},
+                            {".attn.", ".self_attn."},
+                            {".attn_sink$", ".sinks"},
+                            {".compressor.norm", ".compressor.kv_norm"},
+                            {".indexer.norm", ".indexer.kv_norm"},
+                            {".ape$", ".position_bias"},
+                            {".wgate.", ".gate_proj."},
+                            {".wq_a.", ".q_a_proj."},
+                            {".wq_b.", ".q_b_proj."},
+                            {".wkv.", ".kv_proj."},
+                            {".wo_a.", ".o_a_proj."},
+                            {".wo_b.", ".o_b_proj."},
+                            {".q_norm.", ".q_a_norm."},
+                            {".ffn.", ".mlp."},
+                            {".gate.bias$", ".gate.e_score_correction_bias"},
+                            {".w1.", ".gate_proj."},
+                            {".w2.", ".down_proj."},
+                            {".w3.", ".up_proj."}});
 }
 
 // config.json with the keys of transformers 5.

@@ -109,7 +109,7 @@ TEST_F(Variants, QuantisedParametersInMemory) {
   files.drop(of_mtp);
   files.rename([](const std::string& name) {
     return is_scale_name(name)
-               ? renamed(memory_name(renamed(name, {{"\\.scale$", ".weight"}})), {{"\\.weight$", ".weight_scale_inv"}})
+               ? renamed(memory_name(renamed(name, {{".scale$", ".weight"}})), {{".weight$", ".weight_scale_inv"}})
                : memory_name(name);
   });
   fuse_experts(files, ".weight", "");
@@ -149,7 +149,7 @@ TEST_F(Variants, ScalesOfOtherTypes) {
 
 TEST_F(Variants, ScaleInverseNames) {
   ModelFiles files = tiny_flash_files();
-  files.rename([](const std::string& name) { return renamed(name, {{"\\.scale$", ".weight_scale_inv"}}); });
+  files.rename([](const std::string& name) { return renamed(name, {{".scale$", ".weight_scale_inv"}}); });
   EXPECT_TRUE(expect_same(files).weights->config().has_mtp);
 }
 
