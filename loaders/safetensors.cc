@@ -5,8 +5,6 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
-#include <optional>
 
 #include "loaders/json_file.h"
 #include "ops/core/error.h"
