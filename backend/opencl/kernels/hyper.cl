@@ -1,4 +1,5 @@
 // Hyper-connections. Options: ACT; M, the number of streams; NORM, the type of the norm weight.
+// Products and sums outside the 64-lane dot products round each for itself: no fma (ops/hyper/hyper.h).
 
 #define load_norm CAT(load_, NORM)
 DEFINE_DOT64(dot64_act, ACT, ACT)
