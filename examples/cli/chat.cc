@@ -51,7 +51,8 @@ void reply_to(Conversation& conversation, const std::string& message) {
   const double seconds = result.decode_seconds;
   const double speed = seconds > 0 ? static_cast<double>(result.tokens) / seconds : 0;
   if (messages_are_terminal())
-    say(fmt::format("\033[2m[read {}, wrote {} tokens, {:.1f} tokens/s{}]\033[0m\n", result.prompt_tokens, result.tokens, speed,
+    say(fmt::format("\033[2m[read {}, wrote {} tokens, {:.1f} tokens/s{}]\033[0m\n", result.prompt_tokens,
+                    result.tokens, speed,
                     result.stop == StopReason::kEndToken      ? ""
                     : result.stop == StopReason::kCancelled   ? "; stopped"
                     : result.stop == StopReason::kContextFull ? "; the context is full"
@@ -75,9 +76,8 @@ bool obey(Conversation& conversation, const std::string& line) {
 int chat(const ChatArguments& arguments) {
   const Checkpoint checkpoint = open_files(arguments.model);
   const auto tokenizer = open_tokenizer(checkpoint);
-  const int64_t longest = checkpoint.weights->config().max_position;
-  const auto model = open_model(checkpoint, arguments.model,
-                                arguments.model.context > 0 ? 1 : longest > 0 ? std::min(longest, kContext) : kContext);
+  const int64_t context = std::min(kContext, checkpoint.weights->config().max_position);
+  const auto model = open_model(checkpoint, arguments.model, arguments.model.context > 0 ? 1 : context);
   ConversationOptions options = arguments.conversation;
   options.chat.thinking = arguments.thinking == "off" ? ThinkingMode::kChat : ThinkingMode::kThinking;
   options.chat.effort = arguments.thinking == "max" ? ReasoningEffort::kMax : ReasoningEffort::kDefault;

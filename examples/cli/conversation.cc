@@ -7,8 +7,8 @@ namespace {
 
 int32_t control_token(const Tokenizer& tokenizer, std::string_view content) {
   const std::optional<int32_t> id = tokenizer.find_added(content);
-  check(id.has_value(), Code::kUnsupported, "tokenizer.json has no token {}: this model does not know the V4 chat encoding",
-        content);
+  check(id.has_value(), Code::kUnsupported,
+        "tokenizer.json has no token {}: this model does not know the V4 chat encoding", content);
   return *id;
 }
 
@@ -50,7 +50,8 @@ void Conversation::start_over() {
   first_ = true;
 }
 
-GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& reply, const std::function<bool()>& stopped) {
+GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& reply,
+                                    const std::function<bool()>& stopped) {
   const GenerateOptions options{options_.max_tokens, end_};
   const GenerateResult result = generate(session_, prompt, options, sampler_, [&](int32_t id) {
     reply.add(id);
@@ -66,8 +67,8 @@ GenerateResult Conversation::ask(std::string_view message, const TextFn& text, c
   for (const int32_t id : tokenizer_->encode(turn)) ids.push_back(id);
   const int64_t begin = session_.position(), context = session_.model().options().context;
   check(begin + static_cast<int64_t>(ids.size()) < context, Code::kInvalidArgument,
-        "the conversation has {} tokens, the message brings {} more, and the context holds {}: start over with /reset, or start "
-        "the program with a larger --context",
+        "the conversation has {} tokens, the message brings {} more, and the context holds {}: start over with /reset, "
+        "or start the program with a larger --context",
         begin, ids.size(), context);
   first_ = false;
   session_.on_progress([&](int64_t done, int64_t total) {

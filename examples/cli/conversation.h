@@ -23,17 +23,18 @@ struct ConversationOptions {
 };
 
 // A conversation whose history is the sequence state: each turn reads only what is new. As the chat encoding has it, an
-// answer's reasoning is left out of the history, so after a thinking turn the state goes back to before the reasoning and
-// the next turn reads the answer again.
+// answer's reasoning is left out of the history, so after a thinking turn the state goes back to before the reasoning
+// and the next turn reads the answer again.
 class Conversation {
  public:
   enum class Part { kReasoning, kAnswer };
   using TextFn = std::function<void(Part part, std::string_view text)>;
 
-  Conversation(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, ConversationOptions options);
+  Conversation(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+               ConversationOptions options);
 
-  // Reads the message and hands over the reply as it is made; `stopped` is asked between tokens and between chunks. Throws
-  // Error, with nothing changed, when the message does not fit the context.
+  // Reads the message and hands over the reply as it is made; `stopped` is asked between tokens and between chunks.
+  // Throws Error, with nothing changed, when the message does not fit the context.
   GenerateResult ask(std::string_view message, const TextFn& text, const std::function<bool()>& stopped);
 
   void start_over();

@@ -61,8 +61,8 @@ std::string to_text(const Explanation& e) {
   text += fmt::format("\n{} launches, {} transfers between devices, {} weights kept in another layout\n", e.launches(),
                       e.transfers(), e.plan.rebinds.size());
   text += fmt::format("arena    {} per session\n", bytes_text(static_cast<double>(e.model.arena_bytes())));
-  text += fmt::format("state    {} per session, for {} positions\n", bytes_text(static_cast<double>(e.model.state_bytes())),
-                      e.model.options().context);
+  text += fmt::format("state    {} per session, for {} positions\n",
+                      bytes_text(static_cast<double>(e.model.state_bytes())), e.model.options().context);
   text += fmt::format("weights  {}\n", bytes_text(static_cast<double>(e.model.weight_bytes())));
   text += e.plan.refusals.empty() ? "refusals none\n" : "refusals\n";
   for (const std::string& refusal : e.plan.refusals) text += fmt::format("  {}\n", refusal);
@@ -99,7 +99,8 @@ int explain_model(const ExplainArguments& arguments) {
   const auto model = open_model(checkpoint, arguments.model, needed);
   const ModelOptions& options = model->options();
   if (arguments.tokens > options.chunk)
-    throw UsageError(fmt::format("--tokens {}: a step has at most {} tokens; raise --chunk", arguments.tokens, options.chunk));
+    throw UsageError(
+        fmt::format("--tokens {}: a step has at most {} tokens; raise --chunk", arguments.tokens, options.chunk));
 
   const int64_t position = arguments.position >= 0 ? arguments.position : options.context - arguments.tokens;
   const Segment segment{0, static_cast<int32_t>(position), arguments.tokens};
@@ -116,9 +117,12 @@ int explain_model(const ExplainArguments& arguments) {
 void add_explain(CLI::App& app, Action& action) {
   auto arguments = std::make_shared<ExplainArguments>();
   CLI::App* command = app.add_subcommand(
-      "explain", "Show how a model runs on a device: every node, its device, kernel and costs, each refusal, and the memory.");
+      "explain",
+      "Show how a model runs on a device: every node, its device, kernel and costs, each refusal, and the memory.");
   add_model(*command, arguments->model);
-  command->add_option("--tokens", arguments->tokens, "Of the step that is explained: 1 is decoding, more is reading a prompt")
+  command
+      ->add_option("--tokens", arguments->tokens,
+                   "Of the step that is explained: 1 is decoding, more is reading a prompt")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
   command->add_option("--position", arguments->position, "Where the step begins (default: at the end of the context)")

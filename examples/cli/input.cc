@@ -17,7 +17,8 @@ bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r' |
 // Closes what was opened here, not standard input.
 struct InputFile {
   int file;
-  explicit InputFile(const std::string& path) : file(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  explicit InputFile(const std::string& path)
+      : file(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
   ~InputFile() {
     if (file > STDIN_FILENO) ::close(file);
   }
@@ -58,11 +59,11 @@ std::vector<int32_t> parse_ids(std::string_view text, const std::string& source,
     int64_t id = 0;
     const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), id);
     check(error == std::errc() && stop == word.data() + word.size(), Code::kInvalidArgument,
-          "{}: line {}, column {}: '{}' is not a token id; ids are whole numbers separated by white space", source, line,
-          i - line_begin + 1, word.substr(0, 40));
+          "{}: line {}, column {}: '{}' is not a token id; ids are whole numbers separated by white space", source,
+          line, i - line_begin + 1, word.substr(0, 40));
     check(id >= 0 && id < vocab_size, Code::kInvalidArgument,
-          "{}: line {}, column {}: token id {} is outside the model's vocabulary, 0 to {}", source, line, i - line_begin + 1, id,
-          vocab_size - 1);
+          "{}: line {}, column {}: token id {} is outside the model's vocabulary, 0 to {}", source, line,
+          i - line_begin + 1, id, vocab_size - 1);
     ids.push_back(static_cast<int32_t>(id));
     i = end;
   }

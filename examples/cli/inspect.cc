@@ -15,7 +15,8 @@
 namespace v4rt::cli {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, int64_t>, 3> kContexts = {{{"4K", 4096}, {"128K", 131072}, {"1M", 1048576}}};
+constexpr std::array<std::pair<std::string_view, int64_t>, 3> kContexts = {
+    {{"4K", 4096}, {"128K", 131072}, {"1M", 1048576}}};
 
 // What the weights of the main model take in memory, and what of them one token reads: a row of each table, the active
 // experts, everything else whole.
@@ -31,8 +32,10 @@ WeightBytes weight_bytes(const WeightSource& weights) {
     const TensorType type = weights.type(info.name);
     const double size = static_cast<double>(type.bytes() + type.scale_bytes());
     double share = 1;
-    if (info.name == "embed.weight" || info.role == WeightRole::kTable) share = 1.0 / static_cast<double>(config.vocab_size);
-    if (info.name.find(".ffn.experts.") != std::string::npos) share = double(config.num_experts_per_token) / config.num_experts;
+    if (info.name == "embed.weight" || info.role == WeightRole::kTable)
+      share = 1.0 / static_cast<double>(config.vocab_size);
+    if (info.name.find(".ffn.experts.") != std::string::npos)
+      share = double(config.num_experts_per_token) / config.num_experts;
     bytes.memory += size;
     bytes.per_token += size * share;
   }
@@ -50,8 +53,10 @@ LayerKinds layer_kinds(const V4Config& config) {
   for (int layer = 0; layer < config.num_layers; ++layer) {
     const int ratio = config.layer_ratio(layer);
     kinds.letters += ratio == 0 ? 'W' : V4Config::overlaps(ratio) ? 'C' : 'H';
-    if (ratio == 0) ++kinds.window;
-    else ++kinds.compressed[ratio];
+    if (ratio == 0)
+      ++kinds.window;
+    else
+      ++kinds.compressed[ratio];
   }
   return kinds;
 }
@@ -59,8 +64,9 @@ LayerKinds layer_kinds(const V4Config& config) {
 std::string describe(const LayerKinds& kinds, const V4Config& config) {
   std::string text = fmt::format("{} sliding window (W)", kinds.window);
   for (const auto& [ratio, count] : kinds.compressed) {
-    text += V4Config::overlaps(ratio) ? fmt::format(", {} CSA (C: {} tokens an entry, best {})", count, ratio, config.index_topk)
-                                      : fmt::format(", {} HCA (H: {} tokens an entry)", count, ratio);
+    text += V4Config::overlaps(ratio)
+                ? fmt::format(", {} CSA (C: {} tokens an entry, best {})", count, ratio, config.index_topk)
+                : fmt::format(", {} HCA (H: {} tokens an entry)", count, ratio);
   }
   return text;
 }
@@ -70,15 +76,17 @@ std::string line(std::string_view name, const std::string& value) { return fmt::
 
 std::string architecture_text(const V4Config& c) {
   const LayerKinds kinds = layer_kinds(c);
-  return line("architecture", fmt::format("DeepSeek-V4: {} layers, hidden size {} in {} streams, vocabulary {}, positions up to {}",
-                                          c.num_layers, c.hidden_size, c.hc_mult, c.vocab_size, c.max_position)) +
+  return line("architecture",
+              fmt::format("DeepSeek-V4: {} layers, hidden size {} in {} streams, vocabulary {}, positions up to {}",
+                          c.num_layers, c.hidden_size, c.hc_mult, c.vocab_size, c.max_position)) +
          line("layers", describe(kinds, c)) + line("", kinds.letters) +
-         line("attention", fmt::format("{} heads of {}, {} of them rotary; window {}; query rank {}; output in {} groups of rank {}",
-                                       c.num_heads, c.head_dim, c.rope_head_dim, c.sliding_window, c.q_lora_rank, c.o_groups,
-                                       c.o_lora_rank)) +
+         line("attention",
+              fmt::format("{} heads of {}, {} of them rotary; window {}; query rank {}; output in {} groups of rank {}",
+                          c.num_heads, c.head_dim, c.rope_head_dim, c.sliding_window, c.q_lora_rank, c.o_groups,
+                          c.o_lora_rank)) +
          line("experts", fmt::format("{} of {} routed + {} shared, width {}; {} hash-routed layer{}",
-                                     c.num_experts_per_token, c.num_experts, c.num_shared_experts, c.moe_intermediate_size,
-                                     c.num_hash_layers, c.num_hash_layers == 1 ? "" : "s")) +
+                                     c.num_experts_per_token, c.num_experts, c.num_shared_experts,
+                                     c.moe_intermediate_size, c.num_hash_layers, c.num_hash_layers == 1 ? "" : "s")) +
          line("parameters", fmt::format("{}, {} of them active per token; without MTP", count_text(total_parameters(c)),
                                         count_text(linear_macs(c).total())));
 }
@@ -106,8 +114,8 @@ std::string cost_text(const V4Config& c) {
   for (const auto& [name, context] : kContexts) {
     const ContextMacs macs = context_macs(c, context);
     rows.push_back({std::string(name), bytes_text(cache_bytes(c, NumberMode::kFaithful, context).cache()),
-                    bytes_text(cache_bytes(c, NumberMode::kPlain, context).cache()), count_text(token_flops(c, context)),
-                    count_text(2 * (macs.core + macs.indexer))});
+                    bytes_text(cache_bytes(c, NumberMode::kPlain, context).cache()),
+                    count_text(token_flops(c, context)), count_text(2 * (macs.core + macs.indexer))});
   }
   return table(rows, "<>>>>") + fmt::format("and {} for blocks that are not complete, at any context\n",
                                             bytes_text(cache_bytes(c, NumberMode::kFaithful, 0).pending));
@@ -190,7 +198,8 @@ void add_inspect(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("inspect", "Show what a checkpoint holds, and what a token costs: bytes, KV cache, FLOPs.");
   auto* model = add_model(*command, arguments->model)->required(false);
-  auto* config = command->add_option("--config", arguments->config, "In place of MODEL: a config.json alone")->excludes(model);
+  auto* config =
+      command->add_option("--config", arguments->config, "In place of MODEL: a config.json alone")->excludes(model);
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback([arguments, model, config, &action] {
     if (model->count() + config->count() == 0) throw CLI::RequiredError("MODEL or --config");

@@ -2,8 +2,8 @@
 
 namespace v4rt::cli {
 
-// While it lives, Ctrl-C sets a flag in place of ending the program. kOnce: a second Ctrl-C ends it, for work that does not
-// come to look at the flag.
+// While it lives, Ctrl-C sets a flag in place of ending the program. kOnce: a second Ctrl-C ends it, for work that does
+// not come to look at the flag.
 class InterruptGuard {
  public:
   enum class Mode { kOnce, kAlways };

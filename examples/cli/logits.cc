@@ -54,9 +54,11 @@ int logits(const LogitsArguments& arguments) {
 void add_logits(CLI::App& app, Action& action) {
   auto arguments = std::make_shared<LogitsArguments>();
   CLI::App* command = app.add_subcommand(
-      "logits", "Write the logits after every token of a sequence to a safetensors file: 'logits' F32 [tokens, vocabulary].");
+      "logits",
+      "Write the logits after every token of a sequence to a safetensors file: 'logits' F32 [tokens, vocabulary].");
   add_model(*command, arguments->model);
-  command->add_option("--ids", arguments->ids, "A file of token ids separated by white space; - is standard input")->required();
+  command->add_option("--ids", arguments->ids, "A file of token ids separated by white space; - is standard input")
+      ->required();
   command->add_option("-o,--output", arguments->output, "The file to write")->required();
   command->add_flag("--mtp", arguments->mtp, "Also 'mtp_logits' F32 [tokens - 1, vocabulary], of the MTP block");
   add_options(*command, arguments->model);

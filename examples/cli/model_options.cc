@@ -44,7 +44,7 @@ std::pair<std::string, std::string> placement(const std::string& rule) {
 }
 
 int64_t context_for(const ModelArguments& arguments, int64_t positions, const V4Config& config) {
-  const int64_t limit = config.max_position > 0 ? config.max_position : positions;
+  const int64_t limit = config.max_position;
   if (arguments.context > 0) {
     check(positions <= arguments.context, Code::kInvalidArgument,
           "--context {}: {} positions are needed; ask for --context {} or more, or for fewer tokens", arguments.context,
@@ -52,10 +52,10 @@ int64_t context_for(const ModelArguments& arguments, int64_t positions, const V4
     return arguments.context;
   }
   check(positions <= limit, Code::kInvalidArgument,
-        "{} positions are needed, the model was made for at most {} (max_position_embeddings); give it fewer tokens", positions,
-        limit);
+        "{} positions are needed, the model was made for at most {} (max_position_embeddings); give it fewer tokens",
+        positions, limit);
   constexpr int64_t kLeast = 4096, kStep = 256;
-  return std::min(std::max(kLeast, (positions + kStep - 1) / kStep * kStep), std::max(limit, positions));
+  return std::min(std::max(kLeast, (positions + kStep - 1) / kStep * kStep), limit);
 }
 
 // A name that no device has is a mistake of the command line; asked only once opening has failed, since it costs.
@@ -85,22 +85,29 @@ CLI::Validator between(double low, double high) {
 }  // namespace
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
-  return command.add_option("MODEL", a.model, "A folder or .safetensors file, or 'mini' for the embedded model")->required();
+  return command.add_option("MODEL", a.model, "A folder or .safetensors file, or 'mini' for the embedded model")
+      ->required();
 }
 
 void add_options(CLI::App& command, ModelArguments& a) {
-  command.add_option("--device", a.device, "reference, cpu, opencl, opencl:1, or a part of a device's name (see 'v4rt devices')")
+  command
+      .add_option("--device", a.device,
+                  "reference, cpu, opencl, opencl:1, or a part of a device's name (see 'v4rt devices')")
       ->capture_default_str();
   command.add_option("--numbers", a.numbers, "faithful: rounded as the release rounds; plain: fp32 throughout")
       ->check(CLI::IsMember({"faithful", "plain"}))
       ->capture_default_str();
-  command.add_option("--context", a.context, "Positions to hold state for (default: what the work needs, at least 4096)")
+  command
+      .add_option("--context", a.context, "Positions to hold state for (default: what the work needs, at least 4096)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command.add_option("--chunk", a.chunk, "Prompt tokens read at once; the results do not depend on it")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
-  command.add_option("--threads", a.threads, "Threads of the cpu device (default: one per core)")->check(CLI::Range(1, 4096));
-  command.add_option("--place", a.place, "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
+  command.add_option("--threads", a.threads, "Threads of the cpu device (default: one per core)")
+      ->check(CLI::Range(1, 4096));
+  command
+      .add_option("--place", a.place,
+                  "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
       ->allow_extra_args(false);
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
 }
@@ -133,7 +140,8 @@ NumberMode number_mode(const ModelArguments& arguments) {
   return arguments.numbers == "plain" ? NumberMode::kPlain : NumberMode::kFaithful;
 }
 
-std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions, bool mtp) {
+std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions,
+                                        bool mtp) {
   ModelOptions options;
   options.device = a.device;
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));

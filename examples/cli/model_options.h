@@ -28,7 +28,7 @@ struct ModelArguments {
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
 void add_options(CLI::App& command, ModelArguments& arguments);        // --device and what goes with it
 
-void add_sampling(CLI::App& command, SamplerOptions& options);       // --temperature, --top-p, --seed
+void add_sampling(CLI::App& command, SamplerOptions& options);  // --temperature, --top-p, --seed
 
 std::string model_path(const std::string& model);  // "mini" is the embedded model
 Checkpoint open_files(const ModelArguments& arguments);
@@ -38,8 +38,8 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint);
 std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config);
 
 // `positions`: what the work needs at least. Shows progress.
-std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& arguments, int64_t positions,
-                                        bool mtp = false);
+std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& arguments,
+                                        int64_t positions, bool mtp = false);
 
 NumberMode number_mode(const ModelArguments& arguments);
 

@@ -32,7 +32,8 @@ int perplexity(const PerplexityArguments& arguments) {
   const Checkpoint checkpoint = open_files(arguments.model);
   const std::string text = read_file(arguments.file);
   const std::vector<int32_t> ids = encode_text(*open_tokenizer(checkpoint), text, checkpoint.weights->config());
-  check(ids.size() > 1, Code::kInvalidArgument, "{}: holds no text; perplexity needs at least one token", arguments.file);
+  check(ids.size() > 1, Code::kInvalidArgument, "{}: holds no text; perplexity needs at least one token",
+        arguments.file);
   const auto model = open_model(checkpoint, arguments.model, static_cast<int64_t>(ids.size()));
 
   Session session(model);
@@ -55,14 +56,16 @@ int perplexity(const PerplexityArguments& arguments) {
   const double mean = sum / static_cast<double>(total);
   const double seconds = seconds_since_start() - begin;
   if (arguments.json) {
-    const nlohmann::ordered_json json = {
-        {"perplexity", std::exp(mean)}, {"mean_negative_log_likelihood", mean}, {"tokens", total}, {"seconds", seconds}};
+    const nlohmann::ordered_json json = {{"perplexity", std::exp(mean)},
+                                         {"mean_negative_log_likelihood", mean},
+                                         {"tokens", total},
+                                         {"seconds", seconds}};
     print(json.dump(2) + "\n");
     return kSuccess;
   }
   print(fmt::format("perplexity {:.6f}\n", std::exp(mean)));
-  say(fmt::format("mean negative log likelihood {:.8f} over {} tokens, {:.3f} s, {:.1f} tokens/s\n", mean, total, seconds,
-                  static_cast<double>(total) / seconds));
+  say(fmt::format("mean negative log likelihood {:.8f} over {} tokens, {:.3f} s, {:.1f} tokens/s\n", mean, total,
+                  seconds, static_cast<double>(total) / seconds));
   return kSuccess;
 }
 
@@ -71,7 +74,8 @@ int perplexity(const PerplexityArguments& arguments) {
 void add_perplexity(CLI::App& app, Action& action) {
   auto arguments = std::make_shared<PerplexityArguments>();
   CLI::App* command = app.add_subcommand(
-      "perplexity", "How surprised the model is by a text: exp of the mean negative log likelihood of its tokens after BOS.");
+      "perplexity",
+      "How surprised the model is by a text: exp of the mean negative log likelihood of its tokens after BOS.");
   add_model(*command, arguments->model);
   command->add_option("-f,--file", arguments->file, "A file that holds the text; - is standard input")->required();
   command->add_flag("--json", arguments->json, "Print JSON");

@@ -70,7 +70,8 @@ void save_ids(const std::string& path, const std::vector<int32_t>& ids) {
 void report(const RunArguments& arguments, const GenerateResult& result, const Completion& completion) {
   if (!arguments.json) {
     say(statistics(result));
-    say(fmt::format("first token {:.3f} s after the start; {}\n", completion.first_token_seconds, describe(result.stop)));
+    say(fmt::format("first token {:.3f} s after the start; {}\n", completion.first_token_seconds,
+                    describe(result.stop)));
     return;
   }
   const nlohmann::ordered_json json = {
@@ -91,7 +92,9 @@ int run(const RunArguments& arguments) {
   const auto tokenizer = open_tokenizer(checkpoint);
   const V4Config& config = checkpoint.weights->config();
   const std::vector<int32_t> prompt = encode_text(*tokenizer, prompt_text(arguments), config);
-  const auto model = open_model(checkpoint, arguments.model, static_cast<int64_t>(prompt.size()) + arguments.max_tokens);
+  const auto n_prompt = static_cast<int64_t>(prompt.size());
+  const auto model =
+      open_model(checkpoint, arguments.model, arguments.model.context > 0 ? n_prompt : n_prompt + arguments.max_tokens);
 
   Session session(model);
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);

@@ -7,7 +7,8 @@ namespace {
 
 std::string speed(int64_t tokens, double seconds) {
   const std::string text = fmt::format("{:6} tokens in {:.3f} s", tokens, seconds);
-  return seconds > 0 && tokens > 0 ? fmt::format("{}, {:.1f} tokens/s", text, static_cast<double>(tokens) / seconds) : text;
+  return seconds > 0 && tokens > 0 ? fmt::format("{}, {:.1f} tokens/s", text, static_cast<double>(tokens) / seconds)
+                                   : text;
 }
 
 }  // namespace
@@ -19,20 +20,28 @@ std::string statistics(const GenerateResult& result) {
 
 std::string_view describe(StopReason reason) {
   switch (reason) {
-    case StopReason::kEndToken: return "stopped at the end token";
-    case StopReason::kMaxTokens: return "stopped at -n";
-    case StopReason::kContextFull: return "stopped because the context is full";
-    case StopReason::kCancelled: return "interrupted";
+    case StopReason::kEndToken:
+      return "stopped at the end token";
+    case StopReason::kMaxTokens:
+      return "stopped at -n";
+    case StopReason::kContextFull:
+      return "stopped because the context is full";
+    case StopReason::kCancelled:
+      return "interrupted";
   }
   return "";
 }
 
 std::string_view key(StopReason reason) {
   switch (reason) {
-    case StopReason::kEndToken: return "end_token";
-    case StopReason::kMaxTokens: return "max_tokens";
-    case StopReason::kContextFull: return "context_full";
-    case StopReason::kCancelled: return "cancelled";
+    case StopReason::kEndToken:
+      return "end_token";
+    case StopReason::kMaxTokens:
+      return "max_tokens";
+    case StopReason::kContextFull:
+      return "context_full";
+    case StopReason::kCancelled:
+      return "cancelled";
   }
   return "";
 }

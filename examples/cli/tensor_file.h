@@ -8,8 +8,8 @@
 
 namespace v4rt::cli {
 
-// A safetensors file of F32 matrices, written row by row in any order. It appears under its name when commit() has run, and
-// not at all otherwise.
+// A safetensors file of F32 matrices, written row by row in any order. It appears under its name when commit() has run,
+// and not at all otherwise.
 class TensorFile {
  public:
   struct Matrix {

@@ -40,7 +40,9 @@ bool input_is_terminal() { return isatty(STDIN_FILENO) != 0; }
 bool output_is_terminal() { return isatty(STDOUT_FILENO) != 0; }
 bool messages_are_terminal() { return isatty(STDERR_FILENO) != 0; }
 
-double seconds_since_start() { return std::chrono::duration<double>(std::chrono::steady_clock::now() - kStart).count(); }
+double seconds_since_start() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - kStart).count();
+}
 
 void Progress::update(std::string_view what, double done, std::string_view detail) {
   const Clock::time_point now = Clock::now();

@@ -10,7 +10,8 @@ namespace v4rt::cli {
 // The reader of standard output has gone: nothing is left to do.
 struct ClosedPipe : std::exception {};
 
-void print(std::string_view text);       // to standard output, at once; throws ClosedPipe, or Error when it cannot be written
+void print(
+    std::string_view text);  // to standard output, at once; throws ClosedPipe, or Error when it cannot be written
 void say(std::string_view text) noexcept;  // to standard error, which nobody need read
 
 bool input_is_terminal();

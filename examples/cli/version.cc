@@ -1,9 +1,10 @@
+#include "version.h"  // written by version.cmake at each build: the commit
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "backend/registry.h"
 #include "examples/cli/command.h"
-#include "version.h"  // written by version.cmake at each build: the commit
 
 namespace v4rt::cli {
 

@@ -77,7 +77,8 @@ T read_options(const T* options, std::string_view what) {
 template <class T>
 void write_result(T value, T* result, std::string_view what) {
   const size_t size = result->struct_size;
-  check(size >= sizeof(size_t), Code::kInvalidArgument, "{}: struct_size is {}; set it to sizeof the structure", what, size);
+  check(size >= sizeof(size_t), Code::kInvalidArgument, "{}: struct_size is {}; set it to sizeof the structure", what,
+        size);
   value.struct_size = size;
   std::memcpy(result, &value, std::min(size, sizeof(T)));
 }

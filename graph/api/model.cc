@@ -27,7 +27,8 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   v4rt::check(o.numbers == V4RT_FAITHFUL || o.numbers == V4RT_PLAIN, Code::kInvalidArgument,
               "v4rt_model_options.numbers is {}; it is V4RT_FAITHFUL or V4RT_PLAIN", o.numbers);
   v4rt::check(o.context >= 0 && o.chunk >= 0 && o.threads >= 0, Code::kInvalidArgument,
-              "v4rt_model_options: context {}, chunk {}, threads {}; none may be negative", o.context, o.chunk, o.threads);
+              "v4rt_model_options: context {}, chunk {}, threads {}; none may be negative", o.context, o.chunk,
+              o.threads);
   v4rt::ModelOptions options;
   if (o.device != nullptr) options.device = o.device;
   if (o.cache_dir != nullptr) options.device_options.cache_dir = o.cache_dir;

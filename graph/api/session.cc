@@ -84,19 +84,23 @@ namespace {
 
 v4rt_stop to_stop(v4rt::StopReason reason) {
   switch (reason) {
-    case v4rt::StopReason::kEndToken: return V4RT_STOP_END_TOKEN;
-    case v4rt::StopReason::kMaxTokens: return V4RT_STOP_MAX_TOKENS;
-    case v4rt::StopReason::kContextFull: return V4RT_STOP_CONTEXT_FULL;
-    case v4rt::StopReason::kCancelled: return V4RT_STOP_CANCELLED;
+    case v4rt::StopReason::kEndToken:
+      return V4RT_STOP_END_TOKEN;
+    case v4rt::StopReason::kMaxTokens:
+      return V4RT_STOP_MAX_TOKENS;
+    case v4rt::StopReason::kContextFull:
+      return V4RT_STOP_CONTEXT_FULL;
+    case v4rt::StopReason::kCancelled:
+      return V4RT_STOP_CANCELLED;
   }
   return V4RT_STOP_CANCELLED;
 }
 
 }  // namespace
 
-v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt, const v4rt_generate_options* options,
-                          v4rt_sampler* sampler, int (*on_token)(int32_t id, void* user), void* user,
-                          v4rt_generate_result* result) {
+v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt,
+                          const v4rt_generate_options* options, v4rt_sampler* sampler,
+                          int (*on_token)(int32_t id, void* user), void* user, v4rt_generate_result* result) {
   return guarded([&] {
     require(session, "v4rt_generate: session");
     require(prompt, "v4rt_generate: prompt");
@@ -104,17 +108,17 @@ v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n
     v4rt::check(result == nullptr || result->struct_size >= sizeof(size_t), Code::kInvalidArgument,
                 "v4rt_generate_result: struct_size is not set; set it to sizeof the structure");
     const auto o = v4rt::api::read_options(options, "v4rt_generate_options");
-    v4rt::check(o.max_tokens >= 0, Code::kInvalidArgument, "v4rt_generate_options.max_tokens is {}; it may not be negative",
-                o.max_tokens);
+    v4rt::check(o.max_tokens >= 0, Code::kInvalidArgument,
+                "v4rt_generate_options.max_tokens is {}; it may not be negative", o.max_tokens);
     const v4rt::V4Config& config = session->session.model().config();
     v4rt::GenerateOptions chosen;
     if (o.max_tokens > 0) chosen.max_tokens = o.max_tokens;
     chosen.end_token = o.ignore_end_token != 0 ? -1 : config.eos_token_id;
 
     v4rt::Sampler greedy({}, config.vocab_size);
-    const auto done = v4rt::generate(session->session, {prompt, n_prompt}, chosen,
-                                     sampler != nullptr ? sampler->sampler : greedy,
-                                     [&](int32_t id) { return on_token(id, user) != 0; });
+    const auto done =
+        v4rt::generate(session->session, {prompt, n_prompt}, chosen, sampler != nullptr ? sampler->sampler : greedy,
+                       [&](int32_t id) { return on_token(id, user) != 0; });
     if (result == nullptr) return;
     v4rt_generate_result r{};
     r.stop = to_stop(done.stop);

@@ -20,7 +20,8 @@ std::string tokenizer_path(const std::string& path) {
 }
 
 void require_room(size_t capacity, size_t needed, std::string_view what) {
-  v4rt::check(capacity >= needed, Code::kInvalidArgument, "{}: {} are needed, there is room for {}", what, needed, capacity);
+  v4rt::check(capacity >= needed, Code::kInvalidArgument, "{}: {} are needed, there is room for {}", what, needed,
+              capacity);
 }
 
 }  // namespace
@@ -72,8 +73,8 @@ v4rt_status v4rt_tokenizer_token(const v4rt_tokenizer* tokenizer, int32_t id, co
     require(bytes, "v4rt_tokenizer_token: bytes");
     require(n_bytes, "v4rt_tokenizer_token: n_bytes");
     const int64_t vocab_size = tokenizer->tokenizer->vocab_size();
-    v4rt::check(id >= 0 && id < vocab_size, Code::kInvalidArgument, "v4rt_tokenizer_token: id {} is outside [0, {})", id,
-                vocab_size);
+    v4rt::check(id >= 0 && id < vocab_size, Code::kInvalidArgument, "v4rt_tokenizer_token: id {} is outside [0, {})",
+                id, vocab_size);
     const std::string_view token = tokenizer->tokenizer->token_bytes(id);
     *bytes = token.data();
     *n_bytes = token.size();

@@ -4,12 +4,12 @@
  *   if (v4rt_model_open("models/v4", NULL, &model) != V4RT_OK) puts(v4rt_last_error());
  *
  * Rules that hold for every function:
- *  - It returns a status; v4rt_last_error() then says what happened: the thing, the fact and the way out. No exception, abort
- *    or crash comes out of a bad argument: NULL where something is needed is V4RT_INVALID_ARGUMENT.
+ *  - It returns a status; v4rt_last_error() then says what happened: the thing, the fact and the way out. No exception,
+ *    abort or crash comes out of a bad argument: NULL where something is needed is V4RT_INVALID_ARGUMENT.
  *  - Results are written through the last pointers, only on V4RT_OK unless said otherwise.
- *  - Structures begin with struct_size = sizeof(the structure): old programs keep working when fields are added at the end.
- *    In options, zero means the default; NULL options mean all defaults.
- *  - *_close and *_free take NULL. A handle lives as long as something made from it needs it, so the order of closing is free.
+ *  - Structures begin with struct_size = sizeof(the structure): old programs keep working when fields are added at
+ *    their end. In options, zero means the default; NULL options mean all defaults.
+ *  - *_close and *_free take NULL. What a handle needs lives as long as it, so handles may be closed in any order.
  *  - A model and a tokenizer may be used from many threads; a session and a sampler from one thread at a time.
  *  - Text is UTF-8, with lengths in bytes; it need not end in a zero byte.
  */
@@ -33,13 +33,13 @@ typedef enum v4rt_status {
   V4RT_INTERNAL = 7, /* a bug of v4rt */
 } v4rt_status;
 
-const char* v4rt_version(void);                   /* "0.1.0" */
-const char* v4rt_status_name(int status);         /* "invalid argument" */
+const char* v4rt_version(void);           /* "0.1.0" */
+const char* v4rt_status_name(int status); /* "invalid argument" */
 
-/* The message of the last call on this thread that did not return V4RT_OK; valid until the next one fails. Never NULL. */
+/* The message of the last call on this thread that failed; valid until the next one fails. Never NULL. */
 const char* v4rt_last_error(void);
 
-/* Devices ------------------------------------------------------------------------------------------------------------- */
+/* ---- Devices */
 
 typedef struct v4rt_device_info {
   size_t struct_size;
@@ -52,7 +52,7 @@ typedef struct v4rt_device_info {
 /* Calls `visit` once per device; `info` and its strings are valid during the call. */
 v4rt_status v4rt_devices(void (*visit)(const v4rt_device_info* info, void* user), void* user);
 
-/* Model: weights on a device ------------------------------------------------------------------------------------------- */
+/* ---- Model: weights on a device */
 
 typedef struct v4rt_model v4rt_model;
 
@@ -63,12 +63,12 @@ typedef enum v4rt_numbers {
 
 typedef struct v4rt_model_options {
   size_t struct_size;
-  const char* device;    /* "reference", "cpu", "opencl", "opencl:1", or a part of a device's description; NULL: "cpu" */
+  const char* device; /* "reference", "cpu", "opencl", "opencl:1", or a part of a device's description; NULL: "cpu" */
   const char* cache_dir; /* where compiled OpenCL programs are kept; NULL: nowhere */
   int32_t threads;       /* of the cpu device; 0: one per core */
   int32_t numbers;       /* a v4rt_numbers */
-  int64_t context; /* positions a session can hold; 0: 4096 */
-  int32_t chunk;   /* prompt tokens read at once; 0: 64. The results do not depend on it */
+  int64_t context;       /* positions a session can hold; 0: 4096 */
+  int32_t chunk;         /* prompt tokens read at once; 0: 64. The results do not depend on it */
   void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
   void* progress_user;
 } v4rt_model_options;
@@ -92,7 +92,7 @@ typedef struct v4rt_model_info {
 /* Set info->struct_size before the call; fields beyond it are not written. */
 v4rt_status v4rt_model_get_info(const v4rt_model* model, v4rt_model_info* info);
 
-/* Session: the running state of one sequence ---------------------------------------------------------------------------- */
+/* ---- Session: the running state of one sequence */
 
 typedef struct v4rt_session v4rt_session;
 typedef struct v4rt_snapshot v4rt_snapshot;
@@ -100,19 +100,19 @@ typedef struct v4rt_snapshot v4rt_snapshot;
 v4rt_status v4rt_session_create(v4rt_model* model, v4rt_session** session);
 void v4rt_session_free(v4rt_session* session);
 
-/* Appends tokens. *logits: vocab_size numbers after the last token, valid until the next call with this session; may be NULL.
- * A failed call leaves the session as it was, unless the device itself failed. */
+/* Appends tokens. *logits: vocab_size numbers after the last token, valid until the next call with this session; may be
+ * NULL. A failed call leaves the session as it was, unless the device itself failed. */
 v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens, const float** logits);
 v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position); /* tokens it holds */
 v4rt_status v4rt_session_reset(v4rt_session* session);                             /* to position 0 */
 
-/* A copy of the sequence's state. It can be restored any number of times into any session of a model that was opened from the
- * same checkpoint with the same options. */
+/* A copy of the sequence's state. It can be restored any number of times into any session of a model that was opened
+ * from the same checkpoint with the same options. */
 v4rt_status v4rt_session_snapshot(const v4rt_session* session, v4rt_snapshot** snapshot);
 v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot);
 void v4rt_snapshot_free(v4rt_snapshot* snapshot);
 
-/* Tokenizer ------------------------------------------------------------------------------------------------------------- */
+/* ---- Tokenizer */
 
 typedef struct v4rt_tokenizer v4rt_tokenizer;
 
@@ -121,8 +121,8 @@ v4rt_status v4rt_tokenizer_open(const char* path, v4rt_tokenizer** tokenizer);
 void v4rt_tokenizer_free(v4rt_tokenizer* tokenizer);
 
 /* Control tokens written in the text ("<think>") become their ids when `special` is not 0. BOS is never added.
- * *n_ids is the number of ids of the text, also when `capacity` is too small; then the call is V4RT_INVALID_ARGUMENT and
- * writes no ids. With ids NULL and capacity 0 it only counts. */
+ * *n_ids is the number of ids of the text, also when `capacity` is too small; then the call is V4RT_INVALID_ARGUMENT
+ * and writes no ids. With ids NULL and capacity 0 it only counts. */
 v4rt_status v4rt_tokenizer_encode(const v4rt_tokenizer* tokenizer, const char* text, size_t n_bytes, int32_t special,
                                   int32_t* ids, size_t capacity, size_t* n_ids);
 
@@ -133,7 +133,7 @@ v4rt_status v4rt_tokenizer_decode(const v4rt_tokenizer* tokenizer, const int32_t
 /* The bytes of one token; *bytes lives as long as the tokenizer. */
 v4rt_status v4rt_tokenizer_token(const v4rt_tokenizer* tokenizer, int32_t id, const char** bytes, size_t* n_bytes);
 
-/* Sampling and generation ----------------------------------------------------------------------------------------------- */
+/* ---- Sampling and generation */
 
 typedef struct v4rt_sampler v4rt_sampler;
 
@@ -168,12 +168,12 @@ typedef struct v4rt_generate_result {
   double prefill_seconds, decode_seconds;
 } v4rt_generate_result;
 
-/* Feeds `prompt`, then samples token by token. on_token returns 0 to stop; it must not return by longjmp or exception. Every
- * token handed to it is in the session's state afterwards, so that a conversation can go on; the end token is neither.
- * `sampler` NULL: greedy. `result` may be NULL; otherwise set its struct_size. */
-v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt, const v4rt_generate_options* options,
-                          v4rt_sampler* sampler, int (*on_token)(int32_t id, void* user), void* user,
-                          v4rt_generate_result* result);
+/* Feeds `prompt`, then samples token by token. on_token returns 0 to stop; it must not return by longjmp or exception.
+ * Every token handed to it is in the session's state afterwards, so that a conversation can go on; the end token is
+ * neither. `sampler` NULL: greedy. `result` may be NULL; otherwise set its struct_size. */
+v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt,
+                          const v4rt_generate_options* options, v4rt_sampler* sampler,
+                          int (*on_token)(int32_t id, void* user), void* user, v4rt_generate_result* result);
 
 #ifdef __cplusplus
 }

@@ -33,11 +33,13 @@ double pending_bytes(int ratio, int64_t width) {
 
 LinearMacs linear_macs(const V4Config& c) {
   LinearMacs m;
-  const int64_t d = c.hidden_size, heads = product({c.num_heads, c.head_dim}), groups = int64_t{c.o_groups} * c.o_lora_rank;
+  const int64_t d = c.hidden_size, heads = product({c.num_heads, c.head_dim}),
+                groups = int64_t{c.o_groups} * c.o_lora_rank;
   const int64_t streams = c.hc_mult, mixes = streams * (2 + streams);
   for (int layer = 0; layer < c.num_layers; ++layer) {
     const int ratio = c.layer_ratio(layer);
-    m.attention += product({d, c.q_lora_rank}) + product({c.q_lora_rank, heads}) + product({c.head_dim, d}) + product({groups, d});
+    m.attention +=
+        product({d, c.q_lora_rank}) + product({c.q_lora_rank, heads}) + product({c.head_dim, d}) + product({groups, d});
     m.output_groups += product({heads, c.o_lora_rank});
     if (ratio > 0) m.compressor += product({2, d, V4Config::overlaps(ratio) ? 2 : 1, c.head_dim});
     if (V4Config::overlaps(ratio)) {

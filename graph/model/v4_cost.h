@@ -7,8 +7,8 @@
 
 namespace v4rt {
 
-// What one token of the main model costs, by the architecture alone: no device, no file. Elementwise work, softmax, RoPE,
-// Hadamard, Sinkhorn and top-k selection are not counted. MAC: one multiply-accumulate, two FLOP.
+// What one token of the main model costs, by the architecture alone: no device, no file. Elementwise work, softmax,
+// RoPE, Hadamard, Sinkhorn and top-k selection are not counted. MAC: one multiply-accumulate, two FLOP.
 
 // Parameters that one token is multiplied with, by the precision class they are stored and multiplied in.
 struct LinearMacs {
@@ -19,7 +19,7 @@ struct LinearMacs {
   double index_weights = 0;  // the indexer's weights_proj
   double experts = 0;        // active routed and shared experts: FP4 or FP8
   double gate = 0;
-  double hyper = 0;          // mHC mixing matrices and the head's
+  double hyper = 0;  // mHC mixing matrices and the head's
   double head = 0;
 
   double low_precision() const { return attention + output_groups + index_query + experts; }

@@ -25,5 +25,20 @@ check "the same answer after the reasoning" [ "$(sed 's/.*<\/think>//' "$work/ou
 call_with $'/help\n/reset\n/think on\n/nonsense\n/exit\nnever read\n' chat mini; exits 0; silent; err_has "/reset"; err_has "/nonsense"
 call_with "" chat mini; exits 0; silent
 call_with "$(printf 'word %.0s' {1..200})"$'\n' chat mini --context 64; exits 1; err_has "/reset"; err_has "--context"
+# Ctrl-C stops an answer, not the program; the conversation goes on.
+mkfifo "$work/keyboard"
+called="v4rt chat, interrupted" status=0
+"$v4rt" chat mini -n 1000000 --context 1048576 --temperature 50 <"$work/keyboard" >"$work/out" 2>"$work/err" &
+program=$!
+exec 3>"$work/keyboard"
+echo 'Count to a million.' >&3
+for _ in $(seq 300); do [ "$(wc -c <"$work/out")" -gt 100 ] && break; sleep 0.1; done
+kill -INT $program
+echo /reset >&3
+for _ in $(seq 300); do grep -q "starts over" "$work/err" && break; sleep 0.1; done
+exec 3>&-
+wait $program || status=$?
+exits 0; err_has "starts over"
+
 call_with $'hello\n' chat "$work/none"; refuses 1 "$work/none"
 finish

@@ -38,6 +38,7 @@ call perplexity mini -f "$work/none"; refuses 1 "$work/none"
 
 # Context: too small for the prompt, more than the model was made for, more than memory.
 call run mini -p "$(printf 'word %.0s' {1..100})" --context 16; refuses 1 "--context 16"
+call run mini -p "word word" --context 16 --ignore-end; exits 0; err_has "context is full"
 call run mini -p a -n 2000000; refuses 1 "1048576"
 call run mini -p a --context 1000000000000; exits 1; silent; check "a message" [ -s "$work/err" ]
 finish
