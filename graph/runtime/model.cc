@@ -83,8 +83,9 @@ void Model::Impl::add_states(const Plan& plan) {
 }
 
 void Model::Impl::make_first_plans() {
-  std::vector<std::pair<int, LogitsOf>> wanted{{1, LogitsOf::kLastRows}};
-  if (options.chunk > 1) wanted.emplace_back(options.chunk, LogitsOf::kLastRows);
+  // The chunk first: it asks more of a device, and where it puts states the others must follow.
+  std::vector<std::pair<int, LogitsOf>> wanted{{options.chunk, LogitsOf::kLastRows}};
+  if (options.chunk > 1) wanted.emplace_back(1, LogitsOf::kLastRows);
   if (options.mtp) wanted.emplace_back(options.chunk, LogitsOf::kAllRows);
   for (size_t i = 0; i < wanted.size(); ++i) {
     report(options, "compiling", static_cast<double>(i) / static_cast<double>(wanted.size()));

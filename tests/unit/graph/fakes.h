@@ -77,14 +77,15 @@ inline OpPtr split() {
 
 class FakeBuffer final : public Buffer {
  public:
-  FakeBuffer(std::shared_ptr<std::byte[]> memory, size_t offset, size_t bytes, bool visible)
-      : memory_(std::move(memory)), offset_(offset), bytes_(bytes), visible_(visible) {}
+  FakeBuffer(std::shared_ptr<std::byte[]> memory, size_t offset, size_t bytes, bool visible, size_t alignment = 1)
+      : memory_(std::move(memory)), offset_(offset), bytes_(bytes), visible_(visible), alignment_(alignment) {}
   size_t bytes() const override { return bytes_; }
   std::byte* host() const override { return visible_ ? data() : nullptr; }
   std::byte* data() const { return memory_.get() + offset_; }
   BufferPtr slice(size_t offset, size_t bytes) override {
     check(offset + bytes <= bytes_, Code::kInternal, "slice outside its buffer");
-    return std::make_shared<FakeBuffer>(memory_, offset_ + offset, bytes, visible_);
+    check(offset % alignment_ == 0, Code::kInternal, "slice at {}, not a multiple of {}", offset, alignment_);
+    return std::make_shared<FakeBuffer>(memory_, offset_ + offset, bytes, visible_, alignment_);
   }
   BufferPtr as_visible() const { return std::make_shared<FakeBuffer>(memory_, offset_, bytes_, true); }
 
@@ -92,6 +93,7 @@ class FakeBuffer final : public Buffer {
   std::shared_ptr<std::byte[]> memory_;
   size_t offset_, bytes_;
   bool visible_;
+  size_t alignment_;
 };
 
 class FakeKernel final : public Kernel {
@@ -114,7 +116,7 @@ class FakeDevice final : public Device {
   std::vector<std::string> log;       // "begin", "launch mix", "upload 16", "download 16"
   bool logging = false;
   size_t allocated = 0;               // bytes, ever
-  size_t largest = 0;                 // of one allocation
+  std::shared_ptr<size_t> live = std::make_shared<size_t>(0);  // bytes, now
 
   const DeviceInfo& info() const override { return info_; }
   Support supports(const OpCall& call) const override { return accept(call); }
@@ -127,15 +129,18 @@ class FakeDevice final : public Device {
   Layout weight_layout(const TensorType&) const override { return wanted; }
   BufferPtr allocate(size_t bytes) override {
     allocated += bytes;
-    largest = std::max(largest, bytes);
-    std::shared_ptr<std::byte[]> memory(new std::byte[bytes]);
+    *live += bytes;
+    const std::shared_ptr<std::byte[]> memory(new std::byte[bytes], [live = live, bytes](std::byte* p) {
+      *live -= bytes;
+      delete[] p;
+    });
     std::memset(memory.get(), 0xff, bytes);  // NaN
-    return std::make_shared<FakeBuffer>(std::move(memory), 0, bytes, false);
+    return std::make_shared<FakeBuffer>(memory, 0, bytes, false, info_.alignment);
   }
   BufferPtr import_host(std::span<const std::byte> memory) override {
     if (!imports) return nullptr;
     const std::shared_ptr<std::byte[]> borrowed(const_cast<std::byte*>(memory.data()), [](std::byte*) {});
-    return std::make_shared<FakeBuffer>(borrowed, 0, memory.size(), false);
+    return std::make_shared<FakeBuffer>(borrowed, 0, memory.size(), false, info_.alignment);
   }
   std::unique_ptr<Queue> create_queue() override;
   void note(std::string event) {

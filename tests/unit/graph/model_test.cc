@@ -139,6 +139,41 @@ TEST(ModelDevices, AnyPlacementGivesTheSameBits) {
   }
 }
 
+TEST(ModelDevices, EveryPlanKeepsStatesOnTheirDevice) {
+  OwnDevices d;
+  ModelOptions options = d.options();
+  options.place = {{"*.attn.*", "far"}};
+  const auto refuse_tokens = [](int64_t tokens) {
+    return [tokens](const OpCall& call) {
+      const bool refused = call.op.kind() == OpKind::kAttend && call.inputs[0].shape[0] == tokens;
+      return refused ? Support::no("not this many tokens") : Support{};
+    };
+  };
+  d.far->accept = refuse_tokens(7);  // the chunk decides, and the single token follows
+  const auto model = Model::open(tiny_weights(), options);
+  for (const int tokens : {1, 7}) {
+    for (const PlanStep& step : model->plan(tokens, LogitsOf::kLastRows).steps) {
+      const auto* launch = std::get_if<Launch>(&step);
+      const bool attend = launch != nullptr && launch->op->kind() == OpKind::kAttend;
+      EXPECT_TRUE(!attend || launch->device == 0) << tokens;
+    }
+  }
+  d.far->accept = refuse_tokens(1);
+  expect_refused(options, Code::kUnsupported, "far refuses L00.attn.attend: not this many tokens");
+}
+
+TEST(ModelDevices, AGrownArenaReplacesTheOldOne) {
+  OwnDevices d;
+  const auto model = Model::open(tiny_weights(), d.options());
+  Session session(model);
+  const size_t before = *d.near->live, arena_before = model->arena_bytes();
+  d.near->scratch = 10000;  // of kernels made from now on
+  session.score(tiny_ids(8), [](int64_t, std::span<const float>, std::span<const float>) {});
+  EXPECT_GT(model->arena_bytes(), arena_before);
+  const size_t io = 7 * sizeof(int32_t) + 7 * 32 * sizeof(float);
+  EXPECT_EQ(*d.near->live, before + model->arena_bytes() - arena_before + io);
+}
+
 TEST(ModelDevices, AContextThatDoesNotFitIsRefusedWithOneThatDoes) {
   OwnDevices d;
   ModelOptions options = d.options();

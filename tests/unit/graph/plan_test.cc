@@ -151,6 +151,20 @@ TEST(Compile, PlansAndCarriesScalePlanes) {
   EXPECT_EQ(bench.read(1), std::vector<float>(128, 2.0f));
 }
 
+// A value that another device overwrote comes back to memory of its own: what it was stays where it is.
+TEST(Compile, AnOverwrittenValueComesBackToAnotherPlace) {
+  Builder g;
+  const ValueId v = g.emit("make", fakes::mix(), {g.input("x", f32(kWidth))}).front();
+  const ValueId w = g.emit("overwrite", fakes::mix_into(), {v}).front();
+  g.output("y", g.emit("read", fakes::mix(), {w}).front());
+  const Devices d;
+  const Plan plan = compile(g.take(), d.options({{"overwrite", 1}}));
+  ASSERT_EQ(plan.steps.size(), 5u);
+  const auto &there = std::get<Transfer>(plan.steps[1]), &back = std::get<Transfer>(plan.steps[3]);
+  EXPECT_EQ(there.to, back.from);  // in place on b
+  EXPECT_NE(there.from, back.to);
+}
+
 TEST(Executor, BeginsOncePerDeviceAndCarriesValuesAcross) {
   const Devices d;
   Bench bench(chain(3), d.options({{"n1", 1}}));
