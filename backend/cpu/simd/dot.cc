@@ -40,13 +40,33 @@ HWY_INLINE F16 block_scale(const Matrix& w, int64_t group, int64_t block) {
 }
 
 // One unit of k: odd before even within each pair.
-template <class W, int kGroups, int J = 0>
+template <class W, bool kCareful, int kGroups, int J = 0>
 HWY_INLINE void step(const uint32_t* const (&p)[kGroups], const float* x, F16 (&c)[kGroups]) {
   if constexpr (J < W::kUnit) {
     const F16 odd = splat(x[J + 1]), even = splat(x[J]);
-    for (int g = 0; g < kGroups; ++g) c[g] = fma(odd, W::template decode<J + 1>(p[g]), c[g]);
-    for (int g = 0; g < kGroups; ++g) c[g] = fma(even, W::template decode<J>(p[g]), c[g]);
-    step<W, kGroups, J + 2>(p, x, c);
+    for (int g = 0; g < kGroups; ++g) c[g] = fma(odd, W::template decode<J + 1, kCareful>(p[g]), c[g]);
+    for (int g = 0; g < kGroups; ++g) c[g] = fma(even, W::template decode<J, kCareful>(p[g]), c[g]);
+    step<W, kCareful, kGroups, J + 2>(p, x, c);
+  }
+}
+
+// The sum over one block of n elements; p moves past it.
+template <class W, int kGroups>
+HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], const float* x, int64_t n, F16 (&c)[kGroups]) {
+  for (int g = 0; g < kGroups; ++g) c[g] = zero();
+  int64_t k = 0;
+  for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
+    bool rare = false;
+    for (int g = 0; g < kGroups; ++g) rare |= W::rare(p[g]);
+    if (HWY_UNLIKELY(rare)) {
+      step<W, true, kGroups>(p, x + k, c);
+    } else {
+      step<W, false, kGroups>(p, x + k, c);
+    }
+    for (int g = 0; g < kGroups; ++g) p[g] += 16 * W::kUnitWords;
+  }
+  if (k < n) {  // the last of an odd number of F32 elements
+    for (int g = 0; g < kGroups; ++g) c[g] = fma(splat(x[k]), W::template decode<0>(p[g]), c[g]);
   }
 }
 
@@ -59,18 +79,8 @@ void vector_groups(const Matrix& w, int64_t group, const float* x, int64_t x_str
     total[g] = zero();
   }
   for (int64_t at = 0, block = 0; at < w.k; at += W::kBlock, ++block) {
-    const float* xb = x + at / kPackBlock * x_stride + at % kPackBlock;
-    const int64_t n = std::min<int64_t>(W::kBlock, w.k - at);
     F16 c[kGroups];
-    for (int g = 0; g < kGroups; ++g) c[g] = zero();
-    int64_t k = 0;
-    for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
-      step<W, kGroups>(p, xb + k, c);
-      for (int g = 0; g < kGroups; ++g) p[g] += 16 * W::kUnitWords;
-    }
-    if (k < n) {  // the last of an odd number of F32 elements
-      for (int g = 0; g < kGroups; ++g) c[g] = fma(splat(xb[k]), W::template decode<0>(p[g]), c[g]);
-    }
+    sum_block<W, kGroups>(p, x + at / kPackBlock * x_stride + at % kPackBlock, std::min<int64_t>(W::kBlock, w.k - at), c);
     for (int g = 0; g < kGroups; ++g) total[g] = fma(c[g], block_scale<W>(w, group + g, block), total[g]);
   }
   for (int g = 0; g < kGroups; ++g) store16(total[g], y + 16 * g);
@@ -85,16 +95,15 @@ void vector(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, i
   for (; group < end; ++group, y += 16) vector_groups<W, 1>(w, group, first, stride, y);
 }
 
-// Decodes n elements of k of one group, scaled: panel[k * stride + row].
-template <class W, int J = 0>
+template <class W, bool kCareful, int J = 0>
 HWY_INLINE void decode_unit(const uint32_t* p, const F16& scale, int64_t stride, float* panel) {
   if constexpr (J < W::kUnit) {
-    store16(W::template decode<J>(p) * scale, panel + J * stride);
-    decode_unit<W, J + 1>(p, scale, stride, panel);
+    store16(W::template decode<J, kCareful>(p) * scale, panel + J * stride);
+    decode_unit<W, kCareful, J + 1>(p, scale, stride, panel);
   }
 }
 
-// Block b of kPackBlock elements; `n` of them exist. Writes whole units.
+// Decodes block `block` of kPackBlock elements of one group, `n` of which exist: panel[k * stride + row], scaled.
 template <class W>
 HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int64_t n, int64_t stride, float* panel) {
   constexpr int64_t kUnits = kPackBlock / W::kUnit, kScales = kPackBlock / W::kBlock;
@@ -104,7 +113,11 @@ HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int6
     const int64_t end = std::min<int64_t>(n, at + W::kBlock);
     int64_t k = at;
     for (; k + W::kUnit <= end || (W::kUnitWords == 1 && k < end); k += W::kUnit, p += 16 * W::kUnitWords) {
-      decode_unit<W>(p, scale, stride, panel + k * stride);
+      if (HWY_UNLIKELY(W::rare(p))) {
+        decode_unit<W, true>(p, scale, stride, panel + k * stride);
+      } else {
+        decode_unit<W, false>(p, scale, stride, panel + k * stride);
+      }
     }
     if (k < end) store16(W::template decode<0>(p) * scale, panel + k * stride);
   }

@@ -12,17 +12,26 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-// Widens small floats: `u` holds the sign in bit 31 and the other bits of the code where a float has its low exponent and
-// high mantissa bits, selected by kCode. The exponent gets the bias 128, so the result is the value times a power of two
-// (W::kFactor undoes it), except that subnormal codes must not gain an implicit one: (1 + m) 2 becomes 4 m = 2 * that - 4.
+// Widens small floats: `u` holds the sign in bit 31 and the rest of the code where a float has its low exponent and high
+// mantissa bits, selected by kCode. The exponent gets the bias 128, so the result is the value times a power of two, which
+// W::kFactor undoes. That is right unless the code is subnormal.
+template <uint32_t kCode>
+HWY_INLINE VF widen_normal(VU u) {
+  return hn::BitCast(DF(), hn::Or(hn::And(u, hn::Set(DU(), kCode | 0x80000000u)), hn::Set(DU(), 128u << 23)));
+}
+
+// The same for every finite code: a subnormal one must not gain an implicit one, so 2 (1 + m) becomes 2 * that - 4 = 4 m.
 template <uint32_t kCode, uint32_t kExponent>
-HWY_INLINE VF widen_code(VU u) {
-  const VU code = hn::And(u, hn::Set(DU(), kCode | 0x80000000u));
-  const VF normal = hn::BitCast(DF(), hn::Or(code, hn::Set(DU(), 128u << 23)));
+HWY_INLINE VF widen_any(VU u) {
+  const VF normal = widen_normal<kCode>(u), two = hn::Set(DF(), 2.0f);
   const VU four = hn::Or(hn::And(u, hn::Set(DU(), 0x80000000u)), hn::Set(DU(), 0x40800000u));
-  const VF subnormal = hn::MulSub(normal, hn::Set(DF(), 2.0f), hn::BitCast(DF(), four));
-  const auto is_subnormal = hn::Eq(hn::And(u, hn::Set(DU(), kExponent)), hn::Zero(DU()));
-  return hn::IfThenElse(hn::RebindMask(DF(), is_subnormal), subnormal, normal);
+#if HWY_TARGET == HWY_AVX3
+  const __mmask16 subnormal = _mm512_testn_epi32_mask(u.raw, _mm512_set1_epi32(kExponent));
+  return VF{_mm512_mask_fmsub_ps(normal.raw, subnormal, two.raw, _mm512_castsi512_ps(four.raw))};
+#else
+  const auto subnormal = hn::Eq(hn::And(u, hn::Set(DU(), kExponent)), hn::Zero(DU()));
+  return hn::IfThenElse(hn::RebindMask(DF(), subnormal), hn::MulSub(normal, two, hn::BitCast(DF(), four)), normal);
+#endif
 }
 
 // Arithmetic shift: the sign spreads down over bits that the caller masks away.
@@ -33,16 +42,33 @@ HWY_INLINE VU place(VU w) {
   return hn::BitCast(DU(), hn::ShiftRight<kRight>(hn::BitCast(DI(), top)));
 }
 
-// A unit is the least run of whole words that holds an even number of k. decode<J>(p): element J of the unit at p, sixteen
-// rows, as value / kFactor. kBlock elements share a scale and a partial sum.
+// A unit is the least run of whole words that holds an even number of k. decode<J, kCareful>(p) is element J of the unit at p,
+// sixteen rows, as value / kFactor. rare(p): the unit has codes that only a careful decode gets right. kBlock elements share a
+// scale and a partial sum.
 
 struct Fp8Weights {
   static constexpr int kUnit = 4, kUnitWords = 1, kBlock = 128;
   static constexpr float kFactor = 0x1p-8f;
-  template <int J>
+  static HWY_INLINE bool rare(const uint32_t* p) {  // a code whose exponent is zero
+#if HWY_TARGET == HWY_AVX3
+    return _mm512_testn_epi8_mask(_mm512_loadu_si512(p), _mm512_set1_epi8(0x78)) != 0;
+#elif HWY_TARGET == HWY_SCALAR
+    (void)p;
+    return true;
+#else
+    const hn::Repartition<uint8_t, DU> bytes;
+    for (size_t i = 0; i < kParts; ++i) {
+      const auto exponents = hn::And(hn::BitCast(bytes, hn::LoadU(DU(), p + i * kLanes)), hn::Set(bytes, uint8_t{0x78}));
+      if (!hn::AllFalse(bytes, hn::Eq(exponents, hn::Zero(bytes)))) return true;
+    }
+    return false;
+#endif
+  }
+  template <int J, bool kCareful = true>
   static HWY_INLINE F16 decode(const uint32_t* p) {
     return each([&](size_t i) HWY_ATTR {
-      return widen_code<0x07f00000u, 0x07800000u>(place<24 - 8 * J, 4>(hn::LoadU(DU(), p + i * kLanes)));
+      const VU u = place<24 - 8 * J, 4>(hn::LoadU(DU(), p + i * kLanes));
+      return kCareful ? widen_any<0x07f00000u, 0x07800000u>(u) : widen_normal<0x07f00000u>(u);
     });
   }
 };
@@ -50,15 +76,23 @@ struct Fp8Weights {
 struct Fp4Weights {
   static constexpr int kUnit = 8, kUnitWords = 1, kBlock = 32;
   static constexpr float kFactor = 0x1p-2f;
-  template <int J>
+  static HWY_INLINE bool rare(const uint32_t*) { return false; }
+  template <int J, bool = true>
   static HWY_INLINE F16 decode(const uint32_t* p) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3  // permutations look at the low four bits of an index alone
     const __m512 table = _mm512_setr_ps(0, 2, 4, 6, 8, 12, 16, 24, -0.0f, -2, -4, -6, -8, -12, -16, -24);
     const __m512i words = _mm512_loadu_si512(p);
-    return {{VF{_mm512_permutexvar_ps(_mm512_srli_epi32(words, 4 * J), table)}}};  // looks at the low four bits alone
+    return {{VF{_mm512_permutexvar_ps(_mm512_srli_epi32(words, 4 * J), table)}}};
+#elif HWY_TARGET == HWY_AVX2  // and here at the low three
+    const __m256 table = _mm256_setr_ps(0, 2, 4, 6, 8, 12, 16, 24);
+    return each([&](size_t i) HWY_ATTR {
+      const VU w = hn::LoadU(DU(), p + i * kLanes);
+      const __m256 magnitude = _mm256_permutevar8x32_ps(table, hn::ShiftRight<4 * J>(w).raw);
+      return hn::Or(VF{magnitude}, hn::BitCast(DF(), hn::And(hn::ShiftLeft<28 - 4 * J>(w), hn::Set(DU(), 0x80000000u))));
+    });
 #else
     return each([&](size_t i) HWY_ATTR {
-      return widen_code<0x01c00000u, 0x01800000u>(place<28 - 4 * J, 6>(hn::LoadU(DU(), p + i * kLanes)));
+      return widen_any<0x01c00000u, 0x01800000u>(place<28 - 4 * J, 6>(hn::LoadU(DU(), p + i * kLanes)));
     });
 #endif
   }
@@ -67,7 +101,8 @@ struct Fp4Weights {
 struct Bf16Weights {
   static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
   static constexpr float kFactor = 1;
-  template <int J>
+  static HWY_INLINE bool rare(const uint32_t*) { return false; }
+  template <int J, bool = true>
   static HWY_INLINE F16 decode(const uint32_t* p) {
     return each([&](size_t i) HWY_ATTR {
       const VU w = hn::LoadU(DU(), p + i * kLanes);
@@ -79,11 +114,12 @@ struct Bf16Weights {
 struct F16Weights {
   static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
   static constexpr float kFactor = 0x1p-16f;
-  template <int J>
+  static HWY_INLINE bool rare(const uint32_t*) { return false; }
+  template <int J, bool = true>
   static HWY_INLINE F16 decode(const uint32_t* p) {
     return each([&](size_t i) HWY_ATTR {
       const VU u = place<16 - 16 * J, 3>(hn::LoadU(DU(), p + i * kLanes));
-      const VF finite = widen_code<0x0fffe000u, 0x0f800000u>(u);
+      const VF finite = widen_any<0x0fffe000u, 0x0f800000u>(u);
       const VU exponent = hn::Set(DU(), 0x0f800000u), infinite = hn::Or(u, hn::Set(DU(), 0x7f800000u));
       const auto special = hn::Eq(hn::And(u, exponent), exponent);
       return hn::IfThenElse(hn::RebindMask(DF(), special), hn::BitCast(DF(), infinite), finite);
@@ -94,7 +130,8 @@ struct F16Weights {
 struct F32Weights {
   static constexpr int kUnit = 2, kUnitWords = 2, kBlock = 128;
   static constexpr float kFactor = 1;
-  template <int J>
+  static HWY_INLINE bool rare(const uint32_t*) { return false; }
+  template <int J, bool = true>
   static HWY_INLINE F16 decode(const uint32_t* p) {
     return each([&](size_t i) HWY_ATTR { return hn::BitCast(DF(), hn::LoadU(DU(), p + 16 * J + i * kLanes)); });
   }
