@@ -65,7 +65,7 @@ void store(const Tensor& tensor, int64_t first, std::span<const float> values) {
     std::memcpy(bytes + first * 4, values.data(), values.size_bytes());
     return;
   }
-  check(tensor.type.dtype == DType::kBF16, Code::kInternal, "store writes f32 and bf16, not {}", to_string(tensor.type));
+  check(tensor.type.dtype == DType::kBF16, Code::kInternal, "store writes f32 and bf16, not {}", info(tensor.type.dtype).name);
   for (size_t i = 0; i < values.size(); ++i) {
     const auto upper = static_cast<uint16_t>(em_bits(em_bf16(values[i])) >> 16);
     std::memcpy(bytes + (first + static_cast<int64_t>(i)) * 2, &upper, 2);
