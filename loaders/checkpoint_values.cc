@@ -83,8 +83,10 @@ void check_scales(const StoredTensor& s, const SafetensorsSet& set) {
   }
   for (int64_t i = 0; i < s.shape.elements(); ++i) {
     const float scale = scale_number(s, i);
-    check(power_of_two(scale).has_value(), Code::kCorrupt,
-          "{}: {} is {}; scales must be powers of two from 2^-127 to 2^127", set.describe(s), place(s, i), scale);
+    if (!power_of_two(scale)) {
+      fail(Code::kCorrupt, "{}: {} is {}; scales must be powers of two from 2^-127 to 2^127", set.describe(s),
+           place(s, i), scale);
+    }
   }
 }
 
@@ -106,8 +108,9 @@ void check_table(const StoredTensor& t, int64_t experts, const SafetensorsSet& s
   for (int64_t row = 0; row < stored_rows(t); ++row) {
     for (int64_t i = 0; i < k; ++i) {
       const int64_t id = ids[static_cast<size_t>(i)] = expert_id(t, row * k + i);
-      check(id >= 0 && id < experts, Code::kCorrupt, "{}: row {} names expert {}; there are {}", set.describe(t), row,
-            id, experts);
+      if (id < 0 || id >= experts) {
+        fail(Code::kCorrupt, "{}: row {} names expert {}; there are {}", set.describe(t), row, id, experts);
+      }
     }
     std::sort(ids.begin(), ids.end());
     const auto twice = std::adjacent_find(ids.begin(), ids.end());

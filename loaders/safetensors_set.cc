@@ -107,9 +107,10 @@ std::vector<StoredTensor> SafetensorsSet::map_file(const std::string& path) {
 
 void SafetensorsSet::add(StoredTensor tensor) {
   const auto [at, is_new] = by_name_.emplace(tensor.name, tensors_.size());
-  check(is_new, Code::kCorrupt,
-        "tensor '{}' is in two files: {} and {}; remove the file that does not belong to the model",
-        printable(tensor.name), files_[tensors_[at->second].file]->path(), files_[tensor.file]->path());
+  if (!is_new) {
+    fail(Code::kCorrupt, "tensor '{}' is in two files: {} and {}; remove the file that does not belong to the model",
+         printable(tensor.name), files_[tensors_[at->second].file]->path(), files_[tensor.file]->path());
+  }
   tensors_.push_back(std::move(tensor));
 }
 
