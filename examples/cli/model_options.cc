@@ -65,7 +65,7 @@ void blame_device_option(const ModelOptions& options) {
       create_device(name, options.device_options);
     } catch (const Error& e) {
       if (e.code() == Code::kNotFound || e.code() == Code::kInvalidArgument)
-        throw UsageError(fmt::format("{} {}: {}", option, name, e.what()));
+        throw UsageError(fmt::format("{}: {}", option, e.what()));
     }
   };
   check_name("--device", options.device);

@@ -24,7 +24,7 @@ printf 0 >"$work/one.ids"; call logits "$work/model" --ids "$work/one.ids" -o "$
 copy; echo '[]' >"$work/model/tokenizer.json"; call "${run[@]}" "$work/model"; refuses 1 "tokenizer.json"
 
 call inspect mini; exits 0
-out_has "DeepSeek-V4: 5 layers"; out_has "WCHCH"; out_has "2 of 8 routed + 1 shared"; out_has "F8_E4M3"; out_has "1M"
+out_has "DeepSeek-V4: 5 layers"; out_has "WCHCH"; out_has "2 of 8 routed + 1 shared"; out_has "F8_E4M3"; out_has "1M"; out_has "6.36 M"
 call inspect mini --json; exits 0; out_has '"num_layers": 5'; out_has '"file_bytes": 4961030'; out_has '"has_mtp": true'
 call inspect --config "$mini/config.json"; exits 0; out_has "DeepSeek-V4: 5 layers"
 call inspect --config "$work/none"; refuses 1 "$work/none"

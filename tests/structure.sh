@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# What the tree promises of itself: who may include whom, sizes, a README per folder. Argument: the source folder.
+set -u
+cd "$1" || exit 2
+failures=0
+
+complain() { # TITLE; what it is about comes on standard input
+  local lines
+  lines=$(cat)
+  [ -z "$lines" ] && return
+  failures=$((failures + 1))
+  printf '%s:\n%s\n' "$1" "$lines"
+}
+
+# Includes of files under the folder $1 that match none of the prefixes in $2, a regular expression.
+foreign() { grep -rnE '^#include "' "$1" --include='*.cc' --include='*.h' --include='*.c' --include='*.hpp' | grep -vE "#include \"($2)"; }
+
+foreign ops 'ops/' | complain "ops includes what is above it"
+foreign backend 'ops/|backend/' | complain "backend may include ops only"
+foreign loaders 'ops/|loaders/' | complain "loaders may include ops only"
+foreign graph 'ops/|backend/|loaders/|graph/' | complain "graph includes what is above it"
+foreign examples 'graph/(api/|runtime/|plan/plan\.h|model/v4_cost\.h)|loaders/|backend/registry\.h|ops/core/error\.h|examples/|version\.h' |
+  complain "examples use more than the public interface"
+grep -rl 'spdlog/' ops backend loaders graph examples --include='*.cc' --include='*.h' | grep -v '^ops/core/log' |
+  complain "only ops/core/log includes spdlog"
+
+git ls-files '*.cc' '*.h' '*.c' '*.hpp' '*.cl' 2>/dev/null | xargs -r wc -l | awk '$2 != "total" && $1 > 600' | complain "more than 600 lines"
+for folder in . ops backend backend/* loaders graph tests examples; do
+  [ -d "$folder" ] && [ ! -f "$folder/README.md" ] && echo "$folder"
+done | complain "no README.md"
+
+[ "$failures" = 0 ] && echo "the tree is as it promises"
+exit "$failures"
