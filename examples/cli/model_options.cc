@@ -39,7 +39,7 @@ std::string program_cache() {
 std::pair<std::string, std::string> placement(const std::string& rule) {
   const size_t equals = rule.rfind('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == rule.size())
-    throw UsageError(fmt::format("--place {}: expected PATTERN=DEVICE, for instance --place 'L0*.moe.*=cpu'", rule));
+    throw UsageError(fmt::format("--place {}: expected PATTERN=DEVICE, for instance --place '*.experts.*=cpu'", rule));
   return {rule.substr(0, equals), rule.substr(equals + 1)};
 }
 

@@ -43,6 +43,7 @@ call explain mini --device "$device"; exits 0; out_has "$device"; out_has "arena
 call explain mini --device "$device" --tokens 8 --json; exits 0; out_has '"kernel"'; out_has '"refusals": []'
 
 # Experts elsewhere: the same tokens, through transfers.
-call run mini --device "$device" --place '*moe*=reference' -p "$prompt" -n 8 --save-ids "$work/placed"; exits 0
+call run mini --device "$device" --place '*.experts.*=reference' -p "$prompt" -n 8 --save-ids "$work/placed"; exits 0
 call run mini --device "$device" -p "$prompt" -n 8 --save-ids "$work/here"; exits 0; same_files "$work/placed" "$work/here"
+call explain mini --device "$device" --place '*.experts.*=reference'; exits 0; out_has "reference.moe_down"
 finish
