@@ -15,11 +15,15 @@ void check_range(const Buffer& buffer, size_t offset, size_t bytes) {
 
 }  // namespace
 
+void OpenclQueue::verify(cl_int status, std::string_view call) const {
+  if (status != CL_SUCCESS) cl::check_call(status, fmt::format("{}: {}", device_name_, call));
+}
+
 OpenclQueue::OpenclQueue(cl_context context, cl_device_id device, std::string device_name)
     : context_(context), device_name_(std::move(device_name)) {
   cl_int status = CL_SUCCESS;
   queue_ = cl::CommandQueue(clCreateCommandQueue(context, device, 0, &status));
-  cl::check_call(status, device_name_ + ": clCreateCommandQueue");
+  verify(status, "clCreateCommandQueue");
   for (Staging& staging : staging_) staging.bytes.resize(kStagingBytes);
 }
 
@@ -32,7 +36,7 @@ OpenclQueue::Staging& OpenclQueue::next_staging(size_t bytes) {
   next_ = (next_ + 1) % kStagingSlots;
   if (staging.in_flight) {
     const cl_event event = staging.in_flight.get();
-    cl::check_call(clWaitForEvents(1, &event), device_name_ + ": clWaitForEvents");
+    verify(clWaitForEvents(1, &event), "clWaitForEvents");
     staging.in_flight = {};
   }
   if (staging.bytes.size() < bytes) staging.bytes.resize(bytes);
@@ -41,8 +45,8 @@ OpenclQueue::Staging& OpenclQueue::next_staging(size_t bytes) {
 
 void OpenclQueue::write_staged(cl_mem dst, size_t offset, Staging& staging, size_t bytes) {
   cl_event event = nullptr;
-  cl::check_call(clEnqueueWriteBuffer(queue_.get(), dst, CL_FALSE, offset, bytes, staging.bytes.data(), 0, nullptr, &event),
-                 device_name_ + ": clEnqueueWriteBuffer");
+  verify(clEnqueueWriteBuffer(queue_.get(), dst, CL_FALSE, offset, bytes, staging.bytes.data(), 0, nullptr, &event),
+                 "clEnqueueWriteBuffer");
   staging.in_flight = cl::Event(event);
 }
 
@@ -55,17 +59,17 @@ void OpenclQueue::upload(Buffer& dst, size_t offset, std::span<const std::byte> 
     write_staged(memory_of(dst), offset, staging, src.size());
     return;
   }
-  cl::check_call(
+  verify(
       clEnqueueWriteBuffer(queue_.get(), memory_of(dst), CL_TRUE, offset, src.size(), src.data(), 0, nullptr, nullptr),
-      device_name_ + ": clEnqueueWriteBuffer");
+      "clEnqueueWriteBuffer");
 }
 
 void OpenclQueue::download(std::span<std::byte> dst, Buffer& src, size_t offset) {
   check_range(src, offset, dst.size());
   if (dst.empty()) return;
-  cl::check_call(
+  verify(
       clEnqueueReadBuffer(queue_.get(), memory_of(src), CL_TRUE, offset, dst.size(), dst.data(), 0, nullptr, nullptr),
-      device_name_ + ": clEnqueueReadBuffer");
+      "clEnqueueReadBuffer");
 }
 
 void OpenclQueue::fill(Buffer& dst, std::byte value) {
@@ -73,17 +77,17 @@ void OpenclQueue::fill(Buffer& dst, std::byte value) {
   std::array<std::byte, 16> pattern;
   pattern.fill(value);
   const size_t pattern_bytes = dst.bytes() % pattern.size() == 0 ? pattern.size() : 1;
-  cl::check_call(clEnqueueFillBuffer(queue_.get(), memory_of(dst), pattern.data(), pattern_bytes, 0, dst.bytes(), 0,
+  verify(clEnqueueFillBuffer(queue_.get(), memory_of(dst), pattern.data(), pattern_bytes, 0, dst.bytes(), 0,
                                      nullptr, nullptr),
-                 device_name_ + ": clEnqueueFillBuffer");
+                 "clEnqueueFillBuffer");
 }
 
 void OpenclQueue::copy(Buffer& dst, Buffer& src, size_t bytes) {
   check_range(dst, 0, bytes);
   check_range(src, 0, bytes);
   if (bytes == 0) return;
-  cl::check_call(clEnqueueCopyBuffer(queue_.get(), memory_of(src), memory_of(dst), 0, 0, bytes, 0, nullptr, nullptr),
-                 device_name_ + ": clEnqueueCopyBuffer");
+  verify(clEnqueueCopyBuffer(queue_.get(), memory_of(src), memory_of(dst), 0, 0, bytes, 0, nullptr, nullptr),
+                 "clEnqueueCopyBuffer");
 }
 
 void OpenclQueue::begin(const Step& step) {
@@ -96,7 +100,7 @@ void OpenclQueue::begin(const Step& step) {
     const size_t capacity = std::max(bytes, kStagingBytes);
     cl_int status = CL_SUCCESS;
     step_table_ = cl::Memory(clCreateBuffer(context_, CL_MEM_READ_ONLY, capacity, nullptr, &status));
-    cl::check_call(status, device_name_ + ": clCreateBuffer of the step table");
+    verify(status, "clCreateBuffer of the step table");
     step_table_bytes_ = capacity;
   }
   Staging& staging = next_staging(bytes);
@@ -122,6 +126,6 @@ void OpenclQueue::launch(const Kernel& kernel, std::span<const Tensor> args, con
   static_cast<const OpenclKernel&>(kernel).enqueue(*this, args, step);
 }
 
-void OpenclQueue::finish() { cl::check_call(clFinish(queue_.get()), device_name_ + ": clFinish"); }
+void OpenclQueue::finish() { verify(clFinish(queue_.get()), "clFinish"); }
 
 }  // namespace v4rt

@@ -40,6 +40,7 @@ class OpenclQueue final : public Queue {
   };
   static constexpr size_t kStagingSlots = 8, kStagingBytes = 1 << 16;  // the table of 4095 rows without growing
 
+  void verify(cl_int status, std::string_view call) const;  // throws Error; the message is made only then
   Staging& next_staging(size_t bytes);
   void write_staged(cl_mem dst, size_t offset, Staging& staging, size_t bytes);
 

@@ -1,5 +1,6 @@
 #include "ops/core/dequant.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ops/core/error.h"
@@ -17,18 +18,26 @@ T load(const uint8_t* bytes, int64_t index) {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// One element of an FP8 or FP4 matrix stack [.., n, k].
-float quantised(const Tensor& t, int64_t index) {
+// FP8 and FP4 matrix stacks [.., n, k]: runs of elements that share a scale.
+void dequantise_blocks(const Tensor& t, int64_t first, std::span<float> out) {
   const DTypeInfo& type = info(t.type.dtype);
   const Shape& shape = t.type.shape;
   const int64_t k = shape[-1], n = shape.rank() >= 2 ? shape[-2] : 1;
-  const int64_t row = index / k, col = index % k, matrix = row / n;
-  const int64_t scale_row = matrix * ceil_div(n, type.scale_rows) + (row % n) / type.scale_rows;
-  const float scale = em_e8m0(t.scale_data()[scale_row * ceil_div(k, type.scale_cols) + col / type.scale_cols]);
-  const uint8_t* values = t.data<uint8_t>();
-  if (t.type.dtype == DType::kFp8) return em_e4m3(values[index]) * scale;
-  const uint8_t pair = values[row * ceil_div(k, 2) + col / 2];
-  return em_e2m1((col & 1) != 0 ? pair >> 4 : pair & 15u) * scale;
+  const int64_t scale_cols = ceil_div(k, type.scale_cols), scale_rows = ceil_div(n, type.scale_rows);
+  const auto count = static_cast<int64_t>(out.size());
+  for (int64_t i = 0; i < count;) {
+    const int64_t row = (first + i) / k, col = (first + i) % k;
+    const int64_t end = i + std::min({type.scale_cols - col % type.scale_cols, k - col, count - i});
+    const int64_t scale_row = row / n * scale_rows + row % n / type.scale_rows;
+    const float scale = em_e8m0(t.scale_data()[scale_row * scale_cols + col / type.scale_cols]);
+    if (t.type.dtype == DType::kFp8) {
+      const uint8_t* codes = t.data<uint8_t>() + first;
+      for (; i < end; ++i) out[static_cast<size_t>(i)] = em_e4m3(codes[i]) * scale;
+    } else {
+      const uint8_t* pairs = t.data<uint8_t>() + row * ceil_div(k, 2);
+      for (int64_t c = col; i < end; ++i, ++c) out[static_cast<size_t>(i)] = em_e2m1((pairs[c / 2] >> (4 * (c & 1))) & 15u) * scale;
+    }
+  }
 }
 
 }  // namespace
@@ -55,7 +64,7 @@ void dequantise(const Tensor& tensor, int64_t first, std::span<float> out) {
     case DType::kI32: return each([&](int64_t i) { return static_cast<float>(load<int32_t>(bytes, i)); });
     case DType::kU8: return each([&](int64_t i) { return static_cast<float>(bytes[i]); });
     case DType::kFp8:
-    case DType::kFp4: return each([&](int64_t i) { return quantised(tensor, i); });
+    case DType::kFp4: return dequantise_blocks(tensor, first, out);
   }
 }
 

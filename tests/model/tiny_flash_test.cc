@@ -16,8 +16,6 @@ namespace v4rt {
 namespace {
 
 constexpr int kLengths[] = {1, 3, 4, 5, 40, 300};
-constexpr double kFloor = 0.0163;  // mean difference of two fp32 realisations of the release's rounding, all lengths together
-
 GoldenFile golden(NumberMode mode) { return GoldenFile(tiny_flash_path() + "/golden/" + mode_name(mode) + ".safetensors"); }
 
 std::string device_chunk_name(const testing::TestParamInfo<std::tuple<std::string, int>>& info) {
@@ -55,27 +53,29 @@ INSTANTIATE_TEST_SUITE_P(Devices, TinyFlashPlain, testing::Combine(testing::Valu
 
 class TinyFlashFaithful : public testing::TestWithParam<std::string> {};
 
-TEST_P(TinyFlashFaithful, LogitsStayWithinTheFloor) {
+// Random weights amplify every flipped rounding over the positions: at length 300 two runs of one implementation, with a last bit
+// changed here and there, lie about 0.04 apart (standard deviation of a logit: 1). So short texts are held tightly, and the long
+// one to that level.
+TEST_P(TinyFlashFaithful, LogitsAreTheGoldenOnes) {
   const GoldenFile values = golden(NumberMode::kFaithful);
   const auto model = open_model(tiny_flash_path(), {.device = GetParam(), .chunk = 64, .context = 320});
-  double sum = 0, short_count = 0, short_close = 0;
-  size_t count = 0;
   for (int length : kLengths) {
     const std::string t = "T" + std::to_string(length);
     Session session(model);
     const std::vector<float> got = score_all(session, values.i32(t + ".ids")).logits, expected = values.f32(t + ".logits");
     ASSERT_EQ(got.size(), expected.size());
+    double sum = 0;
+    size_t close = 0;
     for (size_t i = 0; i < got.size(); ++i) {
       const double difference = std::abs(got[i] - expected[i]);
       sum += difference;
-      if (length <= 40) ++short_count, short_close += difference <= 1e-3;
+      close += difference <= 1e-3;
     }
-    count += got.size();
+    const auto n = static_cast<double>(got.size());
+    RecordProperty(t + "_mean_difference", std::to_string(sum / n));
+    EXPECT_LE(sum / n, length <= 40 ? 1e-4 : 0.036) << t;
+    if (length <= 40) EXPECT_GE(static_cast<double>(close) / n, 0.99) << t;
   }
-  RecordProperty("mean_difference", std::to_string(sum / static_cast<double>(count)));
-  RecordProperty("within_1e-3_up_to_40", std::to_string(short_close / short_count));
-  EXPECT_LE(sum / static_cast<double>(count), 1.25 * kFloor);
-  EXPECT_GE(short_close / short_count, 0.9);
 }
 
 // Runs one layer's graph on given streams.
