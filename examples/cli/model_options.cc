@@ -1,7 +1,9 @@
 #include "examples/cli/model_options.h"
 
 #include <fmt/format.h>
+#include <fnmatch.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <span>
@@ -70,6 +72,20 @@ void blame_device_option(const ModelOptions& options) {
   };
   check_name("--device", options.device);
   for (const auto& [pattern, device] : options.place) check_name("--place " + pattern + "=", device);
+}
+
+// A pattern that names no node is a slip of the pen, not a placement.
+void check_patterns(const Model& model) {
+  const Plan& plan = model.plan(1, LogitsOf::kLastRows);
+  for (const auto& [pattern, device] : model.options().place) {
+    const auto matches = [&pattern = pattern](const PlanStep& step) {
+      const Launch* launch = std::get_if<Launch>(&step);
+      return launch != nullptr && fnmatch(pattern.c_str(), launch->node.c_str(), FNM_NOESCAPE) == 0;
+    };
+    if (!std::any_of(plan.steps.begin(), plan.steps.end(), matches))
+      throw UsageError(
+          fmt::format("--place {}={}: no node has such a name; 'v4rt explain MODEL' lists them", pattern, device));
+  }
 }
 
 // As CLI::Range, which lets NaN pass.
@@ -154,7 +170,9 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   Progress progress("opening");
   options.progress = [&](std::string_view what, double done) { progress.update(what, done); };
   try {
-    return Model::open(checkpoint.weights, options);
+    auto model = Model::open(checkpoint.weights, options);
+    check_patterns(*model);
+    return model;
   } catch (const Error&) {
     progress.clear();
     blame_device_option(options);
