@@ -14,6 +14,7 @@ class BinaryStore {
  public:
   explicit BinaryStore(std::string directory) : directory_(std::move(directory)) {}  // empty: keeps nothing
 
+  bool keeps() const { return !directory_.empty(); }
   std::optional<std::vector<std::byte>> load(std::string_view key) const;
   void store(std::string_view key, const std::vector<std::byte>& bytes) const;  // failure costs one log line
   std::string path(std::string_view key) const;

@@ -1,12 +1,18 @@
 #include "backend/opencl/program_cache.h"
 
 #include <fmt/format.h>
-#include "ops/core/log.h"
+
+#include <chrono>
+#include <utility>
 
 #include "backend/opencl/kernel_sources.h"
+#include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
+
+// A driver may compile when it is asked for a binary. What does not fit into this time is stored by a later run.
+constexpr std::chrono::seconds kStoreTime{3};
 
 std::string_view text_of(std::string_view file) {
   for (const KernelSource& source : kernel_sources()) {
@@ -80,7 +86,6 @@ ProgramCache::Entry ProgramCache::build(std::string_view file, const std::string
   if (!entry.program) {
     entry.program = from_source(file, source, options);
     entry.built_here = true;
-    store(entry);
   }
   return entry;
 }
@@ -112,15 +117,16 @@ cl::Program ProgramCache::from_source(std::string_view file, const std::string& 
   return program;
 }
 
-void ProgramCache::store(const Entry& entry) const {
-  const std::vector<std::byte> binary = binary_of(entry.program.get());
-  if (!binary.empty()) disk_.store(entry.key, binary);
-}
-
 void ProgramCache::store_built() {
+  using Clock = std::chrono::steady_clock;
+  if (!disk_.keeps()) return;
   const std::lock_guard lock(mutex_);
-  for (const auto& [name, entry] : programs_) {
-    if (entry.built_here) store(entry);
+  const auto deadline = Clock::now() + kStoreTime;
+  for (auto& [name, entry] : programs_) {
+    if (Clock::now() > deadline) return;
+    if (!std::exchange(entry.built_here, false)) continue;
+    const std::vector<std::byte> binary = binary_of(entry.program.get());
+    if (!binary.empty()) disk_.store(entry.key, binary);
   }
 }
 

@@ -21,7 +21,8 @@ class ProgramCache {
   // compiler's log. The program lives as long as the cache.
   cl_program get(std::string_view file, const std::vector<std::string>& definitions);
 
-  // Stores again what was built from source here: some drivers compile a kernel at its first launch.
+  // Stores on disk what was built from source here. To be called late: some drivers compile a kernel at its first launch, and
+  // answer ever after what they answered when its binary was first asked for.
   void store_built();
 
  private:
@@ -33,7 +34,6 @@ class ProgramCache {
   Entry build(std::string_view file, const std::string& options) const;
   cl::Program from_binary(const std::string& key, const std::string& options) const;
   cl::Program from_source(std::string_view file, const std::string& source, const std::string& options) const;
-  void store(const Entry& entry) const;
 
   cl_context context_;
   cl_device_id device_;
