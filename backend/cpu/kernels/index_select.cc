@@ -79,9 +79,13 @@ class IndexSelectKernel final : public CpuKernel {
     const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, most - key), width = spec_.format.bytes();
     const int32_t slot = args.step.rows[static_cast<size_t>(first)].slot;
     const uint8_t* rows = args.data<const uint8_t>(2) + (slot * capacity_ + key) * width;
-    for (int64_t i = 0; i < live; ++i) decode_(spec_.format, rows + i * width, tile + i * dim_);
     float* panel = tile + simd::kIndexKeys * dim_;
-    simd::turn_keys(tile, live, dim_, panel);
+    if (spec_.format.kind == RowFormat::Kind::kFp4 && dim_ % 8 == 0) {
+      simd::turn_fp4_keys(spec_.format, rows, live, panel);
+    } else {
+      for (int64_t i = 0; i < live; ++i) decode_(spec_.format, rows + i * width, tile + i * dim_);
+      simd::turn_keys(tile, live, dim_, panel);
+    }
     for (int32_t i = 0; i < n; ++i) {
       const int64_t sees = seen(args, first + i);
       if (sees <= key || sees <= spec_.top_k) continue;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "backend/cpu/simd/tile-inl.h"
+#include "backend/cpu/simd/weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
@@ -17,6 +18,31 @@ constexpr int64_t kHeadChunk = 16;  // heads whose dots wait on the stack
 void turn(const float* keys, int64_t n, int64_t dim, float* panel) {
   if (n < kIndexKeys) std::fill_n(panel, dim * kIndexKeys, 0.0f);
   transpose(keys, n, dim, dim, panel, kIndexKeys);
+}
+
+template <int J = 0>
+HWY_INLINE void turn_word(const uint32_t* word, const F16& scale, float* panel) {
+  if constexpr (J < Fp4Weights::kUnit) {
+    store16(Fp4Weights::decode<J>(word) * scale, panel + J * kIndexKeys);
+    turn_word<J + 1>(word, scale, panel);
+  }
+}
+
+// Eight codes of a key are one word. The words are turned as they are, then widened for sixteen keys at a time, as weights are.
+void turn_fp4(const RowFormat& format, const uint8_t* rows, int64_t n, float* panel) {
+  const int64_t width = format.bytes(), words = format.dim / 8;
+  HWY_ALIGN uint32_t turned[4 * kIndexKeys];
+  HWY_ALIGN uint8_t scales[kIndexKeys] = {};
+  for (int64_t at = 0; at < words; at += 4) {  // as many words as share a scale
+    const int64_t some = std::min<int64_t>(4, words - at);
+    if (n < kIndexKeys) std::fill_n(turned, 4 * kIndexKeys, 0u);
+    transpose(reinterpret_cast<const uint32_t*>(rows) + at, n, some, width / 4, turned, kIndexKeys);
+    for (int64_t i = 0; i < n; ++i) scales[i] = rows[i * width + format.scale_offset() + at / 4];
+    for (int64_t first = 0; first < kIndexKeys; first += 16) {
+      const F16 scale = scales16(scales + first) * splat(Fp4Weights::kFactor);
+      for (int64_t w = 0; w < some; ++w) turn_word(turned + w * kIndexKeys + first, scale, panel + (at + w) * 8 * kIndexKeys + first);
+    }
+  }
 }
 
 // d[h][j] = dot(q[h], key j) for n heads.
@@ -79,9 +105,14 @@ uint32_t find_digit(const float* scores, int64_t n, uint32_t prefix, int shift, 
 }  // namespace
 
 HWY_EXPORT(turn);
+HWY_EXPORT(turn_fp4);
 HWY_EXPORT(scores_of);
 
 void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel) { HWY_DYNAMIC_DISPATCH(turn)(keys, n, dim, panel); }
+
+void turn_fp4_keys(const RowFormat& format, const uint8_t* rows, int64_t n, float* panel) {
+  HWY_DYNAMIC_DISPATCH(turn_fp4)(format, rows, n, panel);
+}
 
 void index_scores(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores) {
   HWY_DYNAMIC_DISPATCH(scores_of)(panel, dim, q, weights, heads, rounds, scores);

@@ -2,12 +2,17 @@
 
 #include <cstdint>
 
+#include "ops/attention/row_format.h"
+
 namespace v4rt::simd {
 
 inline constexpr int64_t kIndexKeys = 32;  // scored together, one per lane
 
-// Keys that are decoded and turned: panel [dim, 32].
+// n <= 32 decoded keys, turned: panel [dim, 32].
 void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel);
+
+// The same from n cache rows of a packed FP4 format whose dim is a multiple of eight.
+void turn_fp4_keys(const RowFormat& format, const uint8_t* rows, int64_t n, float* panel);
 
 // IndexSelect's scores of one query against the keys of a panel: q [heads, dim], weights g * weight_scale [heads] (rounded to
 // bf16 when `rounds`).

@@ -132,7 +132,11 @@ void decode_fp4(const RowFormat& format, const uint8_t* row, float* values) {
   for (int64_t begin = 0; begin < format.dim; begin += 32) {
     const int64_t end = std::min<int64_t>(begin + 32, format.dim);
     const float scale = em_e8m0(scales[begin / 32]);
-    for (int64_t i = begin; i < end; ++i) values[i] = em_e2m1((row[i / 2] >> (4 * (i & 1))) & 15u) * scale;
+    for (int64_t i = begin; i + 1 < end; i += 2) {
+      values[i] = em_e2m1(row[i / 2] & 15u) * scale;
+      values[i + 1] = em_e2m1(row[i / 2] >> 4) * scale;
+    }
+    if ((end & 1) != 0) values[end - 1] = em_e2m1(row[end / 2] & 15u) * scale;
   }
 }
 

@@ -82,8 +82,9 @@ HWY_INLINE void tile_rows(const float* panel, int64_t n, int64_t rows, const Row
 
 #if HWY_TARGET != HWY_SCALAR
 // to[c * to_stride + r] = from[r * from_stride + c] for r, c < 4.
-HWY_INLINE void transpose4(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
-  const hn::FixedTag<float, 4> d;
+template <class T>
+HWY_INLINE void transpose4(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  const hn::FixedTag<T, 4> d;
   const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + from_stride);
   const auto r2 = hn::LoadU(d, from + 2 * from_stride), r3 = hn::LoadU(d, from + 3 * from_stride);
   const auto a = hn::InterleaveLower(d, r0, r1), b = hn::InterleaveLower(d, r2, r3);  // columns 0, 1
@@ -96,7 +97,8 @@ HWY_INLINE void transpose4(const float* from, int64_t from_stride, float* to, in
 #endif
 
 // to[c * to_stride + r] = from[r * from_stride + c] for r < rows, c < columns.
-HWY_INLINE void transpose(const float* from, int64_t rows, int64_t columns, int64_t from_stride, float* to, int64_t to_stride) {
+template <class T>
+HWY_INLINE void transpose(const T* from, int64_t rows, int64_t columns, int64_t from_stride, T* to, int64_t to_stride) {
   int64_t r = 0;
 #if HWY_TARGET != HWY_SCALAR
   for (; r + 4 <= rows; r += 4) {
