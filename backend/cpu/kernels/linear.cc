@@ -24,7 +24,7 @@ class LinearKernel final : public CpuKernel {
         out_(simd::elementwise(call.outputs[0].dtype)), x_bytes_(simd::element_bytes(x_type_)),
         out_bytes_(simd::element_bytes(call.outputs[0].dtype)) {
     const int64_t rows = call.inputs[0].shape.elements() / k_;  // of every weight group
-    if (!readable(rows / groups_)) scratch_bytes = static_cast<size_t>(simd::packed_floats(rows, k_)) * sizeof(float);
+    if (!readable(rows / groups_)) scratch_bytes = static_cast<size_t>(groups_ * dot_.packed_floats(rows / groups_, k_)) * sizeof(float);
   }
 
   void run(const CpuArgs& args) const override {
@@ -48,7 +48,7 @@ class LinearKernel final : public CpuKernel {
   bool readable(int64_t rows) const { return x_type_ == DType::kF32 && rows == 1 && k_ % 8 == 0; }
 
   float* packed(const CpuArgs& args, int64_t rows, int64_t group) const {
-    return args.scratch<float>() + group * simd::packed_floats(rows, k_);
+    return args.scratch<float>() + group * dot_.packed_floats(rows, k_);
   }
 
   void pack(const CpuArgs& args, int64_t rows) const {
@@ -68,8 +68,8 @@ class LinearKernel final : public CpuKernel {
     const int64_t lo = g * width(), hi = lo + width(), first = lo / 16 + j;
     const int64_t last = std::min(first + taken, (hi + 15) / 16);
     if (first >= last) return taken;
-    const float* data = scratch_bytes != 0 ? packed(args, rows, g) : args.data<const float>(0) + g * k_;
-    const simd::Packed x{data, rows};
+    const simd::Packed x = scratch_bytes != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
+                                              : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
     const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
     if (rows == 1) {
       alignas(64) float y[16 * kVectorGroups];

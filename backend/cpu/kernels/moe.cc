@@ -44,17 +44,17 @@ class ExpertKernel : public CpuKernel {
   ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows)
       : experts_(weight.shape[0]), n_(weight.shape[1]), k_(weight.shape[2]), chosen_(ids.shape[1]), x_type_(x.dtype),
         bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))), dot_(simd::dot_fns(weight.dtype, x.dtype)),
-        fns_(simd::elementwise(x.dtype)), picks_(ids.shape.elements()), packed_(simd::packed_floats(x_rows, k_)) {
+        fns_(simd::elementwise(x.dtype)), picks_(ids.shape.elements()), packed_(dot_.packed_floats(x_rows, k_)) {
     scratch_bytes = static_cast<size_t>(packed_ + Experts::words(picks_, experts_)) * sizeof(float);
   }
 
  protected:
   // The rows of x as the products want them; F32 rows of whole units can be read where they lie, one at a time.
   simd::Packed row_of(const CpuArgs& args, const std::byte* x, int64_t row, int64_t place) const {
-    if (x_type_ == DType::kF32 && k_ % 8 == 0) return {reinterpret_cast<const float*>(x) + row * k_, 1};
-    float* packed = args.scratch<float>() + simd::packed_floats(place, k_);
+    if (x_type_ == DType::kF32 && k_ % 8 == 0) return {.data = reinterpret_cast<const float*>(x) + row * k_, .rows = 1};
+    float* packed = args.scratch<float>() + place * dot_.packed_floats(1, k_);
     dot_.pack(x + row * k_ * bytes_, k_, k_, 1, 0, 1, packed);
-    return {packed, 1};
+    return dot_.packed(packed, 1, k_);
   }
 
   simd::Packed rows_of(const CpuArgs& args, const std::byte* x, int64_t rows) const {
@@ -62,7 +62,7 @@ class ExpertKernel : public CpuKernel {
     args.pool.for_ranges(rows, static_cast<double>(k_) / 4, [&](int64_t begin, int64_t end) {
       dot_.pack(x, k_, k_, rows, begin, end, packed);
     });
-    return {packed, rows};
+    return dot_.packed(packed, rows, k_);
   }
 
   Experts sorted(const CpuArgs& args, const int32_t* ids) const {

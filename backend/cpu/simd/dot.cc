@@ -5,7 +5,10 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
 #include <algorithm>
+#include <cstring>
 
+#include "backend/cpu/simd/pairs-inl.h"
+#include "backend/cpu/simd/pairs.h"
 #include "backend/cpu/simd/tile-inl.h"
 #include "backend/cpu/simd/weights-inl.h"
 #include "ops/core/error.h"
@@ -15,12 +18,12 @@ namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
 template <class T>
-void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* out) {
+void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
   const T* from = static_cast<const T*>(x);
   for (int64_t r = begin; r < end; ++r) {
     for (int64_t at = 0; at < k; at += kPackBlock) {
       const T* source = from + r * stride + at;
-      float* to = out + at * rows + r * kPackBlock;
+      float* to = memory + at * rows + r * kPackBlock;
       const int64_t n = std::min(kPackBlock, k - at);
       for (int64_t i = 0; i < n; ++i) to[i] = load(source + i);
       for (int64_t i = n; i < kPackBlock; ++i) to[i] = 0;
@@ -123,43 +126,105 @@ HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int6
   }
 }
 
-template <class W, int kGroups>
+// Adds block `block` of kPackBlock elements of k, `live` of them there, to the sums of n rows; row(i) is the number of row i.
+template <class W, int kGroups, class RowFn>
+HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n, const RowFn& row,
+                          float* y, int64_t y_stride) {
+  HWY_ALIGN float panel[kPackBlock * 16 * kGroups];
+  for (int g = 0; g < kGroups; ++g) decode_panel<W>(w, group + g, block, live, 16 * kGroups, panel + 16 * g);
+  const auto data = [&](int64_t i) HWY_ATTR { return x.data + (block * x.rows + row(i)) * kPackBlock; };
+  tile_rows<kGroups, W::kBlock>(panel, live, n, data, y, y_stride);
+}
+
+#if HWY_TARGET == HWY_AVX3
+// The same by products of pairs; false, and nothing done, when a number is not safe.
+template <class W, int kGroups, class RowFn>
+HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n,
+                                const RowFn& row, float* y, int64_t y_stride) {
+  constexpr int64_t kUnits = kPackBlock / W::kUnit, kScales = kPackBlock / W::kBlock;
+  for (int64_t i = 0; i < n; ++i)
+    if (x.fragile[block * x.rows + row(i)] != 0) return false;
+  HWY_ALIGN uint32_t panel[kPackBlock / 2 * 16 * kGroups];
+  F16 scales[kScales][kGroups];
+  for (int g = 0; g < kGroups; ++g) {
+    const uint32_t* p = w.values + ((group + g) * w.words + block * kUnits) * 16;
+    if (!decode_pairs<W>(p, (live + W::kUnit - 1) / W::kUnit, 16 * kGroups, panel + 16 * g)) return false;
+    for (int64_t s = 0; s * W::kBlock < live; ++s) scales[s][g] = block_scale<W>(w, group + g, block * kScales + s);
+  }
+  const auto pairs = [&](int64_t i) HWY_ATTR { return x.pairs + (block * x.rows + row(i)) * (kPackBlock / 2); };
+  for_row_tiles<kGroups, uint32_t>(n, pairs, y, y_stride, [&]<int kRows>(const uint32_t* const* xs, float* const* ys) HWY_ATTR {
+    tile_pair_blocks<W, kGroups, kRows>(panel, live, xs, scales, ys);
+  });
+  return true;
+}
+
+void pack_pairs(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
+  pack<Bf16>(x, stride, k, rows, begin, end, memory);
+  if (rows == 1) return;
+  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock;
+  auto* pairs = reinterpret_cast<uint32_t*>(memory + blocks * rows * kPackBlock);
+  uint32_t* fragile = pairs + blocks * rows * (kPackBlock / 2);
+  const Bf16* from = static_cast<const Bf16*>(x);
+  for (int64_t r = begin; r < end; ++r) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      uint32_t* to = pairs + (b * rows + r) * (kPackBlock / 2);
+      const int64_t n = std::min(kPackBlock, k - b * kPackBlock);
+      std::fill_n(to, kPackBlock / 2, 0u);
+      std::memcpy(to, from + r * stride + b * kPackBlock, static_cast<size_t>(n) * sizeof(Bf16));
+      fragile[b * rows + r] = safe_x(to, kPackBlock / 2) ? 0 : 1;
+    }
+  }
+}
+#endif
+
+template <class W, bool kPairs, int kGroups>
 void matrix_groups(const Matrix& w, int64_t group, const Packed& x, const int32_t* index, int64_t first, int64_t n, float* y,
                    int64_t y_stride) {
-  HWY_ALIGN float panel[kPackBlock * 16 * kGroups];
   for (int64_t i = 0; i < n; ++i) std::fill_n(y + i * y_stride, 16 * kGroups, 0.0f);
+  const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
   for (int64_t at = 0, block = 0; at < w.k; at += kPackBlock, ++block) {
     const int64_t live = std::min(kPackBlock, w.k - at);
-    for (int g = 0; g < kGroups; ++g) decode_panel<W>(w, group + g, block, live, 16 * kGroups, panel + 16 * g);
-    const float* base = x.data + block * x.rows * kPackBlock;
-    const auto row = [&](int64_t i) HWY_ATTR { return base + (index != nullptr ? index[i] : first + i) * kPackBlock; };
-    tile_rows<kGroups, W::kBlock>(panel, live, n, row, y, y_stride);
+#if HWY_TARGET == HWY_AVX3
+    if constexpr (kPairs) {
+      if (add_block_pairs<W, kGroups>(w, group, block, live, x, n, row, y, y_stride)) continue;
+    }
+#endif
+    add_block<W, kGroups>(w, group, block, live, x, n, row, y, y_stride);
   }
 }
 
-template <class W>
+template <class W, bool kPairs>
 void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
             float* y) {
   if (n == 1) return vector<W>(w, group, n_groups, x, index != nullptr ? index[0] : first, y);
   const int64_t stride = 16 * n_groups;
   int64_t g = 0;
   for (; g + kTileGroups <= n_groups; g += kTileGroups) {
-    matrix_groups<W, kTileGroups>(w, group + g, x, index, first, n, y + 16 * g, stride);
+    matrix_groups<W, kPairs, kTileGroups>(w, group + g, x, index, first, n, y + 16 * g, stride);
   }
-  for (; g < n_groups; ++g) matrix_groups<W, 1>(w, group + g, x, index, first, n, y + 16 * g, stride);
+  for (; g < n_groups; ++g) matrix_groups<W, kPairs, 1>(w, group + g, x, index, first, n, y + 16 * g, stride);
 }
 
 template <class W>
 const DotFns* fns_of(bool bf16) {
-  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W>}, kF32{pack<float>, vector<W>, matrix<W>};
+  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>}, kF32{pack<float>, vector<W>, matrix<W, false>};
   return bf16 ? &kBf16 : &kF32;
 }
 
-const DotFns* dot_fns_for(DType weight, bool bf16) {
+template <class W>
+const DotFns* pair_fns_of(bool bf16, [[maybe_unused]] bool pairs) {
+#if HWY_TARGET == HWY_AVX3
+  static constexpr DotFns kPairs{pack_pairs, vector<W>, matrix<W, true>, true};
+  if (bf16 && pairs) return &kPairs;
+#endif
+  return fns_of<W>(bf16);
+}
+
+const DotFns* dot_fns_for(DType weight, bool bf16, bool pairs) {
   switch (weight) {
-    case DType::kFp8: return fns_of<Fp8Weights>(bf16);
-    case DType::kFp4: return fns_of<Fp4Weights>(bf16);
-    case DType::kBF16: return fns_of<Bf16Weights>(bf16);
+    case DType::kFp8: return pair_fns_of<Fp8Weights>(bf16, pairs);
+    case DType::kFp4: return pair_fns_of<Fp4Weights>(bf16, pairs);
+    case DType::kBF16: return pair_fns_of<Bf16Weights>(bf16, pairs);
     case DType::kF16: return fns_of<F16Weights>(bf16);
     case DType::kF32: return fns_of<F32Weights>(bf16);
     default: return nullptr;
@@ -175,10 +240,26 @@ namespace v4rt::simd {
 
 HWY_EXPORT(dot_fns_for);
 
-const DotFns& dot_fns(DType weight, DType activation) {
-  const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16);
+const DotFns& dot_fns(DType weight, DType activation, bool pairs) {
+  const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16, pairs);
   check(fns != nullptr, Code::kInternal, "{} is not a weight type", info(weight).name);
   return *fns;
+}
+
+const DotFns& dot_fns(DType weight, DType activation) { return dot_fns(weight, activation, pairs_pay()); }
+
+int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
+  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock;
+  return blocks * rows * (pairs && rows > 1 ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
+}
+
+Packed DotFns::packed(const float* memory, int64_t rows, int64_t k) const {
+  Packed x{.data = memory, .rows = rows};
+  if (!pairs || rows == 1) return x;
+  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock;
+  x.pairs = reinterpret_cast<const uint32_t*>(memory + blocks * rows * kPackBlock);
+  x.fragile = x.pairs + blocks * rows * (kPackBlock / 2);
+  return x;
 }
 
 Matrix matrix_of(const Tensor& weight, int64_t index) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "backend/cpu/simd/pairs.h"
+
 namespace v4rt::simd {
 
 std::vector<std::string> features() {
@@ -13,7 +15,9 @@ std::vector<std::string> features() {
   std::string name = hwy::TargetName(supported & -supported);
   if (name.starts_with("AVX3")) name = "avx512";
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return {name};
+  std::vector<std::string> names{name};
+  if (pairs_pay()) names.emplace_back("avx512bf16");
+  return names;
 }
 
 }  // namespace v4rt::simd

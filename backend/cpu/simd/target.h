@@ -6,7 +6,7 @@
 
 namespace v4rt::simd {
 
-// What the processor offers of what this build has code for, best first: {"avx512", "avx512bf16"}.
+// The instruction sets in use: {"avx512", "avx512bf16"}. Settles which code the dispatch tables choose.
 std::vector<std::string> features();
 
 }  // namespace v4rt::simd

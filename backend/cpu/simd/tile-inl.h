@@ -52,12 +52,12 @@ void tile_blocks(const float* panel, int64_t n, const float* const* x, float* co
   }
 }
 
-// For any number of rows: row(i) is row i of x, its sums are at y + i * y_stride.
-template <int kGroups, int kBlock, class RowFn>
-HWY_INLINE void tile_rows(const float* panel, int64_t n, int64_t rows, const RowFn& row, float* y, int64_t y_stride) {
+// Cuts any number of rows into tiles: call.operator()<kRows>(xs, ys) with the rows row(i) of x and their sums, y + i * y_stride.
+template <int kGroups, class X, class RowFn, class Call>
+HWY_INLINE void for_row_tiles(int64_t rows, const RowFn& row, float* y, int64_t y_stride, const Call& call) {
   constexpr int kMost = kTileRows<kGroups>;
   for (int64_t i = 0; i < rows;) {
-    const float* xs[kMost];
+    const X* xs[kMost];
     float* ys[kMost];
     const int64_t left = rows - i;
     for (int64_t t = 0; t < (left < kMost ? left : kMost); ++t) {
@@ -65,19 +65,27 @@ HWY_INLINE void tile_rows(const float* panel, int64_t n, int64_t rows, const Row
       ys[t] = y + (i + t) * y_stride;
     }
     if (left >= kMost) {
-      tile_blocks<kGroups, kBlock, kMost>(panel, n, xs, ys);
+      call.template operator()<kMost>(xs, ys);
       i += kMost;
     } else if (kMost > 4 && left >= 4) {
-      tile_blocks<kGroups, kBlock, 4>(panel, n, xs, ys);
+      call.template operator()<4>(xs, ys);
       i += 4;
     } else if (left >= 2) {
-      tile_blocks<kGroups, kBlock, 2>(panel, n, xs, ys);
+      call.template operator()<2>(xs, ys);
       i += 2;
     } else {
-      tile_blocks<kGroups, kBlock, 1>(panel, n, xs, ys);
+      call.template operator()<1>(xs, ys);
       i += 1;
     }
   }
+}
+
+// tile_blocks for any number of rows.
+template <int kGroups, int kBlock, class RowFn>
+HWY_INLINE void tile_rows(const float* panel, int64_t n, int64_t rows, const RowFn& row, float* y, int64_t y_stride) {
+  for_row_tiles<kGroups, float>(rows, row, y, y_stride, [&]<int kRows>(const float* const* xs, float* const* ys) HWY_ATTR {
+    tile_blocks<kGroups, kBlock, kRows>(panel, n, xs, ys);
+  });
 }
 
 #if HWY_TARGET != HWY_SCALAR

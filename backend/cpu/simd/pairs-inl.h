@@ -1,0 +1,101 @@
+// Products of bf16 pairs (pairs.h) for many rows of x. Included once per target; empty where there is no such instruction.
+#if defined(V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
+#undef V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
+#else
+#define V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
+#endif
+
+#include "backend/cpu/simd/tile-inl.h"
+#include "backend/cpu/simd/weights-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace v4rt::simd {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_AVX3
+
+// A bf16 number is safe when it is zero or of a magnitude that keeps every product and partial sum normal: then all sums
+// within a block are multiples of a number above 2^-126. Weights: 2^-50 and more, x: 2^-60 and more.
+constexpr uint16_t kLeastWeight = (127 - 50) << 7, kLeastX = (127 - 60) << 7;
+
+// The sixteen-bit lanes that are not safe.
+HWY_INLINE __mmask32 unsafe_lanes(__m512i v, uint16_t least) {
+  const __m512i magnitude = _mm512_and_si512(v, _mm512_set1_epi16(0x7fff));
+  const __m512i above = _mm512_sub_epi16(magnitude, _mm512_set1_epi16(static_cast<int16_t>(least)));
+  const __mmask32 outside = _mm512_cmpge_epu16_mask(above, _mm512_set1_epi16(static_cast<int16_t>(0x7f80 - least)));
+  return outside & _mm512_test_epi16_mask(magnitude, magnitude);
+}
+
+HWY_INLINE bool safe_x(const uint32_t* pairs, int64_t n) {
+  __mmask32 bad = 0;
+  for (int64_t i = 0; i < n; i += 16) bad |= unsafe_lanes(_mm512_loadu_si512(pairs + i), kLeastX);
+  return bad == 0;
+}
+
+// Elements J, J + 1, ... of a unit as pairs: the values over W::kFactor are exact in bf16.
+template <class W, bool kCareful, int J = 0>
+HWY_INLINE void decode_unit_pairs(const uint32_t* p, int64_t stride, uint32_t* panel) {
+  if constexpr (J < W::kUnit) {
+    const __m512i even = _mm512_castps_si512(W::template decode<J, kCareful>(p).part[0].raw);
+    const __m512i odd = _mm512_castps_si512(W::template decode<J + 1, kCareful>(p).part[0].raw);
+    const __m512i upper = _mm512_and_si512(odd, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+    _mm512_storeu_si512(panel + J / 2 * stride, _mm512_or_si512(upper, _mm512_srli_epi32(even, 16)));
+    decode_unit_pairs<W, kCareful, J + 2>(p, stride, panel);
+  }
+}
+
+// `units` units of one group: panel[k / 2 * stride + row]. False when some weight is not safe.
+template <class W>
+HWY_INLINE bool decode_pairs(const uint32_t* p, int64_t units, int64_t stride, uint32_t* panel) {
+  __mmask32 bad = 0;
+  for (int64_t u = 0; u < units; ++u, p += 16, panel += W::kUnit / 2 * stride) {
+    if constexpr (W::kUnit == 2) {
+      const __m512i pair = _mm512_loadu_si512(p);
+      bad |= unsafe_lanes(pair, kLeastWeight);
+      _mm512_storeu_si512(panel, pair);
+    } else if (HWY_UNLIKELY(W::rare(p))) {
+      decode_unit_pairs<W, true>(p, stride, panel);
+    } else {
+      decode_unit_pairs<W, false>(p, stride, panel);
+    }
+  }
+  return bad == 0;
+}
+
+// y[t] = fma(sum over the pairs, scale, y[t]) for kRows rows of x and kGroups groups.
+template <int kGroups, int kRows>
+HWY_INLINE void tile_pairs(const uint32_t* panel, int64_t pairs, const uint32_t* const* x, const F16 (&scale)[kGroups], float* const* y) {
+  __m512 c[kRows][kGroups];
+  for (int t = 0; t < kRows; ++t)
+    for (int g = 0; g < kGroups; ++g) c[t][g] = _mm512_setzero_ps();
+  for (int64_t k = 0; k < pairs; ++k, panel += 16 * kGroups) {
+    __m512i w[kGroups];
+    for (int g = 0; g < kGroups; ++g) w[g] = _mm512_loadu_si512(panel + 16 * g);
+    for (int t = 0; t < kRows; ++t) {
+      const __m512i v = _mm512_set1_epi32(static_cast<int>(x[t][k]));
+      for (int g = 0; g < kGroups; ++g) asm("vdpbf16ps %2, %1, %0" : "+v"(c[t][g]) : "v"(w[g]), "v"(v));
+    }
+  }
+  for (int t = 0; t < kRows; ++t)
+    for (int g = 0; g < kGroups; ++g) store16(fma(F16{{VF{c[t][g]}}}, scale[g], load16(y[t] + 16 * g)), y[t] + 16 * g);
+}
+
+// One block of x against a panel, with a scale per W::kBlock elements: scales[s][g].
+template <class W, int kGroups, int kRows>
+void tile_pair_blocks(const uint32_t* panel, int64_t n, const uint32_t* const* x, const F16 (*scales)[kGroups], float* const* y) {
+  for (int64_t at = 0; at < n; at += W::kBlock, ++scales) {
+    const uint32_t* rows[kRows];
+    for (int t = 0; t < kRows; ++t) rows[t] = x[t] + at / 2;
+    const int64_t live = n - at < W::kBlock ? n - at : W::kBlock;
+    tile_pairs<kGroups, kRows>(panel + at / 2 * 16 * kGroups, (live + 1) / 2, rows, *scales, y);
+  }
+}
+
+#endif  // HWY_AVX3
+
+}  // namespace HWY_NAMESPACE
+}  // namespace v4rt::simd
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,91 @@
+#include "backend/cpu/simd/pairs.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cstdint>
+#include <random>
+
+#include "backend/cpu/simd/element.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+namespace v4rt::simd {
+namespace {
+
+constexpr int kChains = 8;  // independent sums: enough to hide the latency of either instruction
+
+[[gnu::target("avx512f")]] inline void pair_dot(__m512& c, __m512i a, __m512i b) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+}
+[[gnu::target("avx512f")]] inline void fused(__m512& c, __m512i a, __m512i b) {
+  asm("vfmadd231ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+}
+
+// A chain of sums of random normal numbers over a wide range of magnitudes, against the definition.
+[[gnu::target("avx512f")]] bool order_is_ours() {
+  std::mt19937 random(1);
+  const auto number = [&] {  // sign, an exponent within 2^+-12 of one, mantissa
+    return static_cast<uint32_t>((random() & 0x807fu) | ((115u + random() % 25u) << 7));
+  };
+  alignas(64) uint32_t a[16], b[16];
+  alignas(64) float c[16], expected[16] = {};
+  for (int step = 0; step < 2000; ++step) {
+    if (step % 32 == 0) std::fill_n(expected, 16, 0.0f);
+    std::copy_n(expected, 16, c);
+    for (int i = 0; i < 16; ++i) {
+      a[i] = number() | number() << 16;
+      b[i] = number() | number() << 16;
+      const auto odd = [](uint32_t pair) { return em_float(pair & 0xffff0000u); };
+      const auto even = [](uint32_t pair) { return em_float(pair << 16); };
+      expected[i] = em_fma(even(a[i]), even(b[i]), em_fma(odd(a[i]), odd(b[i]), expected[i]));
+    }
+    __m512 sum = _mm512_load_ps(c);
+    pair_dot(sum, _mm512_load_si512(a), _mm512_load_si512(b));
+    _mm512_store_ps(c, sum);
+    if (!std::equal(c, c + 16, expected)) return false;
+  }
+  return true;
+}
+
+// Seconds for a run of one instruction in independent chains, at best.
+template <class Step>
+[[gnu::target("avx512f")]] double best_time(const Step& step) {
+  double best = 1;
+  for (int run = 0; run < 7; ++run) {
+    __m512 c[kChains] = {};
+    const __m512i one = _mm512_set1_epi32(0x3f803f80);
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 1000; ++i)
+      for (__m512& sum : c) step(sum, one, one);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    for (const __m512& sum : c) asm volatile("" : : "v"(sum));
+  }
+  return best;
+}
+
+}  // namespace
+
+bool pairs_work() {
+  static const bool work = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bf16") && order_is_ours();
+  return work;
+}
+
+bool pairs_pay() {
+  static const bool pay = pairs_work() && best_time(pair_dot) < 1.5 * best_time(fused);
+  return pay;
+}
+
+}  // namespace v4rt::simd
+
+#else
+
+namespace v4rt::simd {
+
+bool pairs_work() { return false; }
+bool pairs_pay() { return false; }
+
+}  // namespace v4rt::simd
+
+#endif

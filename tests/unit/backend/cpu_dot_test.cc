@@ -1,0 +1,116 @@
+#include "backend/cpu/simd/dot.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "backend/cpu/simd/element.h"
+#include "backend/cpu/simd/pairs.h"
+#include "backend/reference/reference_device.h"
+#include "ops/core/dequant.h"
+#include "ops/core/exact_sum.h"
+#include "ops/layout/repack.h"
+
+namespace v4rt {
+namespace {
+
+// Numbers around 2^exponent, some of them zero.
+std::vector<simd::Bf16> numbers(size_t n, int exponent, std::mt19937& random) {
+  std::vector<simd::Bf16> x(n);
+  for (simd::Bf16& v : x) {
+    const auto mantissa = static_cast<float>(random() % 256) / 256.0f + 1.0f;
+    const float sign = random() % 2 == 0 ? 1.0f : -1.0f;
+    simd::store(random() % 8 == 0 ? 0.0f : sign * std::ldexp(mantissa, exponent + static_cast<int>(random() % 5)), &v);
+  }
+  return x;
+}
+
+// A weight matrix as in a file, and the same in rows16.
+struct Weight {
+  Weight(DType dtype, int64_t n, int64_t k, int exponent, std::mt19937& random) : rows{dtype, {n, k}} {
+    values.resize(rows.bytes());
+    scales.resize(rows.scale_bytes(), std::byte{123});
+    if (dtype == DType::kBF16) {
+      const auto x = numbers(values.size() / 2, exponent, random);
+      std::memcpy(values.data(), x.data(), values.size());
+    } else {
+      for (std::byte& b : values) b = static_cast<std::byte>(random() % 127 | (random() % 2) << 7);
+      for (std::byte& b : scales) b = static_cast<std::byte>(115 + random() % 20);
+    }
+    const auto device = create_reference_device();
+    const Repack repack(Layout::kRows16);
+    const TensorType in[] = {rows};
+    const auto out = repack.infer(in);
+    packed = {out[0], device->allocate(out[0].bytes()), device->allocate(out[0].scale_bytes())};
+    file = {rows, device->import_host(values), device->import_host(scales)};
+    const Tensor args[] = {file, packed};
+    device->create_queue()->launch(*device->compile({repack, in, out}), args, Step{});
+  }
+
+  TensorType rows;
+  std::vector<std::byte> values, scales;
+  Tensor file, packed;
+};
+
+// y[r][n] by every function of `fns` against the scalar definition.
+void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<simd::Bf16>& x, int64_t rows, const std::string& what) {
+  const int64_t n = w.rows.shape[0], k = w.rows.shape[1], groups = (n + 15) / 16;
+  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k))), decoded(static_cast<size_t>(n * k)), row(static_cast<size_t>(k));
+  fns.pack(x.data(), k, k, rows, 0, rows, memory.data());
+  const simd::Packed packed = fns.packed(memory.data(), rows, k);
+  const simd::Matrix matrix = simd::matrix_of(w.packed);
+  dequantise(w.file, 0, decoded);
+  std::vector<float> all(static_cast<size_t>(rows * groups * 16)), one(static_cast<size_t>(groups * 16));
+  for (int64_t g = 0; g < groups; g += simd::kMatrixGroups) {
+    const int64_t some = std::min(simd::kMatrixGroups, groups - g);
+    std::vector<float> y(static_cast<size_t>(rows * some * 16));
+    fns.matrix(matrix, g, some, packed, nullptr, 0, rows, y.data());
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(y.data() + r * some * 16, some * 16, all.data() + (r * groups + g) * 16);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < k; ++i) row[static_cast<size_t>(i)] = simd::load(&x[static_cast<size_t>(r * k + i)]);
+    fns.vector(matrix, 0, groups, packed, r, one.data());
+    for (int64_t i = 0; i < n; ++i) {
+      const std::span<const float> weights(decoded.data() + i * k, static_cast<size_t>(k));
+      const float expected = dot(row, weights, static_cast<size_t>(info(w.rows.dtype).dot_block));
+      EXPECT_EQ(em_bits(all[static_cast<size_t>(r * groups * 16 + i)]), em_bits(expected)) << what << ": matrix, row " << r << ", output " << i;
+      EXPECT_EQ(em_bits(one[static_cast<size_t>(i)]), em_bits(expected)) << what << ": vector, row " << r << ", output " << i;
+    }
+  }
+}
+
+TEST(CpuDot, PairsGiveTheSameBits) {
+  std::mt19937 random(7);
+  for (bool pairs : {false, true}) {
+    if (pairs && !simd::pairs_work()) GTEST_SKIP() << "this processor has no products of bf16 pairs";
+    for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
+      const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, pairs);
+      EXPECT_EQ(fns.pairs, pairs);
+      for (int64_t k : {1, 31, 128, 300}) {
+        const Weight w(dtype, 40, k, 0, random);
+        for (int64_t rows : {2, 3, 13}) {
+          const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
+          expect_exact(fns, w, x, rows, fmt::format("{} k={} rows={} pairs={}", info(dtype).name, k, rows, pairs));
+        }
+      }
+    }
+  }
+}
+
+// The instruction takes subnormal numbers for zero: blocks that could meet one go another way.
+TEST(CpuDot, TinyNumbersSurvive) {
+  std::mt19937 random(8);
+  for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
+    const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, simd::pairs_work());
+    for (const auto& [x_exponent, w_exponent] : {std::pair{-130, 0}, std::pair{-100, -20}, std::pair{-20, -100}, std::pair{-62, -52}}) {
+      const Weight w(dtype, 16, 200, w_exponent, random);
+      auto x = numbers(5 * 200, x_exponent, random);
+      for (size_t i = 0; i < 100; ++i) simd::store(1.5f, &x[i]);  // and blocks of ordinary numbers beside them
+      expect_exact(fns, w, x, 5, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace v4rt
