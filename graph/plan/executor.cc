@@ -1,6 +1,7 @@
 #include "graph/plan/executor.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace v4rt {
 namespace {
@@ -43,12 +44,30 @@ Executor::Command Executor::bind(const Transfer& transfer) {
 
 void Executor::run(const Step& step) {
   for (Queue* queue : launching_) queue->begin(step);
-  for (const Command& command : commands_) {
-    if (command.kernel != nullptr) {
-      command.queue->launch(*command.kernel, command.args, step);
-    } else {
-      carry(command);
-    }
+  for (const Command& command : commands_) execute(command, step);
+}
+
+void Executor::run(const Step& step, std::span<double> seconds) {
+  using Clock = std::chrono::steady_clock;
+  for (Queue* queue : launching_) queue->begin(step);
+  for (Queue* queue : queues_) queue->finish();
+  Clock::time_point begin = Clock::now();
+  for (size_t i = 0; i < commands_.size(); ++i) {
+    const Command& command = commands_[i];
+    execute(command, step);
+    command.queue->finish();
+    if (command.to != nullptr) command.to->finish();
+    const Clock::time_point end = Clock::now();
+    seconds[i] = std::chrono::duration<double>(end - begin).count();
+    begin = end;
+  }
+}
+
+void Executor::execute(const Command& command, const Step& step) {
+  if (command.kernel != nullptr) {
+    command.queue->launch(*command.kernel, command.args, step);
+  } else {
+    carry(command);
   }
 }
 

@@ -23,6 +23,8 @@ class Executor {
   Executor(const Plan& plan, const Bindings& bindings);
 
   void run(const Step& step);  // allocates nothing; returns when everything is enqueued
+  // The same for profiles: each step is waited for before the next begins. seconds[i]: what plan.steps[i] took by itself.
+  void run(const Step& step, std::span<double> seconds);
   const Tensor& tensor(SlotId id) const { return tensors_[static_cast<size_t>(id)]; }
 
  private:
@@ -35,6 +37,7 @@ class Executor {
 
   Command bind(const Launch& launch) const;
   Command bind(const Transfer& transfer);
+  void execute(const Command& command, const Step& step);
   void carry(const Command& command);
 
   const Plan& plan_;

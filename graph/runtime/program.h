@@ -17,7 +17,9 @@ class Program {
 
   void write(std::string_view input, std::span<const int32_t> values);  // the leading ones
   void run(const Step& step) { executor_.run(step); }
+  void run(const Step& step, std::span<double> seconds) { executor_.run(step, seconds); }
   void read(std::string_view output, std::span<float> values);  // the leading ones; waits for them
+  const Plan& plan() const { return plan_; }
 
  private:
   const Plan& plan_;

@@ -41,6 +41,8 @@ struct Session::Impl {
   std::vector<int32_t> ids;
   std::vector<float> logits, mtp_logits;
   std::function<bool(int64_t, int64_t)> progress;
+  StepTimesFn step_times;
+  std::vector<double> seconds;  // for step_times
 };
 
 Session::Impl::Impl(std::shared_ptr<const Model> opened)
@@ -111,7 +113,13 @@ void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
   const std::span<Row> live = std::span(rows).first(tokens.size());
   fill_rows(segments, live);
   program.write("ids", tokens);
-  program.run({segments, live});
+  if (step_times) {
+    seconds.resize(program.plan().steps.size());
+    program.run({segments, live}, seconds);
+    step_times(program.plan(), {segments, live}, seconds);
+  } else {
+    program.run({segments, live});
+  }
   for (const Segment& segment : segments) positions[static_cast<size_t>(segment.slot)] += segment.n_tokens;
 }
 
@@ -208,6 +216,7 @@ std::span<const float> Session::feed(std::span<const int32_t> tokens, int slot) 
 void Session::score(std::span<const int32_t> tokens, const RowFn& row, int slot) { impl_->score(tokens, row, slot); }
 std::span<const float> Session::feed_batch(std::span<const BatchItem> items) { return impl_->feed_batch(items); }
 void Session::on_progress(std::function<bool(int64_t, int64_t)> fn) { impl_->progress = std::move(fn); }
+void Session::on_step_times(StepTimesFn fn) { impl_->step_times = std::move(fn); }
 int64_t Session::position(int slot) const { return impl_->positions[impl_->checked(slot)]; }
 const Model& Session::model() const { return *impl_->model; }
 

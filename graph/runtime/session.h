@@ -49,6 +49,11 @@ class Session {
   // an empty span, having kept what it read.
   void on_progress(std::function<bool(int64_t done, int64_t total)> fn);
 
+  // While set, each step of a plan is waited for before the next begins, and after each run of a plan `fn` gets what they took:
+  // seconds[i] of plan.steps[i]. Slower than a session is, for nothing overlaps; the results are the same. Empty: as always.
+  using StepTimesFn = std::function<void(const Plan& plan, const Step& step, std::span<const double> seconds)>;
+  void on_step_times(StepTimesFn fn);
+
   int64_t position(int slot = 0) const;
   void reset(int slot = 0);
   Snapshot snapshot(int slot = 0) const;

@@ -1,0 +1,99 @@
+#include "graph/runtime/synthetic_state.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "graph/runtime/model_impl.h"
+#include "ops/attention/attention.h"
+
+namespace v4rt {
+namespace {
+
+// How a state's rows are encoded, and of how many positions each is made.
+struct StateRows {
+  RowFormat format;
+  int64_t positions;
+};
+
+// The ops that write a state know: rings have a row a position, caches a row a block.
+std::map<std::string, StateRows> rows_by_state(const Plan& plan) {
+  std::map<std::string, StateRows> rows;
+  for (const PlanStep& step : plan.steps) {
+    const auto* launch = std::get_if<Launch>(&step);
+    if (launch == nullptr) continue;
+    const auto name = [&](size_t input) { return plan.slots[static_cast<size_t>(launch->args[input])].name; };
+    if (launch->op->kind() == OpKind::kRingAppend) {
+      rows[name(1)] = {static_cast<const RingAppend&>(*launch->op).format, 1};
+    } else if (launch->op->kind() == OpKind::kCompressPool) {
+      const CompressSpec& spec = static_cast<const CompressPool&>(*launch->op).spec;
+      rows[name(4)] = {spec.format, spec.ratio};
+    }
+  }
+  return rows;
+}
+
+// SplitMix64: quick, and the same everywhere.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+
+  // Nearly standard normal: four uniform numbers of 16 bits added up, whose variance is 4 * 2^32 / 12.
+  float normal() {
+    const uint64_t u = next();
+    const auto sum = static_cast<float>((u & 0xffff) + ((u >> 16) & 0xffff) + ((u >> 32) & 0xffff) + (u >> 48));
+    return (sum - 131070.0f) * (1.0f / 37837.2f);
+  }
+
+ private:
+  uint64_t next() {
+    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+  uint64_t state_;
+};
+
+// Distinct rows up to a number at which filling a context of millions is still a matter of copying.
+constexpr size_t kDistinctRows = 4096;
+
+void fill_rows(const RowFormat& format, std::span<std::byte> bytes, Random& random) {
+  const auto width = static_cast<size_t>(format.bytes());
+  const size_t rows = bytes.size() / width, made = std::min(rows, kDistinctRows);
+  std::vector<float> values(static_cast<size_t>(format.dim));
+  for (size_t r = 0; r < made; ++r) {
+    for (float& v : values) v = random.normal();
+    encode_row(format, values, reinterpret_cast<uint8_t*>(bytes.data() + r * width));
+  }
+  for (size_t r = made; r < rows; ++r) std::memcpy(bytes.data() + r * width, bytes.data() + (r - made) * width, width);
+}
+
+}  // namespace
+
+void fill_synthetic_state(Session& session, int64_t position, uint64_t seed, int slot) {
+  const Model& model = session.model();
+  const int64_t context = model.options().context;
+  check(position >= 0 && position <= context, Code::kInvalidArgument, "a state at position {}: the context has {}; open the model with a longer one",
+        position, context);
+  std::map<std::string, StateRows> rows = rows_by_state(model.plan(1, LogitsOf::kLastRows));
+  if (model.options().mtp) rows.merge(rows_by_state(model.plan(model.options().chunk, LogitsOf::kAllRows)));
+
+  session.reset(slot);
+  Snapshot snapshot = session.snapshot(slot);
+  snapshot.position = position;
+  Random random(seed);
+  size_t at = sizeof(uint64_t);  // the mark of the layout stays
+  for (const StateInfo& state : model.impl().states) {
+    const auto found = rows.find(state.name);
+    check(found != rows.end(), Code::kInternal, "nothing writes the state {}", state.name);
+    const StateRows& of = found->second;
+    const int64_t live = std::min(state.type.shape[1], position / of.positions);
+    fill_rows(of.format, std::span(snapshot.bytes).subspan(at, static_cast<size_t>(live * of.format.bytes())), random);
+    at += state.slot_bytes();
+  }
+  session.restore(snapshot, slot);
+}
+
+}  // namespace v4rt
