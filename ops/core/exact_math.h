@@ -17,7 +17,7 @@
 
 #ifdef __OPENCL_VERSION__
 #pragma OPENCL FP_CONTRACT OFF
-#define EM_FN static inline
+#define EM_FN static inline __attribute__((always_inline))
 #define em_fma(a, b, c) fma(a, b, c)
 #define em_rint(x) rint(x)
 #define em_bits(x) as_uint(x)
