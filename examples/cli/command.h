@@ -31,7 +31,10 @@ void add_devices(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);
 void add_logits(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, Action& action);
+void add_synth(CLI::App& app, Action& action);
 
 std::string version_text();  // of --version
+std::string commit();        // that the program was built from
 
 }  // namespace v4rt::cli

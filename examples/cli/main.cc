@@ -59,6 +59,8 @@ int main(int argc, char** argv) {
   add_explain(app, action);
   add_logits(app, action);
   add_perplexity(app, action);
+  add_bench(app, action);
+  add_synth(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version

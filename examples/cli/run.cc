@@ -42,8 +42,8 @@ class Completion {
   }
   void end() {
     show(utf8_.flush());
-    // The shell's next line begins on a line of its own; a file gets the completion and nothing else.
-    if (stream_ && output_is_terminal() && !text.empty() && text.back() != '\n') say("\n");
+    // What follows begins on a line of its own, which standard output, being the completion, cannot see to.
+    if (stream_ && !text.empty() && text.back() != '\n') say("\n");
   }
 
   std::vector<int32_t> ids;

@@ -37,7 +37,6 @@ void print(std::string_view text) {
 void say(std::string_view text) noexcept { write_all(STDERR_FILENO, text); }
 
 bool input_is_terminal() { return isatty(STDIN_FILENO) != 0; }
-bool output_is_terminal() { return isatty(STDOUT_FILENO) != 0; }
 bool messages_are_terminal() { return isatty(STDERR_FILENO) != 0; }
 
 double seconds_since_start() {

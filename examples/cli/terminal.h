@@ -15,7 +15,6 @@ void print(
 void say(std::string_view text) noexcept;  // to standard error, which nobody need read
 
 bool input_is_terminal();
-bool output_is_terminal();
 bool messages_are_terminal();  // standard error
 
 double seconds_since_start();  // of the program

@@ -8,13 +8,15 @@
 
 namespace v4rt::cli {
 
+std::string commit() { return V4RT_COMMIT; }
+
 std::string version_text() {
   return fmt::format(
       "v4rt {}\n"
       "commit    {}\n"
       "compiler  {}\n"
       "backends  {}",
-      V4RT_VERSION, V4RT_COMMIT, V4RT_COMPILER, fmt::join(built_in_backends(), ", "));
+      V4RT_VERSION, commit(), V4RT_COMPILER, fmt::join(built_in_backends(), ", "));
 }
 
 }  // namespace v4rt::cli
