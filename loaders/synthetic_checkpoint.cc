@@ -158,7 +158,7 @@ SyntheticSummary write_synthetic_checkpoint(const V4Config& config, const std::s
 
   std::vector<std::string> old = checkpoint_files(folder);
   check(old.empty() || options.replace, Code::kInvalidArgument,
-        "{}: holds a checkpoint already ({}); name another folder, or ask to replace it", folder,
+        "{}: holds a checkpoint already ({}); name another folder, or replace it (--force)", folder,
         old.empty() ? std::string() : old.front());
   PendingFiles files(folder);
   check_room(folder, total);

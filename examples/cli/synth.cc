@@ -87,7 +87,9 @@ void add_synth(CLI::App& app, Action& action) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember({0, 4, 128}));
-  command->add_option("--seed", a.seed, "Of the weights: the same for the same seed")->capture_default_str();
+  command->add_option("--seed", a.seed, "Of the weights: the same for the same seed")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_flag("--mtp", a.mtp, "Also the MTP block");
   command->add_flag("--force", a.force, "Replace a checkpoint that is in the folder");
   command->callback([arguments, &action] { action = [arguments] { return synth(*arguments); }; });

@@ -18,7 +18,7 @@ check "nothing is made" [ ! -e "$new" ]
 : >"$work/file"
 call synth flash -o "$work/file"; refuses 1 "$work/file" "not a folder"
 call synth flash -o "$work/none/of"; refuses 1 "$work/none/of"
-call synth flash -o "$mini"; refuses 1 "$mini" "config.json" "another folder"
+call synth flash -o "$mini"; refuses 1 "$mini" "config.json" "another folder" "--force"
 
 # One layer, six experts: 200 MB.
 call "${synth[@]}" --layers 1 --experts 6 --vocab 16 --seed 3; exits 0; silent; err_has "1 shard"; err_has "MB/s"
@@ -29,12 +29,12 @@ out_has "6 of 6 routed + 1 shared, width 2048; 1 hash-routed layer"
 printf '0 1 2 15' >"$work/some.ids"
 call logits "$new" --ids "$work/some.ids" --context 64 -o "$work/logits.safetensors"; exits 0
 check "logits of 4 tokens" [ "$(stat -c %s "$work/logits.safetensors")" -gt 256 ]
-call "${synth[@]}"; refuses 1 "$new" "another folder"
+call "${synth[@]}"; refuses 1 "$new" "another folder" "--force"
 rm -r "$new"
 
 # Ctrl-C: nothing is left behind.
 called="v4rt synth, interrupted" status=0
-"$v4rt" synth pro -o "$new" --layers 3 >"$work/out" 2>"$work/err" &
+"$v4rt" synth flash -o "$new" --layers 3 >"$work/out" 2>"$work/err" &
 program=$!
 for _ in $(seq 300); do [ -n "$(ls "$new" 2>/dev/null)" ] && break; sleep 0.1; done
 kill -INT $program
