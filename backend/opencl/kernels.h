@@ -57,6 +57,7 @@ inline int32_t narrow(int64_t value) {
   return static_cast<int32_t>(value);
 }
 
+constexpr int64_t kColumns = 1024;  // COLUMNS of common.cl
 inline size_t tiles(int64_t n, int64_t tile) { return static_cast<size_t>((n + tile - 1) / tile); }
 
 // Rows of the last dimension per index of the first.

@@ -56,6 +56,7 @@ EM_FN void score_rows(const float* q, __local const float* rows, const int* orde
   for (int r = 0; r < n; r += ROWS_AT_ONCE) {
     __local const float* row[ROWS_AT_ONCE];
     headf total[ROWS_AT_ONCE];
+#pragma unroll
     for (int i = 0; i < ROWS_AT_ONCE; ++i) {
       row[i] = rows + min(r + i, n - 1) * DIM;
       total[i] = 0.0f;
@@ -63,18 +64,26 @@ EM_FN void score_rows(const float* q, __local const float* rows, const int* orde
     for (int block = 0; block < DIM; block += 128) {
       const int end = min(block + 128, DIM);
       headf c[ROWS_AT_ONCE];
+#pragma unroll
       for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = 0.0f;
+#pragma unroll 1
       for (int d = block; d < end; d += 2) {
         if (d + 1 < end) {
           const headf odd = load_heads(d + 1, q);
+#pragma unroll
           for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = fma(odd, (headf)row[i][d + 1], c[i]);
         }
         const headf even = load_heads(d, q);
+#pragma unroll
         for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = fma(even, (headf)row[i][d], c[i]);
       }
+#pragma unroll
       for (int i = 0; i < ROWS_AT_ONCE; ++i) total[i] += c[i];
     }
-    for (int i = 0; i < ROWS_AT_ONCE && r + i < n; ++i) store_heads(total[i] * scale, order[r + i], scores);
+#pragma unroll
+    for (int i = 0; i < ROWS_AT_ONCE; ++i) {
+      if (r + i < n) store_heads(total[i] * scale, order[r + i], scores);
+    }
   }
 }
 
@@ -83,11 +92,15 @@ EM_FN void add_values(const float* e, __local const float* rows, const int* orde
   int d = 0;
   for (; d + DIMS_AT_ONCE <= DIM; d += DIMS_AT_ONCE) {
     headf a[DIMS_AT_ONCE];
+#pragma unroll
     for (int i = 0; i < DIMS_AT_ONCE; ++i) a[i] = load_heads(d + i, acc);
+#pragma unroll 1
     for (int r = 0; r < n; ++r) {
       const headf weight = load_heads(order[r], e);
+#pragma unroll
       for (int i = 0; i < DIMS_AT_ONCE; ++i) a[i] = fma(weight, (headf)rows[r * DIM + d + i], a[i]);
     }
+#pragma unroll
     for (int i = 0; i < DIMS_AT_ONCE; ++i) store_heads(a[i], d + i, acc);
   }
   for (; d < DIM; ++d) {

@@ -60,9 +60,8 @@ std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) 
 constexpr int64_t kScoreBytes = 64 << 20;  // scratch for the scores of as many rows as fit, one at least
 
 Support supports_index(const OpCall& call, const OpenclDevice& device) {
-  const Shape& q = call.inputs[0].shape;
-  const int64_t keys = vector_lanes(device) ? 16 * q[2] : 0;
-  return fits_rows(call, device, q[1] * q[2] + q[1] + keys + 512);
+  const int64_t dim = call.inputs[0].shape[2], keys = vector_lanes(device) ? 16 : 0, queries = 8;  // HEAD_CHUNK of index.cl
+  return fits_rows(call, device, (keys + queries) * dim + 512);
 }
 
 std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {

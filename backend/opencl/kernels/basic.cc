@@ -1,12 +1,9 @@
 #include "backend/opencl/kernels/entries.h"
 #include "ops/basic/basic.h"
-#include "ops/hyper/hyper.h"
 #include "ops/moe/moe.h"
 
 namespace v4rt {
 namespace {
-
-constexpr int64_t kColumns = 1024;  // COLUMNS of basic.cl
 
 Support supports(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
 
@@ -51,21 +48,11 @@ std::unique_ptr<Kernel> make_swiglu(const OpCall& call, OpenclDevice& device) {
   });
 }
 
-std::unique_ptr<Kernel> make_hc_post(const OpCall& call, OpenclDevice& device) {
-  const TensorType& h = call.inputs[1];
-  return make_kernel([function = basic_function(device, h.dtype, "hc_post"), m = narrow(h.shape[1]), d = narrow(h.shape[2])](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const Grid grid{tiles(d, kColumns), live_count(step)};
-    (*function)(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, m, d);
-  });
-}
-
 }  // namespace
 
 const OpenclEntry kOpenclEmbedRows{OpKind::kEmbedRows, "opencl.embed_rows", supports, make_embed_rows};
 const OpenclEntry kOpenclTakeLast{OpKind::kTakeLast, "opencl.take_last", supports, make_take_last};
 const OpenclEntry kOpenclAddStreams{OpKind::kAddStreams, "opencl.add_streams", supports, make_add_streams};
 const OpenclEntry kOpenclSwiglu{OpKind::kSwiglu, "opencl.swiglu", supports, make_swiglu};
-const OpenclEntry kOpenclHcPost{OpKind::kHcPost, "opencl.hc_post", supports, make_hc_post};
 
 }  // namespace v4rt

@@ -1,11 +1,6 @@
 // Row copies and elementwise kernels. A work-group handles COLUMNS values of one row: grid (column tiles, rows).
 // Options: ACT; TABLE, the type of the embedding table.
 
-#define COLUMNS 1024
-#define FOR_COLUMNS(i, n)                                                                                    \
-  for (int i = (int)get_group_id(0) * COLUMNS + LANE, end_ = min((int)get_group_id(0) * COLUMNS + COLUMNS, n); \
-       i < end_; i += GROUP)
-
 #ifdef TABLE
 // y[t, j, :] = table[ids[t], :] for j < copies.
 KERNEL void embed_rows(__global const int* restrict ids, __global const CAT(TABLE, _t)* restrict table,
@@ -43,22 +38,5 @@ KERNEL void swiglu(__global const act_t* restrict x, __global act_t* restrict y,
   x += row * 2 * n;
   y += row * n;
   FOR_COLUMNS(i, n) store_act(y, i, gated(load_act(x, i), load_act(x, n + i), limit));
-}
-
-// out[t, k, c] = round(post[k] * f[c] + sum over j ascending of comb[j][k] * h[j, c]). mix = pre[m] | post[m] | comb[m*m].
-KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h, __global const float* restrict mix,
-                    __global act_t* restrict out, int m, int d) {
-  const size_t row = get_group_id(1);
-  f += row * d;
-  h += row * m * d;
-  mix += row * (2 * m + m * m);
-  for (int k = 0; k < m; ++k) {
-    __global act_t* to = out + (row * m + k) * d;
-    FOR_COLUMNS(c, d) {
-      float sum = 0.0f;
-      for (int j = 0; j < m; ++j) sum += mix[2 * m + j * m + k] * load_act(h, (size_t)j * d + c);
-      store_act(to, c, mix[m + k] * load_act(f, c) + sum);
-    }
-  }
 }
 #endif

@@ -120,3 +120,9 @@ EM_FN float fold64(float lane, __local float* fold) {
     return fold64(lane, fold);                                                                               \
   }
 #endif
+
+// Elementwise kernels: a work-group handles COLUMNS values of a row; get_group_id(0) is the tile of columns.
+#define COLUMNS 1024
+#define FOR_COLUMNS(i, n)                                                                                    \
+  for (int i = (int)get_group_id(0) * COLUMNS + LANE, end_ = min((int)get_group_id(0) * COLUMNS + COLUMNS, n); \
+       i < end_; i += GROUP)

@@ -54,7 +54,7 @@ KERNEL void compress_pool(__global const int4* restrict step, __global const flo
   const float r = inverse_rms(entry, DIM, eps, fold);
   for (int ch = LANE; ch < DIM; ch += GROUP) entry[ch] = rounded((entry[ch] * r) * load_norm(norm, ch));
   SYNC;
-  rotate(entry + DIM - 2 * pairs, pairs, frequency, row.y / RATIO * RATIO);
+  rotate(entry + (DIM - 2 * pairs), pairs, frequency, row.y / RATIO * RATIO);
 #if HADAMARD
   for (int ch = LANE; ch < DIM; ch += GROUP) entry[ch] = rounded(entry[ch]);
   SYNC;

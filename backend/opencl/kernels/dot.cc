@@ -16,7 +16,7 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows) {
 }
 
 DotTile prefill_tile(const OpenclDevice& device) {
-  return device.capabilities().lanes == Lanes::kVector ? DotTile{8, 2} : DotTile{8, 1};
+  return device.capabilities().lanes == Lanes::kVector ? DotTile{32, 2} : DotTile{8, 1};
 }
 
 Support is_rows16(const TensorType& weight) {

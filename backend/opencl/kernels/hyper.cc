@@ -4,7 +4,7 @@
 namespace v4rt {
 namespace {
 
-// Both ops first write the products with fn, and the sum of squares, to scratch [T, mixes + 1]; then one work-group per row.
+// hc_pre and hc_head first write the products with fn, and the sum of squares, to scratch [T, mixes + 1]; then one work-group per row.
 
 Support supports(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
 
@@ -39,6 +39,14 @@ std::unique_ptr<Kernel> make_hc_pre(const OpCall& call, OpenclDevice& device) {
       scratch);
 }
 
+std::unique_ptr<Kernel> make_hc_post(const OpCall& call, OpenclDevice& device) {
+  const TensorType& h = call.inputs[1];
+  return make_kernel([function = device.function("hyper.cl", {define("ACT", h.dtype), define("M", h.shape[1])}, "hc_post"),
+                      d = narrow(h.shape[2])](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    (*function)(queue, {tiles(d, kColumns), live_count(step)}, args[0].values, args[1].values, args[2].values, args[3].values, d);
+  });
+}
+
 std::unique_ptr<Kernel> make_hc_head(const OpCall& call, OpenclDevice& device) {
   HyperFunctions f(call, device, "hc_head");
   const size_t scratch = f.scratch_bytes(call);
@@ -56,6 +64,7 @@ std::unique_ptr<Kernel> make_hc_head(const OpCall& call, OpenclDevice& device) {
 }  // namespace
 
 const OpenclEntry kOpenclHcPre{OpKind::kHcPre, "opencl.hc_pre", supports, make_hc_pre};
+const OpenclEntry kOpenclHcPost{OpKind::kHcPost, "opencl.hc_post", supports, make_hc_post};
 const OpenclEntry kOpenclHcHead{OpKind::kHcHead, "opencl.hc_head", supports, make_hc_head};
 
 }  // namespace v4rt

@@ -1,5 +1,38 @@
-// Hyper-connections. Options: ACT; M, the number of streams; NORM, the type of the norm weight.
+// Hyper-connections. Options: ACT; M, the number of streams; NORM, the type of the norm weight, without it hc_post only.
 // Products and sums outside the 64-lane dot products round each for itself: no fma (ops/hyper/hyper.h).
+
+#ifndef NORM
+
+// out[t, k, c] = round(post[k] * f[c] + sum over j of comb[j][k] * h[j, c]); mix = pre[M] | post[M] | comb[M * M].
+// Grid (tiles of COLUMNS, rows).
+KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h, __global const float* restrict mix,
+                    __global act_t* restrict out, int d) {
+  const size_t row = get_group_id(1);
+  f += row * d;
+  h += row * M * d;
+  out += row * M * d;
+  mix += row * (2 * M + M * M);
+  float post[M], comb[M * M];
+#pragma unroll
+  for (int k = 0; k < M; ++k) post[k] = mix[M + k];
+#pragma unroll
+  for (int e = 0; e < M * M; ++e) comb[e] = mix[2 * M + e];
+  FOR_COLUMNS(c, d) {
+    float stream[M];
+#pragma unroll
+    for (int j = 0; j < M; ++j) stream[j] = load_act(h, (size_t)j * d + c);
+    const float value = load_act(f, c);
+#pragma unroll
+    for (int k = 0; k < M; ++k) {
+      float sum = 0.0f;
+#pragma unroll
+      for (int j = 0; j < M; ++j) sum += comb[j * M + k] * stream[j];
+      store_act(out, (size_t)k * d + c, post[k] * value + sum);
+    }
+  }
+}
+
+#else
 
 #define load_norm CAT(load_, NORM)
 DEFINE_DOT64(dot64_act, ACT, ACT)
@@ -96,3 +129,5 @@ KERNEL void hc_head(__global const act_t* restrict h, __global const float* rest
   SYNC;
   collapse(h + row * M * d, weight, norm, x + row * d, d, rms_eps, fold);
 }
+
+#endif

@@ -13,23 +13,43 @@ typedef float keyf;  // one key per work-item
 
 EM_FN keyf rounded(keyf v) { return ROUNDS ? round_key(v) : v; }
 
+#define HEAD_CHUNK 8  // heads whose queries are held, and whose products are formed, side by side
+
+// products[i] = dot(query i of the chunk, key); `query` is [HEAD_CHUNK][DIM].
+EM_FN void chunk_products(const keyf key[DIM], __local const float* query, keyf products[HEAD_CHUNK]) {
+#pragma unroll
+  for (int h = 0; h < HEAD_CHUNK; ++h) products[h] = 0.0f;
+  for (int block = 0; block < DIM; block += 128) {
+    const int end = min(block + 128, DIM);
+    keyf c[HEAD_CHUNK];
+#pragma unroll
+    for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = 0.0f;
+#pragma unroll 1
+    for (int d = block; d < end; d += 2) {
+      if (d + 1 < end) {
+#pragma unroll
+        for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)query[h * DIM + d + 1], key[d + 1], c[h]);
+      }
+#pragma unroll
+      for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)query[h * DIM + d], key[d], c[h]);
+    }
+#pragma unroll
+    for (int h = 0; h < HEAD_CHUNK; ++h) products[h] += c[h];
+  }
+}
+
 // scores[row, j] for keys j < n = (position + 1) / RATIO, where n > TOP_K. Grid (tiles of GROUP * KEYS keys, rows).
 KERNEL void index_scores(__global const int4* restrict step, __global const act_t* restrict q, __global const act_t* restrict g,
                          __global const uchar* restrict cache, __global float* restrict scores, int row0, int capacity,
                          float weight_scale) {
-  __local float query[HEADS * DIM], weight[HEADS];
+  __local float query[HEAD_CHUNK * DIM];
   const int t = row0 + (int)get_group_id(1);
   const int4 row = step[1 + t];
   const int n = (row.y + 1) / RATIO;
   const int first = ((int)get_group_id(0) * GROUP + LANE) * KEYS;
   if (n <= TOP_K || (int)get_group_id(0) * GROUP * KEYS >= n) return;
   q += (size_t)t * HEADS * DIM;
-  for (int i = LANE; i < HEADS * DIM; i += GROUP) query[i] = load_act(q, i);
-  for (int h = LANE; h < HEADS; h += GROUP) {
-    const float w = load_act(g, (size_t)t * HEADS + h) * weight_scale;
-    weight[h] = ROUNDS ? em_bf16(w) : w;
-  }
-  SYNC;
+  g += (size_t)t * HEADS;
 
   cache += (size_t)row.x * capacity * ROW_BYTES;
   keyf key[DIM];  // past the last key, the last one again
@@ -46,20 +66,19 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
 #endif
 
   keyf sum = 0.0f;
-  for (int h = 0; h < HEADS; ++h) {
-    __local const float* restrict qh = query + h * DIM;
-    keyf dot = 0.0f;
-    for (int block = 0; block < DIM; block += 128) {
-      const int end = min(block + 128, DIM);
-      keyf c = 0.0f;
-      for (int d = block; d < end; d += 2) {
-        if (d + 1 < end) c = fma((keyf)qh[d + 1], key[d + 1], c);
-        c = fma((keyf)qh[d], key[d], c);
-      }
-      dot += c;
+  for (int h0 = 0; h0 < HEADS; h0 += HEAD_CHUNK) {
+    const int heads = min(HEAD_CHUNK, HEADS - h0);
+    SYNC;
+    for (int i = LANE; i < heads * DIM; i += GROUP) query[i] = load_act(q, (size_t)h0 * DIM + i);
+    SYNC;
+    keyf products[HEAD_CHUNK];
+    chunk_products(key, query, products);
+    for (int h = 0; h < heads; ++h) {
+      const keyf dot = rounded(products[h]);
+      const keyf positive = dot > 0.0f ? dot : 0.0f;
+      const float weight = load_act(g, h0 + h) * weight_scale;
+      sum = ROUNDS ? sum + rounded(em_bf16(weight) * positive) : fma((keyf)weight, positive, sum);
     }
-    const keyf positive = rounded(dot) > 0.0f ? rounded(dot) : 0.0f;
-    sum = ROUNDS ? sum + rounded(weight[h] * positive) : fma((keyf)weight[h], positive, sum);
   }
   sum = rounded(sum) + 0.0f;  // -0 ties with 0
   scores += (size_t)get_group_id(1) * capacity + first;

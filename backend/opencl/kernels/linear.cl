@@ -4,7 +4,7 @@ DEFINE_STORE_ROWS(store_rows, OUT)
 
 KERNEL void linear(__global const act_t* restrict x, __global const uint* restrict w, __global const uchar* restrict scales,
                    __global CAT(OUT, _t)* restrict y, int rows, int k, int n, int op_groups) {
-  __local float stage[TT * STAGE];
+  __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   const int z = get_group_id(2), token = (int)get_group_id(0) * TT;
   const int begin = z * n, end = begin + n;  // weight rows of the op group; it may start and end within a row group
   const int first = begin / 16 + (int)get_group_id(1) * TILE_GROUPS;
@@ -14,7 +14,7 @@ KERNEL void linear(__global const act_t* restrict x, __global const uint* restri
   for (int t = 0; t < TT; ++t) x_at[t] = ((size_t)min(token + t, rows - 1) * op_groups + z) * k;
 
   rowf total[TT][GG];
-  dot_tile(total, x, x_at, k, &m, first, stage);
+  dot_tile(total, x, x_at, min(TT, rows - token), k, &m, first, stage);
 
   for (int g = 0; g < GG; ++g) {
     const int group = first + g * GROUPS_ABREAST + LANE / 16;

@@ -109,7 +109,7 @@ std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
         const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
         (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[2].values, scales_of(args[2]), plan,
                     parts_at, d, inner, max_tiles);
-        (*sum)(queue, {tiles(d, 1024), live_count(step)}, plan, parts_at, args[3].values, args[4].values, sorter.picks.k, d);
+        (*sum)(queue, {tiles(d, kColumns), live_count(step)}, plan, parts_at, args[3].values, args[4].values, sorter.picks.k, d);
       },
       parts_at + parts_bytes);
 }

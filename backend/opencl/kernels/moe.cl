@@ -51,7 +51,7 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
                         __global const uint* restrict gate, __global const uchar* restrict gate_scales,
                         __global const uint* restrict up, __global const uchar* restrict up_scales, __global act_t* restrict y,
                         int k, int d, int inner, float limit, __global const int* restrict plan, int max_tiles) {
-  __local float stage[TT * STAGE];
+  __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
 #ifdef SORTED
   if ((int)get_group_id(0) >= plan[0]) return;
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
@@ -73,9 +73,9 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   }
   rowf g[TT][GG], u[TT][GG];
   Matrix m = matrix_at(gate, gate_scales, expert, inner, d);
-  dot_tile(g, x, x_at, d, &m, first, stage);
+  dot_tile(g, x, x_at, TILE_TOKENS, d, &m, first, stage);
   m = matrix_at(up, up_scales, expert, inner, d);
-  dot_tile(u, x, x_at, d, &m, first, stage);
+  dot_tile(u, x, x_at, TILE_TOKENS, d, &m, first, stage);
   for (int i = 0; i < GG; ++i) {
     const int group = first + i * GROUPS_ABREAST + LANE / 16;
     if (group >= m.groups) continue;
@@ -91,7 +91,7 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
 KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint* restrict down,
                            __global const uchar* restrict scales, __global uchar* scratch, uint parts_at, int d, int inner,
                            int max_tiles) {
-  __local float stage[TT * STAGE];
+  __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   __global const int* plan = (__global const int*)scratch;
   __global act_t* part = (__global act_t*)(scratch + parts_at);
   if ((int)get_group_id(0) >= plan[0]) return;
@@ -101,7 +101,7 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
   for (int t = 0; t < TT; ++t) x_at[t] = (size_t)tile.pick[t] * inner;
   rowf v[TT][GG];
   const Matrix m = matrix_at(down, scales, tile.expert, d, inner);
-  dot_tile(v, x, x_at, inner, &m, first, stage);
+  dot_tile(v, x, x_at, TILE_TOKENS, inner, &m, first, stage);
   for (int i = 0; i < GG; ++i) {
     const int group = first + i * GROUPS_ABREAST + LANE / 16;
     if (group >= m.groups) continue;
@@ -115,7 +115,7 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
 KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids, __global const uint* restrict down,
                      __global const uchar* restrict scales, __global const act_t* restrict shared, __global act_t* restrict y,
                      int k, int d, int inner) {
-  __local float stage[TT * STAGE];
+  __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   const int token = get_group_id(0), first = (int)get_group_id(1) * TILE_GROUPS;
   rowf sum[GG];
   for (int i = 0; i < GG; ++i) sum[i] = (rowf)0.0f;
@@ -124,7 +124,7 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
     const size_t x_at[1] = {(size_t)pick * inner};
     rowf v[TT][GG];
     const Matrix m = matrix_at(down, scales, ids[pick], d, inner);
-    dot_tile(v, x, x_at, inner, &m, first, stage);
+    dot_tile(v, x, x_at, TILE_TOKENS, inner, &m, first, stage);
     for (int i = 0; i < GG; ++i) sum[i] += rounded(v[0][i]);
   }
   for (int i = 0; i < GG; ++i) {

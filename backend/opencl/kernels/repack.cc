@@ -5,8 +5,6 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kColumns = 256;  // COLUMNS of repack.cl
-
 Support supports(const OpCall& call, const OpenclDevice&) {
   return op_of<Repack>(call).layout == Layout::kRows16 ? Support{} : Support::no("it makes rows16 only");
 }

@@ -1,7 +1,5 @@
 // Rows of bytes to rows interleaved by UNIT bytes, sixteen rows to a group; what is missing is zero (Layout::kRows16).
-// Option: UNIT, 4 (values) or 1 (FP4 scales). Grid (units / COLUMNS, groups of rows, matrices).
-
-#define COLUMNS 256
+// Option: UNIT, 4 (values) or 1 (FP4 scales). Grid (tiles of COLUMNS units, groups of rows, matrices).
 
 KERNEL void interleave(__global const uchar* restrict from, __global uchar* restrict to, int rows, int row_bytes) {
   const int units = (row_bytes + UNIT - 1) / UNIT;
@@ -9,8 +7,7 @@ KERNEL void interleave(__global const uchar* restrict from, __global uchar* rest
   const size_t matrix = get_group_id(2);
   from += matrix * rows * row_bytes;
   to += (matrix * groups + group) * units * 16 * UNIT;
-  const int first = (int)get_group_id(0) * COLUMNS;
-  for (int unit = first + LANE; unit < min(first + COLUMNS, units); unit += GROUP) {
+  FOR_COLUMNS(unit, units) {
     for (int r = 0; r < 16; ++r) {
       const int row = group * 16 + r;
       for (int b = 0; b < UNIT; ++b) {

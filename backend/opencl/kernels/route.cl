@@ -86,9 +86,8 @@ KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int p
 KERNEL void moe_sum(__global const uchar* restrict scratch, uint parts_at, __global const act_t* restrict shared,
                     __global act_t* restrict y, int k, int d) {
   const size_t row = get_group_id(1);
-  const int first = (int)get_group_id(0) * 1024;
   __global const act_t* part = (__global const act_t*)(scratch + parts_at) + row * k * d;
-  for (int n = first + LANE; n < min(first + 1024, d); n += GROUP) {
+  FOR_COLUMNS(n, d) {
     float sum = 0.0f;
     for (int s = 0; s < k; ++s) sum += load_act(part, (size_t)s * d + n);
     store_act(y, row * d + n, sum + load_act(shared, row * d + n));

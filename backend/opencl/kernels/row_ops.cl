@@ -45,7 +45,15 @@ EM_FN void hadamard(__local float* v, int n, float scale) {
       x = x.s0123456701234567 + x.s89abcdef89abcdef * (float16)(1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1);
       vstore16(x, 0, v + i);
     }
-    h = 16;
+    for (h = 16; h < n; h *= 2) {
+      for (int i = 0; i < n; i += 2 * h) {
+        for (int at = i; at < i + h; at += 16) {
+          const float16 a = vload16(0, v + at), b = vload16(0, v + at + h);
+          vstore16(a + b, 0, v + at);
+          vstore16(a - b, 0, v + at + h);
+        }
+      }
+    }
   }
 #endif
   for (; h < n; h *= 2) {
@@ -61,7 +69,7 @@ EM_FN void hadamard(__local float* v, int n, float scale) {
   SYNC;
 }
 
-// Rotates pair i of `pairs` by position * frequency[i]; `sign` -1 rotates back.
+// Rotates a pair by `angle`; `sign` -1 rotates back.
 EM_FN void rotate_pair(float* a, float* b, float angle, float sign) {
   const float c = em_cos(angle), s = em_sin(angle) * sign;
   const float x = *a, y = *b;
