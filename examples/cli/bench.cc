@@ -1,0 +1,130 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "examples/cli/bench_report.h"
+#include "examples/cli/command.h"
+#include "examples/cli/interrupt.h"
+#include "examples/cli/model_options.h"
+#include "examples/cli/terminal.h"
+
+namespace v4rt::cli {
+namespace {
+
+struct BenchArguments {
+  ModelArguments model;
+  std::vector<int64_t> prompts{512};
+  int64_t decode_tokens = 64;
+  int64_t depth = -1;  // after the first prompt
+  int repetitions = 5;
+  bool ops = false, json = false, markdown = false;
+};
+
+BenchPlan bench_plan(const BenchArguments& a) {
+  BenchPlan plan{.prompts = a.prompts,
+                 .decode_tokens = a.decode_tokens,
+                 .depth = a.depth >= 0 ? a.depth : a.prompts.front(),
+                 .synthetic = a.depth >= 0,
+                 .repetitions = a.repetitions,
+                 .ops = a.ops};
+  std::erase(plan.prompts, 0);
+  if (plan.prompts.empty() && plan.decode_tokens == 0)
+    throw UsageError("-p 0 -n 0: there is nothing to measure; give one of them a number of tokens");
+  return plan;
+}
+
+// Devices of CPU type hold lanes as vectors; the host's limits are theirs too.
+bool is_cpu(const DeviceInfo& device) {
+  const auto& features = device.features;
+  return device.name == "cpu" || device.name == "reference" ||
+         std::find(features.begin(), features.end(), "vector_lanes") != features.end();
+}
+
+struct DeviceSummary {
+  std::string names, descriptions, not_cpu;
+  int threads = 1;  // that CPUs among them run at once
+};
+
+DeviceSummary summarise(const Model& model, int threads) {
+  DeviceSummary summary;
+  for (const auto& device : model.plan(1, LogitsOf::kLastRows).devices) {
+    const DeviceInfo& info = device->info();
+    const char* separator = summary.names.empty() ? "" : ", ";
+    summary.names += separator + info.name;
+    summary.descriptions += separator + info.description;
+    if (!is_cpu(info)) summary.not_cpu = info.name;
+    const int mine = info.name == "reference" ? 1 : info.name == "cpu" && threads > 0 ? threads : available_threads();
+    summary.threads = std::max(summary.threads, mine);
+  }
+  return summary;
+}
+
+int bench(const BenchArguments& a) {
+  const BenchPlan plan = bench_plan(a);
+  const Checkpoint checkpoint = open_files(a.model);
+  int64_t positions = plan.depth + plan.decode_tokens;
+  for (const int64_t prompt : plan.prompts) positions = std::max(positions, prompt);
+  const auto model = open_model(checkpoint, a.model, positions);
+  const DeviceSummary devices = summarise(*model, a.model.threads);
+
+  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
+  Progress progress("measuring");
+  BenchReport report{.model = a.model.model,
+                     .device = devices.names,
+                     .description = devices.descriptions,
+                     .mode = a.model.numbers,
+                     .commit = commit(),
+                     .threads = devices.not_cpu.empty() ? devices.threads : 0,
+                     .chunk = a.model.chunk,
+                     .repetitions = a.repetitions,
+                     .machine = {},
+                     .machine_note = {},
+                     .measurements = measure(model, plan, [&](double done) {
+                       if (InterruptGuard::raised()) throw Interrupted();
+                       progress.update(done);
+                     })};
+  if (devices.not_cpu.empty()) {
+    report.machine = measure_machine(devices.threads);
+  } else {
+    report.machine_note = fmt::format("{} is no CPU, and the limits of the host are not its own", devices.not_cpu);
+  }
+  progress.clear();
+  print(a.json ? to_json(report) : a.markdown ? to_markdown(report) : to_text(report));
+  return kSuccess;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  auto arguments = std::make_shared<BenchArguments>();
+  BenchArguments& a = *arguments;
+  CLI::App* command = app.add_subcommand(
+      "bench",
+      "Measure a model: tokens/s when reading prompts and when decoding, bytes and FLOP that the plan's ops say they\n"
+      "touch, and these as shares of what the machine reads and multiplies at best, measured alongside.\n"
+      "Prompts are random token ids.");
+  add_model(*command, a.model);
+  const CLI::Range tokens(int64_t{0}, int64_t{1} << 30);
+  command->add_option("-p,--prompt-tokens", a.prompts, "Lengths of the prompts to read, as in 512,2048; 0: none")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(tokens)
+      ->capture_default_str();
+  command->add_option("-n,--decode-tokens", a.decode_tokens, "Tokens to decode, one after the other; 0: none")
+      ->check(tokens)
+      ->capture_default_str();
+  command
+      ->add_option("-d,--depth", a.depth,
+                   "Position to decode at, over a state filled with random rows (default: after the first prompt)")
+      ->check(tokens);
+  command->add_option("-r,--repetitions", a.repetitions, "Of every run, after one to warm up")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_flag("--ops", a.ops, "Also a table of ops: the runs once more, waiting for each launch");
+  auto* json = command->add_flag("--json", a.json, "Print JSON");
+  command->add_flag("--markdown", a.markdown, "Print tables in Markdown")->excludes(json);
+  add_options(*command, a.model);
+  command->callback([arguments, &action] { action = [arguments] { return bench(*arguments); }; });
+}
+
+}  // namespace v4rt::cli

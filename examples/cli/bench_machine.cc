@@ -1,0 +1,189 @@
+#include "examples/cli/bench_machine.h"
+
+// The loops are compiled for every instruction set that may be found, and the best is taken. No vectors of unknown size:
+// accumulators are an array.
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "examples/cli/bench_machine.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace v4rt::cli {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr int kChains = 12;  // latency times units of all machines known, and no more than sixteen registers hold
+
+// Sum of words; n is a multiple of what one round reads.
+uint64_t sum_words(const uint64_t* words, size_t n) {
+  const hn::ScalableTag<uint64_t> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr size_t kLoads = 8;
+  V sums[kLoads];
+  for (V& sum : sums) sum = hn::Zero(d);
+  const size_t lanes = hn::Lanes(d);
+  for (size_t i = 0; i < n; i += kLoads * lanes) {
+    for (size_t j = 0; j < kLoads; ++j) sums[j] = hn::Add(sums[j], hn::Load(d, words + i + j * lanes));
+  }
+  V sum = sums[0];
+  for (size_t j = 1; j < kLoads; ++j) sum = hn::Add(sum, sums[j]);
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+// `rounds` fma in each of twelve chains of vectors. Answers the FLOP done; `sink` keeps the work from being left out.
+double multiply_add(int64_t rounds, float* sink) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  V chains[kChains];
+  for (int j = 0; j < kChains; ++j) chains[j] = hn::Set(d, static_cast<float>(j));
+  const V a = hn::Set(d, sink[0]), b = hn::Set(d, sink[1]);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (V& chain : chains) chain = hn::MulAdd(chain, a, b);
+  }
+  V sum = chains[0];
+  for (int j = 1; j < kChains; ++j) sum = hn::Add(sum, chains[j]);
+  sink[2] = hn::GetLane(hn::SumOfLanes(d, sum));
+  return 2.0 * static_cast<double>(rounds) * kChains * static_cast<double>(hn::Lanes(d));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace v4rt::cli
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace v4rt::cli {
+
+HWY_EXPORT(sum_words);
+HWY_EXPORT(multiply_add);
+
+namespace {
+
+constexpr size_t kPart = size_t{2} << 20;  // parts of the buffer are multiples of a huge page
+
+// Work done per second by `threads` threads that begin each pass together: the best of the passes. prepare(thread) runs once
+// before them; work(thread) answers what it has done.
+double best_rate(int threads, int passes, const std::function<void(int)>& prepare, const std::function<double(int)>& work) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> done(static_cast<size_t>(threads));
+  std::barrier together(threads);
+  double best = 0;
+  const auto run = [&](int thread) {
+    prepare(thread);
+    for (int pass = 0; pass < passes; ++pass) {
+      together.arrive_and_wait();
+      const Clock::time_point begin = Clock::now();
+      done[static_cast<size_t>(thread)] = work(thread);
+      together.arrive_and_wait();
+      if (thread > 0) continue;
+      const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+      double sum = 0;
+      for (const double part : done) sum += part;
+      best = std::max(best, sum / seconds);
+    }
+  };
+  std::vector<std::jthread> others;
+  for (int thread = 1; thread < threads; ++thread) others.emplace_back(run, thread);
+  run(0);
+  return best;
+}
+
+// MemAvailable of Linux: what can be had without swapping.
+size_t free_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("MemAvailable:")) return std::strtoull(line.c_str() + 13, nullptr, 10) << 10;
+  }
+  return static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+void measure_reading(MachineSpeed& speed) {
+  const auto threads = static_cast<size_t>(speed.threads);
+  const size_t wanted = std::min(size_t{1} << 30, free_memory() / 4);
+  const size_t part = std::max(kPart, wanted / threads / kPart * kPart), bytes = part * threads;
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return;
+  (void)madvise(memory, bytes, MADV_HUGEPAGE);
+  auto* words = static_cast<uint64_t*>(memory);
+  const size_t part_words = part / sizeof(uint64_t);
+  std::vector<uint64_t> sums(threads);
+  const auto part_of = [&](int thread) { return words + static_cast<size_t>(thread) * part_words; };
+  // Each thread touches its part first, so that the pages lie near it.
+  const auto prepare = [&](int thread) { std::fill_n(part_of(thread), part_words, uint64_t{1}); };
+  const auto work = [&](int thread) {
+    sums[static_cast<size_t>(thread)] += HWY_DYNAMIC_DISPATCH(sum_words)(part_of(thread), part_words);
+    return static_cast<double>(part);
+  };
+  speed.read_gbs = best_rate(speed.threads, 8, prepare, work) / 1e9;
+  speed.buffer_bytes = static_cast<double>(bytes);
+  munmap(memory, bytes);
+}
+
+struct alignas(64) Sink {
+  float values[3] = {0.999f, 0.001f, 0};  // chains stay near one
+};
+
+double measure_peak(int threads, double (*loop)(int64_t rounds, float* sink)) {
+  constexpr int64_t kRounds = 1'000'000;  // some milliseconds: long next to a start, short next to a time slice
+  std::vector<Sink> sinks(static_cast<size_t>(threads));
+  const auto work = [&](int thread) { return loop(kRounds, sinks[static_cast<size_t>(thread)].values); };
+  return best_rate(threads, 16, [](int) {}, work) / 1e9;
+}
+
+#if defined(__x86_64__)
+// As multiply_add, with the dot product of pairs: 32 multiply-adds an instruction.
+__attribute__((target("avx512f,avx512bf16"))) double multiply_add_bf16(int64_t rounds, float* sink) {
+  constexpr int kChains = 12;
+  __m512 chains[kChains];
+  for (int j = 0; j < kChains; ++j) chains[j] = _mm512_set1_ps(static_cast<float>(j));
+  const __m512bh a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(sink[0]), _mm512_set1_ps(sink[1]));
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (__m512& chain : chains) chain = _mm512_dpbf16_ps(chain, a, a);
+  }
+  __m512 sum = chains[0];
+  for (int j = 1; j < kChains; ++j) sum = _mm512_add_ps(sum, chains[j]);
+  sink[2] = _mm512_cvtss_f32(sum);
+  return 2.0 * 32 * static_cast<double>(rounds) * kChains;
+}
+
+bool has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
+#endif
+
+}  // namespace
+
+int available_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
+MachineSpeed measure_machine(int threads) {
+  MachineSpeed speed{.threads = std::max(1, threads)};
+  measure_reading(speed);
+  speed.peak_gflops =
+      measure_peak(speed.threads, [](int64_t n, float* sink) { return HWY_DYNAMIC_DISPATCH(multiply_add)(n, sink); });
+#if defined(__x86_64__)
+  if (has_bf16()) speed.bf16_gflops = measure_peak(speed.threads, multiply_add_bf16);
+#endif
+  return speed;
+}
+
+}  // namespace v4rt::cli
+#endif

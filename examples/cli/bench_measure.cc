@@ -1,0 +1,207 @@
+#include "examples/cli/bench_measure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <random>
+
+#include "graph/runtime/synthetic_state.h"
+
+namespace v4rt::cli {
+namespace {
+
+// Of the whole vocabulary, so that experts are chosen as widely as they can be; the same in every run.
+std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
+  std::mt19937_64 random(20240607);
+  std::vector<int32_t> ids(static_cast<size_t>(n));
+  for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab));
+  return ids;
+}
+
+// "linear fp8": products cost what their weights do, so kinds are told apart by these.
+std::string label(const Plan& plan, const PlanStep& step) {
+  const auto* launch = std::get_if<Launch>(&step);
+  if (launch == nullptr) return "transfer";
+  const std::string_view text = name(launch->op->kind());
+  for (int i = 0; i < launch->n_inputs; ++i) {
+    const Slot& slot = plan.slots[static_cast<size_t>(launch->args[static_cast<size_t>(i)])];
+    const bool matrix = slot.storage == Storage::kWeight && slot.type.shape.rank() >= 2 && slot.type.dtype != DType::kI32;
+    if (matrix) return fmt::format("{} {}", text, info(slot.type.dtype).name);
+  }
+  return std::string(text);
+}
+
+Touched touched(const ExplainRow& row) { return {row.weight_bytes, row.state_bytes, row.io_bytes, row.flops}; }
+
+// What a run touches and takes, op by op, while it is waited for launch by launch.
+class Profile {
+ public:
+  explicit Profile(Session& session) : session_(session) {
+    session_.on_step_times([this](const Plan& plan, const Step& step, std::span<const double> seconds) {
+      const std::vector<ExplainRow> rows = explain(plan, step);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        OpTime& op = ops_[label(plan, plan.steps[i])];
+        ++op.launches;
+        op.seconds += seconds[i];
+        op.touched += touched(rows[i]);
+      }
+    });
+  }
+  ~Profile() { session_.on_step_times(nullptr); }
+  Profile(const Profile&) = delete;
+  Profile& operator=(const Profile&) = delete;
+
+  const std::map<std::string, OpTime>& ops() const { return ops_; }
+  Touched total() const {
+    Touched sum;
+    for (const auto& [label, op] : ops_) sum += op.touched;
+    return sum;
+  }
+
+ private:
+  Session& session_;
+  std::map<std::string, OpTime> ops_;
+};
+
+// One thing to measure: `prepare` brings the session to where `run` begins.
+struct Task {
+  Measurement result;
+  std::function<void()> prepare, run;
+};
+
+class Bench {
+ public:
+  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const std::function<void(double)>& between)
+      : plan_(plan), between_(between), session_(model) {
+    int64_t most = plan.depth + plan.decode_tokens;
+    for (const int64_t prompt : plan.prompts) most = std::max(most, prompt);
+    ids_ = random_ids(most, model->config().vocab_size);
+    for (const int64_t prompt : plan.prompts) tasks_.push_back(prefill(prompt));
+    if (plan.decode_tokens > 0) tasks_.push_back(decode());
+    runs_ = static_cast<double>(tasks_.size()) * (1 + plan.repetitions * (plan.ops ? 2 : 1));
+  }
+
+  std::vector<Measurement> run() {
+    std::vector<Measurement> results;
+    for (Task& task : tasks_) {
+      warm_up(task);
+      for (int i = 0; i < plan_.repetitions; ++i) task.result.seconds.push_back(timed(task));
+      if (plan_.ops) profile(task);
+      results.push_back(std::move(task.result));
+    }
+    return results;
+  }
+
+ private:
+  std::span<const int32_t> ids(int64_t first, int64_t n) const {
+    return std::span(ids_).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
+  }
+
+  Task prefill(int64_t tokens) {
+    Task task;
+    task.result = {.kind = "prefill", .tokens = tokens};
+    task.prepare = [this] { session_.reset(); };
+    task.run = [this, tokens] { session_.feed(ids(0, tokens)); };
+    return task;
+  }
+
+  Task decode() {
+    Task task;
+    task.result = {.kind = "decode", .tokens = plan_.decode_tokens, .depth = plan_.depth, .synthetic = plan_.synthetic};
+    task.prepare = [this] { go_to_depth(); };
+    task.run = [this] {
+      for (int64_t i = 0; i < plan_.decode_tokens; ++i) session_.feed(ids(plan_.depth + i, 1));
+    };
+    return task;
+  }
+
+  // Computed once, then brought back.
+  void go_to_depth() {
+    if (at_depth_.bytes.empty()) {
+      session_.reset();
+      if (plan_.synthetic) {
+        fill_synthetic_state(session_, plan_.depth);
+      } else if (plan_.depth > 0) {
+        session_.feed(ids(0, plan_.depth));
+      }
+      at_depth_ = session_.snapshot();
+    }
+    session_.restore(at_depth_);
+  }
+
+  double timed(Task& task) {
+    begin(task);
+    const auto start = std::chrono::steady_clock::now();
+    task.run();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  void warm_up(Task& task) {
+    begin(task);
+    const Profile profile(session_);
+    task.run();
+    task.result.touched = profile.total();
+  }
+
+  void profile(Task& task) {
+    std::map<std::string, std::vector<double>> seconds;
+    for (int i = 0; i < plan_.repetitions; ++i) {
+      begin(task);
+      const Profile profile(session_);
+      task.run();
+      for (const auto& [label, op] : profile.ops()) seconds[label].push_back(op.seconds);
+      if (i + 1 < plan_.repetitions) continue;
+      for (const auto& [label, op] : profile.ops())
+        task.result.ops.push_back({label, op.launches, median(seconds[label]), op.touched});
+    }
+    std::sort(task.result.ops.begin(), task.result.ops.end(),
+              [](const OpTime& a, const OpTime& b) { return a.seconds > b.seconds; });
+  }
+
+  void begin(Task& task) {
+    between_(runs_done_++ / runs_);
+    task.prepare();
+  }
+
+  const BenchPlan& plan_;
+  const std::function<void(double)>& between_;
+  Session session_;
+  std::vector<int32_t> ids_;
+  std::vector<Task> tasks_;
+  Snapshot at_depth_;
+  double runs_ = 0, runs_done_ = 0;
+};
+
+}  // namespace
+
+Touched& Touched::operator+=(const Touched& other) {
+  weight_bytes += other.weight_bytes;
+  state_bytes += other.state_bytes;
+  io_bytes += other.io_bytes;
+  flops += other.flops;
+  return *this;
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+std::vector<double> Measurement::tokens_per_s() const {
+  std::vector<double> rates;
+  for (const double s : seconds) rates.push_back(static_cast<double>(tokens) / s);
+  return rates;
+}
+
+double Measurement::median_seconds() const { return median(seconds); }
+
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
+                                 const std::function<void(double done)>& between) {
+  return Bench(model, plan, between).run();
+}
+
+}  // namespace v4rt::cli

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/runtime/session.h"
+
+namespace v4rt::cli {
+
+// What is measured: reading prompts of these lengths, and decoding.
+struct BenchPlan {
+  std::vector<int64_t> prompts{512};  // empty: no prompts are read
+  int64_t decode_tokens = 64;         // 0: nothing is decoded
+  int64_t depth = 0;                  // where decoding begins
+  bool synthetic = false;             // the state there is made up; otherwise `depth` tokens have been read
+  int repetitions = 5;
+  bool ops = false;                   // also what each op takes
+};
+
+// Bytes and FLOP that ops say they touch (Op::cost).
+struct Touched {
+  double weight_bytes = 0, state_bytes = 0, io_bytes = 0, flops = 0;
+
+  double memory_bytes() const { return weight_bytes + state_bytes; }  // activations stay in caches
+  double all_bytes() const { return memory_bytes() + io_bytes; }
+  Touched& operator+=(const Touched& other);
+};
+
+// All launches of one kind of op in one run.
+struct OpTime {
+  std::string op;  // "linear fp8": kind, and type of the matrix where it has one
+  int64_t launches = 0;
+  double seconds = 0;  // the median of the repetitions
+  Touched touched;
+};
+
+struct Measurement {
+  std::string kind;  // "prefill" or "decode"
+  int64_t tokens = 0;
+  int64_t depth = 0;  // position of the first token
+  bool synthetic = false;
+  std::vector<double> seconds;  // of each repetition
+  Touched touched;              // by one repetition
+  std::vector<OpTime> ops;      // slowest first; empty unless asked for
+
+  std::vector<double> tokens_per_s() const;
+  double median_seconds() const;
+};
+
+double median(std::vector<double> values);
+
+// Runs everything once to warm up and once for each repetition, then, where asked, once more for each with every launch waited
+// for. `between(done)` is called before each run, done in [0, 1].
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
+                                 const std::function<void(double done)>& between);
+
+}  // namespace v4rt::cli

@@ -1,0 +1,232 @@
+#include "examples/cli/bench_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "examples/cli/format.h"
+
+namespace v4rt::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Cells = std::vector<std::vector<std::string>>;
+
+constexpr double kGiga = 1e9;
+
+// What a run, or the launches of one op in it, reached.
+struct Rates {
+  double gbs, gflops;
+};
+
+Rates rates(double bytes, double flops, double seconds) {
+  return seconds > 0 ? Rates{bytes / seconds / kGiga, flops / seconds / kGiga} : Rates{0, 0};
+}
+
+Rates rates(const Measurement& m) { return rates(m.touched.memory_bytes(), m.touched.flops, m.median_seconds()); }
+Rates rates(const OpTime& op) { return rates(op.touched.all_bytes(), op.touched.flops, op.seconds); }
+
+// The roofline: what bounds an op, and how near its time comes to that bound.
+struct Limit {
+  bool memory;
+  double share;
+};
+
+std::optional<Limit> limit(const BenchReport& report, const OpTime& op) {
+  if (!report.machine || op.seconds <= 0) return {};
+  const double memory = op.touched.all_bytes() / (report.machine->read_gbs * kGiga);
+  const double compute = op.touched.flops / (report.machine->peak_gflops * kGiga);
+  return Limit{memory >= compute, std::max(memory, compute) / op.seconds};
+}
+
+std::string title(const Measurement& m) {
+  if (m.kind == "prefill") return fmt::format("prefill {}", m.tokens);
+  return fmt::format("decode {} at {}{}", m.tokens, m.depth, m.synthetic ? " (state made up)" : "");
+}
+
+std::string percent(double part, double whole) { return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "-"; }
+
+std::string machine_text(const BenchReport& report) {
+  if (!report.machine) return "limits not measured: " + report.machine_note;
+  const MachineSpeed& m = *report.machine;
+  std::string text =
+      fmt::format("limits of {} thread{}, measured: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
+                  m.threads, m.threads == 1 ? "" : "s", m.read_gbs, bytes_text(m.buffer_bytes), m.peak_gflops);
+  if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
+  return text;
+}
+
+std::string heading(const BenchReport& r) {
+  return fmt::format("{} on {} ({}), {}, chunks of {}, median of {}, commit {}", r.model, r.device, r.description, r.mode, r.chunk,
+                     r.repetitions, r.commit);
+}
+
+constexpr std::string_view kRunAlignment = "<>>>>>>>";
+
+Cells run_cells(const BenchReport& report) {
+  Cells cells = {{"run", "tokens/s", "min .. max", "bytes/token", "GB/s", "of reading", "GFLOP/s", "of peak"}};
+  for (const Measurement& m : report.measurements) {
+    const std::vector<double> speeds = m.tokens_per_s();
+    const auto [least, most] = std::minmax_element(speeds.begin(), speeds.end());
+    const Rates r = rates(m);
+    const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
+    cells.push_back({title(m), fmt::format("{:.2f}", median(speeds)), fmt::format("{:.2f} .. {:.2f}", *least, *most),
+                     bytes_text(m.touched.memory_bytes() / static_cast<double>(m.tokens)), fmt::format("{:.2f}", r.gbs),
+                     percent(r.gbs, machine.read_gbs), fmt::format("{:.1f}", r.gflops),
+                     percent(r.gflops, machine.peak_gflops)});
+  }
+  return cells;
+}
+
+constexpr std::string_view kOpAlignment = "<>>>>><>";
+
+// The last line is the sum.
+Cells op_cells(const BenchReport& report, const Measurement& m) {
+  Cells cells = {{"op", "launches", "us/token", "share", "GB/s", "GFLOP/s", "limit", "of limit"}};
+  OpTime total{.op = "total"};
+  for (const OpTime& op : m.ops) {
+    total.launches += op.launches;
+    total.seconds += op.seconds;
+    total.touched += op.touched;
+  }
+  const auto add = [&](const OpTime& op) {
+    const Rates r = rates(op);
+    const std::optional<Limit> l = limit(report, op);
+    cells.push_back({op.op, fmt::format("{}", op.launches),
+                     fmt::format("{:.2f}", 1e6 * op.seconds / static_cast<double>(m.tokens)), percent(op.seconds, total.seconds),
+                     fmt::format("{:.2f}", r.gbs), fmt::format("{:.1f}", r.gflops),
+                     !l ? "-" : l->memory ? "memory" : "compute", l ? percent(l->share, 1) : "-"});
+  };
+  for (const OpTime& op : m.ops) add(op);
+  add(total);
+  return cells;
+}
+
+std::string op_heading(const Measurement& m) {
+  return fmt::format("{}, launch by launch ({:.2f} us/token when it runs in one go):", title(m),
+                     1e6 * m.median_seconds() / static_cast<double>(m.tokens));
+}
+
+std::string markdown_table(const Cells& rows, std::string_view alignment) {
+  std::string text;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    text += fmt::format("| {} |\n", fmt::join(rows[i], " | "));
+    if (i > 0) continue;
+    for (const char c : alignment) text += c == '>' ? "|---:" : "|---";
+    text += "|\n";
+  }
+  return text;
+}
+
+Json share(double part, double whole) { return whole > 0 ? Json(part / whole) : Json(nullptr); }
+
+Json spread(std::vector<double> values) {
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return {{"median", median(values)}, {"min", *least}, {"max", *most}};
+}
+
+Json to_json(const BenchReport& report, const OpTime& op, double total_seconds) {
+  const Rates r = rates(op);
+  const std::optional<Limit> l = limit(report, op);
+  return {{"op", op.op},
+          {"launches", op.launches},
+          {"seconds", op.seconds},
+          {"share", share(op.seconds, total_seconds)},
+          {"weight_bytes", op.touched.weight_bytes},
+          {"state_bytes", op.touched.state_bytes},
+          {"io_bytes", op.touched.io_bytes},
+          {"flops", op.touched.flops},
+          {"gbs", r.gbs},
+          {"gflops", r.gflops},
+          {"limit", l ? Json(l->memory ? "memory" : "compute") : Json(nullptr)},
+          {"limit_share", l ? Json(l->share) : Json(nullptr)}};
+}
+
+Json to_json(const BenchReport& report, const Measurement& m) {
+  const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
+  const auto tokens = static_cast<double>(m.tokens);
+  const Rates r = rates(m);
+  Json json = {{"kind", m.kind},
+               {"tokens", m.tokens},
+               {"depth", m.depth},
+               {"synthetic_state", m.synthetic},
+               {"seconds", m.seconds},
+               {"tokens_per_s", spread(m.tokens_per_s())},
+               {"weight_bytes_per_token", m.touched.weight_bytes / tokens},
+               {"state_bytes_per_token", m.touched.state_bytes / tokens},
+               {"io_bytes_per_token", m.touched.io_bytes / tokens},
+               {"flops_per_token", m.touched.flops / tokens},
+               {"gbs", r.gbs},
+               {"read_share", share(r.gbs, machine.read_gbs)},
+               {"gflops", r.gflops},
+               {"peak_share", share(r.gflops, machine.peak_gflops)}};
+  if (m.ops.empty()) return json;
+  double total = 0;
+  for (const OpTime& op : m.ops) total += op.seconds;
+  json["ops"] = Json::array();
+  for (const OpTime& op : m.ops) json["ops"].push_back(to_json(report, op, total));
+  return json;
+}
+
+}  // namespace
+
+const Measurement* BenchReport::first(std::string_view kind) const {
+  const auto found =
+      std::find_if(measurements.begin(), measurements.end(), [&](const Measurement& m) { return m.kind == kind; });
+  return found == measurements.end() ? nullptr : &*found;
+}
+
+std::string to_text(const BenchReport& report) {
+  std::string text = heading(report) + "\n" + machine_text(report) + "\n\n";
+  text += table(run_cells(report), std::string(kRunAlignment));
+  for (const Measurement& m : report.measurements) {
+    if (m.ops.empty()) continue;
+    text += fmt::format("\n{}\n\n{}", op_heading(m), table(op_cells(report, m), std::string(kOpAlignment)));
+  }
+  return text;
+}
+
+std::string to_markdown(const BenchReport& report) {
+  std::string text = heading(report) + "; " + machine_text(report) + ".\n\n";
+  text += markdown_table(run_cells(report), kRunAlignment);
+  for (const Measurement& m : report.measurements) {
+    if (m.ops.empty()) continue;
+    text += fmt::format("\n{}\n\n{}", op_heading(m), markdown_table(op_cells(report, m), kOpAlignment));
+  }
+  return text;
+}
+
+std::string to_json(const BenchReport& report) {
+  const auto of = [&](std::string_view kind, const auto& figure) {
+    const Measurement* m = report.first(kind);
+    return m == nullptr ? Json(nullptr) : Json(figure(*m));
+  };
+  const auto speed = [](const Measurement& m) { return median(m.tokens_per_s()); };
+  const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
+  const auto measured = [&](double figure) { return figure > 0 ? Json(figure) : Json(nullptr); };
+  Json json = {{"model", report.model},
+               {"device", report.device},
+               {"description", report.description},
+               {"threads", report.threads > 0 ? Json(report.threads) : Json(nullptr)},
+               {"mode", report.mode},
+               {"chunk", report.chunk},
+               {"repetitions", report.repetitions},
+               {"commit", report.commit},
+               {"prefill_tokens_per_s", of("prefill", speed)},
+               {"prefill_gflops", of("prefill", [](const Measurement& m) { return rates(m).gflops; })},
+               {"decode_tokens_per_s", of("decode", speed)},
+               {"decode_depth", of("decode", [](const Measurement& m) { return m.depth; })},
+               {"decode_bytes_per_token",
+                of("decode", [](const Measurement& m) { return m.touched.memory_bytes() / static_cast<double>(m.tokens); })},
+               {"decode_gbs", of("decode", [](const Measurement& m) { return rates(m).gbs; })},
+               {"read_gbs", measured(machine.read_gbs)},
+               {"peak_gflops", measured(machine.peak_gflops)},
+               {"peak_bf16_gflops", measured(machine.bf16_gflops)}};
+  if (!report.machine_note.empty()) json["limits_note"] = report.machine_note;
+  json["runs"] = Json::array();
+  for (const Measurement& m : report.measurements) json["runs"].push_back(to_json(report, m));
+  return json.dump(2) + "\n";
+}
+
+}  // namespace v4rt::cli

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "examples/cli/bench_machine.h"
+#include "examples/cli/bench_measure.h"
+
+namespace v4rt::cli {
+
+struct BenchReport {
+  std::string model, device, description, mode, commit;
+  int threads = 0;  // 0: the device's own affair
+  int chunk = 0, repetitions = 0;
+  std::optional<MachineSpeed> machine;
+  std::string machine_note;  // why there is none
+  std::vector<Measurement> measurements;
+
+  const Measurement* first(std::string_view kind) const;  // nullptr: nothing of the kind was measured
+};
+
+std::string to_text(const BenchReport& report);
+std::string to_markdown(const BenchReport& report);  // tables to paste
+std::string to_json(const BenchReport& report);
+
+}  // namespace v4rt::cli
