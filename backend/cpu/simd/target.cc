@@ -16,7 +16,7 @@ std::vector<std::string> features() {
   if (name.starts_with("AVX3")) name = "avx512";
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   std::vector<std::string> names{name};
-  if (pairs_pay()) names.emplace_back("avx512bf16");
+  if (name == "avx512" && pairs_pay()) names.emplace_back("avx512bf16");
   return names;
 }
 
