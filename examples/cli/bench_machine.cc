@@ -1,12 +1,11 @@
 #include "examples/cli/bench_machine.h"
 
-// The loops are compiled for every instruction set that may be found, and the best is taken. No vectors of unknown size:
-// accumulators are an array.
+// The loops are compiled for every instruction set that may be found, and the best is taken. No vectors of unknown
+// size: accumulators are an array.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "examples/cli/bench_machine.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
-
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -82,9 +81,10 @@ namespace {
 
 constexpr size_t kPart = size_t{2} << 20;  // parts of the buffer are multiples of a huge page
 
-// Work done per second by `threads` threads that begin each pass together: the best of the passes. prepare(thread) runs once
-// before them; work(thread) answers what it has done.
-double best_rate(int threads, int passes, const std::function<void(int)>& prepare, const std::function<double(int)>& work) {
+// Work done per second by `threads` threads that begin each pass together: the best of the passes. prepare(thread) runs
+// once before them; work(thread) answers what it has done.
+double best_rate(int threads, int passes, const std::function<void(int)>& prepare,
+                 const std::function<double(int)>& work) {
   using Clock = std::chrono::steady_clock;
   std::vector<double> done(static_cast<size_t>(threads));
   std::barrier together(threads);
@@ -148,7 +148,9 @@ double measure_peak(int threads, double (*loop)(int64_t rounds, float* sink)) {
   constexpr int64_t kRounds = 1'000'000;  // some milliseconds: long next to a start, short next to a time slice
   std::vector<Sink> sinks(static_cast<size_t>(threads));
   const auto work = [&](int thread) { return loop(kRounds, sinks[static_cast<size_t>(thread)].values); };
-  return best_rate(threads, 16, [](int) {}, work) / 1e9;
+  return best_rate(
+             threads, 16, [](int) {}, work) /
+         1e9;
 }
 
 #if defined(__x86_64__)

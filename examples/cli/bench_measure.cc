@@ -27,7 +27,8 @@ std::string label(const Plan& plan, const PlanStep& step) {
   const std::string_view text = name(launch->op->kind());
   for (int i = 0; i < launch->n_inputs; ++i) {
     const Slot& slot = plan.slots[static_cast<size_t>(launch->args[static_cast<size_t>(i)])];
-    const bool matrix = slot.storage == Storage::kWeight && slot.type.shape.rank() >= 2 && slot.type.dtype != DType::kI32;
+    const bool matrix =
+        slot.storage == Storage::kWeight && slot.type.shape.rank() >= 2 && slot.type.dtype != DType::kI32;
     if (matrix) return fmt::format("{} {}", text, info(slot.type.dtype).name);
   }
   return std::string(text);

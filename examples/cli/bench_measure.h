@@ -17,7 +17,7 @@ struct BenchPlan {
   int64_t depth = 0;                  // where decoding begins
   bool synthetic = false;             // the state there is made up; otherwise `depth` tokens have been read
   int repetitions = 5;
-  bool ops = false;                   // also what each op takes
+  bool ops = false;  // also what each op takes
 };
 
 // Bytes and FLOP that ops say they touch (Op::cost).
@@ -52,8 +52,8 @@ struct Measurement {
 
 double median(std::vector<double> values);
 
-// Runs everything once to warm up and once for each repetition, then, where asked, once more for each with every launch waited
-// for. `between(done)` is called before each run, done in [0, 1].
+// Runs everything once to warm up and once for each repetition, then, where asked, once more for each with every launch
+// waited for. `between(done)` is called before each run, done in [0, 1].
 std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
                                  const std::function<void(double done)>& between);
 

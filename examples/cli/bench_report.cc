@@ -50,16 +50,16 @@ std::string percent(double part, double whole) { return whole > 0 ? fmt::format(
 std::string machine_text(const BenchReport& report) {
   if (!report.machine) return "limits not measured: " + report.machine_note;
   const MachineSpeed& m = *report.machine;
-  std::string text =
-      fmt::format("limits of {} thread{}, measured: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
-                  m.threads, m.threads == 1 ? "" : "s", m.read_gbs, bytes_text(m.buffer_bytes), m.peak_gflops);
+  std::string text = fmt::format(
+      "limits of {} thread{}, measured: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
+      m.threads, m.threads == 1 ? "" : "s", m.read_gbs, bytes_text(m.buffer_bytes), m.peak_gflops);
   if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
   return text;
 }
 
 std::string heading(const BenchReport& r) {
-  return fmt::format("{} on {} ({}), {}, chunks of {}, median of {}, commit {}", r.model, r.device, r.description, r.mode, r.chunk,
-                     r.repetitions, r.commit);
+  return fmt::format("{} on {} ({}), {}, chunks of {}, median of {}, commit {}", r.model, r.device, r.description,
+                     r.mode, r.chunk, r.repetitions, r.commit);
 }
 
 constexpr std::string_view kRunAlignment = "<>>>>>>>";
@@ -94,9 +94,12 @@ Cells op_cells(const BenchReport& report, const Measurement& m) {
     const Rates r = rates(op);
     const std::optional<Limit> l = limit(report, op);
     cells.push_back({op.op, fmt::format("{}", op.launches),
-                     fmt::format("{:.2f}", 1e6 * op.seconds / static_cast<double>(m.tokens)), percent(op.seconds, total.seconds),
-                     fmt::format("{:.2f}", r.gbs), fmt::format("{:.1f}", r.gflops),
-                     !l ? "-" : l->memory ? "memory" : "compute", l ? percent(l->share, 1) : "-"});
+                     fmt::format("{:.2f}", 1e6 * op.seconds / static_cast<double>(m.tokens)),
+                     percent(op.seconds, total.seconds), fmt::format("{:.2f}", r.gbs), fmt::format("{:.1f}", r.gflops),
+                     !l          ? "-"
+                     : l->memory ? "memory"
+                                 : "compute",
+                     l ? percent(l->share, 1) : "-"});
   };
   for (const OpTime& op : m.ops) add(op);
   add(total);
@@ -205,24 +208,25 @@ std::string to_json(const BenchReport& report) {
   const auto speed = [](const Measurement& m) { return median(m.tokens_per_s()); };
   const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
   const auto measured = [&](double figure) { return figure > 0 ? Json(figure) : Json(nullptr); };
-  Json json = {{"model", report.model},
-               {"device", report.device},
-               {"description", report.description},
-               {"threads", report.threads > 0 ? Json(report.threads) : Json(nullptr)},
-               {"mode", report.mode},
-               {"chunk", report.chunk},
-               {"repetitions", report.repetitions},
-               {"commit", report.commit},
-               {"prefill_tokens_per_s", of("prefill", speed)},
-               {"prefill_gflops", of("prefill", [](const Measurement& m) { return rates(m).gflops; })},
-               {"decode_tokens_per_s", of("decode", speed)},
-               {"decode_depth", of("decode", [](const Measurement& m) { return m.depth; })},
-               {"decode_bytes_per_token",
-                of("decode", [](const Measurement& m) { return m.touched.memory_bytes() / static_cast<double>(m.tokens); })},
-               {"decode_gbs", of("decode", [](const Measurement& m) { return rates(m).gbs; })},
-               {"read_gbs", measured(machine.read_gbs)},
-               {"peak_gflops", measured(machine.peak_gflops)},
-               {"peak_bf16_gflops", measured(machine.bf16_gflops)}};
+  Json json = {
+      {"model", report.model},
+      {"device", report.device},
+      {"description", report.description},
+      {"threads", report.threads > 0 ? Json(report.threads) : Json(nullptr)},
+      {"mode", report.mode},
+      {"chunk", report.chunk},
+      {"repetitions", report.repetitions},
+      {"commit", report.commit},
+      {"prefill_tokens_per_s", of("prefill", speed)},
+      {"prefill_gflops", of("prefill", [](const Measurement& m) { return rates(m).gflops; })},
+      {"decode_tokens_per_s", of("decode", speed)},
+      {"decode_depth", of("decode", [](const Measurement& m) { return m.depth; })},
+      {"decode_bytes_per_token",
+       of("decode", [](const Measurement& m) { return m.touched.memory_bytes() / static_cast<double>(m.tokens); })},
+      {"decode_gbs", of("decode", [](const Measurement& m) { return rates(m).gbs; })},
+      {"read_gbs", measured(machine.read_gbs)},
+      {"peak_gflops", measured(machine.peak_gflops)},
+      {"peak_bf16_gflops", measured(machine.bf16_gflops)}};
   if (!report.machine_note.empty()) json["limits_note"] = report.machine_note;
   json["runs"] = Json::array();
   for (const Measurement& m : report.measurements) json["runs"].push_back(to_json(report, m));

@@ -75,8 +75,8 @@ void fill_rows(const RowFormat& format, std::span<std::byte> bytes, Random& rand
 void fill_synthetic_state(Session& session, int64_t position, uint64_t seed, int slot) {
   const Model& model = session.model();
   const int64_t context = model.options().context;
-  check(position >= 0 && position <= context, Code::kInvalidArgument, "a state at position {}: the context has {}; open the model with a longer one",
-        position, context);
+  check(position >= 0 && position <= context, Code::kInvalidArgument,
+        "a state at position {}: the context has {}; open the model with a longer one", position, context);
   std::map<std::string, StateRows> rows = rows_by_state(model.plan(1, LogitsOf::kLastRows));
   if (model.options().mtp) rows.merge(rows_by_state(model.plan(model.options().chunk, LogitsOf::kAllRows)));
 

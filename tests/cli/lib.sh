@@ -3,6 +3,7 @@
 set -u
 v4rt=$1 source=$2 device=${3:-cpu}
 mini=$source/examples/models/v4-mini
+json_value=${JSON_VALUE:-$(dirname "$v4rt")/json_value}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$work/cache}  # of compiled OpenCL programs

@@ -3,7 +3,7 @@
 
 call --help; exits 0; out_has "run"; out_has "perplexity"; out_has "v4rt run mini"
 check "no messages" [ ! -s "$work/err" ]
-for command in run chat inspect devices explain logits perplexity synth; do
+for command in run chat inspect devices explain logits perplexity bench synth; do
   call "$command" --help; exits 0; out_has "--help"
 done
 call run --help
@@ -35,5 +35,11 @@ call logits mini -o "$work/x"; refuses 2 "--ids"
 call logits mini --ids "$work/x"; refuses 2 "--output"
 call perplexity mini; refuses 2 "--file"
 call inspect; refuses 2 "MODEL"
+call bench mini -p 0 -n 0; refuses 2 "-p 0 -n 0"
+call bench mini -p x; refuses 2 "--prompt-tokens"
+call bench mini -p -1; refuses 2 "--prompt-tokens"
+call bench mini -r 0; refuses 2 "--repetitions"
+call bench mini --json --markdown; refuses 2 "--markdown"
+call bench mini -p 16 -d 2000000; refuses 1 "1048576"
 call explain mini --tokens 100 --chunk 8; refuses 2 "--tokens 100" "--chunk"
 finish
