@@ -115,7 +115,9 @@ HWY_INLINE F16 load_tail(const T* p, int64_t n) {
 
 // The 64 lanes of exact_math.h's sum64: lane l of part i is element 16 i + l.
 struct Lanes64 {
-  F16 lane[4] = {zero(), zero(), zero(), zero()};
+  F16 lane[4];
+
+  HWY_INLINE Lanes64() : lane{zero(), zero(), zero(), zero()} {}  // written out: an implicit one is not of the target
 
   // For every sixteen of n elements, of which `live` exist: lane = fn(offset, live, lane).
   template <class Fn>
