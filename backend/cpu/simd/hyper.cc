@@ -33,7 +33,7 @@ void dot_rows(const T* v, const float* fn, int64_t width, float* out) {
     const F16 x = some(v + i, live);
     for (int r = 0; r < kRows; ++r) lane[r][l] = fma(x, some(fn + r * width + i, live), lane[r][l]);
   }
-  for (int r = 0; r < kRows; ++r) out[r] = Lanes64{{lane[r][0], lane[r][1], lane[r][2], lane[r][3]}}.fold();
+  for (int r = 0; r < kRows; ++r) out[r] = Lanes64{lane[r][0], lane[r][1], lane[r][2], lane[r][3]}.fold();
 }
 
 template <class T>

@@ -117,7 +117,9 @@ HWY_INLINE F16 load_tail(const T* p, int64_t n) {
 struct Lanes64 {
   F16 lane[4];
 
-  HWY_INLINE Lanes64() : lane{zero(), zero(), zero(), zero()} {}  // written out: an implicit one is not of the target
+  // Written out: implicit constructors are not compiled for the target.
+  HWY_INLINE Lanes64() : lane{zero(), zero(), zero(), zero()} {}
+  HWY_INLINE Lanes64(const F16& a, const F16& b, const F16& c, const F16& d) : lane{a, b, c, d} {}
 
   // For every sixteen of n elements, of which `live` exist: lane = fn(offset, live, lane).
   template <class Fn>
