@@ -3,16 +3,9 @@
 #include <cstddef>
 #include <vector>
 
-#include "backend/device.h"
-#include "tests/conformance/case.h"
+#include "tests/conformance/case_data.h"
 
 namespace v4rt {
-
-// Bytes of every input of a case, in Layout::kRows, the same on every device.
-struct CaseData {
-  std::vector<std::vector<std::byte>> values, scales;
-};
-CaseData make_data(const Case& c);
 
 // Runs the case's kernel on `device` and returns the bytes of all outputs, whole capacity: outputs start as 0xff, so rows that
 // a kernel must not write come back so. Buffers are slices at non-zero offsets between guard bytes; a damaged guard is a

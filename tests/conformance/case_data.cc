@@ -1,0 +1,169 @@
+#include "tests/conformance/case_data.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <random>
+
+#include "backend/reference/reference_device.h"
+#include "ops/core/exact_math.h"
+#include "ops/layout/repack.h"
+
+namespace v4rt {
+namespace {
+
+using Random = std::mt19937_64;
+
+float draw(const Fill& fill, Random& random) {
+  if (fill.kind == Fill::Kind::kTies) return 0.25f * static_cast<float>(random() % 4);
+  if (fill.kind == Fill::Kind::kWild) {
+    if (random() % 16 == 0) return 0.0f;
+    const float sign = random() % 2 == 0 ? 1.0f : -1.0f;
+    return sign * std::ldexp(1.0f + static_cast<float>(random() % 1000) / 1000.0f, static_cast<int>(random() % 41) - 20);
+  }
+  return fill.scale * std::normal_distribution<float>()(random);
+}
+
+std::vector<int32_t> distinct(const Fill& fill, size_t n, Random& random) {
+  std::vector<int32_t> all(static_cast<size_t>(fill.high - fill.low));
+  std::iota(all.begin(), all.end(), fill.low);
+  std::shuffle(all.begin(), all.end(), random);
+  all.resize(n);
+  return all;
+}
+
+void fill_ids(const Case& c, const Fill& fill, const TensorType& type, int32_t* out, Random& random) {
+  const int64_t width = type.shape.rank() == 1 ? 1 : type.shape[-1], rows = type.shape.elements() / width;
+  const int64_t live = fill.kind == Fill::Kind::kTable ? rows : std::min<int64_t>(rows, n_tokens(c));
+  for (int64_t r = 0; r < live; ++r) {
+    int32_t* row = out + r * width;
+    if (fill.kind == Fill::Kind::kIds) {
+      for (int64_t i = 0; i < width; ++i) row[i] = fill.low + static_cast<int32_t>(random() % static_cast<uint64_t>(fill.high - fill.low));
+      continue;
+    }
+    const auto n = fill.kind == Fill::Kind::kTable ? width : std::min<int64_t>(fill.live, width);
+    std::vector<int32_t> ids = distinct(fill, static_cast<size_t>(n), random);
+    if (fill.kind == Fill::Kind::kSortedIds) std::sort(ids.begin(), ids.end());
+    std::copy(ids.begin(), ids.end(), row);
+  }
+}
+
+void fill_rows_bytes(const Fill& fill, std::span<std::byte> bytes, Random& random) {
+  const auto width = static_cast<size_t>(fill.format.bytes());
+  std::vector<float> values(static_cast<size_t>(fill.format.dim));
+  for (size_t at = 0; at + width <= bytes.size(); at += width) {
+    for (float& v : values) v = fill.scale * std::normal_distribution<float>()(random);
+    encode_row(fill.format, values, reinterpret_cast<uint8_t*>(bytes.data() + at));
+  }
+}
+
+// Activations have a leading token dimension whose dead rows stay poisoned; weights are whole.
+void fill_numbers(const Case& c, const Fill& fill, const TensorType& type, bool activation, std::span<std::byte> bytes, Random& random) {
+  int64_t live = type.shape.elements();
+  if (activation && type.shape[0] > 0) {
+    live = live / type.shape[0] * std::min<int64_t>(type.shape[0], n_tokens(c));
+  }
+  for (int64_t i = 0; i < live; ++i) {
+    const float v = draw(fill, random);
+    if (type.dtype == DType::kF32) {
+      std::memcpy(bytes.data() + i * 4, &v, 4);
+    } else if (type.dtype == DType::kBF16) {
+      const auto upper = static_cast<uint16_t>(em_bits(em_bf16(v)) >> 16);
+      std::memcpy(bytes.data() + i * 2, &upper, 2);
+    } else {  // F16: any finite bits
+      const auto half = static_cast<uint16_t>((random() & 0x83ffu) | ((random() % 24 + 1) << 10));
+      std::memcpy(bytes.data() + i * 2, &half, 2);
+    }
+  }
+}
+
+void fill_codes(DType dtype, std::span<std::byte> values, std::span<std::byte> scales, Random& random) {
+  for (std::byte& b : values) {
+    b = static_cast<std::byte>(random());
+    if (dtype == DType::kFp8 && (b & std::byte{0x7f}) == std::byte{0x7f}) b = std::byte{0};
+  }
+  for (std::byte& s : scales) s = static_cast<std::byte>(118 + random() % 8);
+}
+
+// Which inputs carry a token dimension: everything that is not a weight, a state or a table.
+bool is_token_input(const Case& c, size_t i) {
+  const int64_t capacity = c.inputs[0].shape[0];
+  const OpKind kind = c.op->kind();
+  if (kind == OpKind::kRepack) return false;
+  if (i == 0) return true;
+  switch (kind) {
+    case OpKind::kAddStreams: return true;
+    case OpKind::kHcPost: return true;
+    case OpKind::kIndexSelect: return i == 1;
+    case OpKind::kAttend: return i == 4;
+    case OpKind::kRouteHash: return i == 2;
+    case OpKind::kMoeGateUp: return i <= 2;
+    case OpKind::kMoeDown: return i == 1 || i == 3;
+    default: return c.inputs[i].dtype == DType::kI32 && c.inputs[i].shape[0] == capacity;
+  }
+}
+
+// Inputs as the device wants them: weights of products in its layout.
+bool is_product_weight(const Case& c, size_t i) {
+  switch (c.op->kind()) {
+    case OpKind::kLinear: return i == 1;
+    case OpKind::kMoeGateUp: return i == 3 || i == 4;
+    case OpKind::kMoeDown: return i == 2;
+    default: return false;
+  }
+}
+
+HostTensor repacked(const HostTensor& from, Layout layout) {
+  const Repack repack(layout);
+  HostTensor to{repack.infer(std::span(&from.type, 1))[0], {}, {}};
+  to.values.resize(to.type.bytes());
+  to.scales.resize(to.type.scale_bytes());
+  const auto device = create_reference_device();
+  const auto tensor = [&](const HostTensor& h) { return Tensor{h.type, device->import_host(h.values), device->import_host(h.scales)}; };
+  const TensorType types[] = {from.type};
+  const TensorType outs[] = {to.type};
+  const auto kernel = device->compile({repack, types, outs});
+  const Tensor args[] = {tensor(from), tensor(to)};
+  device->create_queue()->launch(*kernel, args, Step{});
+  return to;
+}
+
+}  // namespace
+
+int32_t n_tokens(const Case& c) {
+  int32_t n = 0;
+  for (const Segment& s : c.segments) n += s.n_tokens;
+  return n;
+}
+
+CaseData make_data(const Case& c) {
+  Random random(c.seed);
+  CaseData data;
+  for (size_t i = 0; i < c.inputs.size(); ++i) {
+    const TensorType& type = c.inputs[i];
+    const Fill& fill = c.fill(i);
+    std::vector<std::byte> values(type.bytes(), kPoison), scales(type.scale_bytes(), kPoison);
+    if (fill.kind == Fill::Kind::kRows) {
+      fill_rows_bytes(fill, values, random);
+    } else if (type.dtype == DType::kI32) {
+      fill_ids(c, fill, type, reinterpret_cast<int32_t*>(values.data()), random);
+    } else if (is_quantised(type.dtype)) {
+      fill_codes(type.dtype, values, scales, random);
+    } else {
+      fill_numbers(c, fill, type, is_token_input(c, i), values, random);
+    }
+    data.values.push_back(std::move(values));
+    data.scales.push_back(std::move(scales));
+  }
+  return data;
+}
+
+HostTensor input_for(const Device& device, const Case& c, const CaseData& data, size_t i) {
+  HostTensor host{c.inputs[i], data.values[i], data.scales[i]};
+  if (!is_product_weight(c, i)) return host;
+  const Layout wanted = device.weight_layout(host.type);
+  return wanted == host.type.layout ? host : repacked(host, wanted);
+}
+
+}  // namespace v4rt
