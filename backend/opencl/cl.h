@@ -2,6 +2,9 @@
 
 // The plain OpenCL C API with owners: a handle releases what it holds, a failing call becomes an Error with the code's name.
 
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 120  // all that is used
+#endif
 #include <CL/cl.h>
 
 #include <string>

@@ -235,9 +235,6 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
     const int from = base + LANE < slots ? slot_row(&extent, row, idx, t, base + LANE) : -1;
     source[LANE] = from;
     SYNC;
-    int live = 0;
-    for (int i = 0; i < SLOTS; ++i) live |= source[i] >= 0;
-    if (!live) continue;  // the same for every work-item
 
     float s[HEAD_LANES];
     for (int h = 0; h < HEAD_LANES; ++h) s[h] = 0.0f;
@@ -258,7 +255,7 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
         for (int h = 0; h < HEAD_LANES; ++h) s[h] += c[h];
       }
     }
-    for (int h = 0; h < HEAD_LANES; ++h) {
+    for (int h = 0; h < HEAD_LANES; ++h) {  // a block without a live slot changes nothing: it rescales by 1, or zeros
       const float score = from >= 0 ? s[h] * scale : -INFINITY;
       const float larger = em_max(maximum[h], group_max(score, fold));
       const float rescale = em_exp(maximum[h] - larger);

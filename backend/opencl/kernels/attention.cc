@@ -49,8 +49,8 @@ std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) 
                       scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.format.dim)))](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const auto completes = [ratio](const Row& row) { return (row.position + 1) % ratio == 0; };
-    if (std::ranges::none_of(step.rows, completes)) return;
-    (*function)(queue, {live_count(step)}, queue.step_table(), args[0].values, args[1].values, args[2].values, args[3].values,
+    const auto entries = static_cast<size_t>(std::ranges::count_if(step.rows, completes));
+    (*function)(queue, {entries}, queue.step_table(), args[0].values, args[1].values, args[2].values, args[3].values,
                 frequencies, args[4].values, capacity, pairs, eps, scale);
   });
 }

@@ -1,5 +1,5 @@
 // Forms the cache entry of every row whose position completes a block (ops/attention/attention.h: CompressPool).
-// One work-group per row. Options: those of row_format.cl; RATIO; OVERLAP; ROUNDS; HADAMARD; NORM, the norm weight's type.
+// One work-group per such row. Options: those of row_format.cl; RATIO; OVERLAP; ROUNDS; HADAMARD; NORM, the norm weight's type.
 
 #define PARTS (OVERLAP ? 2 : 1)
 #define WIDTH (PARTS * DIM)
@@ -19,14 +19,25 @@ EM_FN __global const float* ape_row(__global const float* ape, int4 row, int i) 
   return ape + (row.y - (POOL_ROWS - 1 - i)) % RATIO * WIDTH + (OVERLAP && i >= RATIO ? DIM : 0);
 }
 
+// The index-th row of the step whose position completes a block.
+EM_FN int completing_row(__global const int4* step, int index) {
+  __global const int4* rows = step + 1;
+  __global const int4* segment = rows + step[0].x;
+  for (;; ++segment) {
+    const int first = rows[segment->x].z;
+    const int position = rows[first].y, entries = (rows[segment->x].y + 1) / RATIO - position / RATIO;
+    if (index < entries) return first + (RATIO - 1 - position % RATIO) + index * RATIO;
+    index -= entries;
+  }
+}
+
 KERNEL void compress_pool(__global const int4* restrict step, __global const float* restrict as,
                           __global const float* restrict pending, __global const float* restrict ape,
                           __global const CAT(NORM, _t)* restrict norm, __global const float* restrict frequency,
                           __global uchar* restrict cache, int capacity, int pairs, float eps, float hadamard_scale) {
   __local float fold[64], entry[DIM], top[DIM], sum[DIM];
-  const int t = get_group_id(0);
+  const int t = completing_row(step, get_group_id(0));
   const int4 row = step[1 + t];  // slot, position, first, end
-  if ((row.y + 1) % RATIO != 0) return;
 
   const int begin = OVERLAP && row.y < RATIO ? RATIO : 0;  // the first block has no previous one
   for (int ch = LANE; ch < DIM; ch += GROUP) {

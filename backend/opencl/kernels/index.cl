@@ -15,8 +15,16 @@ EM_FN keyf rounded(keyf v) { return ROUNDS ? round_key(v) : v; }
 
 #define HEAD_CHUNK 8  // heads whose queries are held, and whose products are formed, side by side
 
-// products[i] = dot(query i of the chunk, key); `query` is [HEAD_CHUNK][DIM].
-EM_FN void chunk_products(const keyf key[DIM], __local const float* query, keyf products[HEAD_CHUNK]) {
+#if VECTOR_LANES
+typedef __local const float query_t;  // staged as floats
+#define QUERY(h, d) query[(h) * DIM + (d)]
+#else
+typedef __global const act_t query_t;  // the same for every work-item: a broadcast from the cache
+#define QUERY(h, d) load_act(query, min(h, heads - 1) * DIM + (d))
+#endif
+
+// products[i] = dot(query i of the chunk, key); `query` is [heads][DIM], heads <= HEAD_CHUNK.
+EM_FN void chunk_products(const keyf key[DIM], query_t* query, int heads, keyf products[HEAD_CHUNK]) {
 #pragma unroll
   for (int h = 0; h < HEAD_CHUNK; ++h) products[h] = 0.0f;
   for (int block = 0; block < DIM; block += 128) {
@@ -28,10 +36,10 @@ EM_FN void chunk_products(const keyf key[DIM], __local const float* query, keyf 
     for (int d = block; d < end; d += 2) {
       if (d + 1 < end) {
 #pragma unroll
-        for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)query[h * DIM + d + 1], key[d + 1], c[h]);
+        for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)QUERY(h, d + 1), key[d + 1], c[h]);
       }
 #pragma unroll
-      for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)query[h * DIM + d], key[d], c[h]);
+      for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)QUERY(h, d), key[d], c[h]);
     }
 #pragma unroll
     for (int h = 0; h < HEAD_CHUNK; ++h) products[h] += c[h];
@@ -42,7 +50,6 @@ EM_FN void chunk_products(const keyf key[DIM], __local const float* query, keyf 
 KERNEL void index_scores(__global const int4* restrict step, __global const act_t* restrict q, __global const act_t* restrict g,
                          __global const uchar* restrict cache, __global float* restrict scores, int row0, int capacity,
                          float weight_scale) {
-  __local float query[HEAD_CHUNK * DIM];
   const int t = row0 + (int)get_group_id(1);
   const int4 row = step[1 + t];
   const int n = (row.y + 1) / RATIO;
@@ -54,7 +61,7 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
   cache += (size_t)row.x * capacity * ROW_BYTES;
   keyf key[DIM];  // past the last key, the last one again
 #if VECTOR_LANES
-  __local float rows[KEYS * DIM];
+  __local float rows[KEYS * DIM], query[HEAD_CHUNK * DIM];
   for (int l = 0; l < KEYS; ++l) decode_row(cache + (size_t)min(first + l, n - 1) * ROW_BYTES, rows + l * DIM);
   for (int d = 0; d < DIM; ++d) {
     key[d] = (float16)(rows[d], rows[DIM + d], rows[2 * DIM + d], rows[3 * DIM + d], rows[4 * DIM + d], rows[5 * DIM + d],
@@ -68,11 +75,13 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
   keyf sum = 0.0f;
   for (int h0 = 0; h0 < HEADS; h0 += HEAD_CHUNK) {
     const int heads = min(HEAD_CHUNK, HEADS - h0);
-    SYNC;
-    for (int i = LANE; i < heads * DIM; i += GROUP) query[i] = load_act(q, (size_t)h0 * DIM + i);
-    SYNC;
     keyf products[HEAD_CHUNK];
-    chunk_products(key, query, products);
+#if VECTOR_LANES
+    for (int i = 0; i < heads * DIM; ++i) query[i] = load_act(q, (size_t)h0 * DIM + i);
+    chunk_products(key, query, heads, products);
+#else
+    chunk_products(key, q + (size_t)h0 * DIM, heads, products);
+#endif
     for (int h = 0; h < heads; ++h) {
       const keyf dot = rounded(products[h]);
       const keyf positive = dot > 0.0f ? dot : 0.0f;
@@ -125,16 +134,13 @@ KERNEL void index_pick(__global const int4* restrict step, __global const float*
   __local uint2 state;  // prefix of the smallest chosen score's bits, how many are chosen among its equals
   const int t = row0 + (int)get_group_id(0);
   const int n = (step[1 + t].y + 1) / RATIO;
+  const int all = n <= TOP_K;  // then there are no scores
   out += (size_t)t * TOP_K;
-  if (n <= TOP_K) {
-    for (int i = LANE; i < TOP_K; i += GROUP) out[i] = i < n ? i : -1;
-    return;
-  }
   scores += (size_t)get_group_id(0) * capacity;
 
   // Radix selection, 8 bits at a time from the top.
   uint prefix = 0, wanted = TOP_K;
-  for (int shift = 24; shift >= 0; shift -= 8) {
+  for (int shift = all ? -8 : 24; shift >= 0; shift -= 8) {
     for (int i = LANE; i < 256; i += GROUP) histogram[i] = 0;
     SYNC;
     for (int j = LANE; j < n; j += GROUP) {
@@ -163,13 +169,14 @@ KERNEL void index_pick(__global const int4* restrict step, __global const float*
   int written = 0, equals = 0;
   for (int j0 = 0; j0 < n; j0 += GROUP) {
     const int j = j0 + LANE;
-    const uint bits = j < n ? order_of(scores[j]) : 0;
+    const uint bits = j < n && !all ? order_of(scores[j]) : 0;
     const int equal = j < n && bits == prefix;
     const int2 same = count_flags(equal, lanes);
-    const int chosen = j < n && (bits > prefix || (equal && equals + same.x < (int)wanted));
+    const int chosen = j < n && (all || bits > prefix || (equal && equals + same.x < (int)wanted));
     const int2 place = count_flags(chosen, lanes);
     if (chosen) out[written + place.x] = j;
     written += place.y;
     equals += same.y;
   }
+  for (int i = written + LANE; i < TOP_K; i += GROUP) out[i] = -1;
 }

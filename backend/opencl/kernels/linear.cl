@@ -8,7 +8,6 @@ KERNEL void linear(__global const act_t* restrict x, __global const uint* restri
   const int z = get_group_id(2), token = (int)get_group_id(0) * TT;
   const int begin = z * n, end = begin + n;  // weight rows of the op group; it may start and end within a row group
   const int first = begin / 16 + (int)get_group_id(1) * TILE_GROUPS;
-  if (first * 16 >= end) return;
   const Matrix m = matrix_at(w, scales, 0, op_groups * n, k);
   size_t x_at[TT];
   for (int t = 0; t < TT; ++t) x_at[t] = ((size_t)min(token + t, rows - 1) * op_groups + z) * k;

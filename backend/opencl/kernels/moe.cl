@@ -32,18 +32,22 @@ typedef struct {
   int pick[TT];  // past `count`, the first again
 } Tile;
 
+// A tile past the last has no picks; its work-group multiplies nothing.
 EM_FN Tile tile_at(__global const int* plan, int max_tiles, int index) {
-  __global const int* at = plan + 1 + index * 3;
+  const int exists = index < plan[0];
+  __global const int* at = plan + 1 + (exists ? index : 0) * 3;
   __global const int* order = plan + 1 + max_tiles * 3 + at[1];
   Tile tile;
   tile.expert = at[0];
-  tile.count = at[2];
+  tile.count = exists ? at[2] : 0;
   for (int t = 0; t < TT; ++t) tile.pick[t] = order[t < tile.count ? t : 0];
   return tile;
 }
 #define TILE_TOKENS tile.count
+#define TILE_K(k) (tile.count > 0 ? (k) : 0)
 #else
 #define TILE_TOKENS 1
+#define TILE_K(k) (k)
 #endif
 
 // y[pick, i] = round(gated(round(x . gate), round(x . up)) * weights[pick]). Grid (picks or tiles, row tiles).
@@ -53,7 +57,6 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
                         int k, int d, int inner, float limit, __global const int* restrict plan, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
 #ifdef SORTED
-  if ((int)get_group_id(0) >= plan[0]) return;
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
   const int expert = tile.expert;
 #else
@@ -73,9 +76,9 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   }
   rowf g[TT][GG], u[TT][GG];
   Matrix m = matrix_at(gate, gate_scales, expert, inner, d);
-  dot_tile(g, x, x_at, TILE_TOKENS, d, &m, first, stage);
+  dot_tile(g, x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
   m = matrix_at(up, up_scales, expert, inner, d);
-  dot_tile(u, x, x_at, TILE_TOKENS, d, &m, first, stage);
+  dot_tile(u, x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
   for (int i = 0; i < GG; ++i) {
     const int group = first + i * GROUPS_ABREAST + LANE / 16;
     if (group >= m.groups) continue;
@@ -94,14 +97,13 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   __global const int* plan = (__global const int*)scratch;
   __global act_t* part = (__global act_t*)(scratch + parts_at);
-  if ((int)get_group_id(0) >= plan[0]) return;
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
   const int first = (int)get_group_id(1) * TILE_GROUPS;
   size_t x_at[TT];
   for (int t = 0; t < TT; ++t) x_at[t] = (size_t)tile.pick[t] * inner;
   rowf v[TT][GG];
   const Matrix m = matrix_at(down, scales, tile.expert, d, inner);
-  dot_tile(v, x, x_at, TILE_TOKENS, inner, &m, first, stage);
+  dot_tile(v, x, x_at, TILE_TOKENS, TILE_K(inner), &m, first, stage);
   for (int i = 0; i < GG; ++i) {
     const int group = first + i * GROUPS_ABREAST + LANE / 16;
     if (group >= m.groups) continue;
@@ -124,7 +126,7 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
     const size_t x_at[1] = {(size_t)pick * inner};
     rowf v[TT][GG];
     const Matrix m = matrix_at(down, scales, ids[pick], d, inner);
-    dot_tile(v, x, x_at, TILE_TOKENS, inner, &m, first, stage);
+    dot_tile(v, x, x_at, TILE_TOKENS, TILE_K(inner), &m, first, stage);
     for (int i = 0; i < GG; ++i) sum[i] += rounded(v[0][i]);
   }
   for (int i = 0; i < GG; ++i) {

@@ -17,15 +17,13 @@ KERNEL void hadamard_rows(__global const act_t* restrict x, __global act_t* rest
 KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block, int is_fp8) {
   const int quantised = (dims + block - 1) / block;
   const int b = get_group_id(0);
-  const size_t row = get_group_id(1) * (size_t)n;
-  if (b >= quantised) {
-    const int begin = dims + (b - quantised) * block;
-    for (int i = begin + LANE; i < min(begin + block, n); i += GROUP) y[row + i] = x[row + i];
-    return;
-  }
-  const int begin = b * block, end = min(begin + block, dims);
+  const int copied = b >= quantised;
+  const int begin = copied ? dims + (b - quantised) * block : b * block;
+  const int end = min(begin + block, copied ? n : dims);
+  x += get_group_id(1) * (size_t)n;
+  y += get_group_id(1) * (size_t)n;
   uint largest = 0;  // of the magnitudes' bits, which order like the magnitudes
-  for (int i = begin + LANE; i < end; i += GROUP) largest = max(largest, as_uint(load_act(x, row + i)) & 0x7fffffffu);
+  for (int i = begin + LANE; i < end; i += GROUP) largest = max(largest, as_uint(load_act(x, i)) & 0x7fffffffu);
 #if !VECTOR_LANES
   __local uint fold[GROUP];
   fold[LANE] = largest;
@@ -37,12 +35,14 @@ KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restric
   largest = fold[0];
 #endif
   const float amax = as_float(largest);
-  if (is_fp8) {
+  if (copied) {
+    for (int i = begin + LANE; i < end; i += GROUP) y[i] = x[i];
+  } else if (is_fp8) {
     const uint scale = em_fp8_scale(amax);
-    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, row + i, em_fake_fp8(load_act(x, row + i), scale));
+    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, i, em_fake_fp8(load_act(x, i), scale));
   } else {
     const uint scale = em_fp4_scale(amax);
-    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, row + i, em_fake_fp4(load_act(x, row + i), scale));
+    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, i, em_fake_fp4(load_act(x, i), scale));
   }
 }
 #endif

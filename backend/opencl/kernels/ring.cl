@@ -3,10 +3,10 @@ KERNEL void ring_append(__global const int4* restrict step, __global const act_t
                         int ring_rows) {
   __local float values[DIM];
   const int t = get_group_id(0);
-  const int4 row = step[1 + t];                 // slot, position, first, end
-  if (row.w - t > ring_rows) return;            // a later row of this segment takes the same place
+  const int4 row = step[1 + t];  // slot, position, first, end
   x += (size_t)t * DIM;
   for (int d = LANE; d < DIM; d += GROUP) values[d] = load_act(x, d);
   SYNC;
+  if (row.w - t > ring_rows) return;  // a later row of this segment takes the same place
   encode_row(values, ring + ((size_t)row.x * ring_rows + row.y % ring_rows) * ROW_BYTES);
 }

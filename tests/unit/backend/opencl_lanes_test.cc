@@ -1,0 +1,90 @@
+// Kernels have two forms: lanes in a vector, lanes as work-items. Whichever the device would choose, both give the reference's bits.
+
+#include <bit>
+#include <random>
+
+#include "ops/layout/repack.h"
+#include "ops/linear/linear.h"
+#include "ops/moe/moe.h"
+#include "ops/norm/norm.h"
+#include "ops/quant/quant.h"
+#include "tests/unit/backend/opencl_support.h"
+
+namespace v4rt {
+namespace {
+
+class OpenclLanes : public testing::TestWithParam<Lanes> {
+ protected:
+  void SetUp() override {
+    device_ = test_opencl(GetParam());
+    if (device_ == nullptr) GTEST_SKIP() << "no OpenCL device";
+  }
+
+  TestTensor numbers(DType dtype, const Shape& shape) {
+    std::vector<float> values(static_cast<size_t>(shape.elements()));
+    for (float& v : values) v = std::normal_distribution<float>()(random_);
+    return TestTensor({dtype, shape}, values);
+  }
+
+  TestTensor codes(DType dtype, const Shape& shape) {
+    TestTensor weight({dtype, shape});
+    for (std::byte& b : weight.values) b = static_cast<std::byte>(random_() & 0xf7);  // no NaN among FP8
+    for (std::byte& b : weight.scales) b = static_cast<std::byte>(120 + random_() % 8);
+    return weight;
+  }
+
+  // `inputs` with the given weights in rows16, repacked on the device itself.
+  std::vector<TestTensor> packed(std::vector<TestTensor> inputs, std::initializer_list<size_t> weights) {
+    const Repack repack(Layout::kRows16);
+    for (const size_t i : weights) {
+      TestTensor to(repack.infer(std::span(&inputs[i].type, 1))[0]);
+      const auto bytes = run_on(*device_, repack, {inputs[i]});
+      to.values = bytes[0];
+      if (bytes.size() > 1) to.scales = bytes[1];
+      inputs[i] = to;
+    }
+    return inputs;
+  }
+
+  std::shared_ptr<OpenclDevice> device_;
+  std::mt19937 random_{11};
+};
+
+TEST_P(OpenclLanes, RowOps) {
+  const std::vector<TestTensor> x{numbers(DType::kBF16, Shape{3, 2, 192}), numbers(DType::kBF16, Shape{192})};
+  EXPECT_EQ(run_on(*device_, RmsNorm(1e-6f), x)[0], run_reference(RmsNorm(1e-6f), x)[0].values);
+  const FakeQuant quant(QuantGrid::kFp4, 32, 100);
+  EXPECT_EQ(run_on(*device_, quant, {x[0]})[0], run_reference(quant, {x[0]})[0].values);
+  const std::vector<TestTensor> power{numbers(DType::kF32, Shape{2, 64})};
+  EXPECT_EQ(run_on(*device_, Hadamard(), power)[0], run_reference(Hadamard(), power)[0].values);
+}
+
+TEST_P(OpenclLanes, Linear) {
+  for (const DType dtype : {DType::kFp4, DType::kFp8, DType::kBF16}) {
+    for (const int64_t tokens : {1, 11, 40}) {
+      const TestTensor weight = is_quantised(dtype) ? codes(dtype, Shape{100, 288}) : numbers(dtype, Shape{100, 288});
+      const std::vector<TestTensor> inputs{numbers(DType::kBF16, Shape{tokens, 288}), weight};
+      const class Linear op(DType::kF32);
+      EXPECT_EQ(run_on(*device_, op, packed(inputs, {1}))[0], run_reference(op, inputs)[0].values) << info(dtype).name << " x " << tokens;
+    }
+  }
+}
+
+TEST_P(OpenclLanes, Experts) {
+  const int64_t tokens = 13, k = 2, experts = 5, d = 64, inner = 48;
+  std::vector<int32_t> ids;
+  for (int64_t t = 0; t < tokens; ++t) ids.insert(ids.end(), {static_cast<int32_t>(t % 2), static_cast<int32_t>(2 + t % 3)});
+  const TestTensor id({DType::kI32, Shape{tokens, k}}, ids);
+  const std::vector<TestTensor> up{numbers(DType::kBF16, Shape{tokens, d}), id, numbers(DType::kF32, Shape{tokens, k}),
+                                   codes(DType::kFp4, Shape{experts, inner, d}), codes(DType::kFp4, Shape{experts, inner, d})};
+  EXPECT_EQ(run_on(*device_, MoeGateUp(10), packed(up, {3, 4}))[0], run_reference(MoeGateUp(10), up)[0].values);
+  const std::vector<TestTensor> down{numbers(DType::kBF16, Shape{tokens, k, inner}), id, codes(DType::kFp8, Shape{experts, d, inner}),
+                                     numbers(DType::kBF16, Shape{tokens, d})};
+  EXPECT_EQ(run_on(*device_, MoeDown(), packed(down, {2}))[0], run_reference(MoeDown(), down)[0].values);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, OpenclLanes, testing::Values(Lanes::kVector, Lanes::kWorkItems),
+                         [](const auto& info) { return info.param == Lanes::kVector ? "Vector" : "WorkItems"; });
+
+}  // namespace
+}  // namespace v4rt
