@@ -11,9 +11,9 @@
 namespace v4rt {
 namespace {
 
-// Heads per task: few enough for one token to occupy several threads, many enough that decoding rows again for each task is
-// a small part of the work.
-constexpr int64_t kHeadsAlone = 16, kHeadsTogether = 64;
+// Heads of a task at most. A lone token's heads are spread over the threads, by whole units: every task decodes the rows again,
+// but no head's result depends on the others.
+constexpr int64_t kMostHeads = 64;
 
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -40,13 +40,14 @@ class AttendKernel final : public CpuKernel {
         capacity_(spec_.ratio > 0 ? call.inputs[3].shape[1] : 0),
         out_(call.inputs.size()), head_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         fns_(simd::attend(call.inputs[0].dtype)), decode_(simd::decode_row(spec_.format)),
-        most_heads_(std::min(heads_, kHeadsTogether)) {
+        most_heads_(std::min(heads_, kMostHeads)) {
     scratch_bytes = static_cast<size_t>(worker_floats() * threads) * sizeof(float);
   }
 
   void run(const CpuArgs& args) const override {
     const int64_t rows = args.step.n_rows();
-    const int64_t heads = std::min(heads_, rows == 1 ? kHeadsAlone : kHeadsTogether), parts = (heads_ + heads - 1) / heads;
+    const int64_t alone = round_up((heads_ + args.pool.threads() - 1) / args.pool.threads(), simd::kAttendUnit);
+    const int64_t heads = std::min(most_heads_, rows == 1 ? alone : kMostHeads), parts = (heads_ + heads - 1) / heads;
     args.pool.for_ranges(rows * parts, work(args.step, heads), [&](int64_t begin, int64_t end, int worker) {
       for (int64_t i = begin; i < end; ++i) run_heads(args, i / parts, i % parts * heads, heads, worker);
     });

@@ -94,7 +94,7 @@ class IndexSelectKernel final : public CpuKernel {
     }
   }
 
-  void select(const CpuArgs& args, int32_t t, const float* scores) const {
+  void select(const CpuArgs& args, int32_t t, float* scores) const {
     int32_t* out = args.data<int32_t>(3) + int64_t{t} * spec_.top_k;
     const int64_t n = seen(args, t), k = std::min<int64_t>(n, spec_.top_k);
     if (n > k) return simd::select_largest(scores, n, k, out);

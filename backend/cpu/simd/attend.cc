@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backend/cpu/simd/math-inl.h"
 #include "backend/cpu/simd/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -43,25 +44,22 @@ HWY_INLINE void scores(const AttendTile& tile, const float* q, int64_t dim, floa
 }
 
 // Z = Z * rescale + sum64(e), lane = slot.
-HWY_INLINE void add_sum(const AttendTile& tile, const float* e, const float* rescale, float* lanes, float* sum) {
-  std::fill_n(lanes, kAttendBlock * kUnit, 0.0f);
-  for (int i = 0; i < tile.n; ++i)
-    for (int h = 0; h < kUnit; ++h) lanes[tile.slots[i] * kUnit + h] = e[i * kUnit + h];
+HWY_INLINE void add_sum(const AttendTile& tile, const float* e, const F16& rescale, float* lanes, float* sum) {
+  if (tile.n < kAttendBlock) std::fill_n(lanes, kAttendBlock * kUnit, 0.0f);
+  for (int i = 0; i < tile.n; ++i) store16(load16(e + i * kUnit), lanes + tile.slots[i] * kUnit);
   for (int half = kAttendBlock / 2; half > 0; half /= 2)
-    for (int j = 0; j < half * kUnit; ++j) lanes[j] += lanes[half * kUnit + j];
-  for (int h = 0; h < kUnit; ++h) sum[h] = sum[h] * rescale[h] + lanes[h];
+    for (int j = 0; j < half * kUnit; j += kUnit) store16(load16(lanes + j) + load16(lanes + half * kUnit + j), lanes + j);
+  store16(load16(sum) * rescale + load16(lanes), sum);
 }
 
-// s becomes e = em_exp(s - M'); M becomes M'.
-HWY_INLINE void softmax(const AttendTile& tile, float* s, float* maximum, float* rescale) {
-  float largest[kUnit];
-  for (int h = 0; h < kUnit; ++h) largest[h] = maximum[h];
-  for (int i = 0; i < tile.n; ++i)
-    for (int h = 0; h < kUnit; ++h) largest[h] = em_max(largest[h], s[i * kUnit + h]);
-  for (int h = 0; h < kUnit; ++h) rescale[h] = em_exp(maximum[h] - largest[h]);
-  for (int h = 0; h < kUnit; ++h) maximum[h] = largest[h];
-  for (int i = 0; i < tile.n; ++i)
-    for (int h = 0; h < kUnit; ++h) s[i * kUnit + h] = em_exp(s[i * kUnit + h] - largest[h]);
+// s becomes e = em_exp(s - M'), M becomes M'; returns em_exp(M - M').
+HWY_INLINE F16 softmax(const AttendTile& tile, float* s, float* maximum) {
+  const F16 before = load16(maximum);
+  F16 largest = before;
+  for (int i = 0; i < tile.n; ++i) largest = max(largest, load16(s + i * kUnit));
+  for (int i = 0; i < tile.n; ++i) store16(exp(load16(s + i * kUnit) - largest), s + i * kUnit);
+  store16(largest, maximum);
+  return exp(before - largest);
 }
 
 // acc[h][d] = acc[h][d] * rescale[h], then fma(e[i][h], row[i][d], .) for all rows in order: kHeads heads, kVectors * 16 values.
@@ -98,12 +96,13 @@ void add_block(const AttendTile& tile, float scale, bool rounds, AttendState& st
   float *e = state.weights, *lanes = e + kAttendBlock * kUnit;
   for (int64_t first = 0; first < state.heads; first += kUnit) {
     const int64_t heads = std::min<int64_t>(kUnit, state.heads - first);
-    float rescale[kUnit];
+    HWY_ALIGN float rescale[kUnit];
     scores(tile, state.q + first * state.dim, state.dim, scale, e);
-    softmax(tile, e, state.maximum + first, rescale);
-    add_sum(tile, e, rescale, lanes, state.sum + first);
+    const F16 factor = softmax(tile, e, state.maximum + first);
+    store16(factor, rescale);
+    add_sum(tile, e, factor, lanes, state.sum + first);
     if (rounds)
-      for (int i = 0; i < tile.n * kUnit; ++i) e[i] = em_bf16(e[i]);
+      for (int i = 0; i < tile.n; ++i) store16(round_bf16(load16(e + i * kUnit)), e + i * kUnit);
     float* acc = state.acc + first * state.padded;
     int64_t d = 0;
     for (; d + 16 * kVectors <= state.padded; d += 16 * kVectors) add_columns<kVectors>(tile, e, rescale, heads, d, state.padded, acc);

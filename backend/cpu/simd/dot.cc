@@ -59,6 +59,9 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], const float* x, int64_t
   for (int g = 0; g < kGroups; ++g) c[g] = zero();
   int64_t k = 0;
   for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
+    if constexpr (W::kFetchAhead != 0) {
+      for (int g = 0; g < kGroups; ++g) __builtin_prefetch(p[g] + 16 * W::kFetchAhead);
+    }
     bool rare = false;
     for (int g = 0; g < kGroups; ++g) rare |= W::rare(p[g]);
     if (HWY_UNLIKELY(rare)) {

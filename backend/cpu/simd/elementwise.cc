@@ -4,7 +4,7 @@
 #define HWY_TARGET_INCLUDE "backend/cpu/simd/elementwise.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
-#include <hwy/highway.h>
+#include "backend/cpu/simd/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
@@ -42,7 +42,9 @@ void add_rounded(const float* x, int64_t n, float* y) {
 }
 
 // `limit` is infinite where there is none: min and max then change nothing.
-HWY_INLINE float gated(float g, float u, float limit) { return em_silu(em_min(g, limit)) * em_clamp(u, limit); }
+HWY_INLINE F16 gated(const F16& g, const F16& u, float limit) {
+  return silu(min(g, splat(limit))) * min(max(u, splat(-limit)), splat(limit));
+}
 
 HWY_INLINE float limit_or_infinity(float limit) { return limit > 0 ? limit : em_float(0x7f800000u); }
 
@@ -51,14 +53,21 @@ void swiglu(const void* g, const void* u, int64_t n, float limit, void* y) {
   const T *gate = static_cast<const T*>(g), *up = static_cast<const T*>(u);
   T* to = static_cast<T*>(y);
   const float bound = limit_or_infinity(limit);
-  for (int64_t i = 0; i < n; ++i) store(gated(load(gate + i), load(up + i), bound), to + i);
+  for (int64_t i = 0; i < n; i += 16) {
+    const int64_t live = n - i < 16 ? n - i : 16;
+    store_some(gated(load_some(gate + i, live), load_some(up + i, live), bound), live, to + i);
+  }
 }
 
 template <class T>
 void swiglu_wide(const float* g, const float* u, int64_t n, float limit, float weight, void* y) {
   T* to = static_cast<T*>(y);
   const float bound = limit_or_infinity(limit);
-  for (int64_t i = 0; i < n; ++i) store(gated(rounded<T>(g[i]), rounded<T>(u[i]), bound) * weight, to + i);
+  const auto round = [](const F16& v) HWY_ATTR { return sizeof(T) == sizeof(Bf16) ? round_bf16(v) : v; };
+  for (int64_t i = 0; i < n; i += 16) {
+    const int64_t live = n - i < 16 ? n - i : 16;
+    store_some(gated(round(load_some(g + i, live)), round(load_some(u + i, live)), bound) * splat(weight), live, to + i);
+  }
 }
 
 template <class T>

@@ -10,11 +10,6 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-template <class T>
-HWY_INLINE F16 some(const T* p, int64_t live) {
-  return live == 16 ? load16(p) : load_tail(p, live);
-}
-
 // kRows rows of fn at once share the loads of v.
 template <class T, int kRows>
 void dot_rows(const T* v, const float* fn, int64_t width, float* out) {
@@ -30,8 +25,8 @@ void dot_rows(const T* v, const float* fn, int64_t width, float* out) {
   }
   for (int l = 0; i < width; i += 16, ++l) {
     const int64_t live = width - i < 16 ? width - i : 16;
-    const F16 x = some(v + i, live);
-    for (int r = 0; r < kRows; ++r) lane[r][l] = fma(x, some(fn + r * width + i, live), lane[r][l]);
+    const F16 x = load_some(v + i, live);
+    for (int r = 0; r < kRows; ++r) lane[r][l] = fma(x, load_some(fn + r * width + i, live), lane[r][l]);
   }
   for (int r = 0; r < kRows; ++r) out[r] = Lanes64{lane[r][0], lane[r][1], lane[r][2], lane[r][3]}.fold();
 }
@@ -50,7 +45,7 @@ float squares(const void* v_row, int64_t width) {
   const T* v = static_cast<const T*>(v_row);
   Lanes64 lanes;
   lanes.add(width, [&](int64_t i, int64_t live, const F16& lane) HWY_ATTR {
-    const F16 x = some(v + i, live);
+    const F16 x = load_some(v + i, live);
     return fma(x, x, lane);
   });
   return lanes.fold();

@@ -74,39 +74,61 @@ void scores_of(const float* panel, int64_t dim, const float* q, const float* wei
   for (int64_t j = 0; j < kIndexKeys; ++j) scores[j] = rounds ? em_bf16(sum[j]) : sum[j];
 }
 
+// In place, a number that orders as the score does; the two zeros are one.
+void to_orders(float* scores, int64_t n, uint32_t* orders) {
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t u = em_bits(scores[i] + 0.0f);
+    orders[i] = u ^ ((u >> 31) != 0 ? 0xffffffffu : 0x80000000u);
+  }
+}
+
+int64_t count_from(const uint32_t* orders, int64_t n, uint32_t least) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; i += 4096) {  // counted in 32 bits, as wide as the numbers
+    const int64_t some = std::min<int64_t>(4096, n - i);
+    uint32_t part = 0;
+    for (int64_t j = 0; j < some; ++j) part += orders[i + j] >= least ? 1u : 0u;
+    count += part;
+  }
+  return count;
+}
+
+// Bisection over the bits of the smallest order that is selected, then one pass that collects.
+void select(float* scores, int64_t n, int64_t k, int32_t* indices) {
+  auto* orders = reinterpret_cast<uint32_t*>(scores);
+  to_orders(scores, n, orders);
+  uint32_t least = 0;
+  int64_t from_least = n;
+  for (uint32_t bit = 0x80000000u; bit != 0 && from_least != k; bit >>= 1) {
+    const int64_t count = count_from(orders, n, least | bit);
+    if (count < k) continue;
+    least |= bit;
+    from_least = count;
+  }
+  int64_t ties = from_least == k ? k : k - count_from(orders, n, least + 1);  // how many of exactly `least` are selected
+  for (int64_t i = 0; i < n; i += 16) {
+    const int64_t some = std::min<int64_t>(16, n - i);
+    uint32_t largest = 0;
+    for (int64_t j = 0; j < some; ++j) largest = std::max(largest, orders[i + j]);
+    if (largest < least) continue;
+    for (int64_t j = i; j < i + some; ++j) {
+      if (orders[j] < least || (orders[j] == least && ties-- <= 0)) continue;
+      *indices++ = static_cast<int32_t>(j);
+    }
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace v4rt::simd
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace v4rt::simd {
-namespace {
-
-// Orders as the float does; the two zeros are one.
-uint32_t order_of(float score) {
-  const uint32_t u = em_bits(score + 0.0f);
-  return (u >> 31) != 0 ? ~u : u | 0x80000000u;
-}
-
-// Among scores whose upper bits are `prefix`, the value of the next digit that the k-th largest has; k becomes its rank among
-// the scores with that digit.
-uint32_t find_digit(const float* scores, int64_t n, uint32_t prefix, int shift, int bits, int64_t& k) {
-  int32_t histogram[2048] = {};
-  const uint32_t mask = (1u << bits) - 1;
-  for (int64_t i = 0; i < n; ++i) {
-    const uint64_t order = order_of(scores[i]);
-    if ((order >> (shift + bits)) == prefix) ++histogram[(order >> shift) & mask];
-  }
-  uint32_t digit = mask;
-  for (; histogram[digit] < k; --digit) k -= histogram[digit];
-  return digit;
-}
-
-}  // namespace
 
 HWY_EXPORT(turn);
 HWY_EXPORT(turn_fp4);
 HWY_EXPORT(scores_of);
+HWY_EXPORT(select);
 
 void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel) { HWY_DYNAMIC_DISPATCH(turn)(keys, n, dim, panel); }
 
@@ -118,19 +140,7 @@ void index_scores(const float* panel, int64_t dim, const float* q, const float* 
   HWY_DYNAMIC_DISPATCH(scores_of)(panel, dim, q, weights, heads, rounds, scores);
 }
 
-// Radix selection: three histograms find the k-th largest, one pass collects.
-void select_largest(const float* scores, int64_t n, int64_t k, int32_t* indices) {
-  int64_t ties = k;
-  uint32_t least = 0;
-  for (const auto& [shift, bits] : {std::pair{21, 11}, std::pair{10, 11}, std::pair{0, 10}}) {
-    least = (least << bits) | find_digit(scores, n, least, shift, bits, ties);
-  }
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t order = order_of(scores[i]);
-    if (order < least || (order == least && ties-- <= 0)) continue;
-    *indices++ = static_cast<int32_t>(i);
-  }
-}
+void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices) { HWY_DYNAMIC_DISPATCH(select)(scores, n, k, indices); }
 
 }  // namespace v4rt::simd
 #endif

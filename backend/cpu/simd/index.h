@@ -18,7 +18,7 @@ void turn_fp4_keys(const RowFormat& format, const uint8_t* rows, int64_t n, floa
 // bf16 when `rounds`).
 void index_scores(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores);
 
-// The k < n largest scores, the lower index first among equals: their indices in ascending order.
-void select_largest(const float* scores, int64_t n, int64_t k, int32_t* indices);
+// The k < n largest scores, the lower index first among equals: their indices in ascending order. Destroys the scores.
+void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices);
 
 }  // namespace v4rt::simd

@@ -11,15 +11,10 @@ namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
 template <class T>
-HWY_INLINE F16 load_up_to(const T* p, int64_t live) {
-  return live == 16 ? load16(p) : load_tail(p, live);
-}
-
-template <class T>
 float sum_of_squares(const T* x, int64_t n) {
   Lanes64 lanes;
   lanes.add(n, [&](int64_t i, int64_t live, const F16& lane) HWY_ATTR {
-    const F16 v = load_up_to(x + i, live);
+    const F16 v = load_some(x + i, live);
     return fma(v, v, lane);
   });
   return lanes.fold();
@@ -46,7 +41,7 @@ void head_rms_bf16(const void* q_row, int64_t n, float eps, void* y_row) {
   Bf16* y = static_cast<Bf16*>(y_row);
   Lanes64 lanes;
   lanes.add(n, [&](int64_t i, int64_t live, const F16& lane) HWY_ATTR {
-    const F16 v = load_up_to(q + i, live);
+    const F16 v = load_some(q + i, live);
     return lane + round_bf16(v * v);
   });
   const float mean = em_bf16(em_div(lanes.fold(), static_cast<float>(n)));

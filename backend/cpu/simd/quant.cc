@@ -4,13 +4,11 @@
 #define HWY_TARGET_INCLUDE "backend/cpu/simd/quant.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
-#include <hwy/highway.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "backend/cpu/simd/element.h"
+#include "backend/cpu/simd/weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
@@ -116,15 +114,34 @@ void decode_plain(const RowFormat& format, const uint8_t* row, float* values) {
   for (int64_t i = 0; i < format.dim; ++i) values[i] = load(x + i);
 }
 
+// Codes widened as FP8 weights are: sixteen at a time, with care where one of a block of 64 needs it.
+template <bool kCareful>
+HWY_INLINE void widen_codes(const uint8_t* codes, int64_t n, float scale, float* values) {
+  const F16 factor = splat(scale * Fp8Weights::kFactor);
+  for (int64_t i = 0; i < n; i += 16) {
+    const F16 v = each([&](size_t part) HWY_ATTR {
+      const VU u = place<24, 4>(hn::PromoteTo(DU(), hn::LoadU(DB(), codes + i + part * kLanes)));
+      return kCareful ? widen_any<0x07f00000u, 0x07800000u>(u) : widen_normal<0x07f00000u>(u);
+    });
+    store16(v * factor, values + i);
+  }
+}
+
 void decode_fp8(const RowFormat& format, const uint8_t* row, float* values) {
   const uint8_t* scales = row + format.scale_offset();
-  for (int64_t begin = 0; begin < format.codes(); begin += 64) {
-    const int64_t end = std::min<int64_t>(begin + 64, format.codes());
+  const int64_t codes = format.codes();
+  int64_t begin = 0;
+  for (; begin + 64 <= codes; begin += 64) {
     const float scale = em_e8m0(scales[begin / 64]);
-    for (int64_t i = begin; i < end; ++i) values[i] = em_e4m3(row[i]) * scale;
+    if (HWY_UNLIKELY(Fp8Weights::rare(reinterpret_cast<const uint32_t*>(row + begin)))) {
+      widen_codes<true>(row + begin, 64, scale, values + begin);
+    } else {
+      widen_codes<false>(row + begin, 64, scale, values + begin);
+    }
   }
+  for (int64_t i = begin; i < codes; ++i) values[i] = em_e4m3(row[i]) * em_e8m0(scales[i / 64]);
   const Bf16* tail = reinterpret_cast<const Bf16*>(row + format.tail_offset());
-  for (int64_t i = 0; i < format.tail; ++i) values[format.codes() + i] = load(tail + i);
+  for (int64_t i = 0; i < format.tail; ++i) values[codes + i] = load(tail + i);
 }
 
 void decode_fp4(const RowFormat& format, const uint8_t* row, float* values) {

@@ -113,6 +113,19 @@ HWY_INLINE F16 load_tail(const T* p, int64_t n) {
   return load16(padded);
 }
 
+// The first `live` <= 16 elements; as above, or the first of sixteen.
+template <class T>
+HWY_INLINE F16 load_some(const T* p, int64_t live) {
+  return live == 16 ? load16(p) : load_tail(p, live);
+}
+template <class T>
+HWY_INLINE void store_some(const F16& v, int64_t live, T* p) {
+  if (live == 16) return store16(v, p);
+  T all[16];
+  store16(v, all);
+  for (int64_t i = 0; i < live; ++i) p[i] = all[i];
+}
+
 // The 64 lanes of exact_math.h's sum64: lane l of part i is element 16 i + l.
 struct Lanes64 {
   F16 lane[4];

@@ -44,10 +44,10 @@ HWY_INLINE VU place(VU w) {
 
 // A unit is the least run of whole words that holds an even number of k. decode<J, kCareful>(p) is element J of the unit at p,
 // sixteen rows, as value / kFactor. rare(p): the unit has codes that only a careful decode gets right. kBlock elements share a
-// scale and a partial sum.
+// scale and a partial sum. kFetchAhead: lines to ask for in advance, where decoding is too quick for the hardware's prefetching.
 
 struct Fp8Weights {
-  static constexpr int kUnit = 4, kUnitWords = 1, kBlock = 128;
+  static constexpr int kUnit = 4, kUnitWords = 1, kBlock = 128, kFetchAhead = 0;
   static constexpr float kFactor = 0x1p-8f;
   static HWY_INLINE bool rare(const uint32_t* p) {  // a code whose exponent is zero
 #if HWY_TARGET == HWY_AVX3
@@ -74,7 +74,7 @@ struct Fp8Weights {
 };
 
 struct Fp4Weights {
-  static constexpr int kUnit = 8, kUnitWords = 1, kBlock = 32;
+  static constexpr int kUnit = 8, kUnitWords = 1, kBlock = 32, kFetchAhead = 0;
   static constexpr float kFactor = 0x1p-2f;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -99,7 +99,7 @@ struct Fp4Weights {
 };
 
 struct Bf16Weights {
-  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
+  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128, kFetchAhead = 32;
   static constexpr float kFactor = 1;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -112,7 +112,7 @@ struct Bf16Weights {
 };
 
 struct F16Weights {
-  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
+  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128, kFetchAhead = 32;
   static constexpr float kFactor = 0x1p-16f;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -128,7 +128,7 @@ struct F16Weights {
 };
 
 struct F32Weights {
-  static constexpr int kUnit = 2, kUnitWords = 2, kBlock = 128;
+  static constexpr int kUnit = 2, kUnitWords = 2, kBlock = 128, kFetchAhead = 0;
   static constexpr float kFactor = 1;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>

@@ -1,0 +1,66 @@
+// The functions of exact_math.h for sixteen numbers: the same operations in the same order. Included once per target.
+// Loops over em_* functions vectorise as well, but those that hold an em_exp cost twice as much.
+#if defined(V4RT_BACKEND_CPU_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef V4RT_BACKEND_CPU_SIMD_MATH_INL_H_
+#undef V4RT_BACKEND_CPU_SIMD_MATH_INL_H_
+#else
+#define V4RT_BACKEND_CPU_SIMD_MATH_INL_H_
+#endif
+
+#include "backend/cpu/simd/vec16-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace v4rt::simd {
+namespace HWY_NAMESPACE {
+
+// p * 2^n for an integral n of -127 to 128. In two exact factors, as one may be out of range.
+HWY_INLINE VF scale_by_power(VF p, VF n) {
+#if HWY_TARGET == HWY_AVX3  // one rounding either way: only the last product can be inexact
+  return VF{_mm512_scalef_ps(p.raw, n.raw)};
+#else
+  const auto whole = hn::ConvertTo(DI(), n), half = hn::ShiftRight<1>(whole), bias = hn::Set(DI(), 127);
+  const VF first = hn::BitCast(DF(), hn::ShiftLeft<23>(hn::Add(half, bias)));
+  const VF second = hn::BitCast(DF(), hn::ShiftLeft<23>(hn::Add(hn::Sub(whole, half), bias)));
+  return hn::Mul(hn::Mul(p, first), second);
+#endif
+}
+
+HWY_INLINE VF exp_lanes(VF x) {
+  const auto c = [](float v) HWY_ATTR { return hn::Set(DF(), v); };
+  const VF clamped = hn::Min(hn::Max(x, c(-88.0f)), c(89.0f));
+  const VF n = hn::Round(hn::Mul(clamped, c(1.44269504f)));
+  VF r = fma_lanes(n, c(-0.693145752f), clamped);
+  r = fma_lanes(n, c(-1.42860677e-6f), r);
+  VF p = c(1.98412698e-4f);
+  for (float next : {1.38888889e-3f, 8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f}) p = fma_lanes(p, r, c(next));
+  const VF y = scale_by_power(p, n);
+  const VF bounded = hn::IfThenElse(hn::Gt(x, c(88.72283f)), c(em_float(0x7f800000u)), y);
+  return hn::IfThenElse(hn::Lt(x, c(-87.33654f)), hn::Zero(DF()), bounded);
+}
+
+HWY_INLINE F16 exp(const F16& x) {
+  return each([&](size_t i) HWY_ATTR { return exp_lanes(x.part[i]); });
+}
+HWY_INLINE F16 silu(const F16& x) {
+  return each([&](size_t i) HWY_ATTR {
+    return hn::Div(x.part[i], hn::Add(hn::Set(DF(), 1.0f), exp_lanes(hn::Neg(x.part[i]))));
+  });
+}
+HWY_INLINE F16 operator-(const F16& a, const F16& b) {
+  return each([&](size_t i) HWY_ATTR { return hn::Sub(a.part[i], b.part[i]); });
+}
+HWY_INLINE F16 operator/(const F16& a, const F16& b) {
+  return each([&](size_t i) HWY_ATTR { return hn::Div(a.part[i], b.part[i]); });
+}
+HWY_INLINE F16 max(const F16& a, const F16& b) {
+  return each([&](size_t i) HWY_ATTR { return hn::Max(a.part[i], b.part[i]); });
+}
+HWY_INLINE F16 min(const F16& a, const F16& b) {
+  return each([&](size_t i) HWY_ATTR { return hn::Min(a.part[i], b.part[i]); });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace v4rt::simd
+HWY_AFTER_NAMESPACE();
+
+#endif
