@@ -33,7 +33,8 @@ std::vector<ValueId> Builder::emit(std::string_view name, OpPtr op, std::span<co
   const std::string path = scoped(name);
   std::vector<TensorType> types;
   for (const ValueId id : in) {
-    check(id >= 0 && static_cast<size_t>(id) < graph_.values.size(), Code::kInternal, "{}: there is no value {}", path, id);
+    check(id >= 0 && static_cast<size_t>(id) < graph_.values.size(), Code::kInternal, "{}: there is no value {}", path,
+          id);
     types.push_back(graph_.value(id).type);
   }
   std::vector<TensorType> made;

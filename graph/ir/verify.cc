@@ -25,7 +25,8 @@ class Verifier {
       const Value& value = graph_.values[i];
       if (value.origin == Origin::kNode) continue;
       check(!value.name.empty(), Code::kInternal, "value %{} is bound by name and has none", i);
-      check(seen.insert({value.origin, value.name}).second, Code::kInternal, "two values are bound by the name {}", value.name);
+      check(seen.insert({value.origin, value.name}).second, Code::kInternal, "two values are bound by the name {}",
+            value.name);
     }
   }
 
@@ -40,7 +41,8 @@ class Verifier {
 
   void readable(ValueId id, NodeId reader) const {
     const std::string& name = graph_.node(reader).name;
-    check(id >= 0 && static_cast<size_t>(id) < graph_.values.size(), Code::kInternal, "{}: there is no value %{}", name, id);
+    check(id >= 0 && static_cast<size_t>(id) < graph_.values.size(), Code::kInternal, "{}: there is no value %{}", name,
+          id);
     const Value& value = graph_.value(id);
     check(value.origin != Origin::kNode || (value.node >= 0 && value.node < reader), Code::kInternal,
           "{}: reads %{} ({}) before it is made", name, id, value.name);
@@ -62,12 +64,13 @@ class Verifier {
           n.op->describe(), expected.size());
     for (size_t i = 0; i < n.out.size(); ++i) {
       const ValueId out = n.out[i];
-      check(out >= 0 && static_cast<size_t>(out) < graph_.values.size(), Code::kInternal, "{}: there is no value %{}", n.name, out);
+      check(out >= 0 && static_cast<size_t>(out) < graph_.values.size(), Code::kInternal, "{}: there is no value %{}",
+            n.name, out);
       const Value& value = graph_.value(out);
       check(value.origin == Origin::kNode && value.node == id && value.output == static_cast<int>(i), Code::kInternal,
             "{}: output {} is %{}, which says otherwise", n.name, i, out);
-      check(value.type == expected[i], Code::kInternal, "{}: output {} is {}, {} makes {}", n.name, i, to_string(value.type),
-            n.op->describe(), to_string(expected[i]));
+      check(value.type == expected[i], Code::kInternal, "{}: output {} is {}, {} makes {}", n.name, i,
+            to_string(value.type), n.op->describe(), to_string(expected[i]));
     }
   }
 
@@ -81,8 +84,8 @@ class Verifier {
       check(graph_.value(old).type == graph_.value(made).type, Code::kInternal, "{}: overwrites {} with {}", n.name,
             to_string(graph_.value(old).type), to_string(graph_.value(made).type));
       const Origin origin = graph_.value(storage_of(graph_, old)).origin;
-      check(origin == Origin::kState || origin == Origin::kNode, Code::kInternal, "{}: overwrites {}, which is constant", n.name,
-            graph_.value(old).name);
+      check(origin == Origin::kState || origin == Origin::kNode, Code::kInternal,
+            "{}: overwrites {}, which is constant", n.name, graph_.value(old).name);
       NodeId& writer = overwritten_by_[static_cast<size_t>(old)];
       check(writer < 0, Code::kInternal, "{}: overwrites %{} twice", n.name, old);
       writer = id;
@@ -102,8 +105,8 @@ class Verifier {
   void outputs() const {
     std::set<std::string_view> seen;
     for (const Output& output : graph_.outputs) {
-      check(!output.name.empty() && seen.insert(output.name).second, Code::kInternal, "output name \"{}\" is empty or used twice",
-            output.name);
+      check(!output.name.empty() && seen.insert(output.name).second, Code::kInternal,
+            "output name \"{}\" is empty or used twice", output.name);
       check(output.value >= 0 && static_cast<size_t>(output.value) < graph_.values.size(), Code::kInternal,
             "output {}: there is no value %{}", output.name, output.value);
       const NodeId writer = overwritten_by_[static_cast<size_t>(output.value)];

@@ -12,10 +12,14 @@ namespace {
 std::span<const int> matrix_inputs(OpKind kind) {
   static constexpr int kLinear[] = {1}, kGateUp[] = {3, 4}, kDown[] = {2};
   switch (kind) {
-    case OpKind::kLinear: return kLinear;
-    case OpKind::kMoeGateUp: return kGateUp;
-    case OpKind::kMoeDown: return kDown;
-    default: return {};
+    case OpKind::kLinear:
+      return kLinear;
+    case OpKind::kMoeGateUp:
+      return kGateUp;
+    case OpKind::kMoeDown:
+      return kDown;
+    default:
+      return {};
   }
 }
 
@@ -31,7 +35,8 @@ bool can_repack(const Device& device, const TensorType& from, const TensorType& 
 }
 
 // `types` with each weight matrix in the layout that the device wants and can make.
-std::vector<TensorType> wanted(const Device& device, const Graph& graph, const Node& node, std::vector<TensorType> types) {
+std::vector<TensorType> wanted(const Device& device, const Graph& graph, const Node& node,
+                               std::vector<TensorType> types) {
   for (const int i : matrix_inputs(node.op->kind())) {
     const auto at = static_cast<size_t>(i);
     if (at >= node.in.size() || graph.value(node.in[at]).origin != Origin::kWeight) continue;
@@ -66,9 +71,11 @@ Graph choose_layouts(const Graph& graph, std::span<const std::shared_ptr<Device>
     device_of.push_back(device);
   };
   const auto repack = [&](ValueId weight, const TensorType& type, int device) {
-    const auto [it, is_new] = repacked.try_emplace({weight, type.layout, device}, static_cast<ValueId>(out.values.size()));
+    const auto [it, is_new] =
+        repacked.try_emplace({weight, type.layout, device}, static_cast<ValueId>(out.values.size()));
     if (is_new) {
-      const std::string name = fmt::format("{}.repack@{}", graph.value(weight).name, devices[static_cast<size_t>(device)]->info().name);
+      const std::string name =
+          fmt::format("{}.repack@{}", graph.value(weight).name, devices[static_cast<size_t>(device)]->info().name);
       out.values.push_back({.type = type, .origin = Origin::kNode, .name = name});
       append({std::make_shared<const Repack>(type.layout), {weight}, {it->second}, name}, device);
     }

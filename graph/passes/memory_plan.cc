@@ -10,7 +10,8 @@ namespace {
 
 size_t round_up(size_t bytes, size_t alignment) {
   size_t sum = 0;
-  check(!__builtin_add_overflow(bytes, alignment - 1, &sum), Code::kOutOfMemory, "an arena of {} bytes cannot be addressed", bytes);
+  check(!__builtin_add_overflow(bytes, alignment - 1, &sum), Code::kOutOfMemory,
+        "an arena of {} bytes cannot be addressed", bytes);
   return sum / alignment * alignment;
 }
 
@@ -20,7 +21,8 @@ ArenaLayout plan_memory(std::span<const ArenaRequest> requests, size_t alignment
   check(alignment > 0, Code::kInternal, "arena alignment is 0");
   std::vector<size_t> order(requests.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return requests[a].bytes > requests[b].bytes; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return requests[a].bytes > requests[b].bytes; });
 
   ArenaLayout layout;
   layout.offsets.resize(requests.size());
@@ -35,7 +37,8 @@ ArenaLayout plan_memory(std::span<const ArenaRequest> requests, size_t alignment
     }
     layout.offsets[r] = offset;
     size_t end = 0;
-    check(!__builtin_add_overflow(offset, request.bytes, &end), Code::kOutOfMemory, "an arena beyond {} bytes cannot be addressed", offset);
+    check(!__builtin_add_overflow(offset, request.bytes, &end), Code::kOutOfMemory,
+          "an arena beyond {} bytes cannot be addressed", offset);
     layout.bytes = std::max(layout.bytes, round_up(end, alignment));
     const auto at = std::upper_bound(placed.begin(), placed.end(), offset,
                                      [&](size_t value, size_t other) { return value < layout.offsets[other]; });

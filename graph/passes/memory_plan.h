@@ -17,8 +17,8 @@ struct ArenaLayout {
   size_t bytes = 0;             // of the whole arena
 };
 
-// Places requests largest first, each at the lowest aligned offset that is free over its live range. Requests that live at
-// the same time never overlap. Checked arithmetic.
+// Places requests largest first, each at the lowest aligned offset that is free over its live range. Requests that live
+// at the same time never overlap. Checked arithmetic.
 ArenaLayout plan_memory(std::span<const ArenaRequest> requests, size_t alignment);
 
 }  // namespace v4rt

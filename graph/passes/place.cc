@@ -76,7 +76,8 @@ class Placer {
       const size_t before = refusals.size();
       for (const NodeId id : group.nodes) {
         const Support support = ask(*options_.devices[static_cast<size_t>(device)], graph_, graph_.node(id)).support;
-        if (!support) refusals.push_back(fmt::format("{} refuses {}: {}", name(device), graph_.node(id).name, support.reason));
+        if (!support)
+          refusals.push_back(fmt::format("{} refuses {}: {}", name(device), graph_.node(id).name, support.reason));
       }
       if (refusals.size() != before) continue;
       for (const NodeId id : group.nodes) placement_.device[static_cast<size_t>(id)] = device;

@@ -17,8 +17,8 @@ struct Placement {
   std::vector<std::string> refusals;  // "opencl:0 refuses L03.attn.attend: ...; placed on cpu"
 };
 
-// Chooses a device for every node: the rules that match its name in order, then the default, then the other devices; the
-// first that takes it. The users of one state go to one device together: a rule that names one of them moves all.
+// Chooses a device for every node: the rules that match its name in order, then the default, then the other devices;
+// the first that takes it. The users of one state go to one device together: a rule that names one of them moves all.
 // Throws Error(kUnsupported) with every reason when no device takes a node.
 Placement place(const Graph& graph, const CompileOptions& options);
 

@@ -27,9 +27,9 @@ class Scheduler {
   }
 
  private:
-  struct Copy {                 // a value as one device holds it
+  struct Copy {  // a value as one device holds it
     std::vector<size_t> readers;
-    ptrdiff_t maker = -1;       // -1: there from the start
+    ptrdiff_t maker = -1;  // -1: there from the start
   };
 
   Copy& copy(ValueId value, int device) { return copies_[{value, device}]; }
@@ -44,7 +44,8 @@ class Scheduler {
       const auto& [value, from, to] = crossings_[c];
       copy(value, from).readers.push_back(n_nodes_ + c);
       copy(value, to).maker = static_cast<ptrdiff_t>(n_nodes_ + c);
-      for (const size_t reader : copy(value, to).readers) priority_[n_nodes_ + c] = std::min(priority_[n_nodes_ + c], 2 * reader);
+      for (const size_t reader : copy(value, to).readers)
+        priority_[n_nodes_ + c] = std::min(priority_[n_nodes_ + c], 2 * reader);
     }
     for (const auto& [key, c] : copies_) {
       for (const size_t reader : c.readers) {
@@ -85,8 +86,8 @@ class Scheduler {
         if (--waits_[after] == 0) ready.push({priority_[after], after});
       }
     }
-    check(work.size() == waits_.size(), Code::kInternal, "the graph has a cycle: {} of {} nodes and transfers can be ordered",
-          work.size(), waits_.size());
+    check(work.size() == waits_.size(), Code::kInternal,
+          "the graph has a cycle: {} of {} nodes and transfers can be ordered", work.size(), waits_.size());
     return work;
   }
 

@@ -14,7 +14,8 @@ namespace {
 // Turns a lowered graph, its placement and an order of work into slots and steps.
 class Assembler {
  public:
-  Assembler(const Graph& graph, const Placement& placement, Plan& plan) : graph_(graph), placement_(placement), plan_(plan) {}
+  Assembler(const Graph& graph, const Placement& placement, Plan& plan)
+      : graph_(graph), placement_(placement), plan_(plan) {}
 
   void add(const Work& work, std::span<const Crossing> crossings) {
     if (work.crossing >= 0) {

@@ -18,7 +18,8 @@ Executor::Executor(const Plan& plan, const Bindings& bindings) : plan_(plan) {
   for (const auto& queue : bindings.queues) queues_.push_back(queue.get());
   for (const Slot& slot : plan.slots) {
     const bool planned = slot.storage == Storage::kArena;
-    tensors_.push_back(planned ? in_arena(slot, *bindings.arenas[static_cast<size_t>(slot.device)]) : bindings.tensor(slot));
+    tensors_.push_back(planned ? in_arena(slot, *bindings.arenas[static_cast<size_t>(slot.device)])
+                               : bindings.tensor(slot));
   }
   for (const PlanStep& step : plan.steps) {
     commands_.push_back(std::visit([this](const auto& s) { return bind(s); }, step));
@@ -38,8 +39,13 @@ Executor::Command Executor::bind(const Launch& launch) const {
 Executor::Command Executor::bind(const Transfer& transfer) {
   const TensorType& type = tensor(transfer.from).type;
   staging_.resize(std::max({staging_.size(), type.bytes(), type.scale_bytes()}));
-  const auto queue = [&](SlotId id) { return queues_[static_cast<size_t>(plan_.slots[static_cast<size_t>(id)].device)]; };
-  return {.queue = queue(transfer.from), .kernel = nullptr, .args = {tensor(transfer.from), tensor(transfer.to)}, .to = queue(transfer.to)};
+  const auto queue = [&](SlotId id) {
+    return queues_[static_cast<size_t>(plan_.slots[static_cast<size_t>(id)].device)];
+  };
+  return {.queue = queue(transfer.from),
+          .kernel = nullptr,
+          .args = {tensor(transfer.from), tensor(transfer.to)},
+          .to = queue(transfer.to)};
 }
 
 void Executor::run(const Step& step) {

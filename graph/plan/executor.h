@@ -9,8 +9,8 @@
 
 namespace v4rt {
 
-// The memory and queues that a plan runs with. Per device of the plan: a queue, and an arena of at least arena_bytes (null
-// where that is 0). `tensor` answers for state, weight and io slots.
+// The memory and queues that a plan runs with. Per device of the plan: a queue, and an arena of at least arena_bytes
+// (null where that is 0). `tensor` answers for state, weight and io slots.
 struct Bindings {
   std::span<const std::unique_ptr<Queue>> queues;
   std::span<const BufferPtr> arenas;
@@ -23,14 +23,15 @@ class Executor {
   Executor(const Plan& plan, const Bindings& bindings);
 
   void run(const Step& step);  // allocates nothing; returns when everything is enqueued
-  // The same for profiles: each step is waited for before the next begins. seconds[i]: what plan.steps[i] took by itself.
+  // The same for profiles: each step is waited for before the next begins. seconds[i]: what plan.steps[i] took by
+  // itself.
   void run(const Step& step, std::span<double> seconds);
   const Tensor& tensor(SlotId id) const { return tensors_[static_cast<size_t>(id)]; }
 
  private:
-  struct Command {             // one step with all that it needs at hand
+  struct Command {  // one step with all that it needs at hand
     Queue* queue;
-    const Kernel* kernel;      // nullptr: carry args[0] to args[1]
+    const Kernel* kernel;  // nullptr: carry args[0] to args[1]
     std::vector<Tensor> args;
     Queue* to = nullptr;
   };
@@ -41,9 +42,9 @@ class Executor {
   void carry(const Command& command);
 
   const Plan& plan_;
-  std::vector<Queue*> queues_;    // per device
+  std::vector<Queue*> queues_;     // per device
   std::vector<Queue*> launching_;  // those with a launch in this plan
-  std::vector<Tensor> tensors_;   // per slot
+  std::vector<Tensor> tensors_;    // per slot
   std::vector<Command> commands_;
   std::vector<std::byte> staging_;
 };

@@ -5,7 +5,9 @@ namespace {
 
 const Slot& slot(const Plan& plan, SlotId id) { return plan.slots[static_cast<size_t>(id)]; }
 
-const std::string& device_name(const Plan& plan, int device) { return plan.devices[static_cast<size_t>(device)]->info().name; }
+const std::string& device_name(const Plan& plan, int device) {
+  return plan.devices[static_cast<size_t>(device)]->info().name;
+}
 
 ExplainRow explain_launch(const Plan& plan, const Launch& launch, const Step& step) {
   std::vector<TensorType> inputs;
@@ -40,7 +42,8 @@ std::vector<ExplainRow> explain(const Plan& plan, const Step& step) {
   std::vector<ExplainRow> rows;
   for (const PlanStep& s : plan.steps) {
     const auto* launch = std::get_if<Launch>(&s);
-    rows.push_back(launch != nullptr ? explain_launch(plan, *launch, step) : explain_transfer(plan, std::get<Transfer>(s)));
+    rows.push_back(launch != nullptr ? explain_launch(plan, *launch, step)
+                                     : explain_transfer(plan, std::get<Transfer>(s)));
   }
   return rows;
 }

@@ -15,10 +15,10 @@ enum class Storage : uint8_t { kArena, kIo, kState, kWeight };
 
 struct Slot {
   TensorType type;
-  int device = 0;         // index into Plan::devices
+  int device = 0;  // index into Plan::devices
   Storage storage = Storage::kArena;
-  std::string name;       // binding name of weights, states, inputs; for people otherwise
-  size_t offset = 0;      // kArena: in that device's arena
+  std::string name;   // binding name of weights, states, inputs; for people otherwise
+  size_t offset = 0;  // kArena: in that device's arena
   size_t scale_offset = 0;
 };
 
@@ -51,7 +51,7 @@ struct Plan {
   std::vector<Slot> slots;
   std::vector<PlanStep> steps;
   std::vector<Rebind> rebinds;
-  std::vector<size_t> arena_bytes;  // per device
+  std::vector<size_t> arena_bytes;                     // per device
   std::vector<std::pair<std::string, SlotId>> inputs;  // one per device that reads it: the host writes each
   std::vector<std::pair<std::string, SlotId>> outputs;
   std::vector<std::string> refusals;  // "opencl:0 refuses L03.attn.attend: ...; placed on cpu"

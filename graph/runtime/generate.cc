@@ -39,15 +39,17 @@ int32_t sample_at(int64_t position, Sampler& sampler, std::span<const float> log
 }  // namespace
 
 Sampler::Sampler(const SamplerOptions& options, int64_t vocab_size) : options_(options), random_(options.seed) {
-  check(std::isfinite(options.temperature) && options.temperature >= 0, Code::kInvalidArgument, "temperature is {}: 0 or more",
-        options.temperature);
-  check(options.top_p > 0 && options.top_p <= 1, Code::kInvalidArgument, "top_p is {}: more than 0, at most 1", options.top_p);
+  check(std::isfinite(options.temperature) && options.temperature >= 0, Code::kInvalidArgument,
+        "temperature is {}: 0 or more", options.temperature);
+  check(options.top_p > 0 && options.top_p <= 1, Code::kInvalidArgument, "top_p is {}: more than 0, at most 1",
+        options.top_p);
   check(vocab_size > 0, Code::kInvalidArgument, "a vocabulary of {} tokens", vocab_size);
   scratch_.resize(static_cast<size_t>(vocab_size));
 }
 
 int32_t Sampler::sample(std::span<const float> logits) {
-  check(logits.size() == scratch_.size(), Code::kInvalidArgument, "{} logits for a vocabulary of {}", logits.size(), scratch_.size());
+  check(logits.size() == scratch_.size(), Code::kInvalidArgument, "{} logits for a vocabulary of {}", logits.size(),
+        scratch_.size());
   const size_t best = largest(logits);
   const float top = logits[best];
   if (options_.temperature == 0 || std::isinf(top)) return static_cast<int32_t>(best);
@@ -60,7 +62,8 @@ int32_t Sampler::sample(std::span<const float> logits) {
   }
   // Drawn from in a fixed order: by id when all are kept, else the kept ones by rising probability.
   const double uniform = static_cast<double>(random_() >> 11) * 0x1p-53;
-  const auto kept = options_.top_p < 1 ? keep_most_probable(total) : std::span<const std::pair<float, int32_t>>(scratch_);
+  const auto kept =
+      options_.top_p < 1 ? keep_most_probable(total) : std::span<const std::pair<float, int32_t>>(scratch_);
   double mass = 0;
   for (const auto& entry : kept) mass += entry.first;
   double left = uniform * mass;
@@ -71,7 +74,8 @@ int32_t Sampler::sample(std::span<const float> logits) {
   return static_cast<int32_t>(best);  // rounding left a crumb over
 }
 
-// The smallest set of most probable tokens with at least top_p of the mass: popped off a heap to the end of the scratch.
+// The smallest set of most probable tokens with at least top_p of the mass: popped off a heap to the end of the
+// scratch.
 std::span<const std::pair<float, int32_t>> Sampler::keep_most_probable(double total) {
   const auto later = [](const auto& a, const auto& b) { return before(b, a); };
   std::make_heap(scratch_.begin(), scratch_.end(), later);
@@ -84,8 +88,8 @@ std::span<const std::pair<float, int32_t>> Sampler::keep_most_probable(double to
   return {end, scratch_.end()};
 }
 
-GenerateResult generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options, Sampler& sampler,
-                        const std::function<bool(int32_t)>& on_token, int slot) {
+GenerateResult generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
+                        Sampler& sampler, const std::function<bool(int32_t)>& on_token, int slot) {
   GenerateResult result{.prompt_tokens = static_cast<int64_t>(prompt.size())};
   const auto stopped = [&](StopReason reason) {
     result.stop = reason;

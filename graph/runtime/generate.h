@@ -10,8 +10,8 @@
 
 namespace v4rt {
 
-// temperature 0: the largest logit, lowest id on ties. Otherwise softmax(logits / temperature), cut to the smallest set whose
-// probability reaches top_p, drawn with a generator whose sequence depends on the seed only.
+// temperature 0: the largest logit, lowest id on ties. Otherwise softmax(logits / temperature), cut to the smallest set
+// whose probability reaches top_p, drawn with a generator whose sequence depends on the seed only.
 struct SamplerOptions {
   float temperature = 0;
   float top_p = 1;
@@ -46,9 +46,9 @@ struct GenerateResult {
   bool end_token_fed = false;  // always false: the end token is not part of the sequence state
 };
 
-// Feeds `prompt`, then samples until it stops; on_token(id) returns false to cancel. Every token handed on is in the session's
-// state when this returns, so that a conversation can go on.
-GenerateResult generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options, Sampler& sampler,
-                        const std::function<bool(int32_t)>& on_token, int slot = 0);
+// Feeds `prompt`, then samples until it stops; on_token(id) returns false to cancel. Every token handed on is in the
+// session's state when this returns, so that a conversation can go on.
+GenerateResult generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
+                        Sampler& sampler, const std::function<bool(int32_t)>& on_token, int slot = 0);
 
 }  // namespace v4rt

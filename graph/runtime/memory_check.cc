@@ -36,8 +36,9 @@ std::string human_bytes(size_t bytes) {
 std::string exceeds(const DeviceInfo& device, const MemoryNeed& need) {
   const size_t total = sum({need.weights, need.states, need.arena, need.io});
   if (device.memory > 0 && total > device.memory) {
-    return fmt::format("{} of weights, {} of state and {} of working memory are more than the {} of {}", human_bytes(need.weights),
-                       human_bytes(need.states), human_bytes(sum({need.arena, need.io})), human_bytes(device.memory), device.name);
+    return fmt::format("{} of weights, {} of state and {} of working memory are more than the {} of {}",
+                       human_bytes(need.weights), human_bytes(need.states), human_bytes(sum({need.arena, need.io})),
+                       human_bytes(device.memory), device.name);
   }
   const std::string state = one_allocation(device, "the largest state", need.largest_state);
   return state.empty() ? one_allocation(device, "working memory", need.arena) : state;

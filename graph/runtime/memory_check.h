@@ -11,7 +11,7 @@ namespace v4rt {
 
 // Bytes that a model with one session takes of a device.
 struct MemoryNeed {
-  size_t weights = 0;        // copied; what is used where the file is mapped takes none
+  size_t weights = 0;  // copied; what is used where the file is mapped takes none
   size_t states = 0;
   size_t largest_state = 0;  // one buffer
   size_t arena = 0;          // one buffer

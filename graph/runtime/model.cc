@@ -12,8 +12,8 @@ void check_options(const V4Config& config, const ModelOptions& o) {
   check(o.chunk >= 1, Code::kInvalidArgument, "chunk is {}: at least one token", o.chunk);
   check(o.slots >= 1, Code::kInvalidArgument, "slots is {}: at least one sequence", o.slots);
   check(o.context >= 1, Code::kInvalidArgument, "context is {}: at least one position", o.context);
-  check(o.context <= config.max_position, Code::kInvalidArgument, "a context of {} positions: this model knows {}", o.context,
-        config.max_position);
+  check(o.context <= config.max_position, Code::kInvalidArgument, "a context of {} positions: this model knows {}",
+        o.context, config.max_position);
   check(!o.mtp || config.has_mtp, Code::kUnsupported, "this checkpoint has no MTP block");
 }
 
@@ -42,11 +42,13 @@ Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const Model
 // Makes the device on first mention; it may be mentioned by name or by a part of its description.
 int Model::Impl::device_index(const std::string& name) {
   const auto find = [&](const std::string& wanted) {
-    const auto known = std::find_if(devices.begin(), devices.end(), [&](const auto& d) { return d->info().name == wanted; });
+    const auto known =
+        std::find_if(devices.begin(), devices.end(), [&](const auto& d) { return d->info().name == wanted; });
     return static_cast<size_t>(known - devices.begin());
   };
   if (const size_t known = find(name); known < devices.size()) return static_cast<int>(known);
-  std::shared_ptr<Device> device = options.find_device ? options.find_device(name) : create_device(name, options.device_options);
+  std::shared_ptr<Device> device =
+      options.find_device ? options.find_device(name) : create_device(name, options.device_options);
   check(device != nullptr, Code::kNotFound, "no device named '{}'", name);
   const size_t at = find(device->info().name);
   if (at == devices.size()) devices.push_back(std::move(device));
@@ -77,7 +79,8 @@ std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits) {
 void Model::Impl::add_states(const Plan& plan) {
   for (const Slot& slot : plan.slots) {
     if (slot.storage != Storage::kState) continue;
-    const bool known = std::any_of(states.begin(), states.end(), [&](const StateInfo& s) { return s.name == slot.name; });
+    const bool known =
+        std::any_of(states.begin(), states.end(), [&](const StateInfo& s) { return s.name == slot.name; });
     if (!known) states.push_back({slot.name, slot.type, slot.device});
   }
 }
@@ -95,11 +98,13 @@ void Model::Impl::make_first_plans() {
   report(options, "compiling", 1);
 }
 
-// At another context than the options': states of that context with the arena of the options', which a shorter one never exceeds.
+// At another context than the options': states of that context with the arena of the options', which a shorter one
+// never exceeds.
 MemoryNeed Model::Impl::need(int device, int64_t context) {
   MemoryNeed need{.weights = weights.copied_bytes(device)};
   const bool actual = context == options.context;
-  const Graph other = actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRows : LogitsOf::kLastRows, context);
+  const Graph other =
+      actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRows : LogitsOf::kLastRows, context);
   for (const StateInfo& state : states) {
     if (state.device != device) continue;
     const size_t bytes = actual ? state.type.bytes() : other.value(other.find(state.name, Origin::kState)).type.bytes();
@@ -120,10 +125,11 @@ void Model::Impl::check_memory() {
     const DeviceInfo& info = devices[i]->info();
     const std::string problem = exceeds(info, need(device, options.context));
     if (problem.empty()) continue;
-    const int64_t best = largest_context(options.context, [&](int64_t c) { return exceeds(info, need(device, c)).empty(); });
+    const int64_t best =
+        largest_context(options.context, [&](int64_t c) { return exceeds(info, need(device, c)).empty(); });
     check(best > 0, Code::kOutOfMemory, "{}: does not fit at any context: {}", info.name, problem);
-    fail(Code::kOutOfMemory, "a context of {} positions ({} sequences): {}; the largest context that fits is {}", options.context,
-         options.slots, problem, best);
+    fail(Code::kOutOfMemory, "a context of {} positions ({} sequences): {}; the largest context that fits is {}",
+         options.context, options.slots, problem, best);
   }
 }
 
@@ -132,8 +138,8 @@ void Model::Impl::load_weights() {
 }
 
 const Plan& Model::Impl::plan(int tokens, LogitsOf logits) {
-  check(tokens >= 1 && tokens <= options.chunk, Code::kInvalidArgument, "a plan of {} tokens: this model's chunk is {}", tokens,
-        options.chunk);
+  check(tokens >= 1 && tokens <= options.chunk, Code::kInvalidArgument, "a plan of {} tokens: this model's chunk is {}",
+        tokens, options.chunk);
   const std::lock_guard lock(mutex);
   const auto found = plans.find({tokens, logits});
   if (found != plans.end()) return *found->second;

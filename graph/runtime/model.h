@@ -18,7 +18,8 @@ struct ModelOptions {
   std::string device = "cpu";
   std::vector<std::pair<std::string, std::string>> place;  // {node glob, device name}
   DeviceOptions device_options;
-  // For hosts with devices of their own: the device of a name in `device` or `place`. Empty: create_device(name, device_options).
+  // For hosts with devices of their own: the device of a name in `device` or `place`. Empty: create_device(name,
+  // device_options).
   std::function<std::shared_ptr<Device>(std::string_view name)> find_device;
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
@@ -31,17 +32,17 @@ struct ModelOptions {
 // A checkpoint on devices: weights bound once, plans compiled once. Immutable and shared by many sessions.
 class Model {
  public:
-  // Throws Error: wrong weights (names the tensor), an unknown device, a context that memory does not allow (says how much it
-  // would take), a device that refuses a node.
+  // Throws Error: wrong weights (names the tensor), an unknown device, a context that memory does not allow (says how
+  // much it would take), a device that refuses a node.
   static std::shared_ptr<const Model> open(std::shared_ptr<const WeightSource> weights, const ModelOptions& options);
   ~Model();
 
   const V4Config& config() const;
   const ModelOptions& options() const;
 
-  // Plans: one token, one chunk, or anything between; with the logits of the last row of each segment or of all rows (these
-  // with the MTP block's when options().mtp). Made on first use and kept, by any thread; open() makes the two that feed()
-  // needs and, for mtp, score()'s.
+  // Plans: one token, one chunk, or anything between; with the logits of the last row of each segment or of all rows
+  // (these with the MTP block's when options().mtp). Made on first use and kept, by any thread; open() makes the two
+  // that feed() needs and, for mtp, score()'s.
   const Plan& plan(int tokens, LogitsOf logits) const;
 
   size_t weight_bytes() const;  // that the plans use, after repacking; mapped ones included

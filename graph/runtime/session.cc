@@ -60,7 +60,8 @@ Session::Impl::Impl(std::shared_ptr<const Model> opened)
   program(chunk, LogitsOf::kLastRows);
 }
 
-// Arenas at least as large as any plan made so far needs. Programs hold slices of them, so those of a smaller one are made anew.
+// Arenas at least as large as any plan made so far needs. Programs hold slices of them, so those of a smaller one are
+// made anew.
 void Session::Impl::grow_arenas() {
   const std::vector<size_t> wanted = shared.arena_bytes();
   bool grown = false;
@@ -94,8 +95,8 @@ Program& Session::Impl::program(int tokens, LogitsOf kind) {
 }
 
 size_t Session::Impl::checked(int slot) const {
-  check(slot >= 0 && slot < shared.options.slots, Code::kInvalidArgument, "there is no sequence {}: this session holds {}", slot,
-        shared.options.slots);
+  check(slot >= 0 && slot < shared.options.slots, Code::kInvalidArgument,
+        "there is no sequence {}: this session holds {}", slot, shared.options.slots);
   return static_cast<size_t>(slot);
 }
 
@@ -103,10 +104,11 @@ void Session::Impl::check_tokens(std::span<const int32_t> tokens, int slot) cons
   const int64_t position = positions[checked(slot)], context = shared.options.context;
   check(!tokens.empty(), Code::kInvalidArgument, "no tokens to feed");
   check(static_cast<int64_t>(tokens.size()) <= context - position, Code::kInvalidArgument,
-        "{} tokens after {} are more than the context of {} positions; open the model with a longer one", tokens.size(), position, context);
+        "{} tokens after {} are more than the context of {} positions; open the model with a longer one", tokens.size(),
+        position, context);
   const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](int32_t id) { return id < 0 || id >= vocab; });
-  check(bad == tokens.end(), Code::kInvalidArgument, "token {} is {}, outside the vocabulary of {}", bad - tokens.begin(),
-        bad == tokens.end() ? 0 : *bad, vocab);
+  check(bad == tokens.end(), Code::kInvalidArgument, "token {} is {}, outside the vocabulary of {}",
+        bad - tokens.begin(), bad == tokens.end() ? 0 : *bad, vocab);
 }
 
 void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
@@ -164,7 +166,8 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
     segments.assign(1, {slot, static_cast<int32_t>(positions[static_cast<size_t>(slot)]), n});
     if (mtp) {
       ids.assign(part.begin() + 1, part.end());
-      ids.push_back(done + n < total ? tokens[static_cast<size_t>(done + n)] : part.back());  // the last row's is not handed on
+      ids.push_back(done + n < total ? tokens[static_cast<size_t>(done + n)]
+                                     : part.back());  // the last row's is not handed on
       all.write("next_ids", ids);
     }
     const std::span<float> main = logits_of(n, logits);
@@ -175,7 +178,8 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
     const auto v = static_cast<size_t>(vocab);
     for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
       const bool has_mtp = hand_mtp && done + static_cast<int64_t>(i) + 1 < total;
-      row(done + static_cast<int64_t>(i), main.subspan(i * v, v), has_mtp ? second.subspan(i * v, v) : std::span<float>{});
+      row(done + static_cast<int64_t>(i), main.subspan(i * v, v),
+          has_mtp ? second.subspan(i * v, v) : std::span<float>{});
     }
     done += n;
   }
@@ -191,7 +195,8 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
     check(!twice, Code::kInvalidArgument, "sequence {} is in the batch twice", items[i].slot);
     total += static_cast<int64_t>(items[i].tokens.size());
   }
-  check(total <= chunk, Code::kInvalidArgument, "{} tokens in one step, but a chunk holds {}; open the model with a longer chunk", total, chunk);
+  check(total <= chunk, Code::kInvalidArgument,
+        "{} tokens in one step, but a chunk holds {}; open the model with a longer chunk", total, chunk);
   segments.clear();
   ids.clear();
   for (const BatchItem& item : items) {

@@ -14,7 +14,8 @@ namespace v4rt {
 // Everything that a sequence is, outside any session: state bytes by name and the position.
 struct Snapshot {
   int64_t position = 0;
-  std::vector<std::byte> bytes;  // a mark of the states' layout (8 bytes), then the slot's rows of every state, in plan order
+  // A mark of the states' layout (8 bytes), then the slot's rows of every state, in plan order.
+  std::vector<std::byte> bytes;
 };
 
 // What one segment of a batched step asks for.
@@ -23,21 +24,21 @@ struct BatchItem {
   std::span<const int32_t> tokens;
 };
 
-// The running state of `slots` sequences: state buffers, arenas, queues. Used from one thread at a time; many sessions share
-// one Model. Nothing is allocated while tokens flow. An Error leaves the session's positions and state as they were, unless
-// the device itself failed.
+// The running state of `slots` sequences: state buffers, arenas, queues. Used from one thread at a time; many sessions
+// share one Model. Nothing is allocated while tokens flow. An Error leaves the session's positions and state as they
+// were, unless the device itself failed.
 class Session {
  public:
   explicit Session(std::shared_ptr<const Model> model);
   ~Session();
 
-  // Appends tokens to sequence `slot` in chunks and returns the logits [V] after the last one, valid until the next call.
-  // Throws Error(kInvalidArgument): no tokens, an id outside the vocabulary, more than the context holds.
+  // Appends tokens to sequence `slot` in chunks and returns the logits [V] after the last one, valid until the next
+  // call. Throws Error(kInvalidArgument): no tokens, an id outside the vocabulary, more than the context holds.
   std::span<const float> feed(std::span<const int32_t> tokens, int slot = 0);
 
-  // As feed, and hands over the logits of every position: row(i, logits [V], mtp_logits [V] or empty) for token i of `tokens`.
-  // mtp_logits of row i come from the streams at i and token i + 1, so the last row has none; the block keeps state that only
-  // score() fills, so there are any only when the sequence was empty before.
+  // As feed, and hands over the logits of every position: row(i, logits [V], mtp_logits [V] or empty) for token i of
+  // `tokens`. mtp_logits of row i come from the streams at i and token i + 1, so the last row has none; the block keeps
+  // state that only score() fills, so there are any only when the sequence was empty before.
   using RowFn = std::function<void(int64_t i, std::span<const float> logits, std::span<const float> mtp_logits)>;
   void score(std::span<const int32_t> tokens, const RowFn& row, int slot = 0);
 
@@ -45,12 +46,13 @@ class Session {
   // Returns logits [items, V]. A sequence's logits are the same bits whatever shares the step.
   std::span<const float> feed_batch(std::span<const BatchItem> items);
 
-  // Called between chunks of a long feed: tokens done, tokens in all. Return false to stop: feed throws nothing and returns
-  // an empty span, having kept what it read.
+  // Called between chunks of a long feed: tokens done, tokens in all. Return false to stop: feed throws nothing and
+  // returns an empty span, having kept what it read.
   void on_progress(std::function<bool(int64_t done, int64_t total)> fn);
 
-  // While set, each step of a plan is waited for before the next begins, and after each run of a plan `fn` gets what they took:
-  // seconds[i] of plan.steps[i]. Slower than a session is, for nothing overlaps; the results are the same. Empty: as always.
+  // While set, each step of a plan is waited for before the next begins, and after each run of a plan `fn` gets what
+  // they took: seconds[i] of plan.steps[i]. Slower than a session is, for nothing overlaps; the results are the same.
+  // Empty: as always.
   using StepTimesFn = std::function<void(const Plan& plan, const Step& step, std::span<const double> seconds)>;
   void on_step_times(StepTimesFn fn);
 

@@ -13,7 +13,8 @@ SessionState::SessionState(const Model::Impl& model, std::span<const std::unique
     : states_(model.states), queues_(queues), zeros_(kZeroBlock) {
   for (const StateInfo& state : states_) {
     const auto device = static_cast<size_t>(state.device);
-    tensors_.push_back({.type = state.type, .values = model.devices[device]->allocate(state.type.bytes()), .scales = nullptr});
+    tensors_.push_back(
+        {.type = state.type, .values = model.devices[device]->allocate(state.type.bytes()), .scales = nullptr});
     queues_[device]->fill(*tensors_.back().values, std::byte{0});
   }
 }
@@ -34,7 +35,8 @@ void SessionState::clear(int slot) {
     }
     const size_t first = static_cast<size_t>(slot) * bytes;
     for (size_t done = 0; done < bytes; done += zeros_.size()) {
-      queue(states_[i]).upload(*tensors_[i].values, first + done, std::span(zeros_).first(std::min(zeros_.size(), bytes - done)));
+      queue(states_[i])
+          .upload(*tensors_[i].values, first + done, std::span(zeros_).first(std::min(zeros_.size(), bytes - done)));
     }
   }
 }
@@ -74,7 +76,8 @@ void SessionState::check_fits(std::span<const std::byte> bytes) const {
   uint64_t head = 0;
   if (bytes.size() >= sizeof head) std::memcpy(&head, bytes.data(), sizeof head);
   check(bytes.size() == saved_bytes() && head == mark(), Code::kInvalidArgument,
-        "this snapshot ({} bytes) is of another model, context, chunk or number mode; here one has {} bytes", bytes.size(), saved_bytes());
+        "this snapshot ({} bytes) is of another model, context, chunk or number mode; here one has {} bytes",
+        bytes.size(), saved_bytes());
 }
 
 void SessionState::load(int slot, std::span<const std::byte> bytes) {

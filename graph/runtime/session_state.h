@@ -16,9 +16,10 @@ class SessionState {
   SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues);
 
   const Tensor& tensor(std::string_view name) const;
-  void clear(int slot);                                          // to zero bytes: an empty sequence
-  void save(int slot, std::vector<std::byte>& bytes) const;      // mark, then the slot's rows of every state
-  void check_fits(std::span<const std::byte> bytes) const;       // throws Error(kInvalidArgument) unless load() can take them
+  void clear(int slot);                                      // to zero bytes: an empty sequence
+  void save(int slot, std::vector<std::byte>& bytes) const;  // mark, then the slot's rows of every state
+  void check_fits(
+      std::span<const std::byte> bytes) const;  // throws Error(kInvalidArgument) unless load() can take them
   void load(int slot, std::span<const std::byte> bytes);
 
  private:

@@ -8,7 +8,8 @@ namespace {
 constexpr int64_t kGroupRows = 16;  // Layout::kRows16
 
 size_t total(const std::vector<std::span<const std::byte>>& parts) {
-  return std::accumulate(parts.begin(), parts.end(), size_t{0}, [](size_t sum, const auto& part) { return sum + part.size(); });
+  return std::accumulate(parts.begin(), parts.end(), size_t{0},
+                         [](size_t sum, const auto& part) { return sum + part.size(); });
 }
 
 // The matrices of a stack [E, N, K].
@@ -18,10 +19,12 @@ std::vector<WeightPiece> matrices(const WeightView& view) {
   std::vector<WeightPiece> pieces;
   for (size_t p = 0; p < view.parts.size(); ++p) {
     const size_t n = bytes == 0 ? 0 : view.parts[p].size() / bytes;
-    const bool fits = n * bytes == view.parts[p].size() && (scale_bytes == 0 || view.scale_parts[p].size() == n * scale_bytes);
+    const bool fits =
+        n * bytes == view.parts[p].size() && (scale_bytes == 0 || view.scale_parts[p].size() == n * scale_bytes);
     if (!fits) return {};
     for (size_t i = 0; i < n; ++i) {
-      const auto scales = scale_bytes == 0 ? std::span<const std::byte>{} : view.scale_parts[p].subspan(i * scale_bytes, scale_bytes);
+      const auto scales =
+          scale_bytes == 0 ? std::span<const std::byte>{} : view.scale_parts[p].subspan(i * scale_bytes, scale_bytes);
       pieces.push_back({one, view.parts[p].subspan(i * bytes, bytes), scales});
     }
   }
@@ -100,9 +103,10 @@ Tensor WeightCopier::copy(const WeightView& view, const TensorType& type, const 
   return whole;
 }
 
-// Repacks one piece to bytes [at, ...) of the whole: in place where the device can address it, otherwise by way of the host.
-void WeightCopier::repack_piece(const WeightPiece& piece, const TensorType& type, const OpPtr& repack, const Tensor& whole,
-                                size_t at, size_t scale_at) {
+// Repacks one piece to bytes [at, ...) of the whole: in place where the device can address it, otherwise by way of the
+// host.
+void WeightCopier::repack_piece(const WeightPiece& piece, const TensorType& type, const OpPtr& repack,
+                                const Tensor& whole, size_t at, size_t scale_at) {
   static constexpr Segment kSegment{.slot = 0, .position = 0, .n_tokens = 1};
   static constexpr Row kRow{.slot = 0, .position = 0, .first = 0, .end = 1};
   const Step step{{&kSegment, 1}, {&kRow, 1}};
@@ -151,7 +155,8 @@ Tensor WeightCopier::target(const TensorType& type, const Tensor& whole, size_t 
   const size_t alignment = device_.info().alignment;
   const size_t bytes = type.bytes(), scale_bytes = type.scale_bytes();
   if (at % alignment == 0 && scale_at % alignment == 0) {
-    return {type, whole.values->slice(at, bytes), scale_bytes > 0 ? whole.scales->slice(scale_at, scale_bytes) : nullptr};
+    return {type, whole.values->slice(at, bytes),
+            scale_bytes > 0 ? whole.scales->slice(scale_at, scale_bytes) : nullptr};
   }
   grow(made_values_, bytes, device_);
   grow(made_scales_, scale_bytes, device_);

@@ -14,8 +14,8 @@ struct WeightPiece {
   std::span<const std::byte> values, scales;
 };
 
-// `view` cut into such pieces, in order: the matrices of a stack, or the parts of a fused matrix that end on whole groups of 16
-// rows. Empty when there is no such cut and the parts have to be joined first.
+// `view` cut into such pieces, in order: the matrices of a stack, or the parts of a fused matrix that end on whole
+// groups of 16 rows. Empty when there is no such cut and the parts have to be joined first.
 std::vector<WeightPiece> repack_pieces(const WeightView& view);
 
 // Brings weights to one device. Works through staging buffers of one piece, so that no second full copy ever exists.
@@ -33,8 +33,8 @@ class WeightCopier {
     std::unique_ptr<Kernel> kernel;
   };
 
-  void repack_piece(const WeightPiece& piece, const TensorType& type, const OpPtr& repack, const Tensor& whole, size_t at,
-                    size_t scale_at);
+  void repack_piece(const WeightPiece& piece, const TensorType& type, const OpPtr& repack, const Tensor& whole,
+                    size_t at, size_t scale_at);
   const Kernel& kernel(const OpPtr& repack, const TensorType& from, const TensorType& to);
   Tensor source(const WeightPiece& piece);
   Tensor target(const TensorType& type, const Tensor& whole, size_t at, size_t scale_at);

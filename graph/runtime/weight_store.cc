@@ -14,7 +14,8 @@ size_t add_bytes(size_t a, size_t b) {
 }
 
 OpPtr repack_of(const Plan& plan, SlotId slot) {
-  const auto found = std::find_if(plan.rebinds.begin(), plan.rebinds.end(), [&](const Rebind& r) { return r.slot == slot; });
+  const auto found =
+      std::find_if(plan.rebinds.begin(), plan.rebinds.end(), [&](const Rebind& r) { return r.slot == slot; });
   return found == plan.rebinds.end() ? nullptr : found->op;
 }
 
@@ -29,8 +30,8 @@ void WeightStore::add(const Plan& plan) {
     const WeightView view = source_->get(slot.name);
     TensorType expected = slot.type;
     expected.layout = view.type.layout;
-    check(view.type == expected, Code::kInvalidArgument, "weight {} is {}, the graph expects {}", slot.name, to_string(view.type),
-          to_string(expected));
+    check(view.type == expected, Code::kInvalidArgument, "weight {} is {}, the graph expects {}", slot.name,
+          to_string(view.type), to_string(expected));
     known_.insert(key(slot));
     if (import(view, slot)) continue;
     missing_.push_back({key(slot), slot.type, repack_of(plan, static_cast<SlotId>(i))});

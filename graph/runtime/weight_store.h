@@ -13,8 +13,8 @@
 
 namespace v4rt {
 
-// The weights of a model on its devices, shared by all plans: a plan's weights are first asked for with add(), which takes
-// what a device can use where the loader has it, then load() copies the rest. Not for several threads at once.
+// The weights of a model on its devices, shared by all plans: a plan's weights are first asked for with add(), which
+// takes what a device can use where the loader has it, then load() copies the rest. Not for several threads at once.
 class WeightStore {
  public:
   using Progress = std::function<void(double done)>;  // done in [0, 1]
@@ -22,12 +22,14 @@ class WeightStore {
   WeightStore(std::shared_ptr<const WeightSource> source, std::vector<std::shared_ptr<Device>> devices)
       : source_(std::move(source)), devices_(std::move(devices)), copied_(devices_.size(), 0) {}
 
-  void add(const Plan& plan);           // throws Error when the source's weight is not of the type that the plan expects
+  void add(const Plan& plan);  // throws Error when the source's weight is not of the type that the plan expects
   void load(const Progress& progress);  // copies what add() left over
 
   const Tensor& tensor(const Slot& slot) const;
-  size_t copied_bytes(int device) const { return copied_[static_cast<size_t>(device)]; }  // what load() has copied or will
-  size_t bytes() const;                                                                   // of all weights of all plans
+  size_t copied_bytes(int device) const {
+    return copied_[static_cast<size_t>(device)];
+  }                      // what load() has copied or will
+  size_t bytes() const;  // of all weights of all plans
 
  private:
   using Key = std::tuple<std::string, int, Layout>;  // one weight may be on several devices, in several layouts

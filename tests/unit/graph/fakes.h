@@ -23,7 +23,11 @@ class FakeOp final : public Op {
   using Run = std::function<void(RefContext&)>;
 
   FakeOp(std::string label, Infer infer, Run run, std::vector<Alias> aliases = {}, OpKind kind = OpKind::kAddStreams)
-      : label_(std::move(label)), infer_(std::move(infer)), run_(std::move(run)), aliases_(std::move(aliases)), kind_(kind) {}
+      : label_(std::move(label)),
+        infer_(std::move(infer)),
+        run_(std::move(run)),
+        aliases_(std::move(aliases)),
+        kind_(kind) {}
   OpKind kind() const override { return kind_; }
   std::string describe() const override { return label_; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override { return infer_(in); }
@@ -67,7 +71,10 @@ inline OpPtr mix_into(float start = 2) {
 // Two outputs: the mix, and one element.
 inline OpPtr split() {
   return std::make_shared<FakeOp>(
-      "split", [](std::span<const TensorType> in) { return std::vector<TensorType>{in[0], f32(1)}; },
+      "split",
+      [](std::span<const TensorType> in) {
+        return std::vector<TensorType>{in[0], f32(1)};
+      },
       [](RefContext& c) {
         const std::vector<float> sum = sum_of_inputs(c, 3);
         c.write(0, 0, sum);
@@ -111,11 +118,11 @@ class FakeDevice final : public Device {
   std::function<Support(const OpCall&)> accept = [](const OpCall&) { return Support{}; };
   Layout wanted = Layout::kRows;
   bool imports = false;
-  size_t scratch = 0;                 // of every kernel
+  size_t scratch = 0;  // of every kernel
   DeviceInfo info_{.name = "", .description = "fake", .alignment = 64, .features = {}};
-  std::vector<std::string> log;       // "begin", "launch mix", "upload 16", "download 16"
+  std::vector<std::string> log;  // "begin", "launch mix", "upload 16", "download 16"
   bool logging = false;
-  size_t allocated = 0;               // bytes, ever
+  size_t allocated = 0;                                        // bytes, ever
   std::shared_ptr<size_t> live = std::make_shared<size_t>(0);  // bytes, now
 
   const DeviceInfo& info() const override { return info_; }

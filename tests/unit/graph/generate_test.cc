@@ -152,7 +152,8 @@ TEST_F(Generate, StopsWhenTheContextIsFull) {
 }
 
 TEST_F(Generate, ATokenThatWasHandedOnIsFedEvenWhenItCancels) {
-  const GenerateResult result = generate(session, prompt, {.max_tokens = 9}, sampler, [&](int32_t id) { return take(id) && seen.size() < 3; });
+  const GenerateResult result =
+      generate(session, prompt, {.max_tokens = 9}, sampler, [&](int32_t id) { return take(id) && seen.size() < 3; });
   EXPECT_EQ(result.stop, StopReason::kCancelled);
   EXPECT_EQ(result.tokens, 3);
   EXPECT_EQ(session.position(), 13);

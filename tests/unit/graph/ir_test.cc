@@ -55,7 +55,8 @@ TEST(Builder, GivesOneValuePerWeight) {
 TEST(Builder, NamesTheNodeWhoseOpRefuses) {
   Builder g;
   const auto op = std::make_shared<fakes::FakeOp>(
-      "picky", [](std::span<const TensorType>) -> std::vector<TensorType> { fail(Code::kInvalidArgument, "picky: no"); },
+      "picky",
+      [](std::span<const TensorType>) -> std::vector<TensorType> { fail(Code::kInvalidArgument, "picky: no"); },
       [](RefContext&) {});
   const ValueId x = g.input("x", f32(4));
   const auto scope = g.scope("L07");
@@ -107,22 +108,29 @@ Value& value_of(Graph& g, ValueId id) { return g.values[static_cast<size_t>(id)]
 INSTANTIATE_TEST_SUITE_P(
     Each, Verify,
     ::testing::Values(
-        Violation{"order", [](Graph& g) { g.nodes[0].in[0] = g.nodes[2].out[0]; }, "L00.a: reads %5 (L00.attn.b) before it is made"},
+        Violation{"order", [](Graph& g) { g.nodes[0].in[0] = g.nodes[2].out[0]; },
+                  "L00.a: reads %5 (L00.attn.b) before it is made"},
         Violation{"missing_value", [](Graph& g) { g.nodes[0].in[0] = 77; }, "L00.a: there is no value %77"},
-        Violation{"type", [](Graph& g) { value_of(g, g.nodes[2].out[1]).type = f32(2); }, "L00.attn.b: output 1 is f32 [2]"},
+        Violation{"type", [](Graph& g) { value_of(g, g.nodes[2].out[1]).type = f32(2); },
+                  "L00.attn.b: output 1 is f32 [2]"},
         Violation{"refused_inputs",
                   [](Graph& g) {
                     g.nodes[0].op = std::make_shared<fakes::FakeOp>(
-                        "picky", [](std::span<const TensorType>) -> std::vector<TensorType> { fail(Code::kInvalidArgument, "no"); },
+                        "picky",
+                        [](std::span<const TensorType>) -> std::vector<TensorType> {
+                          fail(Code::kInvalidArgument, "no");
+                        },
                         [](RefContext&) {});
                   },
                   "L00.a: no"},
-        Violation{"output_count", [](Graph& g) { g.nodes[2].out.pop_back(); }, "L00.attn.b: has 1 outputs, split makes 2"},
+        Violation{"output_count", [](Graph& g) { g.nodes[2].out.pop_back(); },
+                  "L00.attn.b: has 1 outputs, split makes 2"},
         Violation{"output_owner", [](Graph& g) { value_of(g, g.nodes[2].out[0]).output = 1; }, "L00.attn.b: output 0"},
-        Violation{"orphan", [](Graph& g) { g.values.push_back({.type = f32(1), .name = "lost", .node = 0, .output = 3}); },
+        Violation{"orphan",
+                  [](Graph& g) { g.values.push_back({.type = f32(1), .name = "lost", .node = 0, .output = 3}); },
                   "lost) is made by no node"},
-        Violation{"old_version_read",
-                  [](Graph& g) { g.nodes[2].in[1] = g.find("s", Origin::kState); }, "L00.attn.b: reads %2 (s), which L00.attn.append has overwritten"},
+        Violation{"old_version_read", [](Graph& g) { g.nodes[2].in[1] = g.find("s", Origin::kState); },
+                  "L00.attn.b: reads %2 (s), which L00.attn.append has overwritten"},
         Violation{"old_version_output", [](Graph& g) { g.outputs[0].value = g.find("s", Origin::kState); },
                   "output y: L00.attn.append has overwritten it"},
         Violation{"two_writers",
@@ -134,7 +142,10 @@ INSTANTIATE_TEST_SUITE_P(
         Violation{"one_node_writes_twice",
                   [](Graph& g) {
                     g.nodes[2].op = std::make_shared<fakes::FakeOp>(
-                        "double", [](std::span<const TensorType> in) { return std::vector<TensorType>{in[0], in[0]}; },
+                        "double",
+                        [](std::span<const TensorType> in) {
+                          return std::vector<TensorType>{in[0], in[0]};
+                        },
                         [](RefContext&) {}, std::vector<Alias>{{0, 0}, {1, 0}});
                     value_of(g, g.nodes[2].out[1]).type = f32(4);
                   },
@@ -146,24 +157,27 @@ INSTANTIATE_TEST_SUITE_P(
         Violation{"alias_range",
                   [](Graph& g) {
                     g.nodes[1].op = std::make_shared<fakes::FakeOp>(
-                        "wild", [](std::span<const TensorType> in) { return std::vector<TensorType>{in[0]}; }, [](RefContext&) {},
-                        std::vector<Alias>{{0, 5}});
+                        "wild", [](std::span<const TensorType> in) { return std::vector<TensorType>{in[0]}; },
+                        [](RefContext&) {}, std::vector<Alias>{{0, 5}});
                   },
                   "L00.attn.append: alias of output 0 and input 5 is out of range"},
         Violation{"alias_type",
                   [](Graph& g) {
                     g.nodes[1].op = std::make_shared<fakes::FakeOp>(
-                        "shrink", [](std::span<const TensorType>) { return std::vector<TensorType>{f32(3)}; }, [](RefContext&) {},
-                        std::vector<Alias>{{0, 0}});
+                        "shrink", [](std::span<const TensorType>) { return std::vector<TensorType>{f32(3)}; },
+                        [](RefContext&) {}, std::vector<Alias>{{0, 0}});
                     value_of(g, g.nodes[1].out[0]).type = f32(3);
                   },
                   "L00.attn.append: overwrites f32 [4] with f32 [3]"},
-        Violation{"same_name", [](Graph& g) { g.values.push_back({.type = f32(1), .origin = Origin::kWeight, .name = "w"}); },
+        Violation{"same_name",
+                  [](Graph& g) { g.values.push_back({.type = f32(1), .origin = Origin::kWeight, .name = "w"}); },
                   "two values are bound by the name w"},
-        Violation{"no_name", [](Graph& g) { value_of(g, g.find("x", Origin::kInput)).name.clear(); }, "bound by name and has none"},
+        Violation{"no_name", [](Graph& g) { value_of(g, g.find("x", Origin::kInput)).name.clear(); },
+                  "bound by name and has none"},
         Violation{"node_name", [](Graph& g) { g.nodes[0].name.clear(); }, "node 0 has no name"},
         Violation{"no_op", [](Graph& g) { g.nodes[0].op = nullptr; }, "L00.a: has no op"},
-        Violation{"output_twice", [](Graph& g) { g.outputs.push_back(g.outputs[0]); }, "output name \"y\" is empty or used twice"},
+        Violation{"output_twice", [](Graph& g) { g.outputs.push_back(g.outputs[0]); },
+                  "output name \"y\" is empty or used twice"},
         Violation{"output_nowhere", [](Graph& g) { g.outputs[0].value = -1; }, "output y: there is no value %-1"}),
     [](const auto& p) { return p.param.name; });
 

@@ -12,7 +12,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-void expect_refused(const ModelOptions& options, Code code, const std::string& message, const V4Config& config = tiny_config()) {
+void expect_refused(const ModelOptions& options, Code code, const std::string& message,
+                    const V4Config& config = tiny_config()) {
   try {
     Model::open(tiny_weights(config), options);
     ADD_FAILURE() << "opened, expected: " << message;
@@ -97,7 +98,8 @@ TEST(ModelPlans, AreMadeOnceAndShareWeightsAndStates) {
 
 // Devices of the test's own, by name.
 struct OwnDevices {
-  std::shared_ptr<fakes::FakeDevice> near = std::make_shared<fakes::FakeDevice>("near"), far = std::make_shared<fakes::FakeDevice>("far");
+  std::shared_ptr<fakes::FakeDevice> near = std::make_shared<fakes::FakeDevice>("near"),
+                                     far = std::make_shared<fakes::FakeDevice>("far");
   ModelOptions options() const {
     ModelOptions options = tiny_options();
     options.device = "near";
@@ -133,9 +135,11 @@ TEST(ModelDevices, AnyPlacementGivesTheSameBits) {
     EXPECT_TRUE(session.snapshot(0).bytes == session.snapshot(1).bytes);
     std::vector<float> last;
     session.reset(1);
-    session.score(ids, [&](int64_t, std::span<const float> logits, std::span<const float>) { last = copy_of(logits); }, 1);
+    session.score(
+        ids, [&](int64_t, std::span<const float> logits, std::span<const float>) { last = copy_of(logits); }, 1);
     EXPECT_EQ(last, expected) << pattern;
-    EXPECT_EQ(copy_of(session.feed(ids, 0)), copy_of(session.feed(ids, 1)));  // programs were made anew for a larger arena
+    EXPECT_EQ(copy_of(session.feed(ids, 0)),
+              copy_of(session.feed(ids, 1)));  // programs were made anew for a larger arena
   }
 }
 
@@ -207,7 +211,9 @@ TEST(ModelDevices, AContextThatDoesNotFitIsRefusedWithOneThatDoes) {
 
 TEST(ModelDevices, ReportsANodeThatNobodyTakes) {
   OwnDevices d;
-  d.near->accept = [](const OpCall& call) { return call.op.kind() == OpKind::kAttend ? Support::no("no attention") : Support{}; };
+  d.near->accept = [](const OpCall& call) {
+    return call.op.kind() == OpKind::kAttend ? Support::no("no attention") : Support{};
+  };
   expect_refused(d.options(), Code::kUnsupported, "near refuses L00.attn.attend: no attention");
 }
 

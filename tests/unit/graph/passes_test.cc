@@ -86,13 +86,16 @@ TEST(Place, RefusalTriesNextRuleThenDefaultThenOthers) {
   d.c->accept = [](const OpCall&) { return Support{}; };
   p = place(chain(), d.options());
   EXPECT_THAT(p.device, ElementsAre(0, 2, 0));
-  EXPECT_THAT(p.refusals, ElementsAre("a refuses two: no splits here; placed on c", "b refuses two: no splits here; placed on c"));
+  EXPECT_THAT(p.refusals,
+              ElementsAre("a refuses two: no splits here; placed on c", "b refuses two: no splits here; placed on c"));
 }
 
 TEST(Place, ListsEveryReasonWhenNoDeviceTakesANode) {
   const Devices d;
   for (const auto& device : {d.a, d.b, d.c}) {
-    device->accept = [name = device->info().name](const OpCall& call) { return fakes::refuse(call, "split", "not on " + name); };
+    device->accept = [name = device->info().name](const OpCall& call) {
+      return fakes::refuse(call, "split", "not on " + name);
+    };
   }
   try {
     place(chain(), d.options());
@@ -184,7 +187,9 @@ TEST(Layouts, StayWhenTheDeviceCannotUseOrMakeTheLayout) {
     return packed ? Support::no("rows only") : Support{};
   };
   EXPECT_EQ(lowered(), 3u);
-  d.a->accept = [](const OpCall& call) { return call.op.kind() == OpKind::kRepack ? Support::no("no repack") : Support{}; };
+  d.a->accept = [](const OpCall& call) {
+    return call.op.kind() == OpKind::kRepack ? Support::no("no repack") : Support{};
+  };
   EXPECT_EQ(lowered(), 3u);
 }
 

@@ -1,3 +1,5 @@
+#include "graph/plan/plan.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +9,6 @@
 #include "alloc_count.h"
 #include "fakes.h"
 #include "graph/plan/executor.h"
-#include "graph/plan/plan.h"
 #include "ops/linear/linear.h"
 
 namespace v4rt {
@@ -27,7 +28,8 @@ class Bench {
       queues_.push_back(plan_.devices[i]->create_queue());
       arenas_.push_back(plan_.arena_bytes[i] > 0 ? plan_.devices[i]->allocate(plan_.arena_bytes[i]) : nullptr);
     }
-    executor_ = std::make_unique<Executor>(plan_, Bindings{queues_, arenas_, [this](const Slot& slot) { return bind(slot); }});
+    executor_ =
+        std::make_unique<Executor>(plan_, Bindings{queues_, arenas_, [this](const Slot& slot) { return bind(slot); }});
   }
 
   void write(const std::string& name, std::span<const float> values) {
@@ -49,7 +51,8 @@ class Bench {
  private:
   Tensor bind(const Slot& slot) {
     const auto [it, is_new] = bound_.try_emplace({slot.name, slot.device});
-    if (is_new) it->second = {slot.type, plan_.devices[static_cast<size_t>(slot.device)]->allocate(slot.type.bytes()), nullptr};
+    if (is_new)
+      it->second = {slot.type, plan_.devices[static_cast<size_t>(slot.device)]->allocate(slot.type.bytes()), nullptr};
     return it->second;
   }
 
@@ -65,7 +68,9 @@ class Bench {
 
 struct Devices {
   std::shared_ptr<FakeDevice> a = std::make_shared<FakeDevice>("a"), b = std::make_shared<FakeDevice>("b");
-  CompileOptions options(std::vector<PlaceRule> rules = {}) const { return {.devices = {a, b}, .rules = std::move(rules), .state_devices = {}}; }
+  CompileOptions options(std::vector<PlaceRule> rules = {}) const {
+    return {.devices = {a, b}, .rules = std::move(rules), .state_devices = {}};
+  }
 };
 
 Graph chain(int length) {
@@ -187,8 +192,8 @@ TEST(Executor, AllocatesNothingWhileRunning) {
   EXPECT_EQ(count.since(), 0);
 }
 
-// Random graphs with in-place ops, states and two-output ops on randomly chosen devices give what a direct evaluation gives,
-// although their values share arenas: nothing is overwritten while it is still read.
+// Random graphs with in-place ops, states and two-output ops on randomly chosen devices give what a direct evaluation
+// gives, although their values share arenas: nothing is overwritten while it is still read.
 class RandomGraphs : public ::testing::TestWithParam<unsigned> {
  protected:
   int pick(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
@@ -209,7 +214,8 @@ class RandomGraphs : public ::testing::TestWithParam<unsigned> {
         owned[at] = made;
       } else {
         const bool two = pick(0, 2) == 0;
-        const ValueId made = g.emit(name, two ? fakes::split() : fakes::mix(static_cast<float>(n)), {any(), any()}).front();
+        const ValueId made =
+            g.emit(name, two ? fakes::split() : fakes::mix(static_cast<float>(n)), {any(), any()}).front();
         owned.push_back(live.emplace_back(made));
       }
     }
@@ -220,7 +226,8 @@ class RandomGraphs : public ::testing::TestWithParam<unsigned> {
   }
 
   // Every value in memory of its own.
-  static std::vector<std::vector<float>> evaluate(const Graph& graph, const std::map<std::string, std::vector<float>>& bound) {
+  static std::vector<std::vector<float>> evaluate(const Graph& graph,
+                                                  const std::map<std::string, std::vector<float>>& bound) {
     std::vector<std::vector<float>> values(graph.values.size());
     const auto tensor = [&](ValueId id) {
       std::vector<float>& v = values[static_cast<size_t>(id)];

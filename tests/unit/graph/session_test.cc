@@ -76,7 +76,9 @@ TEST_P(SessionTest, ScoreHandsOverWhatFeedReturns) {
   once.score(ids, [&](int64_t i, std::span<const float>, std::span<const float> mtp_logits) {
     EXPECT_EQ(copy_of(mtp_logits), mtp[static_cast<size_t>(i)]) << i;
   });
-  once.score(ids, [&](int64_t, std::span<const float>, std::span<const float> mtp_logits) { EXPECT_TRUE(mtp_logits.empty()); });
+  once.score(ids, [&](int64_t, std::span<const float>, std::span<const float> mtp_logits) {
+    EXPECT_TRUE(mtp_logits.empty());
+  });
 }
 
 TEST_P(SessionTest, SharingAStepChangesNothing) {
@@ -198,7 +200,8 @@ TEST_P(SessionTest, ErrorsLeaveTheSessionAsItWas) {
   refused([&] { session.score(ids, row); }, "context of 64");
   refused([&] { session.score(outside, row); }, "outside the vocabulary");
   const std::span<const int32_t> two = std::span(ids).first(2);
-  const std::vector<BatchItem> twice{{0, two}, {0, two}}, bad{{1, two}, {0, outside}}, many{{0, std::span(ids).first(6)}, {1, two}};
+  const std::vector<BatchItem> twice{{0, two}, {0, two}}, bad{{1, two}, {0, outside}},
+      many{{0, std::span(ids).first(6)}, {1, two}};
   refused([&] { session.feed_batch({}); }, "no sequences");
   refused([&] { session.feed_batch(twice); }, "twice");
   refused([&] { session.feed_batch(bad); }, "outside the vocabulary");
@@ -238,7 +241,8 @@ TEST_P(SessionTest, SessionsShareAModelAcrossThreads) {
   for (auto& mine : last) {
     threads.emplace_back([&] {
       Session session(model);
-      session.score(ids, [&](int64_t, std::span<const float> logits, std::span<const float>) { mine = copy_of(logits); });
+      session.score(ids,
+                    [&](int64_t, std::span<const float> logits, std::span<const float>) { mine = copy_of(logits); });
     });
   }
   for (std::thread& thread : threads) thread.join();

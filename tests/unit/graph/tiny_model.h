@@ -18,7 +18,8 @@ inline V4Config tiny_config() {
   c.q_lora_rank = 8, c.o_groups = 2, c.o_lora_rank = 4, c.sliding_window = 4, c.compress_ratios = {0, 4, 8, 0};
   c.rope_factor = 16, c.rope_original_context = 65536, c.max_position = 4096;
   c.index_n_heads = 4, c.index_head_dim = 8, c.index_topk = 2, c.num_experts = 4, c.num_experts_per_token = 2;
-  c.moe_intermediate_size = 8, c.num_hash_layers = 1, c.routed_scaling_factor = 1.5, c.swiglu_limit = 1.5, c.has_mtp = true;
+  c.moe_intermediate_size = 8, c.num_hash_layers = 1, c.routed_scaling_factor = 1.5, c.swiglu_limit = 1.5,
+  c.has_mtp = true;
   return c;
 }
 
@@ -29,7 +30,8 @@ inline float tiny_element(const WeightInfo& weight, int64_t index) {
   x += static_cast<uint32_t>(index) * 0x9e3779b9u;
   x ^= x >> 16, x *= 0x7feb352du, x ^= x >> 15, x *= 0x846ca68bu, x ^= x >> 16;
   const float uniform = 2 * (static_cast<float>(x >> 8) / 16777216.0f) - 1;
-  return weight.role == WeightRole::kNorm ? 1 + 0.2f * uniform : uniform / std::sqrt(static_cast<float>(weight.shape[-1])) * 1.7f;
+  return weight.role == WeightRole::kNorm ? 1 + 0.2f * uniform
+                                          : uniform / std::sqrt(static_cast<float>(weight.shape[-1])) * 1.7f;
 }
 
 inline std::shared_ptr<const WeightSource> tiny_weights(const V4Config& config = tiny_config()) {

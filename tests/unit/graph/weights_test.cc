@@ -66,8 +66,8 @@ struct CopyCase {
   std::string name;
   TensorType type;
   size_t parts;
-  size_t pieces;        // 0: the parts are joined first
-  size_t largest;       // staging: bytes of the largest allocation beside the weight itself
+  size_t pieces;   // 0: the parts are joined first
+  size_t largest;  // staging: bytes of the largest allocation beside the weight itself
 };
 
 class Copy : public ::testing::TestWithParam<std::tuple<CopyCase, bool, size_t>> {};
@@ -98,18 +98,18 @@ TEST_P(Copy, RepacksInPiecesWithoutASecondCopy) {
 INSTANTIATE_TEST_SUITE_P(
     Weights, Copy,
     ::testing::Combine(
-        ::testing::Values(
-            CopyCase{"one_matrix", {.dtype = DType::kBF16, .shape = {40, 64}}, 1, 1, 48 * 64 * 2},
-            CopyCase{"stack_in_parts", {.dtype = DType::kFp4, .shape = {8, 32, 64}}, 8, 8, 32 * 36},
-            CopyCase{"stack_in_one", {.dtype = DType::kFp4, .shape = {8, 32, 64}}, 1, 8, 32 * 36},
-            CopyCase{"stack_in_two", {.dtype = DType::kFp8, .shape = {4, 130, 136}}, 2, 4, 144 * 140},
-            CopyCase{"stack_padded", {.dtype = DType::kBF16, .shape = {3, 20, 33}}, 3, 3, 32 * 68},
-            CopyCase{"fused_halves", {.dtype = DType::kFp8, .shape = {256, 128}}, 2, 2, 128 * 128 + 4},
-            CopyCase{"fused_fp4", {.dtype = DType::kFp4, .shape = {64, 32}}, 2, 2, 32 * 17},
-            CopyCase{"fused_odd", {.dtype = DType::kF32, .shape = {40, 8}}, 2, 0, 48 * 32}),
+        ::testing::Values(CopyCase{"one_matrix", {.dtype = DType::kBF16, .shape = {40, 64}}, 1, 1, 48 * 64 * 2},
+                          CopyCase{"stack_in_parts", {.dtype = DType::kFp4, .shape = {8, 32, 64}}, 8, 8, 32 * 36},
+                          CopyCase{"stack_in_one", {.dtype = DType::kFp4, .shape = {8, 32, 64}}, 1, 8, 32 * 36},
+                          CopyCase{"stack_in_two", {.dtype = DType::kFp8, .shape = {4, 130, 136}}, 2, 4, 144 * 140},
+                          CopyCase{"stack_padded", {.dtype = DType::kBF16, .shape = {3, 20, 33}}, 3, 3, 32 * 68},
+                          CopyCase{"fused_halves", {.dtype = DType::kFp8, .shape = {256, 128}}, 2, 2, 128 * 128 + 4},
+                          CopyCase{"fused_fp4", {.dtype = DType::kFp4, .shape = {64, 32}}, 2, 2, 32 * 17},
+                          CopyCase{"fused_odd", {.dtype = DType::kF32, .shape = {40, 8}}, 2, 0, 48 * 32}),
         ::testing::Bool(), ::testing::Values(size_t{16}, size_t{4096})),
     [](const auto& p) {
-      return fmt::format("{}_{}_align{}", std::get<0>(p.param).name, std::get<1>(p.param) ? "import" : "stage", std::get<2>(p.param));
+      return fmt::format("{}_{}_align{}", std::get<0>(p.param).name, std::get<1>(p.param) ? "import" : "stage",
+                         std::get<2>(p.param));
     });
 
 TEST(CopyPlain, PutsPartsOneAfterTheOther) {
