@@ -148,9 +148,8 @@ double measure_peak(int threads, double (*loop)(int64_t rounds, float* sink)) {
   constexpr int64_t kRounds = 1'000'000;  // some milliseconds: long next to a start, short next to a time slice
   std::vector<Sink> sinks(static_cast<size_t>(threads));
   const auto work = [&](int thread) { return loop(kRounds, sinks[static_cast<size_t>(thread)].values); };
-  return best_rate(
-             threads, 16, [](int) {}, work) /
-         1e9;
+  const auto nothing = [](int) {};
+  return best_rate(threads, 16, nothing, work) / 1e9;
 }
 
 #if defined(__x86_64__)

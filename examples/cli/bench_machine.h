@@ -5,11 +5,13 @@ namespace v4rt::cli {
 // What the host can do at best, measured: the limits that a benchmark compares with.
 struct MachineSpeed {
   int threads = 1;
-  double buffer_bytes = 0;  // that were read
-  double read_gbs = 0;  // 1e9 bytes/s: every thread sums a part of its own of one large buffer; best of several passes
-  double peak_gflops =
-      0;  // 1e9 FLOP/s: f32 multiply-adds (fma, 2 FLOP each) in registers, in the widest vectors there are
-  double bf16_gflops = 0;  // the same for pairwise bf16 products into f32 (AVX512-BF16); 0 where there are none
+  // 1e9 bytes/s: every thread sums a part of its own of one large buffer; best of several passes.
+  double read_gbs = 0;
+  double buffer_bytes = 0;
+  // 1e9 FLOP/s: f32 multiply-adds (fma, 2 FLOP each) in registers, in the widest vectors there are; best of several.
+  double peak_gflops = 0;
+  // The same for dot products of bf16 pairs (AVX512-BF16); 0 where there are none.
+  double bf16_gflops = 0;
 };
 
 // Takes a second or so, and 1 GiB of memory, or a quarter of what is free.
