@@ -24,7 +24,7 @@ constexpr uint32_t generation(uint64_t state) { return static_cast<uint32_t>(sta
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(std::max(threads, 1))) {
   workers_.reserve(static_cast<size_t>(std::max(threads, 1) - 1));
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
@@ -44,7 +44,11 @@ int64_t ThreadPool::grain(int64_t count, double cost) {
 void ThreadPool::run(const Job& job) {
   if (busy_.exchange(true, std::memory_order_acquire)) return job.call(job.body, 0, job.count, 0);
   job_ = job;
-  next_.store(0, std::memory_order_relaxed);
+  const int64_t tasks = (job.count + job.grain - 1) / job.grain, n = threads();
+  for (int64_t i = 0; i < n; ++i) {
+    shares_[static_cast<size_t>(i)].next.store(tasks * i / n, std::memory_order_relaxed);
+    shares_[static_cast<size_t>(i)].end = tasks * (i + 1) / n;
+  }
   const uint32_t next_generation = generation(state_.load(std::memory_order_relaxed)) + 1;
   state_.store((uint64_t{next_generation} << 32) | kOpen);  // sequentially consistent with sleepers_: see sleep()
   if (sleepers_.load() > 0) {
@@ -60,13 +64,18 @@ void ThreadPool::run(const Job& job) {
   busy_.store(false, std::memory_order_release);
 }
 
+void ThreadPool::take_tasks(Share& share, const Job& job, int worker) {
+  while (share.next.load(std::memory_order_relaxed) < share.end) {
+    const int64_t task = share.next.fetch_add(1, std::memory_order_relaxed);
+    if (task >= share.end) return;
+    job.call(job.body, task * job.grain, std::min((task + 1) * job.grain, job.count), worker);
+  }
+}
+
 void ThreadPool::take_part(int worker) {
   const Job job = job_;
-  for (;;) {
-    const int64_t begin = next_.fetch_add(job.grain, std::memory_order_relaxed);
-    if (begin >= job.count) return;
-    job.call(job.body, begin, std::min(begin + job.grain, job.count), worker);
-  }
+  const auto own = static_cast<size_t>(worker);
+  for (size_t i = 0; i < shares_.size(); ++i) take_tasks(shares_[(own + i) % shares_.size()], job, worker);
 }
 
 bool ThreadPool::join_run(uint32_t& seen, int worker) {

@@ -9,8 +9,9 @@
 namespace v4rt {
 
 // Fork-join over index ranges. The caller takes part; workers spin for a moment before they sleep, since the next launch of a
-// plan follows within microseconds. A run allocates nothing. How work is cut depends on the work alone, never on the number of
-// threads. One run at a time has the workers: a run from inside a run, or from another thread meanwhile, goes inline.
+// plan follows within microseconds. A run allocates nothing. Tasks are of a size that depends on the work alone. Every thread
+// has a contiguous share of them, the same one whenever the same work is done, so that it reads memory which it once wrote and
+// reads it in one stream; who is done takes tasks from the other shares. One run at a time has the workers: a run from inside a run, or from another thread meanwhile, goes inline.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // including the caller; >= 1
@@ -64,8 +65,14 @@ class ThreadPool {
   static constexpr uint64_t kOpen = uint64_t{1} << 31;
   static constexpr uint64_t kActive = kOpen - 1;
 
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};  // the first task that nobody took
+    int64_t end = 0;
+  };
+  void take_tasks(Share& share, const Job& job, int worker);
+
   alignas(64) std::atomic<uint64_t> state_{0};
-  alignas(64) std::atomic<int64_t> next_{0};
+  std::vector<Share> shares_;  // one for each thread
   alignas(64) std::atomic<bool> busy_{false};
   std::atomic<bool> stop_{false};
   std::atomic<uint32_t> wake_{0};

@@ -11,7 +11,6 @@ namespace v4rt {
 namespace {
 
 constexpr int64_t kRowChunk = 128;     // rows of x whose sums wait on the stack
-constexpr int64_t kVectorGroups = 16;  // groups of sixteen outputs likewise, for a single row
 
 class LinearKernel final : public CpuKernel {
  public:
@@ -31,18 +30,19 @@ class LinearKernel final : public CpuKernel {
     const int64_t rows = live_rows(args.step, live_) * rows_per_token_;
     if (rows == 0) return;
     if (scratch_bytes != 0) pack(args, rows);
-    const double work = 16.0 * static_cast<double>(k_ * rows);
-    args.pool.for_ranges(groups_ * items(), work, [&](int64_t begin, int64_t end) {
+    const double work = 16.0 * simd::kMatrixGroups * static_cast<double>(k_ * rows);
+    args.pool.for_ranges(groups_ * tiles(), work, [&](int64_t begin, int64_t end) {
       const simd::Matrix w = simd::matrix_of(args[1]);
-      while (begin < end) begin += run_item(args, w, rows, begin, end);
+      for (; begin < end; ++begin) run_tile(args, w, rows, begin / tiles(), begin % tiles());
     });
   }
 
  private:
-  // Groups of sixteen rows that one weight group touches: with a width that is no multiple of sixteen it may share the first
-  // and the last with its neighbours.
+  // Groups of sixteen outputs that one weight group touches: with a width that is no multiple of sixteen it may share the first
+  // and the last with its neighbours. A tile is so many of them that their weights are streams enough for the memory.
   int64_t width() const { return n_ / groups_; }
   int64_t items() const { return width() % 16 == 0 ? width() / 16 : width() / 16 + 2; }
+  int64_t tiles() const { return (items() + simd::kMatrixGroups - 1) / simd::kMatrixGroups; }
 
   // F32 rows can be read where they lie when there is one, and its length is whole units of every weight type.
   bool readable(int64_t rows) const { return x_type_ == DType::kF32 && rows == 1 && k_ % 8 == 0; }
@@ -60,32 +60,21 @@ class LinearKernel final : public CpuKernel {
     });
   }
 
-  // Handles some items from `item` on, all of one weight group; returns how many.
-  int64_t run_item(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t item, int64_t end) const {
-    const int64_t g = item / items(), j = item % items();
-    const int64_t most = rows == 1 ? kVectorGroups : simd::kMatrixGroups;
-    const int64_t taken = std::min({end - item, items() - j, most});
-    const int64_t lo = g * width(), hi = lo + width(), first = lo / 16 + j;
-    const int64_t last = std::min(first + taken, (hi + 15) / 16);
-    if (first >= last) return taken;
+  void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t tile) const {
+    const int64_t lo = g * width(), hi = lo + width();
+    const int64_t first = lo / 16 + tile * simd::kMatrixGroups, last = std::min(first + simd::kMatrixGroups, (hi + 15) / 16);
+    if (first >= last) return;
     const simd::Packed x = scratch_bytes != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
                                               : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
     const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
-    if (rows == 1) {
-      alignas(64) float y[16 * kVectorGroups];
-      dot_.vector(w, first, last - first, x, 0, y);
-      store(args, y + (from - 16 * first), 0, from, n);
-    } else {
-      alignas(64) float y[kRowChunk * 16 * simd::kMatrixGroups];
-      for (int64_t row = 0; row < rows; row += kRowChunk) {
-        const int64_t chunk = std::min(kRowChunk, rows - row);
-        dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
-        for (int64_t i = 0; i < chunk; ++i) {
-          store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
-        }
+    alignas(64) float y[kRowChunk * 16 * simd::kMatrixGroups];
+    for (int64_t row = 0; row < rows; row += kRowChunk) {
+      const int64_t chunk = std::min(kRowChunk, rows - row);
+      dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
+      for (int64_t i = 0; i < chunk; ++i) {
+        store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
       }
     }
-    return taken;
   }
 
   void store(const CpuArgs& args, const float* y, int64_t row, int64_t from, int64_t n) const {

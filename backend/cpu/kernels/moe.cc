@@ -44,7 +44,7 @@ class ExpertKernel : public CpuKernel {
   ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows)
       : experts_(weight.shape[0]), n_(weight.shape[1]), k_(weight.shape[2]), chosen_(ids.shape[1]), x_type_(x.dtype),
         bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))), dot_(simd::dot_fns(weight.dtype, x.dtype)),
-        fns_(simd::elementwise(x.dtype)), picks_(ids.shape.elements()), packed_(dot_.packed_floats(x_rows, k_)) {
+        fns_(simd::elementwise(x.dtype)), picks_(ids.shape.elements()), packed_(std::max(dot_.packed_floats(x_rows, k_), chosen_ * dot_.packed_floats(1, k_))) {
     scratch_bytes = static_cast<size_t>(packed_ + Experts::words(picks_, experts_)) * sizeof(float);
   }
 

@@ -2,11 +2,15 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/simd/dot.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
+#include "backend/cpu/simd/integers-inl.h"
+#include "backend/cpu/simd/integers.h"
 #include "backend/cpu/simd/pairs-inl.h"
 #include "backend/cpu/simd/pairs.h"
 #include "backend/cpu/simd/tile-inl.h"
@@ -43,70 +47,100 @@ HWY_INLINE F16 block_scale(const Matrix& w, int64_t group, int64_t block) {
 }
 
 // One unit of k: odd before even within each pair.
-template <class W, bool kCareful, int kGroups, int J = 0>
-HWY_INLINE void step(const uint32_t* const (&p)[kGroups], const float* x, F16 (&c)[kGroups]) {
-  if constexpr (J < W::kUnit) {
-    const F16 odd = splat(x[J + 1]), even = splat(x[J]);
-    for (int g = 0; g < kGroups; ++g) c[g] = fma(odd, W::template decode<J + 1, kCareful>(p[g]), c[g]);
-    for (int g = 0; g < kGroups; ++g) c[g] = fma(even, W::template decode<J, kCareful>(p[g]), c[g]);
-    step<W, kCareful, kGroups, J + 2>(p, x, c);
+template <class W, bool kCareful, int kGroups>
+HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t ahead, const float* x, F16 (&c)[kGroups]) {
+#pragma GCC unroll 8
+  for (int g = 0; g < kGroups; ++g) {
+    F16 w[W::kUnit];
+    decode_unit<W, kCareful>(p[g], w);
+#pragma GCC unroll 8
+    for (int j = 0; j < W::kUnit; j += 2) c[g] = fma(splat(x[j]), w[j], fma(splat(x[j + 1]), w[j + 1], c[g]));
+    hwy::Prefetch(p[g] + ahead);
+    p[g] += 16 * W::kUnitWords;
   }
 }
 
 // The sum over one block of n elements; p moves past it.
 template <class W, int kGroups>
-HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], const float* x, int64_t n, F16 (&c)[kGroups]) {
+HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t ahead, const float* x, int64_t n, F16 (&c)[kGroups]) {
+#pragma GCC unroll 8
   for (int g = 0; g < kGroups; ++g) c[g] = zero();
   int64_t k = 0;
   for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
-    if constexpr (W::kFetchAhead != 0) {
-      for (int g = 0; g < kGroups; ++g) __builtin_prefetch(p[g] + 16 * W::kFetchAhead);
-    }
     bool rare = false;
     for (int g = 0; g < kGroups; ++g) rare |= W::rare(p[g]);
     if (HWY_UNLIKELY(rare)) {
-      step<W, true, kGroups>(p, x + k, c);
+      step<W, true, kGroups>(p, ahead, x + k, c);
     } else {
-      step<W, false, kGroups>(p, x + k, c);
+      step<W, false, kGroups>(p, ahead, x + k, c);
     }
-    for (int g = 0; g < kGroups; ++g) p[g] += 16 * W::kUnitWords;
   }
   if (k < n) {  // the last of an odd number of F32 elements
     for (int g = 0; g < kGroups; ++g) c[g] = fma(splat(x[k]), W::template decode<0>(p[g]), c[g]);
   }
 }
 
+// sum_block of row `row` of x from element `at` on, by the quickest way that its numbers allow.
 template <class W, int kGroups>
-void vector_groups(const Matrix& w, int64_t group, const float* x, int64_t x_stride, float* y) {
+HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t ahead, const Packed& x, int64_t row, int64_t at, int64_t n, F16 (&c)[kGroups]) {
+  const int64_t block = at / kPackBlock * x.rows + row;
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (std::is_same_v<W, Fp4Weights>) {
+    if (x.integers != nullptr && x.integers[at / 32].limbs != 0) {
+      const Integers& integers = x.integers[at / 32];
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) {
+        c[g] = integers.limbs == 3 ? sum_integers<true>(p[g], ahead, integers) : sum_integers<false>(p[g], ahead, integers);
+        p[g] += 4 * 16;
+      }
+      return;
+    }
+  }
+#endif
+  sum_block<W, kGroups>(p, ahead, x.data + block * kPackBlock + at % kPackBlock, n, c);
+}
+
+// Weights are asked for so many words in advance, at the end of a group those of the group that follows it in the same stream:
+// the hardware's own prefetching stops at each page.
+constexpr int64_t kFetchAhead = 16 * 16;
+
+template <class W, int kGroups>
+void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row, float* y) {
+  constexpr int64_t kBlockWords = W::kBlock / W::kUnit * W::kUnitWords * 16;
+  const int64_t stride = w.words * 16;
   const uint32_t* p[kGroups];
   F16 total[kGroups];
   for (int g = 0; g < kGroups; ++g) {
-    p[g] = w.values + (group + g) * w.words * 16;
+    p[g] = w.values + (group + g) * stride;
     total[g] = zero();
   }
+  const uint32_t* const end = p[0] + stride;
   for (int64_t at = 0, block = 0; at < w.k; at += W::kBlock, ++block) {
     F16 c[kGroups];
-    sum_block<W, kGroups>(p, x + at / kPackBlock * x_stride + at % kPackBlock, std::min<int64_t>(W::kBlock, w.k - at), c);
-    for (int g = 0; g < kGroups; ++g) total[g] = fma(c[g], block_scale<W>(w, group + g, block), total[g]);
+    const int64_t ahead = p[0] + kBlockWords + kFetchAhead <= end ? kFetchAhead : kFetchAhead + (kGroups - 1) * stride;
+    [[maybe_unused]] const int64_t ahead_of_scales = block + 16 < w.blocks ? 256 : 256 + (kGroups - 1) * w.blocks * 16;
+    sum_block_of<W, kGroups>(p, ahead, x, row, at, std::min<int64_t>(W::kBlock, w.k - at), c);
+    for (int g = 0; g < kGroups; ++g) {
+      total[g] = fma(c[g], block_scale<W>(w, group + g, block), total[g]);
+      if constexpr (W::kBlock == 32) hwy::Prefetch(w.scales + ((group + g) * w.blocks + block) * 16 + ahead_of_scales);
+    }
   }
   for (int g = 0; g < kGroups; ++g) store16(total[g], y + 16 * g);
 }
 
 template <class W>
 void vector(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y) {
-  const float* first = x.data + row * kPackBlock;
-  const int64_t stride = x.rows * kPackBlock, end = group + n_groups;
-  for (; group + 4 <= end; group += 4, y += 64) vector_groups<W, 4>(w, group, first, stride, y);
-  for (; group + 2 <= end; group += 2, y += 32) vector_groups<W, 2>(w, group, first, stride, y);
-  for (; group < end; ++group, y += 16) vector_groups<W, 1>(w, group, first, stride, y);
+  const int64_t end = group + n_groups;
+  for (; group + 4 <= end; group += 4, y += 64) vector_groups<W, 4>(w, group, x, row, y);
+  for (; group + 2 <= end; group += 2, y += 32) vector_groups<W, 2>(w, group, x, row, y);
+  for (; group < end; ++group, y += 16) vector_groups<W, 1>(w, group, x, row, y);
 }
 
-template <class W, bool kCareful, int J = 0>
-HWY_INLINE void decode_unit(const uint32_t* p, const F16& scale, int64_t stride, float* panel) {
-  if constexpr (J < W::kUnit) {
-    store16(W::template decode<J, kCareful>(p) * scale, panel + J * stride);
-    decode_unit<W, kCareful, J + 1>(p, scale, stride, panel);
-  }
+template <class W, bool kCareful>
+HWY_INLINE void store_unit(const uint32_t* p, const F16& scale, int64_t stride, float* panel) {
+  F16 v[W::kUnit];
+  decode_unit<W, kCareful>(p, v);
+  for (int j = 0; j < W::kUnit; ++j) store16(v[j] * scale, panel + j * stride);
 }
 
 // Decodes block `block` of kPackBlock elements of one group, `n` of which exist: panel[k * stride + row], scaled.
@@ -120,9 +154,9 @@ HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int6
     int64_t k = at;
     for (; k + W::kUnit <= end || (W::kUnitWords == 1 && k < end); k += W::kUnit, p += 16 * W::kUnitWords) {
       if (HWY_UNLIKELY(W::rare(p))) {
-        decode_unit<W, true>(p, scale, stride, panel + k * stride);
+        store_unit<W, true>(p, scale, stride, panel + k * stride);
       } else {
-        decode_unit<W, false>(p, scale, stride, panel + k * stride);
+        store_unit<W, false>(p, scale, stride, panel + k * stride);
       }
     }
     if (k < end) store16(W::template decode<0>(p) * scale, panel + k * stride);
@@ -161,21 +195,39 @@ HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, i
   return true;
 }
 
-void pack_pairs(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
-  pack<Bf16>(x, stride, k, rows, begin, end, memory);
-  if (rows == 1) return;
+void pack_pairs(const Bf16* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, uint32_t* pairs) {
   const int64_t blocks = (k + kPackBlock - 1) / kPackBlock;
-  auto* pairs = reinterpret_cast<uint32_t*>(memory + blocks * rows * kPackBlock);
   uint32_t* fragile = pairs + blocks * rows * (kPackBlock / 2);
-  const Bf16* from = static_cast<const Bf16*>(x);
   for (int64_t r = begin; r < end; ++r) {
     for (int64_t b = 0; b < blocks; ++b) {
       uint32_t* to = pairs + (b * rows + r) * (kPackBlock / 2);
       const int64_t n = std::min(kPackBlock, k - b * kPackBlock);
-      std::fill_n(to, kPackBlock / 2, 0u);
-      std::memcpy(to, from + r * stride + b * kPackBlock, static_cast<size_t>(n) * sizeof(Bf16));
+      if (n < kPackBlock) std::fill_n(to, kPackBlock / 2, 0u);
+      std::memcpy(to, x + r * stride + b * kPackBlock, static_cast<size_t>(n) * sizeof(Bf16));
       fragile[b * rows + r] = safe_x(to, kPackBlock / 2) ? 0 : 1;
     }
+  }
+}
+
+void pack_integers(const float* x, int64_t k, Integers* integers) {
+  for (int64_t at = 0; at < k; at += 32, ++integers) {
+    if (at + 32 <= k) {
+      pack_integers(x + at, *integers);
+    } else {
+      integers->limbs = 0;  // a rest: the weights end there as well
+    }
+  }
+}
+
+// Several rows become pairs too when kPairs, a lone row integers when kIntegers.
+template <bool kPairs, bool kIntegers>
+void pack_also(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
+  pack<Bf16>(x, stride, k, rows, begin, end, memory);
+  float* after = memory + (k + kPackBlock - 1) / kPackBlock * rows * kPackBlock;
+  if (rows == 1) {
+    if (kIntegers) pack_integers(memory, k, reinterpret_cast<Integers*>(after));
+  } else if (kPairs) {
+    pack_pairs(static_cast<const Bf16*>(x), stride, k, rows, begin, end, reinterpret_cast<uint32_t*>(after));
   }
 }
 #endif
@@ -214,20 +266,28 @@ const DotFns* fns_of(bool bf16) {
   return bf16 ? &kBf16 : &kF32;
 }
 
-template <class W>
-const DotFns* pair_fns_of(bool bf16, [[maybe_unused]] bool pairs) {
 #if HWY_TARGET == HWY_AVX3
-  static constexpr DotFns kPairs{pack_pairs, vector<W>, matrix<W, true>, true};
-  if (bf16 && pairs) return &kPairs;
-#endif
-  return fns_of<W>(bf16);
+template <class W, bool kPairs, bool kIntegers>
+const DotFns* short_cut() {
+  static constexpr DotFns kFns{pack_also<kPairs, kIntegers>, vector<W>, matrix<W, kPairs>, kPairs, kIntegers};
+  return &kFns;
 }
 
-const DotFns* dot_fns_for(DType weight, bool bf16, bool pairs) {
+const DotFns* dot_fns_for(DType weight, bool bf16, const ShortCuts& cuts) {
+  const auto fns = [&]<class W>(W) { return bf16 && cuts.pairs ? short_cut<W, true, false>() : fns_of<W>(bf16); };
   switch (weight) {
-    case DType::kFp8: return pair_fns_of<Fp8Weights>(bf16, pairs);
-    case DType::kFp4: return pair_fns_of<Fp4Weights>(bf16, pairs);
-    case DType::kBF16: return pair_fns_of<Bf16Weights>(bf16, pairs);
+    case DType::kFp8: return fns(Fp8Weights());
+    case DType::kBF16: return fns(Bf16Weights());
+    case DType::kFp4:
+      if (!bf16 || !cuts.integers) return fns(Fp4Weights());
+      return cuts.pairs ? short_cut<Fp4Weights, true, true>() : short_cut<Fp4Weights, false, true>();
+#else
+const DotFns* dot_fns_for(DType weight, bool bf16, const ShortCuts&) {
+  switch (weight) {
+    case DType::kFp8: return fns_of<Fp8Weights>(bf16);
+    case DType::kBF16: return fns_of<Bf16Weights>(bf16);
+    case DType::kFp4: return fns_of<Fp4Weights>(bf16);
+#endif
     case DType::kF16: return fns_of<F16Weights>(bf16);
     case DType::kF32: return fns_of<F32Weights>(bf16);
     default: return nullptr;
@@ -243,25 +303,31 @@ namespace v4rt::simd {
 
 HWY_EXPORT(dot_fns_for);
 
-const DotFns& dot_fns(DType weight, DType activation, bool pairs) {
-  const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16, pairs);
+ShortCuts possible_short_cuts() { return {pairs_work(), integers_work()}; }
+
+const DotFns& dot_fns(DType weight, DType activation, const ShortCuts& cuts) {
+  const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16, cuts);
   check(fns != nullptr, Code::kInternal, "{} is not a weight type", info(weight).name);
   return *fns;
 }
 
-const DotFns& dot_fns(DType weight, DType activation) { return dot_fns(weight, activation, pairs_pay()); }
+const DotFns& dot_fns(DType weight, DType activation) { return dot_fns(weight, activation, {pairs_pay(), integers_work()}); }
 
 int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
-  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock;
-  return blocks * rows * (pairs && rows > 1 ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
+  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;
+  if (rows > 1) return blocks * (pairs ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
+  return blocks * kPackBlock + (integers ? (k + 31) / 32 * static_cast<int64_t>(sizeof(Integers) / sizeof(float)) : 0);
 }
 
 Packed DotFns::packed(const float* memory, int64_t rows, int64_t k) const {
+  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;
+  const float* after = memory + blocks * kPackBlock;
   Packed x{.data = memory, .rows = rows};
-  if (!pairs || rows == 1) return x;
-  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock;
-  x.pairs = reinterpret_cast<const uint32_t*>(memory + blocks * rows * kPackBlock);
-  x.fragile = x.pairs + blocks * rows * (kPackBlock / 2);
+  if (rows > 1 && pairs) {
+    x.pairs = reinterpret_cast<const uint32_t*>(after);
+    x.fragile = x.pairs + blocks * (kPackBlock / 2);
+  }
+  if (rows == 1 && integers) x.integers = reinterpret_cast<const Integers*>(after);
   return x;
 }
 

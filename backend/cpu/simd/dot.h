@@ -17,13 +17,24 @@ struct Matrix {
 // Matrix `index` of a weight [n, k] or [E, n, k].
 Matrix matrix_of(const Tensor& weight, int64_t index = 0);
 
+// Thirty-two numbers x as integers times a power of two: x[i] = (limb[0] + 256 limb[1] + 65536 limb[2])[i] * unit. Within eight
+// numbers the even ones come first: that is how the low and then the high half-bytes of a word of FP4 weights lie.
+struct Integers {
+  int8_t limb[3][32];
+  int32_t offset;  // -12 times the sum of the integers: the weights are taken 12 too large, as numbers without a sign
+  float scale;    // what one is worth, for weights in halves, over the factor of weights-inl.h
+  int32_t limbs;  // that are not zero, at least 2; 0: these numbers do not fit, or their sums may have to be rounded
+};
+
 // Rows of x as the products read them: cut into blocks of 128 k, block b of row r at (b * rows + r) * 128, zero past k.
-// Where products of bf16 pairs are used, the same blocks follow as pairs, then a mark for blocks that must not be used so.
+// The same blocks follow, where the products can use them, as bf16 pairs with a mark for those that must not be used so, and as
+// integers.
 struct Packed {
   const float* data = nullptr;
   int64_t rows = 0;
-  const uint32_t* pairs = nullptr;    // block b of row r at (b * rows + r) * 64
-  const uint32_t* fragile = nullptr;  // at b * rows + r
+  const uint32_t* pairs = nullptr;      // block b of row r at (b * rows + r) * 64
+  const uint32_t* fragile = nullptr;    // at b * rows + r
+  const Integers* integers = nullptr;   // of a lone row: k / 32
 };
 inline constexpr int64_t kPackBlock = 128;
 
@@ -37,15 +48,22 @@ struct DotFns {
   // first + i when there is no index.
   void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
                  float* y);
-  bool pairs = false;  // rows are packed as pairs too, unless there is one alone
+  bool pairs = false;     // several rows are packed as pairs too
+  bool integers = false;  // a lone row is packed as integers too
 
   int64_t packed_floats(int64_t rows, int64_t k) const;
   Packed packed(const float* memory, int64_t rows, int64_t k) const;  // what `pack` made of all rows
 };
 inline constexpr int64_t kMatrixGroups = 4;
 
-// `pairs`: use products of bf16 pairs where the types allow it (pairs.h); only speed depends on it.
-const DotFns& dot_fns(DType weight, DType activation, bool pairs);
+// Ways to the same bits that some processors offer, where the numbers allow it; only speed depends on them.
+struct ShortCuts {
+  bool pairs = false;     // products of bf16 pairs (pairs.h), for several rows
+  bool integers = false;  // sums of products of bytes (integers.h), for FP4 weights and a lone row
+};
+ShortCuts possible_short_cuts();
+
+const DotFns& dot_fns(DType weight, DType activation, const ShortCuts& cuts);
 const DotFns& dot_fns(DType weight, DType activation);  // what is fastest here
 
 }  // namespace v4rt::simd

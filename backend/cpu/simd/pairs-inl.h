@@ -33,15 +33,15 @@ HWY_INLINE bool safe_x(const uint32_t* pairs, int64_t n) {
   return bad == 0;
 }
 
-// Elements J, J + 1, ... of a unit as pairs: the values over W::kFactor are exact in bf16.
-template <class W, bool kCareful, int J = 0>
+// The elements of a unit as pairs: the values over W::kFactor are exact in bf16.
+template <class W, bool kCareful>
 HWY_INLINE void decode_unit_pairs(const uint32_t* p, int64_t stride, uint32_t* panel) {
-  if constexpr (J < W::kUnit) {
-    const __m512i even = _mm512_castps_si512(W::template decode<J, kCareful>(p).part[0].raw);
-    const __m512i odd = _mm512_castps_si512(W::template decode<J + 1, kCareful>(p).part[0].raw);
+  F16 v[W::kUnit];
+  decode_unit<W, kCareful>(p, v);
+  for (int j = 0; j < W::kUnit; j += 2, panel += stride) {
+    const __m512i even = _mm512_castps_si512(v[j].part[0].raw), odd = _mm512_castps_si512(v[j + 1].part[0].raw);
     const __m512i upper = _mm512_and_si512(odd, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
-    _mm512_storeu_si512(panel + J / 2 * stride, _mm512_or_si512(upper, _mm512_srli_epi32(even, 16)));
-    decode_unit_pairs<W, kCareful, J + 2>(p, stride, panel);
+    _mm512_storeu_si512(panel, _mm512_or_si512(upper, _mm512_srli_epi32(even, 16)));
   }
 }
 

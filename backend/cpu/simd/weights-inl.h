@@ -6,6 +6,8 @@
 #define V4RT_BACKEND_CPU_SIMD_WEIGHTS_INL_H_
 #endif
 
+#include <type_traits>
+
 #include "backend/cpu/simd/vec16-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,7 +19,12 @@ namespace HWY_NAMESPACE {
 // W::kFactor undoes. That is right unless the code is subnormal.
 template <uint32_t kCode>
 HWY_INLINE VF widen_normal(VU u) {
-  return hn::BitCast(DF(), hn::Or(hn::And(u, hn::Set(DU(), kCode | 0x80000000u)), hn::Set(DU(), 128u << 23)));
+  const VU code = hn::Set(DU(), kCode | 0x80000000u), bias = hn::Set(DU(), 128u << 23);
+#if HWY_TARGET == HWY_AVX3
+  return hn::BitCast(DF(), VU{_mm512_ternarylogic_epi32(u.raw, code.raw, bias.raw, 0xea)});
+#else
+  return hn::BitCast(DF(), hn::Or(hn::And(u, code), bias));
+#endif
 }
 
 // The same for every finite code: a subnormal one must not gain an implicit one, so 2 (1 + m) becomes 2 * that - 4 = 4 m.
@@ -44,10 +51,10 @@ HWY_INLINE VU place(VU w) {
 
 // A unit is the least run of whole words that holds an even number of k. decode<J, kCareful>(p) is element J of the unit at p,
 // sixteen rows, as value / kFactor. rare(p): the unit has codes that only a careful decode gets right. kBlock elements share a
-// scale and a partial sum. kFetchAhead: lines to ask for in advance, where decoding is too quick for the hardware's prefetching.
+// scale and a partial sum.
 
 struct Fp8Weights {
-  static constexpr int kUnit = 4, kUnitWords = 1, kBlock = 128, kFetchAhead = 0;
+  static constexpr int kUnit = 4, kUnitWords = 1, kBlock = 128;
   static constexpr float kFactor = 0x1p-8f;
   static HWY_INLINE bool rare(const uint32_t* p) {  // a code whose exponent is zero
 #if HWY_TARGET == HWY_AVX3
@@ -74,7 +81,7 @@ struct Fp8Weights {
 };
 
 struct Fp4Weights {
-  static constexpr int kUnit = 8, kUnitWords = 1, kBlock = 32, kFetchAhead = 0;
+  static constexpr int kUnit = 8, kUnitWords = 1, kBlock = 32;
   static constexpr float kFactor = 0x1p-2f;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -99,7 +106,7 @@ struct Fp4Weights {
 };
 
 struct Bf16Weights {
-  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128, kFetchAhead = 32;
+  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
   static constexpr float kFactor = 1;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -112,7 +119,7 @@ struct Bf16Weights {
 };
 
 struct F16Weights {
-  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128, kFetchAhead = 32;
+  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
   static constexpr float kFactor = 0x1p-16f;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -128,7 +135,7 @@ struct F16Weights {
 };
 
 struct F32Weights {
-  static constexpr int kUnit = 2, kUnitWords = 2, kBlock = 128, kFetchAhead = 0;
+  static constexpr int kUnit = 2, kUnitWords = 2, kBlock = 128;
   static constexpr float kFactor = 1;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -137,12 +144,32 @@ struct F32Weights {
   }
 };
 
+// All elements of a unit.
+template <class W, bool kCareful, int J = 0>
+HWY_INLINE void decode_unit(const uint32_t* p, F16 (&v)[W::kUnit]) {
+  if constexpr (std::is_same_v<W, Fp8Weights> && !kCareful && HWY_TARGET != HWY_SCALAR) {
+    // Two codes at a time are moved into place, in lanes of sixteen bits.
+    for (size_t i = 0; i < kParts; ++i) {
+      const VU words = hn::LoadU(DU(), p + i * kLanes);
+      const auto upper_bytes = hn::BitCast(hn::Repartition<int16_t, DU>(), words);
+      const VU odd = hn::BitCast(DU(), hn::ShiftRight<4>(upper_bytes));
+      const VU even = hn::BitCast(DU(), hn::ShiftRight<4>(hn::ShiftLeft<8>(upper_bytes)));
+      v[0].part[i] = widen_normal<0x07f00000u>(hn::ShiftLeft<16>(even));
+      v[1].part[i] = widen_normal<0x07f00000u>(hn::ShiftLeft<16>(odd));
+      v[2].part[i] = widen_normal<0x07f00000u>(even);
+      v[3].part[i] = widen_normal<0x07f00000u>(odd);
+    }
+  } else if constexpr (J < W::kUnit) {
+    v[J] = W::template decode<J, kCareful>(p);
+    decode_unit<W, kCareful, J + 1>(p, v);
+  }
+}
+
 // em_e8m0 of sixteen scale bytes.
 HWY_INLINE F16 scales16(const uint8_t* p) {
   return each([&](size_t i) HWY_ATTR {
     const VU b = hn::PromoteTo(DU(), hn::LoadU(DB(), p + i * kLanes));
-    const VU least = hn::Set(DU(), 0x00400000u);
-    return hn::BitCast(DF(), hn::IfThenElse(hn::Eq(b, hn::Zero(DU())), least, hn::ShiftLeft<23>(b)));
+    return hn::BitCast(DF(), hn::Max(hn::ShiftLeft<23>(b), hn::Set(DU(), 0x00400000u)));  // 2^-127 is subnormal
   });
 }
 

@@ -80,34 +80,69 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   }
 }
 
-TEST(CpuDot, PairsGiveTheSameBits) {
+TEST(CpuDot, ShortCutsGiveTheSameBits) {
   std::mt19937 random(7);
+  const simd::ShortCuts possible = simd::possible_short_cuts();
   for (bool pairs : {false, true}) {
-    if (pairs && !simd::pairs_work()) GTEST_SKIP() << "this processor has no products of bf16 pairs";
-    for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
-      const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, pairs);
-      EXPECT_EQ(fns.pairs, pairs);
-      for (int64_t k : {1, 31, 128, 300}) {
-        const Weight w(dtype, 40, k, 0, random);
-        for (int64_t rows : {2, 3, 13}) {
-          const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
-          expect_exact(fns, w, x, rows, fmt::format("{} k={} rows={} pairs={}", info(dtype).name, k, rows, pairs));
+    for (bool integers : {false, true}) {
+      if ((pairs && !possible.pairs) || (integers && !possible.integers)) continue;
+      for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
+        const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, {pairs, integers});
+        EXPECT_EQ(fns.pairs, pairs);
+        EXPECT_EQ(fns.integers, integers && dtype == DType::kFp4);
+        for (int64_t k : {1, 31, 128, 300}) {
+          const Weight w(dtype, 136, k, 0, random);
+          for (int64_t rows : {1, 2, 3, 13}) {
+            const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
+            expect_exact(fns, w, x, rows, fmt::format("{} k={} rows={} pairs={} integers={}", info(dtype).name, k, rows, pairs, integers));
+          }
         }
       }
     }
   }
 }
 
+// Blocks of 32 numbers of x that are integers of one unit, of two or three bytes, and blocks that are not: all in one row.
+TEST(CpuDot, SumsOfIntegersAreExact) {
+  if (!simd::possible_short_cuts().integers) GTEST_SKIP() << "this processor does not multiply bytes";
+  std::mt19937 random(9);
+  const simd::DotFns& fns = simd::dot_fns(DType::kFp4, DType::kBF16, {.integers = true});
+  constexpr int64_t kBlocks = 40, kK = 32 * kBlocks + 8;
+  const Weight w(DType::kFp4, 80, kK, 0, random);
+  std::vector<simd::Bf16> x(kK);
+  for (int64_t i = 0; i < kK; ++i) {  // numbers that went through FP8, in ever wider ranges; a block of zeros
+    const int64_t block = i / 32;
+    const float wide = std::ldexp(1.0f, -static_cast<int>(random() % static_cast<unsigned>(1 + block / 2)));
+    const float value = static_cast<float>(static_cast<int>(random() % 897) - 448) * wide;
+    simd::store(block == 3 ? 0.0f : em_round_e4m3(value), &x[static_cast<size_t>(i)]);
+  }
+  simd::store(std::ldexp(1.0f, 120), &x[32 * 5]);
+  simd::store(std::ldexp(1.0f, -120), &x[32 * 6]);
+  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(1, kK)));
+  fns.pack(x.data(), kK, kK, 1, 0, 1, memory.data());
+  const simd::Packed packed = fns.packed(memory.data(), 1, kK);
+  int seen[4] = {};
+  for (int64_t b = 0; b <= kBlocks; ++b) ++seen[packed.integers[b].limbs];
+  EXPECT_GE(seen[0], 3);
+  EXPECT_EQ(seen[1], 0);
+  EXPECT_GT(seen[2], 3);
+  EXPECT_GT(seen[3], 3);
+  EXPECT_EQ(packed.integers[5].limbs, 0);
+  EXPECT_EQ(packed.integers[6].limbs, 0);
+  EXPECT_EQ(packed.integers[kBlocks].limbs, 0);
+  expect_exact(fns, w, x, 1, "integers");
+}
+
 // The instruction takes subnormal numbers for zero: blocks that could meet one go another way.
 TEST(CpuDot, TinyNumbersSurvive) {
   std::mt19937 random(8);
   for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
-    const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, simd::pairs_work());
+    const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, simd::possible_short_cuts());
     for (const auto& [x_exponent, w_exponent] : {std::pair{-130, 0}, std::pair{-100, -20}, std::pair{-20, -100}, std::pair{-62, -52}}) {
       const Weight w(dtype, 16, 200, w_exponent, random);
       auto x = numbers(5 * 200, x_exponent, random);
       for (size_t i = 0; i < 100; ++i) simd::store(1.5f, &x[i]);  // and blocks of ordinary numbers beside them
-      expect_exact(fns, w, x, 5, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
+      for (int64_t rows : {1, 5}) expect_exact(fns, w, x, rows, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
     }
   }
 }
