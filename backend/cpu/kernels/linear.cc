@@ -30,19 +30,30 @@ class LinearKernel final : public CpuKernel {
     const int64_t rows = live_rows(args.step, live_) * rows_per_token_;
     if (rows == 0) return;
     if (scratch_bytes != 0) pack(args, rows);
-    const double work = 16.0 * simd::kMatrixGroups * static_cast<double>(k_ * rows);
-    args.pool.for_ranges(groups_ * tiles(), work, [&](int64_t begin, int64_t end) {
+    const int64_t chunks = (rows + kRowChunk - 1) / kRowChunk, tile = tile_groups(rows, chunks, args.pool.threads());
+    const int64_t tiles = (items() + tile - 1) / tile;
+    const double work = 16.0 * static_cast<double>(tile * k_ * std::min(rows, kRowChunk));
+    args.pool.for_ranges(groups_ * tiles * chunks, work, [&](int64_t begin, int64_t end) {
       const simd::Matrix w = simd::matrix_of(args[1]);
-      for (; begin < end; ++begin) run_tile(args, w, rows, begin / tiles(), begin % tiles());
+      for (; begin < end; ++begin) {
+        const int64_t t = begin / chunks;
+        run_tile(args, w, rows, t / tiles, t % tiles * tile, tile, begin % chunks * kRowChunk);
+      }
     });
   }
 
  private:
   // Groups of sixteen outputs that one weight group touches: with a width that is no multiple of sixteen it may share the first
-  // and the last with its neighbours. A tile is so many of them that their weights are streams enough for the memory.
+  // and the last with its neighbours.
   int64_t width() const { return n_ / groups_; }
   int64_t items() const { return width() % 16 == 0 ? width() / 16 : width() / 16 + 2; }
-  int64_t tiles() const { return (items() + simd::kMatrixGroups - 1) / simd::kMatrixGroups; }
+
+  // How many of them a task takes: many, but so few that there are some tasks for every thread.
+  int64_t tile_groups(int64_t rows, int64_t chunks, int threads) const {
+    int64_t tile = rows == 1 ? simd::kVectorGroups : simd::kMatrixGroups;
+    while (tile > simd::kVectorGroups && groups_ * (items() / tile) * chunks < 8 * threads) tile /= 2;
+    return tile;
+  }
 
   // F32 rows can be read where they lie when there is one, and its length is whole units of every weight type.
   bool readable(int64_t rows) const { return x_type_ == DType::kF32 && rows == 1 && k_ % 8 == 0; }
@@ -60,21 +71,18 @@ class LinearKernel final : public CpuKernel {
     });
   }
 
-  void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t tile) const {
+  // Outputs of up to `tile` groups from `item` on of weight group g, for the chunk of rows from `row` on.
+  void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t item, int64_t tile, int64_t row) const {
     const int64_t lo = g * width(), hi = lo + width();
-    const int64_t first = lo / 16 + tile * simd::kMatrixGroups, last = std::min(first + simd::kMatrixGroups, (hi + 15) / 16);
+    const int64_t first = lo / 16 + item, last = std::min(first + tile, (hi + 15) / 16);
     if (first >= last) return;
     const simd::Packed x = scratch_bytes != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
                                               : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
     const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
     alignas(64) float y[kRowChunk * 16 * simd::kMatrixGroups];
-    for (int64_t row = 0; row < rows; row += kRowChunk) {
-      const int64_t chunk = std::min(kRowChunk, rows - row);
-      dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
-      for (int64_t i = 0; i < chunk; ++i) {
-        store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
-      }
-    }
+    const int64_t chunk = std::min(kRowChunk, rows - row);
+    dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
+    for (int64_t i = 0; i < chunk; ++i) store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
   }
 
   void store(const CpuArgs& args, const float* y, int64_t row, int64_t from, int64_t n) const {

@@ -11,8 +11,7 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kRowChunk = 64;                          // picks of one expert whose sums wait on the stack
-constexpr int64_t kItemRows = 16 * simd::kMatrixGroups;    // outputs per task
+constexpr int64_t kRowChunk = 128;  // picks of one expert whose sums wait on the stack
 constexpr int64_t kChannels = 512;                         // channels per task of elementwise parts
 
 class SwigluKernel final : public CpuKernel {
@@ -70,9 +69,17 @@ class ExpertKernel : public CpuKernel {
     return {reinterpret_cast<int32_t*>(args.scratch<float>() + packed_), live, chosen_, experts_};
   }
 
-  int64_t parts() const { return (n_ + kItemRows - 1) / kItemRows; }
-  int64_t part_groups(int64_t part) const { return std::min(simd::kMatrixGroups, (n_ + 15) / 16 - part * simd::kMatrixGroups); }
-  int64_t part_rows(int64_t part) const { return std::min(kItemRows, n_ - part * kItemRows); }
+  // The outputs of a task.
+  struct Part {
+    int64_t group, groups;  // of sixteen outputs
+    int64_t first, n;       // outputs
+  };
+  int64_t parts(int64_t groups) const { return (n_ + 16 * groups - 1) / (16 * groups); }
+  Part part(int64_t index, int64_t groups) const {
+    const int64_t group = index * groups;
+    return {group, std::min(groups, (n_ + 15) / 16 - group), 16 * group, std::min(16 * groups, n_ - 16 * group)};
+  }
+  double part_work(int64_t groups, double rows) const { return 16.0 * static_cast<double>(groups * k_) * rows; }
   float* after_experts(const CpuArgs& args) const { return args.scratch<float>() + packed_ + Experts::words(picks_, experts_); }
 
   const int64_t experts_, n_, k_, chosen_;
@@ -97,51 +104,49 @@ class MoeGateUpKernel final : public ExpertKernel {
   }
 
  private:
-  double part_work(int64_t rows) const { return 2.0 * static_cast<double>(kItemRows * k_ * rows); }
-
   void run_one(const CpuArgs& args) const {
+    constexpr int64_t kGroups = simd::kVectorGroups;
     const simd::Packed x = row_of(args, args.data<const std::byte>(0), 0, 0);
     const int32_t* ids = args.data<const int32_t>(1);
-    args.pool.for_ranges(chosen_ * parts(), part_work(1), [&](int64_t begin, int64_t end) {
+    args.pool.for_ranges(chosen_ * parts(kGroups), 2 * part_work(kGroups, 1), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t slot = i / parts(), part = i % parts(), group = part * simd::kMatrixGroups;
-        alignas(64) float g[kItemRows], u[kItemRows];
-        dot_.vector(simd::matrix_of(args[3], ids[slot]), group, part_groups(part), x, 0, g);
-        dot_.vector(simd::matrix_of(args[4], ids[slot]), group, part_groups(part), x, 0, u);
-        store(args, slot, part, g, u);
+        const int64_t slot = i / parts(kGroups);
+        const Part p = part(i % parts(kGroups), kGroups);
+        alignas(64) float g[16 * kGroups], u[16 * kGroups];
+        dot_.vector(simd::matrix_of(args[3], ids[slot]), p.group, p.groups, x, 0, g);
+        dot_.vector(simd::matrix_of(args[4], ids[slot]), p.group, p.groups, x, 0, u);
+        store(args, slot, p, g, u);
       }
     });
   }
 
   void run_sorted(const CpuArgs& args) const {
-    const int64_t rows = args.step.n_rows();
+    const int64_t rows = args.step.n_rows(), n_parts = parts(simd::kMatrixGroups);
     const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows);
     const Experts experts = sorted(args, args.data<const int32_t>(1));
-    const int64_t items = experts.active() * parts();
-    args.pool.for_ranges(items, part_work(rows * chosen_) / static_cast<double>(experts.active()), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / parts(), i % parts());
+    const double picks = static_cast<double>(rows * chosen_) / static_cast<double>(experts.active());
+    args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups));
     });
   }
 
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, int64_t part) const {
-    const int64_t group = part * simd::kMatrixGroups, groups = part_groups(part);
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p) const {
     const simd::Matrix gate = simd::matrix_of(args[3], experts.expert(active)), up = simd::matrix_of(args[4], experts.expert(active));
     const auto picks = experts.picks(active), tokens = experts.tokens(active);
     const auto n = static_cast<int64_t>(picks.size());
-    alignas(64) float g[kRowChunk * kItemRows], u[kRowChunk * kItemRows];
+    alignas(64) float g[kRowChunk * 16 * simd::kMatrixGroups], u[kRowChunk * 16 * simd::kMatrixGroups];
     for (int64_t first = 0; first < n; first += kRowChunk) {
       const int64_t chunk = std::min(kRowChunk, n - first);
-      dot_.matrix(gate, group, groups, x, tokens.data() + first, 0, chunk, g);
-      dot_.matrix(up, group, groups, x, tokens.data() + first, 0, chunk, u);
+      dot_.matrix(gate, p.group, p.groups, x, tokens.data() + first, 0, chunk, g);
+      dot_.matrix(up, p.group, p.groups, x, tokens.data() + first, 0, chunk, u);
       for (int64_t i = 0; i < chunk; ++i) {
-        store(args, picks[static_cast<size_t>(first + i)], part, g + i * 16 * groups, u + i * 16 * groups);
+        store(args, picks[static_cast<size_t>(first + i)], p, g + i * 16 * p.groups, u + i * 16 * p.groups);
       }
     }
   }
 
-  void store(const CpuArgs& args, int64_t pick, int64_t part, const float* g, const float* u) const {
-    fns_.swiglu_wide(g, u, part_rows(part), limit_, args.data<const float>(2)[pick],
-                     args.data<std::byte>(5) + (pick * n_ + part * kItemRows) * bytes_);
+  void store(const CpuArgs& args, int64_t pick, const Part& p, const float* g, const float* u) const {
+    fns_.swiglu_wide(g, u, p.n, limit_, args.data<const float>(2)[pick], args.data<std::byte>(5) + (pick * n_ + p.first) * bytes_);
   }
 
   const float limit_;
@@ -166,26 +171,28 @@ class MoeDownKernel final : public ExpertKernel {
     const int32_t* ids = args.data<const int32_t>(1);
     simd::Packed rows[kMaxChosen];
     for (int64_t s = 0; s < chosen_; ++s) rows[s] = row_of(args, x, s, s);
-    args.pool.for_ranges(parts(), static_cast<double>(kItemRows * k_ * chosen_), [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; ++part) {
-        alignas(64) float y[kItemRows], sum[kItemRows] = {};
+    constexpr int64_t kGroups = simd::kVectorGroups;
+    args.pool.for_ranges(parts(kGroups), part_work(kGroups, static_cast<double>(chosen_)), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Part p = part(i, kGroups);
+        alignas(64) float y[16 * kGroups], sum[16 * kGroups] = {};
         for (int64_t s = 0; s < chosen_; ++s) {
-          dot_.vector(simd::matrix_of(args[2], ids[s]), part * simd::kMatrixGroups, part_groups(part), rows[s], 0, y);
-          fns_.add_rounded(y, part_rows(part), sum);
+          dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, rows[s], 0, y);
+          fns_.add_rounded(y, p.n, sum);
         }
-        finish(args, 0, part * kItemRows, part_rows(part), sum);
+        finish(args, 0, p.first, p.n, sum);
       }
     });
   }
 
   void run_sorted(const CpuArgs& args) const {
-    const int64_t rows = args.step.n_rows(), picks = rows * chosen_;
+    const int64_t rows = args.step.n_rows(), picks = rows * chosen_, n_parts = parts(simd::kMatrixGroups);
     const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks);
     const Experts experts = sorted(args, args.data<const int32_t>(1));
     float* products = after_experts(args);
-    const double work = static_cast<double>(kItemRows * k_ * picks) / static_cast<double>(experts.active());
-    args.pool.for_ranges(experts.active() * parts(), work, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / parts(), i % parts(), products);
+    const double work = part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
+    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), products);
     });
     const int64_t pieces = (n_ + kChannels - 1) / kChannels;
     args.pool.for_ranges(rows * pieces, static_cast<double>(kChannels * chosen_) / 2, [&](int64_t begin, int64_t end) {
@@ -198,17 +205,16 @@ class MoeDownKernel final : public ExpertKernel {
     });
   }
 
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, int64_t part, float* products) const {
-    const int64_t groups = part_groups(part);
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p, float* products) const {
     const simd::Matrix down = simd::matrix_of(args[2], experts.expert(active));
     const auto picks = experts.picks(active);
     const auto n = static_cast<int64_t>(picks.size());
-    alignas(64) float y[kRowChunk * kItemRows];
+    alignas(64) float y[kRowChunk * 16 * simd::kMatrixGroups];
     for (int64_t first = 0; first < n; first += kRowChunk) {
       const int64_t chunk = std::min(kRowChunk, n - first);
-      dot_.matrix(down, part * simd::kMatrixGroups, groups, x, picks.data() + first, 0, chunk, y);
+      dot_.matrix(down, p.group, p.groups, x, picks.data() + first, 0, chunk, y);
       for (int64_t i = 0; i < chunk; ++i) {
-        std::copy_n(y + i * 16 * groups, part_rows(part), products + picks[static_cast<size_t>(first + i)] * n_ + part * kItemRows);
+        std::copy_n(y + i * 16 * p.groups, p.n, products + picks[static_cast<size_t>(first + i)] * n_ + p.first);
       }
     }
   }

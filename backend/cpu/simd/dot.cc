@@ -232,32 +232,39 @@ void pack_also(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t b
 }
 #endif
 
-template <class W, bool kPairs, int kGroups>
-void matrix_groups(const Matrix& w, int64_t group, const Packed& x, const int32_t* index, int64_t first, int64_t n, float* y,
-                   int64_t y_stride) {
-  for (int64_t i = 0; i < n; ++i) std::fill_n(y + i * y_stride, 16 * kGroups, 0.0f);
-  const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
-  for (int64_t at = 0, block = 0; at < w.k; at += kPackBlock, ++block) {
-    const int64_t live = std::min(kPackBlock, w.k - at);
+template <class W, bool kPairs, int kGroups, class RowFn>
+HWY_INLINE void add_block_to(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n, const RowFn& row,
+                             float* y, int64_t y_stride) {
 #if HWY_TARGET == HWY_AVX3
-    if constexpr (kPairs) {
-      if (add_block_pairs<W, kGroups>(w, group, block, live, x, n, row, y, y_stride)) continue;
-    }
-#endif
-    add_block<W, kGroups>(w, group, block, live, x, n, row, y, y_stride);
+  if constexpr (kPairs) {
+    if (add_block_pairs<W, kGroups>(w, group, block, live, x, n, row, y, y_stride)) return;
   }
+#endif
+  add_block<W, kGroups>(w, group, block, live, x, n, row, y, y_stride);
 }
+
+// Many rows of x are more than the nearest caches hold, so all groups take a block of them while it is there. Few rows are not,
+// and then memory is read fastest along the groups.
+constexpr int64_t kManyRows = 32;
 
 template <class W, bool kPairs>
 void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
             float* y) {
   if (n == 1) return vector<W>(w, group, n_groups, x, index != nullptr ? index[0] : first, y);
-  const int64_t stride = 16 * n_groups;
-  int64_t g = 0;
-  for (; g + kTileGroups <= n_groups; g += kTileGroups) {
-    matrix_groups<W, kPairs, kTileGroups>(w, group + g, x, index, first, n, y + 16 * g, stride);
+  const int64_t stride = 16 * n_groups, together = n >= kManyRows ? n_groups : kTileGroups;
+  const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
+  std::fill_n(y, n * stride, 0.0f);
+  for (int64_t begin = 0; begin < n_groups; begin += together) {
+    const int64_t end = std::min(begin + together, n_groups);
+    for (int64_t at = 0, block = 0; at < w.k; at += kPackBlock, ++block) {
+      const int64_t live = std::min(kPackBlock, w.k - at);
+      int64_t g = begin;
+      for (; g + kTileGroups <= end; g += kTileGroups) {
+        add_block_to<W, kPairs, kTileGroups>(w, group + g, block, live, x, n, row, y + 16 * g, stride);
+      }
+      for (; g < end; ++g) add_block_to<W, kPairs, 1>(w, group + g, block, live, x, n, row, y + 16 * g, stride);
+    }
   }
-  for (; g < n_groups; ++g) matrix_groups<W, kPairs, 1>(w, group + g, x, index, first, n, y + 16 * g, stride);
 }
 
 template <class W>

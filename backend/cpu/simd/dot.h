@@ -54,7 +54,8 @@ struct DotFns {
   int64_t packed_floats(int64_t rows, int64_t k) const;
   Packed packed(const float* memory, int64_t rows, int64_t k) const;  // what `pack` made of all rows
 };
-inline constexpr int64_t kMatrixGroups = 4;
+inline constexpr int64_t kMatrixGroups = 16;  // at most, at once: the more of them, the less often x is read
+inline constexpr int64_t kVectorGroups = 4;   // at once for a lone row: as many streams of weights as memory likes
 
 // Ways to the same bits that some processors offer, where the numbers allow it; only speed depends on them.
 struct ShortCuts {
