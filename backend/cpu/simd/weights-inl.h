@@ -147,7 +147,8 @@ struct F32Weights {
 // All elements of a unit.
 template <class W, bool kCareful, int J = 0>
 HWY_INLINE void decode_unit(const uint32_t* p, F16 (&v)[W::kUnit]) {
-  if constexpr (std::is_same_v<W, Fp8Weights> && !kCareful && HWY_TARGET != HWY_SCALAR) {
+#if HWY_TARGET != HWY_SCALAR  // which has no lanes of half the width
+  if constexpr (std::is_same_v<W, Fp8Weights> && !kCareful) {
     // Two codes at a time are moved into place, in lanes of sixteen bits.
     for (size_t i = 0; i < kParts; ++i) {
       const VU words = hn::LoadU(DU(), p + i * kLanes);
@@ -159,7 +160,9 @@ HWY_INLINE void decode_unit(const uint32_t* p, F16 (&v)[W::kUnit]) {
       v[2].part[i] = widen_normal<0x07f00000u>(even);
       v[3].part[i] = widen_normal<0x07f00000u>(odd);
     }
-  } else if constexpr (J < W::kUnit) {
+  } else
+#endif
+  if constexpr (J < W::kUnit) {
     v[J] = W::template decode<J, kCareful>(p);
     decode_unit<W, kCareful, J + 1>(p, v);
   }
