@@ -20,7 +20,7 @@ struct ModelArguments {
   std::string numbers = "faithful";
   std::vector<std::string> place;
   int64_t context = 0;  // 0: as much as the work needs
-  int chunk = 64;
+  int chunk = 512;
   int threads = 0;
   bool no_cache = false;
 };

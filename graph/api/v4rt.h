@@ -68,7 +68,7 @@ typedef struct v4rt_model_options {
   int32_t threads;       /* of the cpu device; 0: one per core */
   int32_t numbers;       /* a v4rt_numbers */
   int64_t context;       /* positions a session can hold; 0: 4096 */
-  int32_t chunk;         /* prompt tokens read at once; 0: 64. The results do not depend on it */
+  int32_t chunk;         /* prompt tokens read at once; 0: 512. The results do not depend on it */
   void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
   void* progress_user;
 } v4rt_model_options;

@@ -23,7 +23,7 @@ struct ModelOptions {
   std::function<std::shared_ptr<Device>(std::string_view name)> find_device;
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
-  int chunk = 64;          // tokens of the chunk plan
+  int chunk = 512;         // tokens of the chunk plan
   int slots = 1;           // sequences per session
   bool mtp = false;        // build the MTP block too (the checkpoint must have one)
   std::function<void(std::string_view what, double done)> progress;  // long work, done in [0, 1]; may be empty
