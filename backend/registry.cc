@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "backend/cpu/cpu_device.h"
+#include "backend/cpu/library/onednn.h"
 #include "backend/reference/reference_device.h"
 #ifdef V4RT_HAVE_OPENCL
 #include "backend/opencl/opencl_device.h"
@@ -62,8 +63,13 @@ std::vector<std::string> built_in_backends() {
 #endif
 }
 
+std::vector<std::string> built_in_libraries() {
+  if (onednn::built_in()) return {"oneDNN"};
+  return {};
+}
+
 std::vector<DeviceInfo> list_devices(const DeviceOptions& options) {
-  std::vector<DeviceInfo> devices{create_reference_device()->info(), create_cpu_device(options.threads)->info()};
+  std::vector<DeviceInfo> devices{create_reference_device()->info(), create_cpu_device(options.threads, options.fast)->info()};
   for (DeviceInfo& device : opencl_devices()) devices.push_back(std::move(device));
   return devices;
 }
@@ -71,7 +77,7 @@ std::vector<DeviceInfo> list_devices(const DeviceOptions& options) {
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options) {
   const std::string wanted = lower(name);
   if (wanted == "reference") return create_reference_device();
-  if (wanted == "cpu") return create_cpu_device(options.threads);
+  if (wanted == "cpu") return create_cpu_device(options.threads, options.fast);
   if (const int index = opencl_index(wanted); index >= 0) return create_opencl(index, options);
   check(!wanted.empty(), Code::kNotFound, "no device named ''; there is:{}", available(options));
   for (const DeviceInfo& device : list_devices(options)) {

@@ -11,6 +11,7 @@ namespace v4rt {
 
 struct DeviceOptions {
   int threads = 0;            // cpu: 0 = one per core available to the process
+  bool fast = false;          // cpu: may take products whose order of summation is a library's, where that is faster
   std::string cache_dir;      // opencl: compiled programs; empty = no cache on disk
 };
 
@@ -22,5 +23,7 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
 std::vector<DeviceInfo> list_devices(const DeviceOptions& options = {});
 
 std::vector<std::string> built_in_backends();  // {"reference", "cpu", "opencl"}
+
+std::vector<std::string> built_in_libraries();  // that some devices may use when speed is preferred: {"oneDNN"}
 
 }  // namespace v4rt

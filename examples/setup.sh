@@ -7,6 +7,7 @@ build=$root/build
 base_packages=(g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libpcre2-dev
   libhwy-dev)
 opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its headers; an implementation on the CPU
+fast_packages=(libdnnl-dev)  # oneDNN, for --fast
 test_packages=(libgtest-dev libgmock-dev)
 
 say() { printf '%s\n' "$@"; }
@@ -47,13 +48,18 @@ install_packages() {
   rm -f "$log"
 }
 
-# Packages for a build, $@ more. OpenCL is left out, with a word, where it cannot be had.
+# Packages for a build, $@ more. OpenCL and oneDNN are left out, with a word, where they cannot be had.
 options=()
 prepare() {
   install_packages "${base_packages[@]}" "$@" || die "Without these packages v4rt cannot be built here."
   if ! install_packages "${opencl_packages[@]}"; then
     say "Going on without OpenCL."
     options+=(-DV4RT_OPENCL=OFF)
+  fi
+  if install_packages "${fast_packages[@]}"; then
+    options+=(-DV4RT_ONEDNN=ON)
+  else
+    say "Going on without oneDNN: --fast changes nothing."
   fi
 }
 

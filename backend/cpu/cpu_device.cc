@@ -61,7 +61,7 @@ class CpuQueue final : public Queue {
 
 }  // namespace
 
-CpuDevice::CpuDevice(int threads) : threads_(threads > 0 ? threads : available_cores()) {
+CpuDevice::CpuDevice(int threads, bool fast) : threads_(threads > 0 ? threads : available_cores()), fast_(fast) {
   const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   info_.name = "cpu";
   info_.features = simd::features();
@@ -117,6 +117,6 @@ ThreadPool& CpuDevice::pool() {
 
 std::unique_ptr<Queue> CpuDevice::create_queue() { return std::make_unique<CpuQueue>(shared_from_this()); }
 
-std::shared_ptr<Device> create_cpu_device(int threads) { return std::make_shared<CpuDevice>(threads); }
+std::shared_ptr<Device> create_cpu_device(int threads, bool fast) { return std::make_shared<CpuDevice>(threads, fast); }
 
 }  // namespace v4rt

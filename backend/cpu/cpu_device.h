@@ -11,7 +11,8 @@ namespace v4rt {
 
 class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDevice> {
  public:
-  explicit CpuDevice(int threads);  // 0: one per core available to the process
+  // threads, 0: one per core available to the process. fast: products may sum in a library's order where that is faster.
+  explicit CpuDevice(int threads, bool fast = false);
 
   const DeviceInfo& info() const override { return info_; }
   Support supports(const OpCall& call) const override;
@@ -22,15 +23,17 @@ class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDe
   std::unique_ptr<Queue> create_queue() override;
 
   int threads() const { return threads_; }
+  bool fast() const { return fast_; }
   ThreadPool& pool();  // its threads start with the first queue: describing a device is cheap
 
  private:
   DeviceInfo info_;
   int threads_;
+  bool fast_;
   std::once_flag pool_once_;
   std::unique_ptr<ThreadPool> pool_;
 };
 
-std::shared_ptr<Device> create_cpu_device(int threads);
+std::shared_ptr<Device> create_cpu_device(int threads, bool fast = false);
 
 }  // namespace v4rt

@@ -18,6 +18,7 @@ extern const CpuEntry kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack;
 extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend;
 extern const CpuEntry kCpuHcPre, kCpuHcPost, kCpuHcHead;
 extern const CpuEntry kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp, kCpuMoeDown;
+extern const CpuEntry kCpuLinearLibrary, kCpuMoeGateUpLibrary, kCpuMoeDownLibrary;
 extern const CpuEntry kCpuAttend, kCpuIndexSelect, kCpuCompressPool;
 
 }  // namespace v4rt

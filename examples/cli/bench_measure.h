@@ -42,6 +42,7 @@ struct Measurement {
   int64_t tokens = 0;
   int64_t depth = 0;  // position of the first token
   bool synthetic = false;
+  bool fast = false;  // with --fast
   std::vector<double> seconds;  // of each repetition
   Touched touched;              // by one repetition
   std::vector<OpTime> ops;      // slowest first; empty unless asked for

@@ -41,7 +41,7 @@ std::optional<Limit> limit(const BenchReport& report, const OpTime& op) {
 }
 
 std::string title(const Measurement& m) {
-  if (m.kind == "prefill") return fmt::format("prefill {}", m.tokens);
+  if (m.kind == "prefill") return fmt::format("prefill {}{}", m.tokens, m.fast ? " (--fast)" : "");
   return fmt::format("decode {} at {}{}", m.tokens, m.depth, m.synthetic ? " (state made up)" : "");
 }
 
@@ -154,6 +154,7 @@ Json to_json(const BenchReport& report, const Measurement& m) {
                {"tokens", m.tokens},
                {"depth", m.depth},
                {"synthetic_state", m.synthetic},
+               {"fast", m.fast},
                {"seconds", m.seconds},
                {"tokens_per_s", spread(m.tokens_per_s())},
                {"weight_bytes_per_token", m.touched.weight_bytes / tokens},
@@ -227,6 +228,8 @@ std::string to_json(const BenchReport& report) {
       {"read_gbs", measured(machine.read_gbs)},
       {"peak_gflops", measured(machine.peak_gflops)},
       {"peak_bf16_gflops", measured(machine.bf16_gflops)}};
+  const auto fast = std::find_if(report.measurements.begin(), report.measurements.end(), [](const Measurement& m) { return m.fast; });
+  if (fast != report.measurements.end()) json["fast_prefill_tokens_per_s"] = speed(*fast);
   if (!report.machine_note.empty()) json["limits_note"] = report.machine_note;
   json["runs"] = Json::array();
   for (const Measurement& m : report.measurements) json["runs"].push_back(to_json(report, m));

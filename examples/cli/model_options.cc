@@ -125,6 +125,9 @@ void add_options(CLI::App& command, ModelArguments& a) {
       .add_option("--place", a.place,
                   "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
       ->allow_extra_args(false);
+  command.add_flag("--fast", a.fast,
+                   "Let the cpu device read prompts with a library's products (oneDNN) where those are faster: results then "
+                   "differ in last bits, also with --chunk");
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
 }
 
@@ -162,6 +165,7 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   options.device = a.device;
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
   options.device_options.threads = a.threads;
+  options.device_options.fast = a.fast;
   if (!a.no_cache) options.device_options.cache_dir = program_cache();
   options.numbers = number_mode(a);
   options.context = context_for(a, positions, checkpoint.weights->config());

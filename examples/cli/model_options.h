@@ -23,6 +23,7 @@ struct ModelArguments {
   int chunk = 512;
   int threads = 0;
   bool no_cache = false;
+  bool fast = false;
 };
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL

@@ -15,8 +15,10 @@ std::string version_text() {
       "v4rt {}\n"
       "commit    {}\n"
       "compiler  {}\n"
-      "backends  {}",
-      V4RT_VERSION, commit(), V4RT_COMPILER, fmt::join(built_in_backends(), ", "));
+      "backends  {}\n"
+      "libraries {}",
+      V4RT_VERSION, commit(), V4RT_COMPILER, fmt::join(built_in_backends(), ", "),
+      built_in_libraries().empty() ? "none" : fmt::format("{}", fmt::join(built_in_libraries(), ", ")));
 }
 
 }  // namespace v4rt::cli

@@ -20,6 +20,12 @@ equal "$(value /runs/0/peak_share)" "$(value /prefill_gflops) / $(value /peak_gf
 equal "$(value /decode_tokens_per_s)" "4 / $(value /runs/1/seconds)"
 check "no ops unless asked for" [ -z "$(value /runs/0/ops)" ]
 
+# Both ways of reading a prompt; on a device that has only one, or where the other is not faster, they are the same.
+call "${bench[@]}" -r 1 -p 16 -n 0 --fast --json; exits 0
+is /runs/0/fast false; is /runs/1/fast true; is /runs/1/kind prefill
+equal "$(value /fast_prefill_tokens_per_s)" "16 / $(value /runs/1/seconds)"
+check "nothing fast unless asked for" [ -z "$(call "${bench[@]}" -r 1 -p 0 -n 1 --json; value /fast_prefill_tokens_per_s)" ]
+
 # What a token touches is what `explain` counts at its position.
 figures=(weight_bytes state_bytes io_bytes flops)
 call explain mini --device "$device" --position 16 --json; exits 0

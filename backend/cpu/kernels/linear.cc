@@ -14,12 +14,12 @@ constexpr int64_t kRowChunk = 128;     // rows of x whose sums wait on the stack
 
 class LinearKernel final : public CpuKernel {
  public:
-  explicit LinearKernel(const OpCall& call) : LinearKernel(static_cast<const Linear&>(call.op), call) {}
+  LinearKernel(const OpCall& call, const simd::DotFns& dot) : LinearKernel(static_cast<const Linear&>(call.op), call, dot) {}
 
-  LinearKernel(const Linear& op, const OpCall& call)
+  LinearKernel(const Linear& op, const OpCall& call, const simd::DotFns& dot)
       : groups_(op.groups), live_(op.rows), rows_per_token_(op.rows_per_token(call.inputs[0], call.inputs[1])),
         x_type_(call.inputs[0].dtype),
-        n_(call.inputs[1].shape[0]), k_(call.inputs[1].shape[1]), dot_(simd::dot_fns(call.inputs[1].dtype, x_type_)),
+        n_(call.inputs[1].shape[0]), k_(call.inputs[1].shape[1]), dot_(dot),
         out_(simd::elementwise(call.outputs[0].dtype)), x_bytes_(simd::element_bytes(x_type_)),
         out_bytes_(simd::element_bytes(call.outputs[0].dtype)) {
     const int64_t rows = call.inputs[0].shape.elements() / k_;  // of every weight group
@@ -100,9 +100,18 @@ class LinearKernel final : public CpuKernel {
 };
 
 Support supports(const OpCall& call, const CpuDevice&) { return matrix_support(call.inputs[1]); }
+Support supports_library(const OpCall& call, const CpuDevice& device) { return library_support(call, 0, 1, device); }
+
+std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice&) {
+  return std::make_unique<LinearKernel>(call, simd::dot_fns(call.inputs[1].dtype, call.inputs[0].dtype));
+}
+std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice&) {
+  return std::make_unique<LinearKernel>(call, *simd::library_dot_fns(call.inputs[1].dtype, call.inputs[0].dtype));
+}
 
 }  // namespace
 
-const CpuEntry kCpuLinear{OpKind::kLinear, "cpu.linear.rows16", supports, make_kernel<LinearKernel>};
+const CpuEntry kCpuLinear{OpKind::kLinear, "cpu.linear.rows16", supports, make};
+const CpuEntry kCpuLinearLibrary{OpKind::kLinear, "cpu.linear.onednn", supports_library, make_library};
 
 }  // namespace v4rt

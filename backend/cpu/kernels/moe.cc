@@ -40,9 +40,9 @@ class SwigluKernel final : public CpuKernel {
 // Products of picked rows with expert matrices [E, n, k]: what gate_up and down share.
 class ExpertKernel : public CpuKernel {
  public:
-  ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows)
+  ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows, const simd::DotFns& dot)
       : experts_(weight.shape[0]), n_(weight.shape[1]), k_(weight.shape[2]), chosen_(ids.shape[1]), x_type_(x.dtype),
-        bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))), dot_(simd::dot_fns(weight.dtype, x.dtype)),
+        bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))), dot_(dot),
         fns_(simd::elementwise(x.dtype)), picks_(ids.shape.elements()), packed_(std::max(dot_.packed_floats(x_rows, k_), chosen_ * dot_.packed_floats(1, k_))) {
     scratch_bytes = static_cast<size_t>(packed_ + Experts::words(picks_, experts_)) * sizeof(float);
   }
@@ -94,8 +94,8 @@ class ExpertKernel : public CpuKernel {
 
 class MoeGateUpKernel final : public ExpertKernel {
  public:
-  explicit MoeGateUpKernel(const OpCall& call)
-      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[3], call.inputs[0].shape[0]),
+  MoeGateUpKernel(const OpCall& call, const simd::DotFns& dot)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[3], call.inputs[0].shape[0], dot),
         limit_(static_cast<const MoeGateUp&>(call.op).limit) {}
 
   void run(const CpuArgs& args) const override {
@@ -154,8 +154,8 @@ class MoeGateUpKernel final : public ExpertKernel {
 
 class MoeDownKernel final : public ExpertKernel {
  public:
-  explicit MoeDownKernel(const OpCall& call)
-      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements()) {
+  MoeDownKernel(const OpCall& call, const simd::DotFns& dot)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements(), dot) {
     // Products of all picks, added up in the order of the slots when the last one is there.
     if (call.inputs[0].shape[0] > 1) scratch_bytes += static_cast<size_t>(call.inputs[1].shape.elements() * n_) * sizeof(float);
   }
@@ -229,17 +229,42 @@ class MoeDownKernel final : public ExpertKernel {
   static constexpr int64_t kMaxChosen = 64;
 };
 
-Support supports_gate_up(const OpCall& call, const CpuDevice&) { return matrix_support(call.inputs[3]); }
+constexpr size_t kGateWeight = 3, kDownWeight = 2;  // inputs
+
+// The exact products, or the library's.
+template <class KernelT, size_t kWeight>
+std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice&) {
+  return std::make_unique<KernelT>(call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype));
+}
+template <class KernelT, size_t kWeight>
+std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice&) {
+  return std::make_unique<KernelT>(call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype));
+}
+
+Support few_enough(const OpCall& call) {
+  if (call.inputs[1].shape[1] > MoeDownKernel::kMaxChosen) return Support::no("at most 64 experts per token");
+  return {};
+}
+
+Support supports_gate_up(const OpCall& call, const CpuDevice&) { return matrix_support(call.inputs[kGateWeight]); }
+Support supports_gate_up_library(const OpCall& call, const CpuDevice& device) { return library_support(call, 0, kGateWeight, device); }
 
 Support supports_down(const OpCall& call, const CpuDevice&) {
-  if (call.inputs[1].shape[1] > MoeDownKernel::kMaxChosen) return Support::no("at most 64 experts per token");
-  return matrix_support(call.inputs[2]);
+  const Support few = few_enough(call);
+  return few ? matrix_support(call.inputs[kDownWeight]) : few;
+}
+Support supports_down_library(const OpCall& call, const CpuDevice& device) {
+  const Support few = few_enough(call);
+  return few ? library_support(call, 0, kDownWeight, device) : few;
 }
 
 }  // namespace
 
 const CpuEntry kCpuSwiglu{OpKind::kSwiglu, "cpu.swiglu", any_call, make_kernel<SwigluKernel>};
-const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", supports_gate_up, make_kernel<MoeGateUpKernel>};
-const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", supports_down, make_kernel<MoeDownKernel>};
+const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", supports_gate_up, make<MoeGateUpKernel, kGateWeight>};
+const CpuEntry kCpuMoeGateUpLibrary{OpKind::kMoeGateUp, "cpu.moe_gate_up.onednn", supports_gate_up_library,
+                                    make_library<MoeGateUpKernel, kGateWeight>};
+const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", supports_down, make<MoeDownKernel, kDownWeight>};
+const CpuEntry kCpuMoeDownLibrary{OpKind::kMoeDown, "cpu.moe_down.onednn", supports_down_library, make_library<MoeDownKernel, kDownWeight>};
 
 }  // namespace v4rt

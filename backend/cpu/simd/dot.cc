@@ -35,17 +35,6 @@ void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin,
   }
 }
 
-// The scale of block b for the rows of a group, times W::kFactor.
-template <class W>
-HWY_INLINE F16 block_scale(const Matrix& w, int64_t group, int64_t block) {
-  if constexpr (W::kBlock == 32) {
-    return scales16(w.scales + (group * w.blocks + block) * 16) * splat(W::kFactor);
-  } else {
-    const float scale = w.scales == nullptr ? 1.0f : em_e8m0(w.scales[group / 8 * w.blocks + block]);
-    return splat(scale * W::kFactor);
-  }
-}
-
 // One unit of k: odd before even within each pair.
 template <class W, bool kCareful, int kGroups>
 HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t ahead, const float* x, F16 (&c)[kGroups]) {
@@ -322,6 +311,7 @@ const DotFns& dot_fns(DType weight, DType activation) { return dot_fns(weight, a
 
 int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
   const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;
+  if (rows > 1 && whole) return (rows * k + 1) / 2;
   if (rows > 1) return blocks * (pairs ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
   return blocks * kPackBlock + (integers ? (k + 31) / 32 * static_cast<int64_t>(sizeof(Integers) / sizeof(float)) : 0);
 }
@@ -330,6 +320,7 @@ Packed DotFns::packed(const float* memory, int64_t rows, int64_t k) const {
   const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;
   const float* after = memory + blocks * kPackBlock;
   Packed x{.data = memory, .rows = rows};
+  if (rows > 1 && whole) return {.rows = rows, .whole = reinterpret_cast<const uint16_t*>(memory)};
   if (rows > 1 && pairs) {
     x.pairs = reinterpret_cast<const uint32_t*>(after);
     x.fragile = x.pairs + blocks * (kPackBlock / 2);

@@ -35,6 +35,7 @@ struct Packed {
   const uint32_t* pairs = nullptr;      // block b of row r at (b * rows + r) * 64
   const uint32_t* fragile = nullptr;    // at b * rows + r
   const Integers* integers = nullptr;   // of a lone row: k / 32
+  const uint16_t* whole = nullptr;      // instead of all that: bf16 rows, k each (library.h)
 };
 inline constexpr int64_t kPackBlock = 128;
 
@@ -50,6 +51,7 @@ struct DotFns {
                  float* y);
   bool pairs = false;     // several rows are packed as pairs too
   bool integers = false;  // a lone row is packed as integers too
+  bool whole = false;     // several rows stay as they are
 
   int64_t packed_floats(int64_t rows, int64_t k) const;
   Packed packed(const float* memory, int64_t rows, int64_t k) const;  // what `pack` made of all rows

@@ -8,7 +8,6 @@
 #define V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_
 #endif
 
-#include "backend/cpu/simd/dot.h"
 #include "backend/cpu/simd/weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();

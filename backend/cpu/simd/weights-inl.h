@@ -8,6 +8,7 @@
 
 #include <type_traits>
 
+#include "backend/cpu/simd/dot.h"
 #include "backend/cpu/simd/vec16-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -174,6 +175,17 @@ HWY_INLINE F16 scales16(const uint8_t* p) {
     const VU b = hn::PromoteTo(DU(), hn::LoadU(DB(), p + i * kLanes));
     return hn::BitCast(DF(), hn::Max(hn::ShiftLeft<23>(b), hn::Set(DU(), 0x00400000u)));  // 2^-127 is subnormal
   });
+}
+
+// The scale of block b for the rows of a group, times W::kFactor.
+template <class W>
+HWY_INLINE F16 block_scale(const Matrix& w, int64_t group, int64_t block) {
+  if constexpr (W::kBlock == 32) {
+    return scales16(w.scales + (group * w.blocks + block) * 16) * splat(W::kFactor);
+  } else {
+    const float scale = w.scales == nullptr ? 1.0f : em_e8m0(w.scales[group / 8 * w.blocks + block]);
+    return splat(scale * W::kFactor);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

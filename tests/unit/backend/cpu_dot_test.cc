@@ -6,6 +6,7 @@
 #include <random>
 
 #include "backend/cpu/simd/element.h"
+#include "backend/cpu/simd/library.h"
 #include "backend/cpu/simd/pairs.h"
 #include "backend/reference/reference_device.h"
 #include "ops/core/dequant.h"
@@ -143,6 +144,41 @@ TEST(CpuDot, TinyNumbersSurvive) {
       auto x = numbers(5 * 200, x_exponent, random);
       for (size_t i = 0; i < 100; ++i) simd::store(1.5f, &x[i]);  // and blocks of ordinary numbers beside them
       for (int64_t rows : {1, 5}) expect_exact(fns, w, x, rows, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
+    }
+  }
+}
+
+// The library sums in an order of its own: its results are near the exact ones, for any rows and any tail of k; and a lone row is
+// exact.
+TEST(CpuDot, LibraryProductsAreNear) {
+  std::mt19937 random(11);
+  for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
+    const simd::DotFns* library = simd::library_dot_fns(dtype, DType::kBF16);
+    if (library == nullptr) GTEST_SKIP() << "this build has no oneDNN";
+    const simd::DotFns& exact = simd::dot_fns(dtype, DType::kBF16);
+    for (int64_t k : {40, 1024, 1300}) {
+      const Weight w(dtype, 72, k, 0, random);
+      const simd::Matrix matrix = simd::matrix_of(w.packed);
+      for (int64_t rows : {1, 2, 37, 150}) {
+        const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
+        std::vector<int32_t> order(static_cast<size_t>(rows));
+        for (int64_t r = 0; r < rows; ++r) order[static_cast<size_t>(r)] = static_cast<int32_t>((r * 7 + 3) % rows);
+        std::vector<float> y[2];
+        for (int which : {0, 1}) {
+          const simd::DotFns& fns = which == 0 ? exact : *library;
+          std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k)));
+          fns.pack(x.data(), k, k, rows, 0, rows, memory.data());
+          y[which].resize(static_cast<size_t>(rows * 5 * 16));
+          fns.matrix(matrix, 0, 5, fns.packed(memory.data(), rows, k), order.data(), 0, rows, y[which].data());
+        }
+        float largest = 0, difference = 0;
+        for (size_t i = 0; i < y[0].size(); ++i) {
+          largest = std::max(largest, std::abs(y[0][i]));
+          difference = std::max(difference, std::abs(y[0][i] - y[1][i]));
+        }
+        EXPECT_LE(difference, rows == 1 ? 0.0f : 1e-5f * largest) << info(dtype).name << " k=" << k << " rows=" << rows;
+        EXPECT_GT(largest, 0.0f);
+      }
     }
   }
 }
