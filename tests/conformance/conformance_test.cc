@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <mutex>
+#include <ostream>
 
 #include "backend/reference/reference_device.h"
 #include "backend/registry.h"
@@ -17,6 +17,8 @@ struct Target {
   std::string name, device;
   int threads;
 };
+
+void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
 // The CPU at several thread counts: sums must not depend on how work is split.
 std::vector<Target> targets() {
