@@ -21,7 +21,7 @@ class IndexSelectKernel final : public CpuKernel {
       : spec_(static_cast<const IndexSelect&>(call.op).spec), heads_(call.inputs[0].shape[1]), dim_(call.inputs[0].shape[2]),
         capacity_(call.inputs[2].shape[1]), bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         batch_(std::min(kBatch, call.inputs[0].shape[0])), act_(simd::elementwise(call.inputs[0].dtype)),
-        decode_(simd::decode_row(spec_.format)) {
+        decode_(simd::decode_row(spec_.format)), integers_(simd::index_integers_work(spec_.format) ? heads_ * dim_ / 32 : 0) {
     scratch_bytes = static_cast<size_t>(batch_ * (query_floats() + score_floats()) + threads * worker_floats()) * sizeof(float);
   }
 
@@ -35,10 +35,15 @@ class IndexSelectKernel final : public CpuKernel {
   }
 
  private:
-  int64_t query_floats() const { return heads_ * dim_ + heads_; }
+  static constexpr int64_t kIntegersFloats = sizeof(simd::Integers) / sizeof(float);
+
+  int64_t query_floats() const { return heads_ * dim_ + heads_ + integers_ * kIntegersFloats; }
   int64_t score_floats() const { return (capacity_ + simd::kIndexKeys - 1) / simd::kIndexKeys * simd::kIndexKeys; }
-  int64_t worker_floats() const { return 2 * simd::kIndexKeys * dim_; }
+  int64_t worker_floats() const { return 2 * simd::kIndexKeys * dim_ + (integers_ > 0 ? simd::kIndexKeys * (dim_ / 8 + dim_ / 32) : 0); }
   float* query(const CpuArgs& args, int64_t i) const { return args.scratch<float>() + i * query_floats(); }
+  simd::Integers* integers(const CpuArgs& args, int64_t i) const {
+    return reinterpret_cast<simd::Integers*>(query(args, i) + heads_ * dim_ + heads_);
+  }
   float* scores(const CpuArgs& args, int64_t i) const {
     return args.scratch<float>() + batch_ * query_floats() + i * score_floats();
   }
@@ -52,11 +57,15 @@ class IndexSelectKernel final : public CpuKernel {
   void run_batch(const CpuArgs& args, int32_t first, int32_t n) const {
     const int64_t most = seen(args, first + n - 1);
     if (most > spec_.top_k) {
-      for (int32_t i = 0; i < n; ++i) widen_query(args, first + i, query(args, i));
+      int spread[kBatch] = {};
+      for (int32_t i = 0; i < n; ++i) {
+        widen_query(args, first + i, query(args, i));
+        if (integers_ > 0) spread[i] = simd::pack_index_query(query(args, i), heads_, dim_, integers(args, i));
+      }
       const int64_t groups = (most + simd::kIndexKeys - 1) / simd::kIndexKeys;
       const double work = static_cast<double>(simd::kIndexKeys * dim_ * (heads_ * n + 8));
       args.pool.for_ranges(groups, work, [&](int64_t begin, int64_t end, int worker) {
-        for (int64_t g = begin; g < end; ++g) score_group(args, first, n, g, most, worker_tile(args, worker));
+        for (int64_t g = begin; g < end; ++g) score_group(args, first, n, g, most, spread, worker_tile(args, worker));
       });
     }
     args.pool.for_ranges(n, 4.0 * static_cast<double>(most), [&](int64_t begin, int64_t end) {
@@ -75,23 +84,32 @@ class IndexSelectKernel final : public CpuKernel {
     }
   }
 
-  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, float* tile) const {
+  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, const int* spread, float* tile) const {
     const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, most - key), width = spec_.format.bytes();
     const int32_t slot = args.step.rows[static_cast<size_t>(first)].slot;
     const uint8_t* rows = args.data<const uint8_t>(2) + (slot * capacity_ + key) * width;
-    float* panel = tile + simd::kIndexKeys * dim_;
-    if (spec_.format.kind == RowFormat::Kind::kFp4 && dim_ % 8 == 0) {
-      simd::turn_fp4_keys(spec_.format, rows, live, panel);
-    } else {
-      for (int64_t i = 0; i < live; ++i) decode_(spec_.format, rows + i * width, tile + i * dim_);
-      simd::turn_keys(tile, live, dim_, panel);
-    }
+    float *panel = tile + simd::kIndexKeys * dim_, *scales = panel + simd::kIndexKeys * dim_;
+    auto* words = reinterpret_cast<uint32_t*>(scales + simd::kIndexKeys * dim_ / 32);
+    const int of_keys = integers_ > 0 ? simd::turn_fp4_words(spec_.format, rows, live, words, scales) : simd::kIndexSpread;
+    bool turned = false;
     for (int32_t i = 0; i < n; ++i) {
       const int64_t sees = seen(args, first + i);
       if (sees <= key || sees <= spec_.top_k) continue;
-      const float* q = query(args, i);
-      simd::index_scores(panel, dim_, q, q + heads_ * dim_, heads_, spec_.rounds, scores(args, i) + key);
+      const float *q = query(args, i), *weights = q + heads_ * dim_;
+      if (integers_ > 0 && spread[i] + of_keys <= simd::kIndexSpread) {
+        simd::index_scores_of_integers(words, scales, dim_, integers(args, i), weights, heads_, spec_.rounds, scores(args, i) + key);
+        continue;
+      }
+      if (!turned) turn(rows, live, tile, panel);
+      turned = true;
+      simd::index_scores(panel, dim_, q, weights, heads_, spec_.rounds, scores(args, i) + key);
     }
+  }
+
+  void turn(const uint8_t* rows, int64_t n, float* tile, float* panel) const {
+    if (spec_.format.kind == RowFormat::Kind::kFp4 && dim_ % 8 == 0) return simd::turn_fp4_keys(spec_.format, rows, n, panel);
+    for (int64_t i = 0; i < n; ++i) decode_(spec_.format, rows + i * spec_.format.bytes(), tile + i * dim_);
+    simd::turn_keys(tile, n, dim_, panel);
   }
 
   void select(const CpuArgs& args, int32_t t, float* scores) const {
@@ -105,6 +123,7 @@ class IndexSelectKernel final : public CpuKernel {
   const int64_t heads_, dim_, capacity_, bytes_, batch_;
   const simd::ElementwiseFns& act_;
   const simd::DecodeFn decode_;
+  const int64_t integers_;  // blocks of a query that are packed as such
 };
 
 std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice& device) {

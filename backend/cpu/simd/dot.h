@@ -23,7 +23,7 @@ struct Integers {
   int8_t limb[3][32];
   int32_t offset;  // -12 times the sum of the integers: the weights are taken 12 too large, as numbers without a sign
   float scale;    // what one is worth, for weights in halves, over the factor of weights-inl.h
-  int32_t limbs;  // that are not zero, at least 2; 0: these numbers do not fit, or their sums may have to be rounded
+  int32_t limbs;  // that are needed; 0: these numbers do not fit, or their sums may have to be rounded
 };
 
 // Rows of x as the products read them: cut into blocks of 128 k, block b of row r at (b * rows + r) * 128, zero past k.

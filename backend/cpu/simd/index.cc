@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "backend/cpu/simd/integers-inl.h"
+#include "backend/cpu/simd/integers.h"
 #include "backend/cpu/simd/tile-inl.h"
 #include "backend/cpu/simd/weights-inl.h"
 
@@ -55,23 +57,115 @@ HWY_INLINE void head_dots(const float* panel, int64_t dim, const float* q, int64
   }
 }
 
-void scores_of(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores) {
+// Adds the heads' shares, of dots d[h][j], to the sums over heads in order.
+HWY_INLINE void add_heads(const float* d, const float* weights, int64_t n, bool rounds, float* sum) {
+  for (int64_t h = 0; h < n; ++h, d += kIndexKeys) {
+    const float w = weights[h];
+    if (rounds) {
+      for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] += em_bf16(w * em_max(em_bf16(d[j]), 0.0f));
+    } else {
+      for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] = em_fma(w, em_max(d[j], 0.0f), sum[j]);
+    }
+  }
+}
+
+// dots(first, n, d): d[h][j] of heads first + h.
+template <class Dots>
+HWY_INLINE void scores_by(const Dots& dots, const float* weights, int64_t heads, bool rounds, float* scores) {
   float sum[kIndexKeys] = {};
   for (int64_t first = 0; first < heads; first += kHeadChunk) {
     const int64_t n = std::min(kHeadChunk, heads - first);
     HWY_ALIGN float d[kHeadChunk * kIndexKeys];
-    head_dots(panel, dim, q + first * dim, n, d);
-    for (int64_t h = 0; h < n; ++h) {
-      const float w = weights[first + h];
-      const float* dot = d + h * kIndexKeys;
-      if (rounds) {
-        for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] += em_bf16(w * em_max(em_bf16(dot[j]), 0.0f));
-      } else {
-        for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] = em_fma(w, em_max(dot[j], 0.0f), sum[j]);
-      }
-    }
+    dots(first, n, d);
+    add_heads(d, weights + first, n, rounds, sum);
   }
   for (int64_t j = 0; j < kIndexKeys; ++j) scores[j] = rounds ? em_bf16(sum[j]) : sum[j];
+}
+
+void scores_of(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores) {
+  const auto dots = [&](int64_t first, int64_t n, float* d) HWY_ATTR { head_dots(panel, dim, q + first * dim, n, d); };
+  scores_by(dots, weights, heads, rounds, scores);
+}
+
+constexpr int kUnfit = 1000;  // a spread that nothing bears
+constexpr int kLeastExponent = -40, kMostExponent = 40;  // of units and scales, so that no product comes near the limits
+
+struct Spread {
+  int least = kMostExponent + 1, most = kLeastExponent - 1;
+  void add(int exponent) {
+    least = std::min(least, exponent);
+    most = std::max(most, exponent);
+  }
+  int of() const { return most < least ? 0 : least < kLeastExponent || most > kMostExponent ? kUnfit : most - least; }
+};
+
+int turn_words(const RowFormat& format, const uint8_t* rows, int64_t n, uint32_t* words, float* scales) {
+  const int64_t width = format.bytes(), n_words = format.dim / 8, blocks = format.dim / 32;
+  if (n < kIndexKeys) {
+    std::fill_n(words, n_words * kIndexKeys, 0u);
+    std::fill_n(scales, blocks * kIndexKeys, 0.0f);
+  }
+  transpose(reinterpret_cast<const uint32_t*>(rows), n, n_words, width / 4, words, kIndexKeys);
+  int spread = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    Spread of_key;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const uint8_t scale = rows[i * width + format.scale_offset() + b];
+      of_key.add(int{scale} - 127);
+      scales[b * kIndexKeys + i] = em_e8m0(scale);
+    }
+    spread = std::max(spread, of_key.of());
+  }
+  return spread;
+}
+
+int pack_query([[maybe_unused]] const float* q, [[maybe_unused]] int64_t heads, [[maybe_unused]] int64_t dim,
+               [[maybe_unused]] Integers* to) {
+#if HWY_TARGET == HWY_AVX3
+  int spread = 0;
+  for (int64_t h = 0; h < heads; ++h) {
+    Spread of_head;
+    for (int64_t at = 0; at < dim; at += 32, q += 32, ++to) {
+      pack_integers(q, *to);
+      if (to->limbs != 1) return kUnfit;
+      int32_t any = 0;
+      for (const int8_t x : to->limb[0]) any |= x;
+      if (any != 0) of_head.add(static_cast<int>(em_bits(to->scale) >> 23) - 127);
+    }
+    spread = std::max(spread, of_head.of());
+  }
+  return spread;
+#else
+  return kUnfit;
+#endif
+}
+
+void scores_of_integers([[maybe_unused]] const uint32_t* words, [[maybe_unused]] const float* key_scales, [[maybe_unused]] int64_t dim,
+                        [[maybe_unused]] const Integers* q, const float* weights, int64_t heads, bool rounds, float* scores) {
+#if HWY_TARGET == HWY_AVX3
+  const int64_t blocks = dim / 32;
+  const auto dots = [&](int64_t first, int64_t n, float* d) HWY_ATTR {
+    std::fill_n(d, n * kIndexKeys, 0.0f);
+    for (int64_t b = 0; b < blocks; ++b) {
+      for (int64_t j = 0; j < kIndexKeys; j += 16) {
+        const F16 factor = load16(key_scales + b * kIndexKeys + j) * splat(Fp4Weights::kFactor);
+        __m512i bytes[8];
+        for (int w = 0; w < 4; ++w) decode_bytes(words + (4 * b + w) * kIndexKeys + j, bytes[2 * w], bytes[2 * w + 1]);
+        for (int64_t h = 0; h < n; ++h) {
+          const Integers& x = q[(first + h) * blocks + b];
+          __m512i sum = _mm512_set1_epi32(x.offset);
+#pragma GCC unroll 8
+          for (int i = 0; i < 8; ++i) add_products(sum, bytes[i], x.limb[0] + 4 * i);
+          const F16 dot = F16{{VF{_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x.scale))}}};
+          store16(fma(dot, factor, load16(d + h * kIndexKeys + j)), d + h * kIndexKeys + j);
+        }
+      }
+    }
+  };
+  scores_by(dots, weights, heads, rounds, scores);
+#else
+  scores_by([](int64_t, int64_t, float*) {}, weights, heads, rounds, scores);
+#endif
 }
 
 // In place, a number that orders as the score does; the two zeros are one.
@@ -128,6 +222,9 @@ namespace v4rt::simd {
 HWY_EXPORT(turn);
 HWY_EXPORT(turn_fp4);
 HWY_EXPORT(scores_of);
+HWY_EXPORT(turn_words);
+HWY_EXPORT(pack_query);
+HWY_EXPORT(scores_of_integers);
 HWY_EXPORT(select);
 
 void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel) { HWY_DYNAMIC_DISPATCH(turn)(keys, n, dim, panel); }
@@ -138,6 +235,23 @@ void turn_fp4_keys(const RowFormat& format, const uint8_t* rows, int64_t n, floa
 
 void index_scores(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores) {
   HWY_DYNAMIC_DISPATCH(scores_of)(panel, dim, q, weights, heads, rounds, scores);
+}
+
+bool index_integers_work(const RowFormat& format) {
+  return format.kind == RowFormat::Kind::kFp4 && format.dim % 32 == 0 && format.dim <= kPackBlock && integers_work();
+}
+
+int pack_index_query(const float* q, int64_t heads, int64_t dim, Integers* to) {
+  return HWY_DYNAMIC_DISPATCH(pack_query)(q, heads, dim, to);
+}
+
+int turn_fp4_words(const RowFormat& format, const uint8_t* rows, int64_t n, uint32_t* words, float* scales) {
+  return HWY_DYNAMIC_DISPATCH(turn_words)(format, rows, n, words, scales);
+}
+
+void index_scores_of_integers(const uint32_t* words, const float* key_scales, int64_t dim, const Integers* q, const float* weights,
+                              int64_t heads, bool rounds, float* scores) {
+  HWY_DYNAMIC_DISPATCH(scores_of_integers)(words, key_scales, dim, q, weights, heads, rounds, scores);
 }
 
 void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices) { HWY_DYNAMIC_DISPATCH(select)(scores, n, k, indices); }

@@ -8,6 +8,8 @@
 #define V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
+
 #include "backend/cpu/simd/weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -53,7 +55,11 @@ HWY_INLINE void pack_integers(const float* x, Integers& to) {
     lower = _mm512_srai_epi32(_mm512_add_epi32(lower, _mm512_set1_epi32(128)), 8);
     upper = _mm512_srai_epi32(_mm512_add_epi32(upper, _mm512_set1_epi32(128)), 8);
   }
-  to.limbs = _mm256_testz_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(to.limb[2])), _mm256_set1_epi8(-1)) != 0 ? 2 : 3;
+  const auto is_zero = [&](int limb) HWY_ATTR {
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(to.limb[limb]));
+    return _mm256_testz_si256(bytes, bytes) != 0;
+  };
+  to.limbs = !is_zero(2) ? 3 : !is_zero(1) ? 2 : 1;
 }
 
 HWY_INLINE void add_products(__m512i& sum, __m512i weights, const int8_t* x) {
@@ -65,16 +71,23 @@ HWY_INLINE __m512i look_up(__m512i indices, __m512i table) {
   return bytes;
 }
 
+// The even and the odd ones of eight codes in each word, as halves and twelve too large.
+HWY_INLINE void decode_bytes(const uint32_t* p, __m512i& even, __m512i& odd) {
+  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+  const __m512i words = _mm512_loadu_si512(p);
+  even = look_up(words, table);
+  odd = look_up(_mm512_srli_epi32(words, 4), table);
+}
+
 // The sums over one block of 32 for sixteen rows, over Fp4Weights::kFactor. Single variables, as arrays would live in memory.
 template <bool kThreeLimbs>
 HWY_INLINE F16 sum_integers(const uint32_t* p, int64_t ahead, const Integers& x) {
-  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
   __m512i low = _mm512_set1_epi32(x.offset), middle = _mm512_setzero_si512(), high = _mm512_setzero_si512();
 #pragma GCC unroll 4
   for (int k = 0; k < 32; k += 8, p += 16) {
-    const __m512i words = _mm512_loadu_si512(p);
+    __m512i even, odd;
+    decode_bytes(p, even, odd);
     hwy::Prefetch(p + ahead);
-    const __m512i even = look_up(words, table), odd = look_up(_mm512_srli_epi32(words, 4), table);
     add_products(low, even, x.limb[0] + k);
     add_products(low, odd, x.limb[0] + k + 4);
     add_products(middle, even, x.limb[1] + k);
