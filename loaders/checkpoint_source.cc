@@ -1,6 +1,7 @@
 #include "loaders/checkpoint_source.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "loaders/checkpoint_values.h"
 #include "ops/core/error.h"
@@ -29,6 +30,40 @@ void view_pieces(const WeightLayout& layout, WeightView& view, std::vector<Owned
     view.parts.push_back(aligned(value_bytes(piece), layout.type.dtype, memory));
     if (piece.stored.scales != nullptr) view.scale_parts.push_back(scale_bytes(piece, memory));
   }
+}
+
+// Size, time of change and header of a file: whoever writes its values again changes one of them.
+void add_file(Fingerprint& sum, const MappedFile& file) {
+  const std::span<const std::byte> bytes = file.bytes();
+  uint64_t length = 0;
+  for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
+  sum.add(uint64_t{bytes.size()});
+  sum.add(static_cast<uint64_t>(file.modified()));
+  sum.add(bytes.subspan(8, length));
+}
+
+// From which rows of which tensors a weight is made: a matter of the configuration too.
+void add_layout(Fingerprint& sum, const WeightLayout& layout) {
+  sum.add(layout.info.name);
+  sum.add(to_string(layout.type));
+  for (const Piece& piece : layout.pieces) {
+    sum.add(piece.stored.values->name);
+    sum.add(static_cast<uint64_t>(piece.first_row));
+    sum.add(static_cast<uint64_t>(piece.rows));
+  }
+}
+
+// The checkpoint's folder, or file in it, as people call it, and a mark of where it lies.
+std::string file_name(const SafetensorsSet& set) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path path = fs::canonical(set.folder(), error);
+  if (error) path = fs::absolute(set.folder());
+  const fs::path stem = fs::path(set.files().front()->path()).stem();
+  if (set.files().size() == 1 && stem != "model") path /= stem;
+  Fingerprint place;
+  place.add(path.string());
+  return fmt::format("{:.100}-{:08x}", path.filename().string(), place.value()[0] >> 32);
 }
 
 }  // namespace
@@ -68,6 +103,13 @@ WeightView CheckpointSource::get(std::string_view name) const {
     view_pieces(layout, view, held->memory);
   }
   return view;
+}
+
+std::optional<WeightIdentity> CheckpointSource::identity() const {
+  Fingerprint sum;
+  for (const auto& file : set_->files()) add_file(sum, *file);
+  for (const WeightLayout& layout : layouts_) add_layout(sum, layout);
+  return WeightIdentity{file_name(*set_), sum.value()};
 }
 
 void CheckpointSource::release(const WeightView& view) const {

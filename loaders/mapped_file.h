@@ -24,6 +24,7 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return bytes_; }
+  int64_t modified() const { return modified_; }  // when the file was opened: nanoseconds since 1970
   bool contains(std::span<const std::byte> range) const;
 
   // A hint: `range` must lie inside bytes(), and failure is of no consequence.
@@ -38,6 +39,7 @@ class MappedFile {
 
   std::string path_;
   int descriptor_;
+  int64_t modified_ = 0;
   std::span<const std::byte> bytes_;
 };
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "loaders/fingerprint.h"
 #include "loaders/v4_config.h"
 #include "ops/core/tensor.h"
 
@@ -23,6 +24,12 @@ struct WeightView {
   std::shared_ptr<const void> owner;                    // keeps the bytes alive
 };
 
+// What tells these weights from all others, by everything but their values.
+struct WeightIdentity {
+  std::string name;          // of the checkpoint, fit for the name of a file: the same while it is changed in place
+  Fingerprint::Value value;  // another one when anything changed
+};
+
 // Where weights come from. Names are those of loaders/v4_names.h: the official ones, with experts stacked.
 class WeightSource {
  public:
@@ -35,6 +42,7 @@ class WeightSource {
   virtual WeightView get(std::string_view name) const = 0;
   // The values of `view` will not be read again soon: its pages may leave memory.
   virtual void release(const WeightView& view) const { (void)view; }
+  virtual std::optional<WeightIdentity> identity() const { return std::nullopt; }  // nothing: weights of no file
 };
 
 }  // namespace v4rt

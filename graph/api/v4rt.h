@@ -71,6 +71,7 @@ typedef struct v4rt_model_options {
   int32_t chunk;         /* prompt tokens read at once; 0: 512. The results do not depend on it */
   void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
   void* progress_user;
+  const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
 } v4rt_model_options;
 
 /* `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */

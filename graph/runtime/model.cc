@@ -1,6 +1,7 @@
 #include "graph/runtime/model.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "graph/runtime/model_impl.h"
 #include "ops/core/log.h"
@@ -36,7 +37,9 @@ Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const Model
   check_options(config, options);
   device_index(options.device);
   for (const auto& [pattern, name] : options.place) rules.push_back({pattern, device_index(name)});
-  weights = WeightStore(source, devices);
+  std::optional<WeightCache> cache;
+  if (!options.weight_cache.empty()) cache.emplace(options.weight_cache, source->identity());
+  weights = WeightStore(source, devices, std::move(cache));
 }
 
 // Makes the device on first mention; it may be mentioned by name or by a part of its description.
@@ -134,7 +137,7 @@ void Model::Impl::check_memory() {
 }
 
 void Model::Impl::load_weights() {
-  weights.load([this](double done) { report(options, "loading weights", done); });
+  weights.load([this](std::string_view what, double done) { report(options, what, done); });
 }
 
 const Plan& Model::Impl::plan(int tokens, LogitsOf logits) {

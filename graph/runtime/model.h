@@ -21,6 +21,9 @@ struct ModelOptions {
   // For hosts with devices of their own: the device of a name in `device` or `place`. Empty: create_device(name,
   // device_options).
   std::function<std::shared_ptr<Device>(std::string_view name)> find_device;
+  // A folder where weights that a device wants in another layout are kept, and mapped from then on: opening is nearly
+  // instant the second time, and the model may be larger than memory. As much room as those weights. Empty: none.
+  std::string weight_cache;
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
   int chunk = 512;         // tokens of the chunk plan

@@ -76,6 +76,22 @@ std::vector<WeightPiece> repack_pieces(const WeightView& view) {
   return view.type.shape.rank() == 2 ? row_ranges(view) : std::vector<WeightPiece>{};
 }
 
+// Each piece in order, with its type in `layout`. Parts that no cut fits are joined first.
+void WeightCopier::for_pieces(const WeightView& view, Layout layout, const TakePiece& take) {
+  std::vector<WeightPiece> pieces = repack_pieces(view);
+  std::vector<std::byte> values, scales;
+  if (pieces.empty()) {
+    values = join(view.parts);
+    scales = join(view.scale_parts);
+    pieces.push_back({view.type, values, scales});
+  }
+  for (const WeightPiece& piece : pieces) {
+    TensorType type = piece.type;
+    type.layout = layout;
+    take(piece, type);
+  }
+}
+
 Tensor WeightCopier::copy(const WeightView& view, const TensorType& type, const OpPtr& repack) {
   Tensor whole{.type = type, .values = device_.allocate(type.bytes()), .scales = nullptr};
   if (type.scale_bytes() > 0) whole.scales = device_.allocate(type.scale_bytes());
@@ -85,49 +101,48 @@ Tensor WeightCopier::copy(const WeightView& view, const TensorType& type, const 
     queue_->finish();
     return whole;
   }
-  std::vector<WeightPiece> pieces = repack_pieces(view);
-  std::vector<std::byte> values, scales;  // only for parts that must be joined
-  if (pieces.empty()) {
-    values = join(view.parts);
-    scales = join(view.scale_parts);
-    pieces.push_back({view.type, values, scales});
-  }
   size_t at = 0, scale_at = 0;
-  for (const WeightPiece& piece : pieces) {
-    TensorType made = piece.type;
-    made.layout = type.layout;
-    repack_piece(piece, made, repack, whole, at, scale_at);
-    at += made.bytes();
-    scale_at += made.scale_bytes();
-  }
+  for_pieces(view, type.layout, [&](const WeightPiece& piece, const TensorType& to) {
+    const size_t bytes = to.bytes(), scale_bytes = to.scale_bytes(), alignment = device_.info().alignment;
+    if (at % alignment == 0 && scale_at % alignment == 0) {  // to its place in the whole
+      const BufferPtr scales = scale_bytes > 0 ? whole.scales->slice(scale_at, scale_bytes) : nullptr;
+      repack_piece(piece, repack, {to, whole.values->slice(at, bytes), scales});
+    } else {  // by way of the host
+      repack_piece(piece, repack, made(to));
+      queue_->upload(*whole.values, at, on_host(made_values_, bytes, host_values_));
+      if (scale_bytes > 0) queue_->upload(*whole.scales, scale_at, on_host(made_scales_, scale_bytes, host_scales_));
+      queue_->finish();
+    }
+    at += bytes;
+    scale_at += scale_bytes;
+  });
   return whole;
 }
 
-// Repacks one piece to bytes [at, ...) of the whole: in place where the device can address it, otherwise by way of the
-// host.
-void WeightCopier::repack_piece(const WeightPiece& piece, const TensorType& type, const OpPtr& repack,
-                                const Tensor& whole, size_t at, size_t scale_at) {
+void WeightCopier::read(const WeightView& view, const TensorType& type, const OpPtr& repack, const Take& take) {
+  if (repack == nullptr) {
+    for (const auto& part : view.parts) take(part, {});
+    for (const auto& part : view.scale_parts) take({}, part);
+    return;
+  }
+  for_pieces(view, type.layout, [&](const WeightPiece& piece, const TensorType& to) {
+    repack_piece(piece, repack, made(to));
+    take(on_host(made_values_, to.bytes(), host_values_), on_host(made_scales_, to.scale_bytes(), host_scales_));
+  });
+}
+
+void WeightCopier::repack_piece(const WeightPiece& piece, const OpPtr& repack, const Tensor& to) {
   static constexpr Segment kSegment{.slot = 0, .position = 0, .n_tokens = 1};
   static constexpr Row kRow{.slot = 0, .position = 0, .first = 0, .end = 1};
   const Step step{{&kSegment, 1}, {&kRow, 1}};
-  const Kernel& run = kernel(repack, piece.type, type);
-  std::vector<Tensor> args{source(piece), target(type, whole, at, scale_at)};
+  const Kernel& run = kernel(repack, piece.type, to.type);
+  std::vector<Tensor> args{source(piece), to};
   if (run.scratch_bytes > 0) {
     grow(scratch_, run.scratch_bytes, device_);
     args.push_back({{.dtype = DType::kU8, .shape = {static_cast<int64_t>(run.scratch_bytes)}}, scratch_, nullptr});
   }
   queue_->begin(step);
   queue_->launch(run, args, step);
-  queue_->finish();
-  if (args[1].values != made_values_) return;
-  std::vector<std::byte> host(std::max(type.bytes(), type.scale_bytes()));
-  const auto carry = [&](const BufferPtr& from, const BufferPtr& to, size_t offset, size_t bytes) {
-    if (bytes == 0) return;
-    queue_->download(std::span(host).first(bytes), *from, 0);
-    queue_->upload(*to, offset, std::span(host).first(bytes));
-  };
-  carry(made_values_, whole.values, at, type.bytes());
-  carry(made_scales_, whole.scales, scale_at, type.scale_bytes());
   queue_->finish();
 }
 
@@ -150,17 +165,21 @@ Tensor WeightCopier::source(const WeightPiece& piece) {
   return {piece.type, bring(piece.values, staged_values_), bring(piece.scales, staged_scales_)};
 }
 
-// Where the repacked piece goes: its place in the whole, or buffers of its own when that is not aligned for a slice.
-Tensor WeightCopier::target(const TensorType& type, const Tensor& whole, size_t at, size_t scale_at) {
-  const size_t alignment = device_.info().alignment;
-  const size_t bytes = type.bytes(), scale_bytes = type.scale_bytes();
-  if (at % alignment == 0 && scale_at % alignment == 0) {
-    return {type, whole.values->slice(at, bytes),
-            scale_bytes > 0 ? whole.scales->slice(scale_at, scale_bytes) : nullptr};
-  }
-  grow(made_values_, bytes, device_);
+// Buffers for a repacked piece that cannot go to its place at once.
+Tensor WeightCopier::made(const TensorType& type) {
+  const size_t scale_bytes = type.scale_bytes();
+  grow(made_values_, type.bytes(), device_);
   grow(made_scales_, scale_bytes, device_);
   return {type, made_values_, scale_bytes > 0 ? made_scales_ : nullptr};
+}
+
+// The first bytes of a buffer, where the host can read them.
+std::span<const std::byte> WeightCopier::on_host(const BufferPtr& from, size_t bytes, std::vector<std::byte>& staging) {
+  if (bytes == 0) return {};
+  if (const std::byte* host = from->host()) return {host, bytes};
+  if (staging.size() < bytes) staging.resize(bytes);
+  queue_->download(std::span(staging).first(bytes), *from, 0);
+  return std::span(staging).first(bytes);
 }
 
 }  // namespace v4rt

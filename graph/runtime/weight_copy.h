@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -26,6 +27,10 @@ class WeightCopier {
   // `view` on the device in the layout of `type`. `repack` makes that layout; null when it is the view's own.
   Tensor copy(const WeightView& view, const TensorType& type, const OpPtr& repack);
 
+  // The same bytes for the host, piece by piece from the first to the last; a piece lives as long as the call.
+  using Take = std::function<void(std::span<const std::byte> values, std::span<const std::byte> scales)>;
+  void read(const WeightView& view, const TensorType& type, const OpPtr& repack, const Take& take);
+
  private:
   struct Compiled {
     OpPtr op;
@@ -33,16 +38,19 @@ class WeightCopier {
     std::unique_ptr<Kernel> kernel;
   };
 
-  void repack_piece(const WeightPiece& piece, const TensorType& type, const OpPtr& repack, const Tensor& whole,
-                    size_t at, size_t scale_at);
+  using TakePiece = std::function<void(const WeightPiece& piece, const TensorType& type)>;
+  void for_pieces(const WeightView& view, Layout layout, const TakePiece& take);
+  void repack_piece(const WeightPiece& piece, const OpPtr& repack, const Tensor& to);
   const Kernel& kernel(const OpPtr& repack, const TensorType& from, const TensorType& to);
   Tensor source(const WeightPiece& piece);
-  Tensor target(const TensorType& type, const Tensor& whole, size_t at, size_t scale_at);
+  Tensor made(const TensorType& type);
+  std::span<const std::byte> on_host(const BufferPtr& from, size_t bytes, std::vector<std::byte>& staging);
 
   Device& device_;
   std::unique_ptr<Queue> queue_;
   Compiled last_;  // pieces of a stack are alike
   BufferPtr staged_values_, staged_scales_, made_values_, made_scales_, scratch_;
+  std::vector<std::byte> host_values_, host_scales_;
 };
 
 }  // namespace v4rt

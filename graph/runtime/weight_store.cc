@@ -1,8 +1,7 @@
 #include "graph/runtime/weight_store.h"
 
 #include <algorithm>
-
-#include "graph/runtime/weight_copy.h"
+#include <array>
 
 namespace v4rt {
 namespace {
@@ -21,53 +20,148 @@ OpPtr repack_of(const Plan& plan, SlotId slot) {
 
 size_t bytes_of(const TensorType& type) { return add_bytes(type.bytes(), type.scale_bytes()); }
 
+bool uses_host_memory(Device& device) {
+  alignas(4096) static const std::array<std::byte, 4096> kPage{};
+  return device.import_host(kPage) != nullptr;
+}
+
+// Calls `progress` with the share of `total` bytes that is done.
+class Share {
+ public:
+  Share(const WeightStore::Progress& progress, std::string_view what, size_t total)
+      : progress_(progress), what_(what), total_(total) {}
+  void add(size_t bytes) {
+    done_ += bytes;
+    if (progress_) progress_(what_, static_cast<double>(done_) / static_cast<double>(total_));
+  }
+
+ private:
+  const WeightStore::Progress& progress_;
+  const std::string_view what_;
+  const size_t total_;
+  size_t done_ = 0;
+};
+
 }  // namespace
 
+WeightStore::WeightStore(std::shared_ptr<const WeightSource> source, std::vector<std::shared_ptr<Device>> devices,
+                         std::optional<WeightCache> cache)
+    : source_(std::move(source)), devices_(std::move(devices)), cache_(std::move(cache)), copied_(devices_.size(), 0) {}
+
+// What the cache has is not even looked at in the loader: its values were read when they were written.
 void WeightStore::add(const Plan& plan) {
   for (size_t i = 0; i < plan.slots.size(); ++i) {
     const Slot& slot = plan.slots[i];
     if (slot.storage != Storage::kWeight || known_.contains(key(slot))) continue;
-    const WeightView view = source_->get(slot.name);
+    const TensorType stored = source_->type(slot.name);
     TensorType expected = slot.type;
-    expected.layout = view.type.layout;
-    check(view.type == expected, Code::kInvalidArgument, "weight {} is {}, the graph expects {}", slot.name,
-          to_string(view.type), to_string(expected));
+    expected.layout = stored.layout;
+    check(stored == expected, Code::kInvalidArgument, "weight {} is {}, the graph expects {}", slot.name,
+          to_string(stored), to_string(expected));
     known_.insert(key(slot));
-    if (import(view, slot)) continue;
-    missing_.push_back({key(slot), slot.type, repack_of(plan, static_cast<SlotId>(i))});
+    if (bind_cached(key(slot), slot.type)) continue;
+    const WeightView view = source_->get(slot.name);
+    if (view.type.layout == slot.type.layout && bind_stored(key(slot), slot.type, view)) continue;
+    const bool cached = cache_.has_value() && uses_host_memory(device(key(slot)));
+    missing_.push_back({key(slot), slot.type, repack_of(plan, static_cast<SlotId>(i)), cached});
     size_t& copied = copied_[static_cast<size_t>(slot.device)];
-    copied = add_bytes(copied, bytes_of(slot.type));
+    if (!cached) copied = add_bytes(copied, bytes_of(slot.type));
   }
 }
 
-// Uses the loader's memory as it is, where the device can and the weight lies in one piece.
-bool WeightStore::import(const WeightView& view, const Slot& slot) {
-  const bool quantised = view.type.scale_bytes() > 0;
-  const bool in_one = view.parts.size() == 1 && (!quantised || view.scale_parts.size() == 1);
-  if (slot.type.layout != view.type.layout || !in_one) return false;
-  Device& device = *devices_[static_cast<size_t>(slot.device)];
-  Tensor tensor{.type = slot.type, .values = device.import_host(view.parts[0]), .scales = nullptr};
-  if (quantised && tensor.values != nullptr) tensor.scales = device.import_host(view.scale_parts[0]);
+// Uses memory as it is, where the device can.
+bool WeightStore::bind(const Key& key, const TensorType& type, WeightFile::Planes planes,
+                       std::shared_ptr<const void> owner) {
+  const bool quantised = type.scale_bytes() > 0;
+  Tensor tensor{.type = type, .values = device(key).import_host(planes.values), .scales = nullptr};
+  if (quantised && tensor.values != nullptr) tensor.scales = device(key).import_host(planes.scales);
   if (tensor.values == nullptr || (quantised && tensor.scales == nullptr)) return false;
-  bound_.emplace(key(slot), Bound{std::move(tensor), view.owner});
+  bound_.emplace(key, Bound{std::move(tensor), std::move(owner)});
   return true;
 }
 
+bool WeightStore::bind_cached(const Key& key, const TensorType& type) {
+  if (!cache_) return false;
+  const auto found = cache_->find(std::get<0>(key), type);
+  return found && bind(key, type, found->planes, found->owner);
+}
+
+bool WeightStore::bind_stored(const Key& key, const TensorType& type, const WeightView& view) {
+  const bool quantised = type.scale_bytes() > 0;
+  const bool in_one = view.parts.size() == 1 && (!quantised || view.scale_parts.size() == 1);
+  if (!in_one) return false;
+  const WeightFile::Planes planes{view.parts[0], quantised ? view.scale_parts[0] : std::span<const std::byte>{}};
+  return bind(key, type, planes, view.owner);
+}
+
 void WeightStore::load(const Progress& progress) {
-  size_t total = 0, done = 0;
+  if (std::any_of(missing_.begin(), missing_.end(), [](const Missing& m) { return m.cached; })) fill_cache(progress);
+  copy(progress);
+}
+
+// Weights that a device then refuses where they lie stay missing, and are copied.
+void WeightStore::fill_cache(const Progress& progress) {
+  std::vector<Missing> all;
+  const auto bind_found = [&] {
+    std::erase_if(missing_, [&](const Missing& m) { return m.cached && bind_cached(m.key, m.type); });
+  };
+  const auto lacking = [&] {
+    bind_found();
+    std::vector<NewWeight> weights;
+    std::set<std::pair<std::string, Layout>> taken;  // two devices may share one
+    for (const Missing& m : missing_) {
+      const auto& [name, device, layout] = m.key;
+      if (!m.cached || cache_->find(name, m.type) || !taken.emplace(name, layout).second) continue;
+      weights.push_back({name, m.type});
+      all.push_back(m);
+    }
+    return weights;
+  };
+  const auto waiting = [&] {
+    if (progress) progress("waiting for another process to write the weight cache", 0);
+  };
+  cache_->complete(
+      lacking, [&](WeightFileWriter& writer) { write(writer, all, progress); }, waiting);
+  bind_found();
+}
+
+void WeightStore::write(WeightFileWriter& writer, const std::vector<Missing>& all, const Progress& progress) {
+  size_t total = 0;
+  for (const Missing& m : all) total = add_bytes(total, bytes_of(m.type));
+  Share share(progress, "writing the weight cache", total);
+  std::map<int, WeightCopier> copiers;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const Missing& m = all[i];
+    const WeightView view = source_->get(std::get<0>(m.key));
+    size_t at = 0, scale_at = 0;
+    copier(m.key, copiers).read(view, m.type, m.repack, [&](auto values, auto scales) {
+      writer.write_values(i, at, values);
+      writer.write_scales(i, scale_at, scales);
+      at += values.size();
+      scale_at += scales.size();
+      share.add(values.size() + scales.size());
+    });
+    source_->release(view);
+  }
+}
+
+void WeightStore::copy(const Progress& progress) {
+  size_t total = 0;
   for (const Missing& m : missing_) total = add_bytes(total, bytes_of(m.type));
+  Share share(progress, "loading weights", total);
   std::map<int, WeightCopier> copiers;
   while (!missing_.empty()) {
     const Missing m = missing_.front();
-    const auto& [name, device, layout] = m.key;
-    WeightCopier& copier = copiers.try_emplace(device, *devices_[static_cast<size_t>(device)]).first->second;
-    const WeightView view = source_->get(name);
-    bound_.emplace(m.key, Bound{copier.copy(view, m.type, m.repack), nullptr});
+    const WeightView view = source_->get(std::get<0>(m.key));
+    bound_.emplace(m.key, Bound{copier(m.key, copiers).copy(view, m.type, m.repack), nullptr});
     missing_.erase(missing_.begin());
     source_->release(view);
-    done += bytes_of(m.type);
-    if (progress) progress(static_cast<double>(done) / static_cast<double>(total));
+    share.add(bytes_of(m.type));
   }
+}
+
+WeightCopier& WeightStore::copier(const Key& key, std::map<int, WeightCopier>& copiers) const {
+  return copiers.try_emplace(std::get<1>(key), device(key)).first->second;
 }
 
 const Tensor& WeightStore::tensor(const Slot& slot) const {

@@ -3,27 +3,32 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "graph/plan/plan.h"
+#include "graph/runtime/weight_cache.h"
+#include "graph/runtime/weight_copy.h"
 #include "loaders/weight_source.h"
 
 namespace v4rt {
 
 // The weights of a model on its devices, shared by all plans: a plan's weights are first asked for with add(), which
-// takes what a device can use where the loader has it, then load() copies the rest. Not for several threads at once.
+// takes what a device can use where it lies, in the loader's files or the cache's; then load() makes the rest: in the
+// cache, for devices that use it, otherwise on the device. Not for several threads at once.
 class WeightStore {
  public:
-  using Progress = std::function<void(double done)>;  // done in [0, 1]
+  using Progress = std::function<void(std::string_view what, double done)>;  // done in [0, 1]
 
-  WeightStore(std::shared_ptr<const WeightSource> source, std::vector<std::shared_ptr<Device>> devices)
-      : source_(std::move(source)), devices_(std::move(devices)), copied_(devices_.size(), 0) {}
+  // `cache` empty: none.
+  WeightStore(std::shared_ptr<const WeightSource> source, std::vector<std::shared_ptr<Device>> devices,
+              std::optional<WeightCache> cache = std::nullopt);
 
   void add(const Plan& plan);  // throws Error when the source's weight is not of the type that the plan expects
-  void load(const Progress& progress);  // copies what add() left over
+  void load(const Progress& progress);  // makes what add() left over
 
   const Tensor& tensor(const Slot& slot) const;
   size_t copied_bytes(int device) const {
@@ -41,13 +46,22 @@ class WeightStore {
     Key key;
     TensorType type;
     OpPtr repack;
+    bool cached;  // is to come from the cache
   };
 
   static Key key(const Slot& slot) { return {slot.name, slot.device, slot.type.layout}; }
-  bool import(const WeightView& view, const Slot& slot);
+  Device& device(const Key& key) const { return *devices_[static_cast<size_t>(std::get<1>(key))]; }
+  WeightCopier& copier(const Key& key, std::map<int, WeightCopier>& copiers) const;
+  bool bind(const Key& key, const TensorType& type, WeightFile::Planes planes, std::shared_ptr<const void> owner);
+  bool bind_cached(const Key& key, const TensorType& type);
+  bool bind_stored(const Key& key, const TensorType& type, const WeightView& view);
+  void fill_cache(const Progress& progress);
+  void write(WeightFileWriter& writer, const std::vector<Missing>& all, const Progress& progress);
+  void copy(const Progress& progress);
 
   std::shared_ptr<const WeightSource> source_;
   std::vector<std::shared_ptr<Device>> devices_;
+  std::optional<WeightCache> cache_;
   std::set<Key> known_;  // bound or missing
   std::map<Key, Bound> bound_;
   std::vector<Missing> missing_;

@@ -35,4 +35,7 @@ inline bool is_quantised(DType dtype) { return info(dtype).scale_cols != 0; }
 //            interleaved likewise, by byte: scale s of row r at ((g * scales_per_row) + s) * 16 + r; the FP8 plane keeps its order.
 enum class Layout : uint8_t { kRows, kRows16 };
 
+// Of what is said above: goes up when a layout or a storage format changes, so that files of repacked weights are made anew.
+inline constexpr uint64_t kLayoutVersion = 1;
+
 }  // namespace v4rt

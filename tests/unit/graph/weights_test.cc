@@ -171,7 +171,10 @@ TEST_F(Store, ImportsWhatLiesInOnePieceAndCopiesTheRest) {
   EXPECT_EQ(device->allocated, 0u);
   EXPECT_THROW(store.tensor(slot(p, "two")), Error);
   double last = -1;
-  store.load([&](double done) { last = done; });
+  store.load([&](std::string_view what, double done) {
+    EXPECT_EQ(what, "loading weights");
+    last = done;
+  });
   EXPECT_EQ(last, 1);
   EXPECT_EQ(device->allocated, 4096u);
   EXPECT_EQ(source->released, 1);

@@ -1,0 +1,98 @@
+#include "graph/runtime/weight_cache.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "graph/runtime/file_lock.h"
+#include "ops/core/error.h"
+#include "ops/core/log.h"
+
+namespace v4rt {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Of the checkpoint and of how its bytes are laid out for devices.
+Fingerprint::Value key_of(const WeightIdentity& identity) {
+  Fingerprint sum;
+  for (const uint64_t part : identity.value) sum.add(part);
+  sum.add(kLayoutVersion);
+  for (int d = 0; d <= static_cast<int>(DType::kFp4); ++d) sum.add(info(static_cast<DType>(d)).name);
+  return sum.value();
+}
+
+}  // namespace
+
+WeightCache::WeightCache(std::string folder, const std::optional<WeightIdentity>& identity)
+    : folder_(std::move(folder)), files_(kFiles) {
+  std::error_code error;
+  check(fs::is_directory(folder_, error), Code::kNotFound, "weight cache: {}: no such folder; make it, or name another",
+        folder_);
+  check(identity.has_value(), Code::kUnsupported,
+        "weight cache: these weights come from no file, so nothing tells whether kept ones are theirs; open the model "
+        "without a cache");
+  name_ = identity->name;
+  key_ = key_of(*identity);
+  open(true);
+}
+
+std::string WeightCache::path(size_t file) const {
+  return (fs::path(folder_) / fmt::format("{}.{}.weights", name_, file)).string();
+}
+
+void WeightCache::open(bool complain) {
+  for (size_t i = 0; i < kFiles; ++i) {
+    std::error_code error;
+    if (files_[i] != nullptr || !fs::exists(path(i), error)) continue;
+    try {
+      files_[i] = WeightFile::open(path(i), key_);
+      log::info("weight cache: {}: {} weights", path(i), files_[i]->weights());
+    } catch (const Error& e) {
+      if (complain) log::warn("weight cache: {}; it is not used", e.what());
+    }
+  }
+}
+
+std::optional<WeightCache::Found> WeightCache::find(std::string_view name, const TensorType& type) const {
+  for (const auto& file : files_) {
+    if (file == nullptr) continue;
+    if (const auto planes = file->find(name, type)) return Found{*planes, file};
+  }
+  return std::nullopt;
+}
+
+void WeightCache::complete(const Lacking& lacking, const Fill& fill, const std::function<void()>& waiting) {
+  const FileLock lock(path(0) + ".lock", waiting);
+  open(false);  // what others have written meanwhile
+  std::vector<NewWeight> weights = lacking();
+  if (weights.empty()) return;
+  if (lock.held()) remove_unfinished();
+  write(std::move(weights), fill);
+}
+
+// To the first file that is of no use so far; it makes room before its successor takes any.
+void WeightCache::write(std::vector<NewWeight> weights, const Fill& fill) {
+  const auto unused = static_cast<size_t>(std::find(files_.begin(), files_.end(), nullptr) - files_.begin());
+  const size_t file = std::min(unused, kFiles - 1);
+  std::error_code ignored;
+  if (unused < kFiles) fs::remove(path(file), ignored);
+  WeightFileWriter writer(path(file), key_, std::move(weights));
+  writer.begin();
+  fill(writer);
+  writer.commit();
+  files_[file] = WeightFile::open(path(file), key_);
+  log::info("weight cache: {}: {} weights written, {} bytes", path(file), files_[file]->weights(), writer.file_bytes());
+}
+
+// What processes left that were ended while they wrote; none writes now.
+void WeightCache::remove_unfinished() const {
+  std::error_code error;
+  std::vector<fs::path> unfinished;
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    const std::string file = entry.path().filename().string();
+    if (file.starts_with(name_ + ".") && file.ends_with(WeightFileWriter::kUnfinished)) unfinished.push_back(entry);
+  }
+  for (const fs::path& file : unfinished) fs::remove(file, error);
+}
+
+}  // namespace v4rt
