@@ -105,6 +105,11 @@ WeightView CheckpointSource::get(std::string_view name) const {
   return view;
 }
 
+bool CheckpointSource::is_mapped(std::span<const std::byte> bytes) const {
+  const auto& files = set_->files();
+  return std::any_of(files.begin(), files.end(), [&](const auto& file) { return file->contains(bytes); });
+}
+
 std::optional<WeightIdentity> CheckpointSource::identity() const {
   Fingerprint sum;
   for (const auto& file : set_->files()) add_file(sum, *file);

@@ -23,6 +23,7 @@ class CheckpointSource final : public WeightSource {
   TensorType type(std::string_view name) const override;
   WeightView get(std::string_view name) const override;
   void release(const WeightView& view) const override;
+  bool is_mapped(std::span<const std::byte> bytes) const override;
   std::optional<WeightIdentity> identity() const override;
 
  private:

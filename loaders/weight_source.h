@@ -42,6 +42,8 @@ class WeightSource {
   virtual WeightView get(std::string_view name) const = 0;
   // The values of `view` will not be read again soon: its pages may leave memory.
   virtual void release(const WeightView& view) const { (void)view; }
+  // Whether `bytes` of a view are a file's, which may have to be read from disk.
+  virtual bool is_mapped(std::span<const std::byte> bytes) const { return (void)bytes, false; }
   virtual std::optional<WeightIdentity> identity() const { return std::nullopt; }  // nothing: weights of no file
 };
 

@@ -28,6 +28,7 @@ Executor::Executor(const Plan& plan, const Bindings& bindings) : plan_(plan) {
       launching_.push_back(c.queue);
     }
   }
+  prefetch_.emplace(plan, tensors_, bindings.queues, bindings.residence, bindings.read_ahead);
 }
 
 Executor::Command Executor::bind(const Launch& launch) const {
@@ -48,19 +49,24 @@ Executor::Command Executor::bind(const Transfer& transfer) {
           .to = queue(transfer.to)};
 }
 
-void Executor::run(const Step& step) {
+void Executor::begin(const Step& step) {
   for (Queue* queue : launching_) queue->begin(step);
-  for (const Command& command : commands_) execute(command, step);
+  prefetch_->before(step);
+}
+
+void Executor::run(const Step& step) {
+  begin(step);
+  for (size_t i = 0; i < commands_.size(); ++i) execute(i, step);
 }
 
 void Executor::run(const Step& step, std::span<double> seconds) {
   using Clock = std::chrono::steady_clock;
-  for (Queue* queue : launching_) queue->begin(step);
+  begin(step);
   for (Queue* queue : queues_) queue->finish();
   Clock::time_point begin = Clock::now();
   for (size_t i = 0; i < commands_.size(); ++i) {
     const Command& command = commands_[i];
-    execute(command, step);
+    execute(i, step);
     command.queue->finish();
     if (command.to != nullptr) command.to->finish();
     const Clock::time_point end = Clock::now();
@@ -69,12 +75,14 @@ void Executor::run(const Step& step, std::span<double> seconds) {
   }
 }
 
-void Executor::execute(const Command& command, const Step& step) {
+void Executor::execute(size_t i, const Step& step) {
+  const Command& command = commands_[i];
   if (command.kernel != nullptr) {
     command.queue->launch(*command.kernel, command.args, step);
   } else {
     carry(command);
   }
+  prefetch_->after(i, step);
 }
 
 void Executor::carry(const Command& command) {

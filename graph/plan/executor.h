@@ -2,9 +2,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "graph/plan/expert_prefetch.h"
 #include "graph/plan/plan.h"
 
 namespace v4rt {
@@ -15,6 +17,8 @@ struct Bindings {
   std::span<const std::unique_ptr<Queue>> queues;
   std::span<const BufferPtr> arenas;
   std::function<Tensor(const Slot&)> tensor;
+  std::function<Residence(const Slot&)> residence = {};  // of weights; empty: all are in memory
+  ExpertPrefetch::Ask read_ahead = {};                   // empty: the kernel's
 };
 
 // A plan bound to memory once, to be run many times. Plan and queues must outlive it.
@@ -38,7 +42,8 @@ class Executor {
 
   Command bind(const Launch& launch) const;
   Command bind(const Transfer& transfer);
-  void execute(const Command& command, const Step& step);
+  void begin(const Step& step);
+  void execute(size_t i, const Step& step);
   void carry(const Command& command);
 
   const Plan& plan_;
@@ -47,6 +52,7 @@ class Executor {
   std::vector<Tensor> tensors_;    // per slot
   std::vector<Command> commands_;
   std::vector<std::byte> staging_;
+  std::optional<ExpertPrefetch> prefetch_;
 };
 
 }  // namespace v4rt

@@ -1,6 +1,11 @@
 #include "graph/runtime/memory_check.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 
 #include "ops/core/error.h"
@@ -23,7 +28,39 @@ std::string one_allocation(const DeviceInfo& device, std::string_view what, size
                      human_bytes(device.max_allocation));
 }
 
+// The number that a file of the kernel begins with; all there is when it has none ("max") or is not there.
+size_t limit_in(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  size_t limit = 0;
+  return file >> limit ? limit : std::numeric_limits<size_t>::max();
+}
+
+// memory.max of the control group and those above it; in a container, its own.
+size_t control_group_limit() {
+  namespace fs = std::filesystem;
+  const fs::path root = "/sys/fs/cgroup";
+  size_t limit = limit_in(root / "memory/memory.limit_in_bytes");  // the first version of control groups
+  fs::path group = "/";
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (line.starts_with("0::/")) group = line.substr(3);
+  }
+  for (;; group = group.parent_path()) {
+    limit = std::min(limit, limit_in(root / group.relative_path() / "memory.max"));
+    if (group == group.parent_path()) return limit;
+  }
+}
+
 }  // namespace
+
+size_t available_memory() {
+  size_t available = static_cast<size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  std::ifstream memory("/proc/meminfo");
+  for (std::string line; std::getline(memory, line);) {
+    if (line.starts_with("MemAvailable:")) available = std::stoull(line.substr(13)) << 10;
+  }
+  return std::min(available, control_group_limit());
+}
 
 std::string human_bytes(size_t bytes) {
   static constexpr std::array<std::string_view, 7> kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

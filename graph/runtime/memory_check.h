@@ -24,6 +24,10 @@ std::string exceeds(const DeviceInfo& device, const MemoryNeed& need);
 // The largest context in [0, limit) that `fits`, a monotone predicate; 0 when none does.
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits);
 
+// Of the host, for pages of files too: what is free or can be made free, within the limit of the process's control
+// group.
+size_t available_memory();
+
 std::string human_bytes(size_t bytes);  // "3.69 GiB"
 
 }  // namespace v4rt

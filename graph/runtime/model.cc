@@ -156,6 +156,11 @@ Tensor Model::Impl::weight(const Slot& slot) {
   return weights.tensor(slot);
 }
 
+Residence Model::Impl::residence(const Slot& slot) {
+  const std::lock_guard lock(mutex);
+  return weights.residence(slot);
+}
+
 std::vector<size_t> Model::Impl::arena_bytes() {
   const std::lock_guard lock(mutex);
   std::vector<size_t> bytes(devices.size(), 0);

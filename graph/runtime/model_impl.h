@@ -28,6 +28,7 @@ struct Model::Impl {
   // Compiled and bound plan; thread-safe.
   const Plan& plan(int tokens, LogitsOf logits);
   Tensor weight(const Slot& slot);
+  Residence residence(const Slot& slot);  // of a weight
 
   // The plans that open() makes, then their weights.
   void make_first_plans();

@@ -78,9 +78,13 @@ void Session::Impl::grow_arenas() {
 }
 
 std::unique_ptr<Program> Session::Impl::bind(const Plan& plan) {
-  const Bindings bindings{.queues = queues, .arenas = arenas, .tensor = [this](const Slot& slot) {
-                            return slot.storage == Storage::kState ? state->tensor(slot.name) : shared.weight(slot);
-                          }};
+  const Bindings bindings{.queues = queues,
+                          .arenas = arenas,
+                          .tensor =
+                              [this](const Slot& slot) {
+                                return slot.storage == Storage::kState ? state->tensor(slot.name) : shared.weight(slot);
+                              },
+                          .residence = [this](const Slot& slot) { return shared.residence(slot); }};
   return std::make_unique<Program>(plan, bindings);
 }
 

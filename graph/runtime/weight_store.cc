@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "graph/runtime/memory_check.h"
+
 namespace v4rt {
 namespace {
 
@@ -71,19 +73,19 @@ void WeightStore::add(const Plan& plan) {
 
 // Uses memory as it is, where the device can.
 bool WeightStore::bind(const Key& key, const TensorType& type, WeightFile::Planes planes,
-                       std::shared_ptr<const void> owner) {
+                       std::shared_ptr<const void> owner, bool mapped) {
   const bool quantised = type.scale_bytes() > 0;
   Tensor tensor{.type = type, .values = device(key).import_host(planes.values), .scales = nullptr};
   if (quantised && tensor.values != nullptr) tensor.scales = device(key).import_host(planes.scales);
   if (tensor.values == nullptr || (quantised && tensor.scales == nullptr)) return false;
-  bound_.emplace(key, Bound{std::move(tensor), std::move(owner)});
+  bound_.emplace(key, Bound{std::move(tensor), std::move(owner), mapped});
   return true;
 }
 
 bool WeightStore::bind_cached(const Key& key, const TensorType& type) {
   if (!cache_) return false;
   const auto found = cache_->find(std::get<0>(key), type);
-  return found && bind(key, type, found->planes, found->owner);
+  return found && bind(key, type, found->planes, found->owner, true);
 }
 
 bool WeightStore::bind_stored(const Key& key, const TensorType& type, const WeightView& view) {
@@ -91,12 +93,18 @@ bool WeightStore::bind_stored(const Key& key, const TensorType& type, const Weig
   const bool in_one = view.parts.size() == 1 && (!quantised || view.scale_parts.size() == 1);
   if (!in_one) return false;
   const WeightFile::Planes planes{view.parts[0], quantised ? view.scale_parts[0] : std::span<const std::byte>{}};
-  return bind(key, type, planes, view.owner);
+  const bool mapped = source_->is_mapped(planes.values) && (!quantised || source_->is_mapped(planes.scales));
+  return bind(key, type, planes, view.owner, mapped);
 }
 
 void WeightStore::load(const Progress& progress) {
   if (std::any_of(missing_.begin(), missing_.end(), [](const Missing& m) { return m.cached; })) fill_cache(progress);
   copy(progress);
+  size_t mapped = 0;
+  for (const auto& [key, bound] : bound_) {
+    if (bound.mapped) mapped = add_bytes(mapped, bytes_of(bound.tensor.type));
+  }
+  roomy_ = mapped <= available_memory();
 }
 
 // Weights that a device then refuses where they lie stay missing, and are copied.
@@ -168,6 +176,12 @@ const Tensor& WeightStore::tensor(const Slot& slot) const {
   const auto found = bound_.find(key(slot));
   check(found != bound_.end(), Code::kInternal, "weight {} is not bound", slot.name);
   return found->second.tensor;
+}
+
+Residence WeightStore::residence(const Slot& slot) const {
+  const auto found = bound_.find(key(slot));
+  if (found == bound_.end() || !found->second.mapped) return Residence::kMemory;
+  return roomy_ ? Residence::kFile : Residence::kLargeFile;
 }
 
 size_t WeightStore::bytes() const {

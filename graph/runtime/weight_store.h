@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "graph/plan/expert_prefetch.h"
 #include "graph/plan/plan.h"
 #include "graph/runtime/weight_cache.h"
 #include "graph/runtime/weight_copy.h"
@@ -31,6 +32,7 @@ class WeightStore {
   void load(const Progress& progress);  // makes what add() left over
 
   const Tensor& tensor(const Slot& slot) const;
+  Residence residence(const Slot& slot) const;  // after load()
   size_t copied_bytes(int device) const {
     return copied_[static_cast<size_t>(device)];
   }                      // what load() has copied or will
@@ -41,6 +43,7 @@ class WeightStore {
   struct Bound {
     Tensor tensor;
     std::shared_ptr<const void> owner;  // of memory that is used where it lies
+    bool mapped = false;                // that memory is a file's
   };
   struct Missing {
     Key key;
@@ -52,7 +55,8 @@ class WeightStore {
   static Key key(const Slot& slot) { return {slot.name, slot.device, slot.type.layout}; }
   Device& device(const Key& key) const { return *devices_[static_cast<size_t>(std::get<1>(key))]; }
   WeightCopier& copier(const Key& key, std::map<int, WeightCopier>& copiers) const;
-  bool bind(const Key& key, const TensorType& type, WeightFile::Planes planes, std::shared_ptr<const void> owner);
+  bool bind(const Key& key, const TensorType& type, WeightFile::Planes planes, std::shared_ptr<const void> owner,
+            bool mapped);
   bool bind_cached(const Key& key, const TensorType& type);
   bool bind_stored(const Key& key, const TensorType& type, const WeightView& view);
   void fill_cache(const Progress& progress);
@@ -66,6 +70,7 @@ class WeightStore {
   std::map<Key, Bound> bound_;
   std::vector<Missing> missing_;
   std::vector<size_t> copied_;  // bytes per device
+  bool roomy_ = true;           // what is mapped fits in memory
 };
 
 }  // namespace v4rt

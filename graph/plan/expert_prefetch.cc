@@ -1,0 +1,144 @@
+#include "graph/plan/expert_prefetch.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace v4rt {
+namespace {
+
+// The arguments of an op that are stacks of experts; its ids are argument 1.
+std::span<const int> expert_stacks(OpKind kind) {
+  static constexpr int kGateUp[] = {3, 4}, kDown[] = {2};
+  if (kind == OpKind::kMoeGateUp) return kGateUp;
+  return kind == OpKind::kMoeDown ? std::span<const int>(kDown) : std::span<const int>();
+}
+
+// The last step before `user` that writes the slot.
+std::optional<size_t> writer_of(const Plan& plan, SlotId slot, size_t user) {
+  for (size_t i = user; i-- > 0;) {
+    if (const auto* launch = std::get_if<Launch>(&plan.steps[i])) {
+      const auto outputs = std::span(launch->args).subspan(static_cast<size_t>(launch->n_inputs));
+      if (std::find(outputs.begin(), outputs.end(), slot) != outputs.end()) return i;
+    } else if (std::get<Transfer>(plan.steps[i]).to == slot) {
+      return i;
+    }
+  }
+  return std::nullopt;
+}
+
+const std::byte* host(const BufferPtr& buffer) { return buffer == nullptr ? nullptr : buffer->host(); }
+
+void read_ahead(std::span<const std::byte> bytes) {
+  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size();
+  (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);  // only a wish
+}
+
+}  // namespace
+
+ExpertPrefetch::ExpertPrefetch(const Plan& plan, std::span<const Tensor> tensors,
+                               std::span<const std::unique_ptr<Queue>> queues,
+                               const std::function<Residence(const Slot&)>& residence, Ask ask)
+    : ask_(ask ? std::move(ask) : Ask(read_ahead)), layer_after_(plan.steps.size(), -1) {
+  if (!residence) return;
+  for (size_t i = 0; i < plan.steps.size(); ++i) add(plan, i, tensors, queues, residence);
+}
+
+// What the step `user` of the plan reads of experts in files.
+void ExpertPrefetch::add(const Plan& plan, size_t user, std::span<const Tensor> tensors,
+                         std::span<const std::unique_ptr<Queue>> queues,
+                         const std::function<Residence(const Slot&)>& residence) {
+  const auto* launch = std::get_if<Launch>(&plan.steps[user]);
+  if (launch == nullptr) return;
+  for (const int argument : expert_stacks(launch->op->kind())) {
+    const auto id = static_cast<size_t>(launch->args[static_cast<size_t>(argument)]);
+    const Slot& slot = plan.slots[id];
+    if (slot.storage != Storage::kWeight) continue;
+    const Residence where = residence(slot);
+    if (where == Residence::kMemory || host(tensors[id].values) == nullptr) continue;
+    Layer* of = layer(plan, user, tensors, queues);
+    if (of == nullptr) return;
+    of->experts = slot.type.shape[0];
+    of->once = where == Residence::kFile;
+    of->wanted.resize(static_cast<size_t>(of->experts));
+    of->asked.resize(static_cast<size_t>(of->experts));
+    const auto plane = [&](const BufferPtr& buffer, size_t bytes) {
+      if (bytes > 0) of->planes.push_back({host(buffer), bytes / static_cast<size_t>(of->experts)});
+    };
+    plane(tensors[id].values, slot.type.bytes());
+    plane(tensors[id].scales, slot.type.scale_bytes());
+  }
+}
+
+// Of the ids that `user` reads; null when the host cannot read them.
+ExpertPrefetch::Layer* ExpertPrefetch::layer(const Plan& plan, size_t user, std::span<const Tensor> tensors,
+                                             std::span<const std::unique_ptr<Queue>> queues) {
+  const SlotId ids = std::get<Launch>(plan.steps[user]).args[1];
+  const auto writer = writer_of(plan, ids, user);
+  const Tensor& tensor = tensors[static_cast<size_t>(ids)];
+  if (!writer || host(tensor.values) == nullptr) return nullptr;
+  const auto known = std::find_if(layers_.begin(), layers_.end(), [&](const Layer& l) { return l.ids_slot == ids; });
+  if (known != layers_.end()) return &*known;
+
+  const auto device = static_cast<size_t>(plan.slots[static_cast<size_t>(ids)].device);
+  Layer made{.ids_slot = ids,
+             .queue = queues[device].get(),
+             .ids = tensor.data<const int32_t>(),
+             .k = tensor.type.shape[1],
+             .experts = 0,
+             .once = false,
+             .planes = {},
+             .wanted = {},
+             .asked = {}};
+  const auto* route = std::get_if<Launch>(&plan.steps[*writer]);
+  if (route != nullptr && route->op->kind() == OpKind::kRouteHash) {
+    const auto table = static_cast<size_t>(route->args[1]), tokens = static_cast<size_t>(route->args[2]);
+    const bool written_before = plan.slots[tokens].storage == Storage::kIo && !writer_of(plan, route->args[2], *writer);
+    if (written_before && host(tensors[table].values) != nullptr && host(tensors[tokens].values) != nullptr) {
+      made.ids = tensors[table].data<const int32_t>();
+      made.tokens = tensors[tokens].data<const int32_t>();
+    }
+  }
+  if (made.tokens == nullptr) layer_after_[*writer] = static_cast<int32_t>(layers_.size());
+  layers_.push_back(std::move(made));
+  return &layers_.back();
+}
+
+void ExpertPrefetch::before(const Step& step) {
+  for (Layer& layer : layers_) {
+    if (layer.tokens != nullptr) ask_chosen(layer, step);
+  }
+}
+
+// Runs of neighbouring experts in one go.
+void ExpertPrefetch::ask_chosen(Layer& layer, const Step& step) {
+  layer.queue->finish();
+  std::fill(layer.wanted.begin(), layer.wanted.end(), uint8_t{0});
+  bool any = false;
+  for (int64_t row = 0; row < step.n_rows(); ++row) {
+    const int32_t* ids = layer.ids + (layer.tokens == nullptr ? row : int64_t{layer.tokens[row]}) * layer.k;
+    for (int64_t i = 0; i < layer.k; ++i) {
+      if (ids[i] < 0 || ids[i] >= layer.experts) continue;  // NaN scores may choose anything
+      const auto expert = static_cast<size_t>(ids[i]);
+      if (layer.once && std::exchange(layer.asked[expert], uint8_t{1}) != 0) continue;
+      layer.wanted[expert] = 1;
+      any = true;
+    }
+  }
+  if (!any) return;
+  for (const Plane& plane : layer.planes) {
+    for (auto end = layer.wanted.begin(); end != layer.wanted.end();) {
+      const auto begin = std::find(end, layer.wanted.end(), uint8_t{1});
+      end = std::find(begin, layer.wanted.end(), uint8_t{0});
+      const auto first = static_cast<size_t>(begin - layer.wanted.begin()), n = static_cast<size_t>(end - begin);
+      if (n > 0) ask_({plane.data + first * plane.expert_bytes, n * plane.expert_bytes});
+    }
+  }
+}
+
+}  // namespace v4rt

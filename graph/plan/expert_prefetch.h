@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "graph/plan/plan.h"
+
+namespace v4rt {
+
+// Where the pages of a weight are when a step comes to read it.
+enum class Residence : uint8_t {
+  kMemory,     // in memory
+  kFile,       // mapped from a file; all that is mapped fits in memory, so what was read once stays
+  kLargeFile,  // mapped from a file; more than fits is mapped, so pages may have left again
+};
+
+// Has the kernel read the pages of chosen experts from disk as soon as it is known which they are: all of them at once,
+// where they would come one page fault after the other. Experts chosen by token id are known before the step.
+//
+// Each asking costs a call to the kernel, and some 50 ns for each page that is there already. So weights in memory are
+// never asked for, those of kFile once for each expert, and those of kLargeFile in every step: there a page that has to
+// be read costs a thousand times as much.
+class ExpertPrefetch {
+ public:
+  using Ask = std::function<void(std::span<const std::byte> bytes)>;
+
+  // `tensors`: per slot. `ask` empty: the kernel's.
+  ExpertPrefetch(const Plan& plan, std::span<const Tensor> tensors, std::span<const std::unique_ptr<Queue>> queues,
+                 const std::function<Residence(const Slot&)>& residence, Ask ask);
+
+  void before(const Step& step);                    // the plan's inputs are written
+  void after(size_t plan_step, const Step& step) {  // that one of the plan's steps is enqueued
+    if (layer_after_[plan_step] < 0) return;
+    ask_chosen(layers_[static_cast<size_t>(layer_after_[plan_step])], step);
+  }
+
+ private:
+  struct Plane {
+    const std::byte* data;
+    size_t expert_bytes;
+  };
+  struct Layer {
+    SlotId ids_slot;
+    Queue* queue;                     // of the device that has the ids
+    const int32_t* ids;               // [T, k]; of layers by token id, the table [V, k]
+    const int32_t* tokens = nullptr;  // of layers by token id: [T]
+    int64_t k, experts;
+    bool once;
+    std::vector<Plane> planes;
+    std::vector<uint8_t> wanted, asked;  // per expert
+  };
+
+  void add(const Plan& plan, size_t user, std::span<const Tensor> tensors,
+           std::span<const std::unique_ptr<Queue>> queues, const std::function<Residence(const Slot&)>& residence);
+  Layer* layer(const Plan& plan, size_t user, std::span<const Tensor> tensors,
+               std::span<const std::unique_ptr<Queue>> queues);
+  void ask_chosen(Layer& layer, const Step& step);
+
+  Ask ask_;
+  std::vector<Layer> layers_;
+  std::vector<int32_t> layer_after_;  // per step of the plan; -1: none
+};
+
+}  // namespace v4rt
