@@ -128,6 +128,8 @@ void add_options(CLI::App& command, ModelArguments& a) {
   command.add_flag("--fast", a.fast,
                    "Let the cpu device read prompts with a library's products (oneDNN) where those are faster: results then "
                    "differ in last bits, also with --chunk");
+  command.add_option("--weight-cache", a.weight_cache,
+                     "A folder for weights as the device wants them: written once, mapped from then on");
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
 }
 
@@ -167,6 +169,7 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   options.device_options.threads = a.threads;
   options.device_options.fast = a.fast;
   if (!a.no_cache) options.device_options.cache_dir = program_cache();
+  options.weight_cache = a.weight_cache;
   options.numbers = number_mode(a);
   options.context = context_for(a, positions, checkpoint.weights->config());
   options.chunk = a.chunk;

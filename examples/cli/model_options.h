@@ -22,6 +22,7 @@ struct ModelArguments {
   int64_t context = 0;  // 0: as much as the work needs
   int chunk = 512;
   int threads = 0;
+  std::string weight_cache;  // empty: none
   bool no_cache = false;
   bool fast = false;
 };
