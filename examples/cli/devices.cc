@@ -6,6 +6,7 @@
 #include "backend/registry.h"
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
+#include "examples/cli/huge_pages.h"
 #include "examples/cli/terminal.h"
 
 namespace v4rt::cli {
@@ -30,17 +31,29 @@ nlohmann::ordered_json to_json(const DeviceInfo& device) {
           {"features", device.features}};
 }
 
+// Weights stream through fewer page walks where there are huge pages.
+std::string huge_page_text(const std::string& mode) {
+  if (mode == "always" || mode == "madvise") return mode + ": large allocations of the cpu device get them";
+  if (mode == "never") return "never; as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled";
+  return "unknown";
+}
+
 int devices(bool as_json) {
   const std::vector<DeviceInfo> found = list_devices();
+  const std::string mode = huge_page_mode();
   if (as_json) {
-    nlohmann::ordered_json json = {{"backends", built_in_backends()}, {"devices", nlohmann::ordered_json::array()}};
+    nlohmann::ordered_json json = {
+        {"backends", built_in_backends()},
+        {"transparent_huge_pages", mode.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(mode)},
+        {"devices", nlohmann::ordered_json::array()}};
     for (const DeviceInfo& device : found) json["devices"].push_back(to_json(device));
     print(json.dump(2) + "\n");
     return kSuccess;
   }
   std::string text;
   for (const DeviceInfo& device : found) text += describe(device);
-  text += fmt::format("\nbackends of this build: {}\n", fmt::join(built_in_backends(), ", "));
+  text += fmt::format("\nbackends of this build: {}\ntransparent huge pages: {}\n",
+                      fmt::join(built_in_backends(), ", "), huge_page_text(mode));
   print(text);
   return kSuccess;
 }

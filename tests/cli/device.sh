@@ -4,8 +4,9 @@
 prompt=$'def factorial(n):\n    '
 completion=$' if not self._debug:\n        return self._current_process\n\n    def __repr__(self):\n        return self._current_process(self._current_process, self._current_process)\n'
 
-call devices; exits 0; out_has "$device"
+call devices; exits 0; out_has "$device"; out_has "transparent huge pages: "
 call devices --json; exits 0; out_has "\"name\": \"$device"
+out_has '"transparent_huge_pages": '"$(sed -nE 's/.*\[(.*)\].*/"\1"/p' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo null)"
 
 call run mini --device "$device" -p "$prompt" --numbers plain --save-ids "$work/ids"
 exits 0; out_is "$completion"; err_has "end token"; err_has "tokens/s"; err_has "first token"
