@@ -66,6 +66,7 @@ int bench(const BenchArguments& a) {
   for (const int64_t prompt : plan.prompts) positions = std::max(positions, prompt);
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   DeviceSummary devices;
+  std::optional<HugePageUse> huge_pages;
   // The model is opened for it, and closed again: two of them need not fit.
   const auto run = [&](const BenchPlan& what, bool fast) {
     ModelArguments arguments = a.model;
@@ -78,6 +79,7 @@ int bench(const BenchArguments& a) {
       progress.update(done);
     });
     for (Measurement& m : measurements) m.fast = fast;
+    huge_pages = huge_page_use();
     progress.clear();
     return measurements;
   };
@@ -97,6 +99,7 @@ int bench(const BenchArguments& a) {
                      .repetitions = a.repetitions,
                      .machine = {},
                      .machine_note = {},
+                     .huge_pages = huge_pages,
                      .measurements = std::move(measurements)};
   if (devices.not_cpu.empty()) {
     report.machine = measure_machine(devices.threads);

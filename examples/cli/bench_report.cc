@@ -58,8 +58,12 @@ std::string machine_text(const BenchReport& report) {
 }
 
 std::string heading(const BenchReport& r) {
-  return fmt::format("{} on {} ({}), {}, chunks of {}, median of {}, commit {}", r.model, r.device, r.description,
-                     r.mode, r.chunk, r.repetitions, r.commit);
+  const auto size = [](int64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
+  const auto& use = r.huge_pages;
+  const std::string huge_pages =
+      use ? fmt::format(", {} of {} memory in huge pages", size(use->in_huge_pages), size(use->bytes)) : "";
+  return fmt::format("{} on {} ({}), {}, chunks of {}, median of {}, commit {}{}", r.model, r.device, r.description,
+                     r.mode, r.chunk, r.repetitions, r.commit, huge_pages);
 }
 
 constexpr std::string_view kRunAlignment = "<>>>>>>>";
@@ -231,6 +235,10 @@ std::string to_json(const BenchReport& report) {
   const auto fast = std::find_if(report.measurements.begin(), report.measurements.end(), [](const Measurement& m) { return m.fast; });
   if (fast != report.measurements.end()) json["fast_prefill_tokens_per_s"] = speed(*fast);
   if (!report.machine_note.empty()) json["limits_note"] = report.machine_note;
+  if (report.huge_pages) {
+    json["memory_bytes"] = report.huge_pages->bytes;
+    json["huge_page_bytes"] = report.huge_pages->in_huge_pages;
+  }
   json["runs"] = Json::array();
   for (const Measurement& m : report.measurements) json["runs"].push_back(to_json(report, m));
   return json.dump(2) + "\n";

@@ -6,6 +6,7 @@
 
 #include "examples/cli/bench_machine.h"
 #include "examples/cli/bench_measure.h"
+#include "examples/cli/huge_pages.h"
 
 namespace v4rt::cli {
 
@@ -15,6 +16,7 @@ struct BenchReport {
   int chunk = 0, repetitions = 0;
   std::optional<MachineSpeed> machine;
   std::string machine_note;  // why there is none
+  std::optional<HugePageUse> huge_pages;  // while the model was open
   std::vector<Measurement> measurements;
 
   const Measurement* first(std::string_view kind) const;  // nullptr: nothing of the kind was measured

@@ -18,6 +18,10 @@ equal "$(value /decode_gbs)" "$(value /decode_bytes_per_token) * $(value /decode
 equal "$(value /runs/1/read_share)" "$(value /decode_gbs) / $(value /read_gbs)"
 equal "$(value /runs/0/peak_share)" "$(value /prefill_gflops) / $(value /peak_gflops)"
 equal "$(value /decode_tokens_per_s)" "4 / $(value /runs/1/seconds)"
+if grep -q AnonHugePages /proc/self/smaps_rollup 2>/dev/null; then
+  positive /memory_bytes
+  check "no more huge pages than memory" awk "BEGIN { h = $(value /huge_page_bytes); exit !(h >= 0 && h <= $(value /memory_bytes)) }"
+fi
 check "no ops unless asked for" [ -z "$(value /runs/0/ops)" ]
 
 # Both ways of reading a prompt; on a device that has only one, or where the other is not faster, they are the same.
