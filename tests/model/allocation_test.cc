@@ -13,6 +13,9 @@ namespace {
 std::atomic<int64_t> allocations{0};
 }
 
+// What is replaced here goes together; g++ sees only that memory of `new` meets `free`.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 void* operator new(size_t bytes) {
   ++allocations;
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;

@@ -99,7 +99,9 @@ TEST_P(WeightCacheOn, TheMtpBlockComesToIt) {
   const Opened third = open_cached(path, device, folder.path(), true);
   EXPECT_TRUE(bits(third.model) == expected);
   EXPECT_EQ(third.work.count(kWriting), 0u);
-  if (device == "cpu") EXPECT_EQ(cache_files(folder).size(), 2u);
+  if (device == "cpu") {
+    EXPECT_EQ(cache_files(folder).size(), 2u);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, WeightCacheOn,
