@@ -106,7 +106,7 @@ void OpenclQueue::begin(const Step& step) {
   Staging& staging = next_staging(bytes);
   auto* table = reinterpret_cast<Int4*>(staging.bytes.data());
   *table++ = {step.n_rows(), step.n_segments(), 0, 0};
-  std::memcpy(table, step.rows.data(), step.rows.size_bytes());
+  if (!step.rows.empty()) std::memcpy(table, step.rows.data(), step.rows.size_bytes());
   table += step.rows.size();
   int32_t end = 0;
   for (const Segment& segment : step.segments) {
