@@ -20,6 +20,7 @@ struct Fill {
     kTable,    // per row distinct integers in [low, high), any order
     kRows,     // cache rows: encoded normal numbers
     kTies,     // few distinct values, so that orders must be decided by index
+    kFp4, kFp8,  // normal numbers times `scale`, rounded to what the type holds: activations before quantised weights
   };
   Kind kind = Kind::kNormal;
   float scale = 1;

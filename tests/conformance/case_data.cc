@@ -22,7 +22,10 @@ float draw(const Fill& fill, Random& random) {
     const float sign = random() % 2 == 0 ? 1.0f : -1.0f;
     return sign * std::ldexp(1.0f + static_cast<float>(random() % 1000) / 1000.0f, static_cast<int>(random() % 41) - 20);
   }
-  return fill.scale * std::normal_distribution<float>()(random);
+  const float v = fill.scale * std::normal_distribution<float>()(random);
+  if (fill.kind == Fill::Kind::kFp4) return em_round_e2m1(em_clamp(v, 6.0f));
+  if (fill.kind == Fill::Kind::kFp8) return em_round_e4m3(em_clamp(v, 448.0f));
+  return v;
 }
 
 std::vector<int32_t> distinct(const Fill& fill, size_t n, Random& random) {

@@ -78,6 +78,8 @@ void add_select(std::vector<Case>& cases, const Mode& mode) {
   add("ties", 4, 64, 16, {{0, 400, 3}}, 128, {.kind = Fill::Kind::kTies});
   add("heads64", 64, 128, 32, {{0, 799, 1}, {1, 300, 4}}, 256);
   add("odd", 3, 32, 5, {{0, 301, 3}}, 80);
+  add("fp4_query", 64, 128, 32, {{0, 799, 1}, {1, 300, 4}}, 256, {.kind = Fill::Kind::kFp4, .scale = 2});
+  add("wild_query", 5, 128, 32, {{1, 700, 9}}, 256, {.kind = Fill::Kind::kWild});
 }
 
 void add_attend(std::vector<Case>& cases, const Mode& mode) {

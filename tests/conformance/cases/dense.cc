@@ -26,6 +26,7 @@ void add_linear(std::vector<Case>& cases) {
       add(x, w, DType::kF32, 40, 33, 40, 128);  // rows that do not fill a group of sixteen
     }
   }
+  add(DType::kBF16, DType::kFp8, DType::kBF16, 160, 150, 272, 256);  // rows and outputs of more than one task
   add(DType::kF32, DType::kF32, DType::kF32, 4, 3, 5, 7);  // odd K, few rows
   add(DType::kBF16, DType::kBF16, DType::kBF16, 4, 4, 19, 9);
   add(DType::kBF16, DType::kFp8, DType::kBF16, 3, 2, 130, 200);  // partial scale blocks

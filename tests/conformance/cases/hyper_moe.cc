@@ -53,19 +53,21 @@ std::vector<Case> moe_cases() {
     cases.push_back({"swiglu_" + t, std::make_shared<Swiglu>(10.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
     cases.push_back({"swiglu_no_limit_" + t, std::make_shared<Swiglu>(0.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
     for (DType w : {DType::kFp4, DType::kFp8, DType::kBF16, DType::kF32}) {
-      for (int32_t live : {1, 3, 21}) {
-        const int32_t experts = 8;
-        const int64_t k = 2, d = 128, inner = live == 3 ? 40 : 128, capacity = live == 1 ? 1 : live + 2;
+      for (int32_t live : {1, 3, 21, 140}) {
+        if (live == 140 && (w != DType::kFp4 || x != DType::kBF16)) continue;  // picks and outputs of more than one task
+        const int32_t experts = live == 140 ? 3 : 8;
+        const int64_t k = 2, d = 128, inner = live == 3 ? 40 : live == 140 ? 288 : 128, capacity = live == 1 ? 1 : live + 2;
+        const Fill rows = w == DType::kFp4 ? Fill{.kind = Fill::Kind::kFp8, .scale = 60} : Fill{};  // as experts get them
         const Fill ids{.kind = Fill::Kind::kSortedIds, .low = 0, .high = experts, .live = 2};
         const std::string name = fmt::format("{}_{}_T{}", t, info(w).name, live);
         if (inner % 32 != 0 && w == DType::kFp4) continue;
         cases.push_back({"moe_gate_up_" + name, std::make_shared<MoeGateUp>(10.0f),
                          {{x, Shape{capacity, d}}, {DType::kI32, Shape{capacity, k}}, {DType::kF32, Shape{capacity, k}},
                           {w, Shape{experts, inner, d}}, {w, Shape{experts, inner, d}}},
-                         {{0, 0, live}}, {{}, ids, {}, {}, {}}});
+                         {{0, 0, live}}, {rows, ids, {}, {}, {}}});
         cases.push_back({"moe_down_" + name, std::make_shared<MoeDown>(),
                          {{x, Shape{capacity, k, inner}}, {DType::kI32, Shape{capacity, k}}, {w, Shape{experts, d, inner}}, {x, Shape{capacity, d}}},
-                         {{0, 0, live}}, {{}, ids, {}, {}}});
+                         {{0, 0, live}}, {rows, ids, {}, {}}});
       }
     }
   }
