@@ -99,19 +99,9 @@ class LinearKernel final : public CpuKernel {
   const size_t x_bytes_, out_bytes_;
 };
 
-Support supports(const OpCall& call, const CpuDevice&) { return matrix_support(call.inputs[1]); }
-Support supports_library(const OpCall& call, const CpuDevice& device) { return library_support(call, 0, 1, device); }
-
-std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice&) {
-  return std::make_unique<LinearKernel>(call, simd::dot_fns(call.inputs[1].dtype, call.inputs[0].dtype));
-}
-std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice&) {
-  return std::make_unique<LinearKernel>(call, *simd::library_dot_fns(call.inputs[1].dtype, call.inputs[0].dtype));
-}
-
 }  // namespace
 
-const CpuEntry kCpuLinear{OpKind::kLinear, "cpu.linear.rows16", supports, make};
-const CpuEntry kCpuLinearLibrary{OpKind::kLinear, "cpu.linear.onednn", supports_library, make_library};
+const CpuEntry kCpuLinear{OpKind::kLinear, "cpu.linear.rows16", exact_support<1>, make_exact<LinearKernel, 1>};
+const CpuEntry kCpuLinearLibrary{OpKind::kLinear, "cpu.linear.onednn", library_support<1>, make_library<LinearKernel, 1>};
 
 }  // namespace v4rt

@@ -231,40 +231,21 @@ class MoeDownKernel final : public ExpertKernel {
 
 constexpr size_t kGateWeight = 3, kDownWeight = 2;  // inputs
 
-// The exact products, or the library's.
-template <class KernelT, size_t kWeight>
-std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice&) {
-  return std::make_unique<KernelT>(call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype));
-}
-template <class KernelT, size_t kWeight>
-std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice&) {
-  return std::make_unique<KernelT>(call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype));
-}
-
-Support few_enough(const OpCall& call) {
+template <Support (*kSupport)(const OpCall&, const CpuDevice&)>
+Support down_support(const OpCall& call, const CpuDevice& device) {
   if (call.inputs[1].shape[1] > MoeDownKernel::kMaxChosen) return Support::no("at most 64 experts per token");
-  return {};
-}
-
-Support supports_gate_up(const OpCall& call, const CpuDevice&) { return matrix_support(call.inputs[kGateWeight]); }
-Support supports_gate_up_library(const OpCall& call, const CpuDevice& device) { return library_support(call, 0, kGateWeight, device); }
-
-Support supports_down(const OpCall& call, const CpuDevice&) {
-  const Support few = few_enough(call);
-  return few ? matrix_support(call.inputs[kDownWeight]) : few;
-}
-Support supports_down_library(const OpCall& call, const CpuDevice& device) {
-  const Support few = few_enough(call);
-  return few ? library_support(call, 0, kDownWeight, device) : few;
+  return kSupport(call, device);
 }
 
 }  // namespace
 
 const CpuEntry kCpuSwiglu{OpKind::kSwiglu, "cpu.swiglu", any_call, make_kernel<SwigluKernel>};
-const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", supports_gate_up, make<MoeGateUpKernel, kGateWeight>};
-const CpuEntry kCpuMoeGateUpLibrary{OpKind::kMoeGateUp, "cpu.moe_gate_up.onednn", supports_gate_up_library,
+const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", exact_support<kGateWeight>, make_exact<MoeGateUpKernel, kGateWeight>};
+const CpuEntry kCpuMoeGateUpLibrary{OpKind::kMoeGateUp, "cpu.moe_gate_up.onednn", library_support<kGateWeight>,
                                     make_library<MoeGateUpKernel, kGateWeight>};
-const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", supports_down, make<MoeDownKernel, kDownWeight>};
-const CpuEntry kCpuMoeDownLibrary{OpKind::kMoeDown, "cpu.moe_down.onednn", supports_down_library, make_library<MoeDownKernel, kDownWeight>};
+const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", down_support<exact_support<kDownWeight>>,
+                          make_exact<MoeDownKernel, kDownWeight>};
+const CpuEntry kCpuMoeDownLibrary{OpKind::kMoeDown, "cpu.moe_down.onednn", down_support<library_support<kDownWeight>>,
+                                 make_library<MoeDownKernel, kDownWeight>};
 
 }  // namespace v4rt
