@@ -74,8 +74,9 @@ struct Task {
 
 class Bench {
  public:
-  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const std::function<void(double)>& between)
-      : plan_(plan), between_(between), session_(model) {
+  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine* machine,
+        const std::function<void(double)>& between)
+      : plan_(plan), machine_(machine), between_(between), session_(model) {
     int64_t most = plan.depth + plan.decode_tokens;
     for (const int64_t prompt : plan.prompts) most = std::max(most, prompt);
     ids_ = random_ids(most, model->config().vocab_size);
@@ -88,7 +89,11 @@ class Bench {
     std::vector<Measurement> results;
     for (Task& task : tasks_) {
       warm_up(task);
-      for (int i = 0; i < plan_.repetitions; ++i) task.result.seconds.push_back(timed(task));
+      for (int i = 0; i < plan_.repetitions; ++i) {
+        measure_machine(task);
+        task.result.seconds.push_back(timed(task));
+      }
+      measure_machine(task);
       if (plan_.ops) profile(task);
       results.push_back(std::move(task.result));
     }
@@ -132,6 +137,10 @@ class Bench {
     session_.restore(at_depth_);
   }
 
+  void measure_machine(Task& task) {
+    if (machine_ != nullptr) task.result.machine.push_back(machine_->measure());
+  }
+
   double timed(Task& task) {
     begin(task);
     const auto start = std::chrono::steady_clock::now();
@@ -167,6 +176,7 @@ class Bench {
   }
 
   const BenchPlan& plan_;
+  const Machine* machine_;
   const std::function<void(double)>& between_;
   Session session_;
   std::vector<int32_t> ids_;
@@ -192,6 +202,15 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
+MachineSpeed median(const std::vector<MachineSpeed>& speeds) {
+  const auto of = [&](double MachineSpeed::*figure) {
+    std::vector<double> figures;
+    for (const MachineSpeed& speed : speeds) figures.push_back(speed.*figure);
+    return median(figures);
+  };
+  return {of(&MachineSpeed::read_gbs), of(&MachineSpeed::peak_gflops), of(&MachineSpeed::bf16_gflops)};
+}
+
 std::vector<double> Measurement::tokens_per_s() const {
   std::vector<double> rates;
   for (const double s : seconds) rates.push_back(static_cast<double>(tokens) / s);
@@ -200,9 +219,18 @@ std::vector<double> Measurement::tokens_per_s() const {
 
 double Measurement::median_seconds() const { return median(seconds); }
 
-std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
+double Measurement::share_of(double MachineSpeed::*limit, double giga_per_run) const {
+  std::vector<double> shares;
+  for (size_t i = 0; i + 1 < machine.size(); ++i) {
+    const double around = (machine[i].*limit + machine[i + 1].*limit) / 2;
+    shares.push_back(around > 0 ? giga_per_run / seconds[i] / around : 0);
+  }
+  return median(shares);
+}
+
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine* machine,
                                  const std::function<void(double done)>& between) {
-  return Bench(model, plan, between).run();
+  return Bench(model, plan, machine, between).run();
 }
 
 }  // namespace v4rt::cli

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/cli/bench_machine.h"
 #include "graph/runtime/session.h"
 
 namespace v4rt::cli {
@@ -44,18 +45,22 @@ struct Measurement {
   bool synthetic = false;
   bool fast = false;  // with --fast
   std::vector<double> seconds;  // of each repetition
+  std::vector<MachineSpeed> machine;  // before each repetition, and after the last; empty: not measured
   Touched touched;              // by one repetition
   std::vector<OpTime> ops;      // slowest first; empty unless asked for
 
   std::vector<double> tokens_per_s() const;
   double median_seconds() const;
+  // The median of the repetitions' shares of what the machine did around each of them; 0: not measured.
+  double share_of(double MachineSpeed::*limit, double giga_per_run) const;
 };
 
 double median(std::vector<double> values);
+MachineSpeed median(const std::vector<MachineSpeed>& speeds);
 
 // Runs everything once to warm up and once for each repetition, then, where asked, once more for each with every launch
-// waited for. `between(done)` is called before each run, done in [0, 1].
-std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
+// waited for. `between(done)` is called before each run, done in [0, 1]. `machine` is measured alongside; nullptr: nothing is.
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine* machine,
                                  const std::function<void(double done)>& between);
 
 }  // namespace v4rt::cli

@@ -45,14 +45,17 @@ std::string title(const Measurement& m) {
   return fmt::format("decode {} at {}{}", m.tokens, m.depth, m.synthetic ? " (state made up)" : "");
 }
 
+double read_share(const Measurement& m) { return m.share_of(&MachineSpeed::read_gbs, m.touched.memory_bytes() / kGiga); }
+double peak_share(const Measurement& m) { return m.share_of(&MachineSpeed::peak_gflops, m.touched.flops / kGiga); }
+
 std::string percent(double part, double whole) { return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "-"; }
 
 std::string machine_text(const BenchReport& report) {
   if (!report.machine) return "limits not measured: " + report.machine_note;
   const MachineSpeed& m = *report.machine;
   std::string text = fmt::format(
-      "limits of {} thread{}, measured: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
-      m.threads, m.threads == 1 ? "" : "s", m.read_gbs, bytes_text(m.buffer_bytes), m.peak_gflops);
+      "limits of {} thread{}, measured between the runs: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
+      report.threads, report.threads == 1 ? "" : "s", m.read_gbs, bytes_text(report.machine_buffer_bytes), m.peak_gflops);
   if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
   return text;
 }
@@ -74,11 +77,11 @@ Cells run_cells(const BenchReport& report) {
     const std::vector<double> speeds = m.tokens_per_s();
     const auto [least, most] = std::minmax_element(speeds.begin(), speeds.end());
     const Rates r = rates(m);
-    const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
+    const auto shown = [](double share) { return share > 0 ? percent(share, 1) : "-"; };
     cells.push_back({title(m), fmt::format("{:.2f}", median(speeds)), fmt::format("{:.2f} .. {:.2f}", *least, *most),
                      bytes_text(m.touched.memory_bytes() / static_cast<double>(m.tokens)), fmt::format("{:.2f}", r.gbs),
-                     percent(r.gbs, machine.read_gbs), fmt::format("{:.1f}", r.gflops),
-                     percent(r.gflops, machine.peak_gflops)});
+                     shown(read_share(m)), fmt::format("{:.1f}", r.gflops),
+                     shown(peak_share(m))});
   }
   return cells;
 }
@@ -151,7 +154,7 @@ Json to_json(const BenchReport& report, const OpTime& op, double total_seconds) 
 }
 
 Json to_json(const BenchReport& report, const Measurement& m) {
-  const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
+  const auto measured = [](double figure) { return figure > 0 ? Json(figure) : Json(nullptr); };
   const auto tokens = static_cast<double>(m.tokens);
   const Rates r = rates(m);
   Json json = {{"kind", m.kind},
@@ -166,9 +169,13 @@ Json to_json(const BenchReport& report, const Measurement& m) {
                {"io_bytes_per_token", m.touched.io_bytes / tokens},
                {"flops_per_token", m.touched.flops / tokens},
                {"gbs", r.gbs},
-               {"read_share", share(r.gbs, machine.read_gbs)},
+               {"read_share", measured(read_share(m))},
                {"gflops", r.gflops},
-               {"peak_share", share(r.gflops, machine.peak_gflops)}};
+               {"peak_share", measured(peak_share(m))}};
+  for (const MachineSpeed& speed : m.machine) {
+    json["read_gbs_around"].push_back(speed.read_gbs);
+    json["peak_gflops_around"].push_back(speed.peak_gflops);
+  }
   if (m.ops.empty()) return json;
   double total = 0;
   for (const OpTime& op : m.ops) total += op.seconds;

@@ -15,8 +15,9 @@ check "device and commit" [ "$(value /device | cut -d: -f1)" = "$device" -a -n "
 is /runs/0/kind prefill; is /runs/0/tokens 16; is /runs/0/depth 0
 is /runs/1/kind decode; is /runs/1/tokens 4; is /runs/1/depth 16; is /runs/1/synthetic_state false
 equal "$(value /decode_gbs)" "$(value /decode_bytes_per_token) * $(value /decode_tokens_per_s) / 1e9"
-equal "$(value /runs/1/read_share)" "$(value /decode_gbs) / $(value /read_gbs)"
-equal "$(value /runs/0/peak_share)" "$(value /prefill_gflops) / $(value /peak_gflops)"
+around() { echo "(($(value "/runs/$1/0") + $(value "/runs/$1/1")) / 2)"; }  # a repetition: what the machine did before and after it
+equal "$(value /runs/1/read_share)" "$(value /decode_gbs) / $(around 1/read_gbs_around)"
+equal "$(value /runs/0/peak_share)" "$(value /prefill_gflops) / $(around 0/peak_gflops_around)"
 equal "$(value /decode_tokens_per_s)" "4 / $(value /runs/1/seconds)"
 if grep -q AnonHugePages /proc/self/smaps_rollup 2>/dev/null; then
   positive /memory_bytes
@@ -42,6 +43,7 @@ for i in "${!figures[@]}"; do equal "$(value "/runs/1/${figures[i]}_per_token")"
 call "${bench[@]}" -r 3 -p 16,40 -n 4 -d 3000 --numbers plain --chunk 16 --ops --json; exits 0
 is /mode plain; is /decode_depth 3000; is /runs/2/synthetic_state true; is /runs/1/tokens 40
 check "a time for each repetition" [ "$(value /runs/2/seconds | wc -w)" = 3 ]
+check "the machine before, between and after" [ -n "$(value /runs/2/read_gbs_around/3)" -a -z "$(value /runs/2/read_gbs_around/4)" ]
 check "a spread" awk "BEGIN { exit !($(value /runs/2/tokens_per_s/min) <= $(value /runs/2/tokens_per_s/median)) }"
 for run in 0 2; do
   ops=$(value /runs/$run/ops | grep -o '"op":' | wc -l)
