@@ -14,10 +14,10 @@
 namespace v4rt {
 
 FileLock::FileLock(const std::string& path, const std::function<void()>& waiting)
-    : file_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-  check(file_ >= 0, Code::kInvalidArgument, "{}: cannot be written: {}; name a folder that can", path,
+    : file_{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)} {
+  check(file_.descriptor >= 0, Code::kInvalidArgument, "{}: cannot be written: {}; name a folder that can", path,
         std::strerror(errno));
-  while (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+  while (::flock(file_.descriptor, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return;
     if (waiting) waiting();
@@ -26,6 +26,8 @@ FileLock::FileLock(const std::string& path, const std::function<void()>& waiting
   held_ = true;
 }
 
-FileLock::~FileLock() { ::close(file_); }
+FileLock::File::~File() {
+  if (descriptor >= 0) ::close(descriptor);
+}
 
 }  // namespace v4rt

@@ -10,14 +10,17 @@ class FileLock {
  public:
   // Waits for whoever has it, calling `waiting` now and then. Throws Error when the file cannot be made.
   FileLock(const std::string& path, const std::function<void()>& waiting);
-  ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
 
   bool held() const { return held_; }  // false on file systems that know no locks
 
  private:
-  int file_;
+  struct File {  // closed also when waiting ends in an exception
+    int descriptor;
+    ~File();
+  };
+  File file_;
   bool held_ = false;
 };
 

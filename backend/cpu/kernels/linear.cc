@@ -10,34 +10,37 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kRowChunk = 128;     // rows of x whose sums wait on the stack
+using simd::kMatrixRows;
 
 class LinearKernel final : public CpuKernel {
  public:
-  LinearKernel(const OpCall& call, const simd::DotFns& dot) : LinearKernel(static_cast<const Linear&>(call.op), call, dot) {}
+  LinearKernel(const OpCall& call, const simd::DotFns& dot, int threads)
+      : LinearKernel(static_cast<const Linear&>(call.op), call, dot, threads) {}
 
-  LinearKernel(const Linear& op, const OpCall& call, const simd::DotFns& dot)
+  LinearKernel(const Linear& op, const OpCall& call, const simd::DotFns& dot, int threads)
       : groups_(op.groups), live_(op.rows), rows_per_token_(op.rows_per_token(call.inputs[0], call.inputs[1])),
         x_type_(call.inputs[0].dtype),
         n_(call.inputs[1].shape[0]), k_(call.inputs[1].shape[1]), dot_(dot),
         out_(simd::elementwise(call.outputs[0].dtype)), x_bytes_(simd::element_bytes(x_type_)),
         out_bytes_(simd::element_bytes(call.outputs[0].dtype)) {
-    const int64_t rows = call.inputs[0].shape.elements() / k_;  // of every weight group
-    if (!readable(rows / groups_)) scratch_bytes = static_cast<size_t>(groups_ * dot_.packed_floats(rows / groups_, k_)) * sizeof(float);
+    const int64_t rows = call.inputs[0].shape.elements() / k_ / groups_;
+    if (!readable(rows)) packed_ = whole_lines(groups_ * dot_.packed_floats(rows, k_));
+    const int64_t sums = rows > 1 ? threads * dot_.matrix_floats() : 0;  // after what is packed, for each thread
+    scratch_bytes = static_cast<size_t>(packed_ + sums) * sizeof(float);
   }
 
   void run(const CpuArgs& args) const override {
     const int64_t rows = live_rows(args.step, live_) * rows_per_token_;
     if (rows == 0) return;
-    if (scratch_bytes != 0) pack(args, rows);
-    const int64_t chunks = (rows + kRowChunk - 1) / kRowChunk, tile = tile_groups(rows, chunks, args.pool.threads());
+    if (packed_ != 0) pack(args, rows);
+    const int64_t chunks = (rows + kMatrixRows - 1) / kMatrixRows, tile = tile_groups(rows, chunks, args.pool.threads());
     const int64_t tiles = (items() + tile - 1) / tile;
-    const double work = 16.0 * static_cast<double>(tile * k_ * std::min(rows, kRowChunk));
-    args.pool.for_ranges(groups_ * tiles * chunks, work, [&](int64_t begin, int64_t end) {
+    const double work = 16.0 * static_cast<double>(tile * k_ * std::min(rows, kMatrixRows));
+    args.pool.for_ranges(groups_ * tiles * chunks, work, [&](int64_t begin, int64_t end, int worker) {
       const simd::Matrix w = simd::matrix_of(args[1]);
       for (; begin < end; ++begin) {
         const int64_t t = begin / chunks;
-        run_tile(args, w, rows, t / tiles, t % tiles * tile, tile, begin % chunks * kRowChunk);
+        run_tile(args, w, rows, t / tiles, t % tiles * tile, tile, begin % chunks * kMatrixRows, worker);
       }
     });
   }
@@ -72,15 +75,21 @@ class LinearKernel final : public CpuKernel {
   }
 
   // Outputs of up to `tile` groups from `item` on of weight group g, for the chunk of rows from `row` on.
-  void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t item, int64_t tile, int64_t row) const {
+  void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t item, int64_t tile, int64_t row,
+                int worker) const {
     const int64_t lo = g * width(), hi = lo + width();
     const int64_t first = lo / 16 + item, last = std::min(first + tile, (hi + 15) / 16);
     if (first >= last) return;
-    const simd::Packed x = scratch_bytes != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
-                                              : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
+    const simd::Packed x = packed_ != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
+                                       : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
     const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
-    alignas(64) float y[kRowChunk * 16 * simd::kMatrixGroups];
-    const int64_t chunk = std::min(kRowChunk, rows - row);
+    if (rows == 1) {
+      alignas(64) float y[16 * simd::kVectorGroups];
+      dot_.vector(w, first, last - first, x, 0, y);
+      return store(args, y + (from - 16 * first), 0, from, n);
+    }
+    float* y = args.scratch<float>() + packed_ + worker * dot_.matrix_floats();
+    const int64_t chunk = std::min(kMatrixRows, rows - row);
     dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
     for (int64_t i = 0; i < chunk; ++i) store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
   }
@@ -97,6 +106,7 @@ class LinearKernel final : public CpuKernel {
   const simd::DotFns& dot_;
   const simd::ElementwiseFns& out_;
   const size_t x_bytes_, out_bytes_;
+  int64_t packed_ = 0;  // floats of scratch
 };
 
 }  // namespace

@@ -11,8 +11,9 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kRowChunk = 128;  // picks of one expert whose sums wait on the stack
-constexpr int64_t kChannels = 512;                         // channels per task of elementwise parts
+using simd::kMatrixRows;
+
+constexpr int64_t kChannels = 512;  // channels per task of elementwise parts
 
 class SwigluKernel final : public CpuKernel {
  public:
@@ -40,11 +41,19 @@ class SwigluKernel final : public CpuKernel {
 // Products of picked rows with expert matrices [E, n, k]: what gate_up and down share.
 class ExpertKernel : public CpuKernel {
  public:
-  ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows, const simd::DotFns& dot)
+  // What several tokens need in scratch besides x and its order: sums of `matrices` products for each thread, and `more` floats.
+  struct Needs {
+    int threads, matrices;
+    int64_t more;
+  };
+  ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows, const simd::DotFns& dot,
+               const Needs& needs)
       : experts_(weight.shape[0]), n_(weight.shape[1]), k_(weight.shape[2]), chosen_(ids.shape[1]), x_type_(x.dtype),
         bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))), dot_(dot),
-        fns_(simd::elementwise(x.dtype)), picks_(ids.shape.elements()), packed_(std::max(dot_.packed_floats(x_rows, k_), chosen_ * dot_.packed_floats(1, k_))) {
-    scratch_bytes = static_cast<size_t>(packed_ + Experts::words(picks_, experts_)) * sizeof(float);
+        fns_(simd::elementwise(x.dtype)), packed_(std::max(dot_.packed_floats(x_rows, k_), chosen_ * dot_.packed_floats(1, k_))),
+        more_(whole_lines(packed_ + Experts::words(ids.shape.elements(), experts_))), sums_(whole_lines(more_ + needs.more)) {
+    const int64_t sums = ids.shape[0] > 1 ? needs.threads * needs.matrices * dot_.matrix_floats() : 0;
+    scratch_bytes = static_cast<size_t>(sums_ + sums) * sizeof(float);
   }
 
  protected:
@@ -80,7 +89,8 @@ class ExpertKernel : public CpuKernel {
     return {group, std::min(groups, (n_ + 15) / 16 - group), 16 * group, std::min(16 * groups, n_ - 16 * group)};
   }
   double part_work(int64_t groups, double rows) const { return 16.0 * static_cast<double>(groups * k_) * rows; }
-  float* after_experts(const CpuArgs& args) const { return args.scratch<float>() + packed_ + Experts::words(picks_, experts_); }
+  float* more(const CpuArgs& args) const { return args.scratch<float>() + more_; }
+  float* sums(const CpuArgs& args, int index) const { return args.scratch<float>() + sums_ + index * dot_.matrix_floats(); }
 
   const int64_t experts_, n_, k_, chosen_;
   const DType x_type_;
@@ -89,13 +99,13 @@ class ExpertKernel : public CpuKernel {
   const simd::ElementwiseFns& fns_;
 
  private:
-  const int64_t picks_, packed_;
+  const int64_t packed_, more_, sums_;  // floats of scratch, and what begins after them
 };
 
 class MoeGateUpKernel final : public ExpertKernel {
  public:
-  MoeGateUpKernel(const OpCall& call, const simd::DotFns& dot)
-      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[3], call.inputs[0].shape[0], dot),
+  MoeGateUpKernel(const OpCall& call, const simd::DotFns& dot, int threads)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[3], call.inputs[0].shape[0], dot, {threads, 2, 0}),
         limit_(static_cast<const MoeGateUp&>(call.op).limit) {}
 
   void run(const CpuArgs& args) const override {
@@ -125,18 +135,19 @@ class MoeGateUpKernel final : public ExpertKernel {
     const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows);
     const Experts experts = sorted(args, args.data<const int32_t>(1));
     const double picks = static_cast<double>(rows * chosen_) / static_cast<double>(experts.active());
-    args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups));
+    args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks), [&](int64_t begin, int64_t end, int worker) {
+      float *g = sums(args, 2 * worker), *u = sums(args, 2 * worker + 1);
+      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), g, u);
     });
   }
 
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p) const {
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p, float* g,
+                float* u) const {
     const simd::Matrix gate = simd::matrix_of(args[3], experts.expert(active)), up = simd::matrix_of(args[4], experts.expert(active));
     const auto picks = experts.picks(active), tokens = experts.tokens(active);
     const auto n = static_cast<int64_t>(picks.size());
-    alignas(64) float g[kRowChunk * 16 * simd::kMatrixGroups], u[kRowChunk * 16 * simd::kMatrixGroups];
-    for (int64_t first = 0; first < n; first += kRowChunk) {
-      const int64_t chunk = std::min(kRowChunk, n - first);
+    for (int64_t first = 0; first < n; first += kMatrixRows) {
+      const int64_t chunk = std::min(kMatrixRows, n - first);
       dot_.matrix(gate, p.group, p.groups, x, tokens.data() + first, 0, chunk, g);
       dot_.matrix(up, p.group, p.groups, x, tokens.data() + first, 0, chunk, u);
       for (int64_t i = 0; i < chunk; ++i) {
@@ -154,11 +165,9 @@ class MoeGateUpKernel final : public ExpertKernel {
 
 class MoeDownKernel final : public ExpertKernel {
  public:
-  MoeDownKernel(const OpCall& call, const simd::DotFns& dot)
-      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements(), dot) {
-    // Products of all picks, added up in the order of the slots when the last one is there.
-    if (call.inputs[0].shape[0] > 1) scratch_bytes += static_cast<size_t>(call.inputs[1].shape.elements() * n_) * sizeof(float);
-  }
+  MoeDownKernel(const OpCall& call, const simd::DotFns& dot, int threads)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements(), dot,
+                     {threads, 1, products(call)}) {}
 
   void run(const CpuArgs& args) const override {
     if (args.step.n_rows() == 1) return run_one(args);
@@ -166,6 +175,11 @@ class MoeDownKernel final : public ExpertKernel {
   }
 
  private:
+  // Of all picks, which are added up in the order of the slots when the last one is there.
+  static int64_t products(const OpCall& call) {
+    return call.inputs[1].shape[0] > 1 ? call.inputs[1].shape.elements() * call.inputs[2].shape[1] : 0;
+  }
+
   void run_one(const CpuArgs& args) const {
     const std::byte* x = args.data<const std::byte>(0);
     const int32_t* ids = args.data<const int32_t>(1);
@@ -189,10 +203,11 @@ class MoeDownKernel final : public ExpertKernel {
     const int64_t rows = args.step.n_rows(), picks = rows * chosen_, n_parts = parts(simd::kMatrixGroups);
     const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks);
     const Experts experts = sorted(args, args.data<const int32_t>(1));
-    float* products = after_experts(args);
+    float* products = more(args);
     const double work = part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
-    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), products);
+    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end, int worker) {
+      float* y = sums(args, worker);
+      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), y, products);
     });
     const int64_t pieces = (n_ + kChannels - 1) / kChannels;
     args.pool.for_ranges(rows * pieces, static_cast<double>(kChannels * chosen_) / 2, [&](int64_t begin, int64_t end) {
@@ -205,13 +220,13 @@ class MoeDownKernel final : public ExpertKernel {
     });
   }
 
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p, float* products) const {
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p, float* y,
+                float* products) const {
     const simd::Matrix down = simd::matrix_of(args[2], experts.expert(active));
     const auto picks = experts.picks(active);
     const auto n = static_cast<int64_t>(picks.size());
-    alignas(64) float y[kRowChunk * 16 * simd::kMatrixGroups];
-    for (int64_t first = 0; first < n; first += kRowChunk) {
-      const int64_t chunk = std::min(kRowChunk, n - first);
+    for (int64_t first = 0; first < n; first += kMatrixRows) {
+      const int64_t chunk = std::min(kMatrixRows, n - first);
       dot_.matrix(down, p.group, p.groups, x, picks.data() + first, 0, chunk, y);
       for (int64_t i = 0; i < chunk; ++i) {
         std::copy_n(y + i * 16 * p.groups, p.n, products + picks[static_cast<size_t>(first + i)] * n_ + p.first);

@@ -16,6 +16,8 @@ inline Support matrix_support(const TensorType& weight) {
   return Support::no("the weight must be in rows16 layout, not " + to_string(weight));
 }
 
+inline int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }  // of caches
+
 // Ops that multiply rows, input 0, with a matrix or a stack of them, input kWeight: exactly, or with simd::library_dot_fns.
 template <size_t kWeight>
 Support exact_support(const OpCall& call, const CpuDevice&) {
@@ -32,13 +34,13 @@ Support library_support(const OpCall& call, const CpuDevice& device) {
 }
 
 template <class KernelT, size_t kWeight>
-std::unique_ptr<Kernel> make_exact(const OpCall& call, CpuDevice&) {
-  return std::make_unique<KernelT>(call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype));
+std::unique_ptr<Kernel> make_exact(const OpCall& call, CpuDevice& device) {
+  return std::make_unique<KernelT>(call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype), device.threads());
 }
 
 template <class KernelT, size_t kWeight>
-std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice&) {
-  return std::make_unique<KernelT>(call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype));
+std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice& device) {
+  return std::make_unique<KernelT>(call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype), device.threads());
 }
 
 template <class KernelT>

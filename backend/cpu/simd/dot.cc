@@ -315,6 +315,8 @@ int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
   return blocks * kPackBlock + (integers ? (k + 31) / 32 * static_cast<int64_t>(sizeof(Integers) / sizeof(float)) : 0);
 }
 
+int64_t DotFns::matrix_floats() const { return kMatrixRows * 16 * kMatrixGroups + work_floats; }
+
 Packed DotFns::packed(const float* memory, int64_t rows, int64_t k) const {
   const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;
   const float* after = memory + blocks * kPackBlock;

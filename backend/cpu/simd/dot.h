@@ -45,17 +45,20 @@ struct DotFns {
   void (*pack)(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory);
   // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups.
   void (*vector)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y);
-  // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n, n_groups <= kMatrixGroups; row i is index[i], or
-  // first + i when there is no index.
+  // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= kMatrixRows, n_groups <= kMatrixGroups; row i is
+  // index[i], or first + i when there is no index. y has place for matrix_floats(); what is past the results may be written.
   void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
                  float* y);
   bool pairs = false;     // several rows are packed as pairs too
   bool integers = false;  // a lone row is packed as integers too
   bool whole = false;     // several rows stay as they are
+  int64_t work_floats = 0;  // that matrix() needs past its results
 
   int64_t packed_floats(int64_t rows, int64_t k) const;
+  int64_t matrix_floats() const;  // too much for a stack: the threads of a host may have small ones
   Packed packed(const float* memory, int64_t rows, int64_t k) const;  // what `pack` made of all rows
 };
+inline constexpr int64_t kMatrixRows = 128;
 inline constexpr int64_t kMatrixGroups = 16;  // at most, at once: the more of them, the less often x is read
 inline constexpr int64_t kVectorGroups = 4;   // at once for a lone row: as many streams of weights as memory likes
 

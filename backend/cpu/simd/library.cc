@@ -72,7 +72,7 @@ HWY_EXPORT(widen_for);
 
 constexpr int64_t kDepth = 1024;  // of k at once: weights of so many, and of kMatrixGroups groups, stay in the second cache
 constexpr int64_t kRowStep = 16;  // rows are padded to a multiple, so that few shapes are compiled
-constexpr int64_t kMostRows = 128;
+static_assert(kMatrixRows % kRowStep == 0);
 
 // Where the library fails: slow, and as good.
 void multiply_plainly(const uint16_t* a, const uint16_t* b, float* c, int64_t m, int64_t n, int64_t k, bool add) {
@@ -88,24 +88,20 @@ void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Pack
                     float* y) {
   if (x.whole == nullptr) return dot_fns(kWeight, DType::kBF16).matrix(w, group, n_groups, x, index, first, n, y);  // a lone row
   static const auto widen = HWY_DYNAMIC_DISPATCH(widen_for)(kWeight);
-  alignas(64) uint16_t rows[kMostRows * kDepth], weights[kDepth * 16 * kMatrixGroups];
-  const int64_t columns = 16 * n_groups;
-  for (int64_t done = 0; done < n; done += kMostRows) {
-    const int64_t some = std::min(kMostRows, n - done), padded = (some + kRowStep - 1) / kRowStep * kRowStep;
-    alignas(64) float sums[kMostRows * 16 * kMatrixGroups];
-    for (int64_t at = 0; at < w.k; at += kDepth) {
-      const int64_t live = std::min(kDepth, w.k - at);
-      for (int64_t g = 0; g < n_groups; ++g) widen(w, group + g, at, at + live, columns, weights + 16 * g);
-      for (int64_t i = 0; i < some; ++i) {
-        const int64_t row = index != nullptr ? index[done + i] : first + done + i;
-        std::memcpy(rows + i * live, x.whole + row * w.k + at, static_cast<size_t>(live) * sizeof(uint16_t));
-      }
-      std::fill_n(rows + some * live, (padded - some) * live, uint16_t{0});
-      if (!onednn::multiply(rows, weights, sums, padded, columns, live, at > 0)) {
-        multiply_plainly(rows, weights, sums, padded, columns, live, at > 0);
-      }
+  const int64_t columns = 16 * n_groups, padded = (n + kRowStep - 1) / kRowStep * kRowStep;
+  auto* rows = reinterpret_cast<uint16_t*>(y + kMatrixRows * 16 * kMatrixGroups);
+  uint16_t* weights = rows + kMatrixRows * kDepth;
+  for (int64_t at = 0; at < w.k; at += kDepth) {
+    const int64_t live = std::min(kDepth, w.k - at);
+    for (int64_t g = 0; g < n_groups; ++g) widen(w, group + g, at, at + live, columns, weights + 16 * g);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = index != nullptr ? index[i] : first + i;
+      std::memcpy(rows + i * live, x.whole + row * w.k + at, static_cast<size_t>(live) * sizeof(uint16_t));
     }
-    std::copy_n(sums, some * columns, y + done * columns);
+    std::fill_n(rows + n * live, (padded - n) * live, uint16_t{0});
+    if (!onednn::multiply(rows, weights, y, padded, columns, live, at > 0)) {
+      multiply_plainly(rows, weights, y, padded, columns, live, at > 0);
+    }
   }
 }
 
@@ -126,6 +122,7 @@ const DotFns* fns() {
     fns.matrix = library_matrix<kWeight>;
     fns.pairs = false;
     fns.whole = true;
+    fns.work_floats = (kMatrixRows + 16 * kMatrixGroups) * kDepth / 2;  // of bf16
     return fns;
   }();
   return &kFns;
@@ -133,11 +130,11 @@ const DotFns* fns() {
 
 // Seconds for 128 rows times [256, 1024] of FP8, the better of some.
 double time_of(const DotFns& fns) {
-  constexpr int64_t kRows = kMostRows, kK = 1024, kGroups = kMatrixGroups;
+  constexpr int64_t kRows = kMatrixRows, kK = 1024, kGroups = kMatrixGroups;
   const std::vector<uint32_t> values(kGroups * kK / 4 * 16, 0x3a3b3c3du);
   const std::vector<uint8_t> scales(kGroups / 8 * kK / 128, 127);
   const std::vector<uint16_t> x(kRows * kK, 0x3f80);
-  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(kRows, kK))), y(kRows * 16 * kGroups);
+  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(kRows, kK))), y(static_cast<size_t>(fns.matrix_floats()));
   const Matrix w{.values = values.data(), .scales = scales.data(), .k = kK, .words = kK / 4, .blocks = kK / 128};
   fns.pack(x.data(), kK, kK, kRows, 0, kRows, memory.data());
   const Packed packed = fns.packed(memory.data(), kRows, kK);

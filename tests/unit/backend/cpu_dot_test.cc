@@ -65,7 +65,7 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   std::vector<float> all(static_cast<size_t>(rows * groups * 16)), one(static_cast<size_t>(groups * 16));
   for (int64_t g = 0; g < groups; g += simd::kMatrixGroups) {
     const int64_t some = std::min(simd::kMatrixGroups, groups - g);
-    std::vector<float> y(static_cast<size_t>(rows * some * 16));
+    std::vector<float> y(static_cast<size_t>(fns.matrix_floats()));
     fns.matrix(matrix, g, some, packed, nullptr, 0, rows, y.data());
     for (int64_t r = 0; r < rows; ++r) std::copy_n(y.data() + r * some * 16, some * 16, all.data() + (r * groups + g) * 16);
   }
@@ -159,7 +159,7 @@ TEST(CpuDot, LibraryProductsAreNear) {
     for (int64_t k : {40, 1024, 1300}) {
       const Weight w(dtype, 72, k, 0, random);
       const simd::Matrix matrix = simd::matrix_of(w.packed);
-      for (int64_t rows : {1, 2, 37, 150}) {
+      for (int64_t rows : {int64_t{1}, int64_t{2}, int64_t{37}, simd::kMatrixRows}) {
         const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
         std::vector<int32_t> order(static_cast<size_t>(rows));
         for (int64_t r = 0; r < rows; ++r) order[static_cast<size_t>(r)] = static_cast<int32_t>((r * 7 + 3) % rows);
@@ -168,8 +168,9 @@ TEST(CpuDot, LibraryProductsAreNear) {
           const simd::DotFns& fns = which == 0 ? exact : *library;
           std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k)));
           fns.pack(x.data(), k, k, rows, 0, rows, memory.data());
-          y[which].resize(static_cast<size_t>(rows * 5 * 16));
+          y[which].resize(static_cast<size_t>(fns.matrix_floats()));
           fns.matrix(matrix, 0, 5, fns.packed(memory.data(), rows, k), order.data(), 0, rows, y[which].data());
+          y[which].resize(static_cast<size_t>(rows * 5 * 16));
         }
         float largest = 0, difference = 0;
         for (size_t i = 0; i < y[0].size(); ++i) {
