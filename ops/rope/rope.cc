@@ -24,9 +24,12 @@ std::vector<float> RopeTable::frequencies() const {
   }
   std::vector<float> frequencies(static_cast<size_t>(dims / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    const double base = std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / dims);
-    const double ramp = yarn ? std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0) : 0.0;
-    frequencies[i] = static_cast<float>(base / factor * ramp + base * (1 - ramp));
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(dims);
+    const float base = 1.0f / static_cast<float>(std::pow(static_cast<double>(theta), static_cast<double>(exponent)));
+    const float ramp = (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
+    const float kept = 1.0f - (yarn ? std::clamp(ramp, 0.0f, 1.0f) : 0.0f);
+    const float slowed = base / factor * (1.0f - kept), fast = base * kept;
+    frequencies[i] = slowed + fast;
   }
   return frequencies;
 }

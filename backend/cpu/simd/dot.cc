@@ -55,9 +55,7 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t ahead, const fl
   for (int g = 0; g < kGroups; ++g) c[g] = zero();
   int64_t k = 0;
   for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
-    bool rare = false;
-    for (int g = 0; g < kGroups; ++g) rare |= W::rare(p[g]);
-    if (HWY_UNLIKELY(rare)) {
+    if (HWY_UNLIKELY((any_rare<W, kGroups>(p)))) {
       step<W, true, kGroups>(p, ahead, x + k, c);
     } else {
       step<W, false, kGroups>(p, ahead, x + k, c);

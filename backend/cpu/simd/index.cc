@@ -156,7 +156,7 @@ void scores_of_integers([[maybe_unused]] const uint32_t* words, [[maybe_unused]]
           __m512i sum = _mm512_set1_epi32(x.offset);
 #pragma GCC unroll 8
           for (int i = 0; i < 8; ++i) add_products(sum, bytes[i], x.limb[0] + 4 * i);
-          const F16 dot = F16{{VF{_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x.scale))}}};
+          const F16 dot(VF{_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x.scale))});
           store16(fma(dot, factor, load16(d + h * kIndexKeys + j)), d + h * kIndexKeys + j);
         }
       }

@@ -99,7 +99,7 @@ HWY_INLINE F16 sum_integers(const uint32_t* p, int64_t ahead, const Integers& x)
   }
   if constexpr (kThreeLimbs) middle = _mm512_add_epi32(_mm512_slli_epi32(high, 8), middle);
   const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(middle, 8), low);
-  return F16{{VF{_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x.scale))}}};
+  return F16(VF{_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x.scale))});
 }
 
 #endif  // HWY_AVX3

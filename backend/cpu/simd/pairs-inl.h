@@ -78,7 +78,7 @@ HWY_INLINE void tile_pairs(const uint32_t* panel, int64_t pairs, const uint32_t*
     }
   }
   for (int t = 0; t < kRows; ++t)
-    for (int g = 0; g < kGroups; ++g) store16(fma(F16{{VF{c[t][g]}}}, scale[g], load16(y[t] + 16 * g)), y[t] + 16 * g);
+    for (int g = 0; g < kGroups; ++g) store16(fma(F16(VF{c[t][g]}), scale[g], load16(y[t] + 16 * g)), y[t] + 16 * g);
 }
 
 // One block of x against a panel, with a scale per W::kBlock elements: scales[s][g].

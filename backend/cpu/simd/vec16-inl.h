@@ -26,11 +26,15 @@ using VU = hn::Vec<DU>;
 inline constexpr size_t kLanes = hn::MaxLanes(DF());
 inline constexpr size_t kParts = 16 / kLanes;
 
+// Constructors are written out: implicit ones are not compiled for the target.
 struct F16 {
   VF part[kParts];
+  HWY_INLINE F16() {}
+  HWY_INLINE explicit F16(VF first) : part{first} {}
 };
 struct U16 {
   VU part[kParts];
+  HWY_INLINE U16() {}
 };
 
 // One rounding, also where the processor has no such instruction.
@@ -130,7 +134,6 @@ HWY_INLINE void store_some(const F16& v, int64_t live, T* p) {
 struct Lanes64 {
   F16 lane[4];
 
-  // Written out: implicit constructors are not compiled for the target.
   HWY_INLINE Lanes64() : lane{zero(), zero(), zero(), zero()} {}
   HWY_INLINE Lanes64(const F16& a, const F16& b, const F16& c, const F16& d) : lane{a, b, c, d} {}
 

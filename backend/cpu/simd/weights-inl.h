@@ -90,7 +90,7 @@ struct Fp4Weights {
 #if HWY_TARGET == HWY_AVX3  // permutations look at the low four bits of an index alone
     const __m512 table = _mm512_setr_ps(0, 2, 4, 6, 8, 12, 16, 24, -0.0f, -2, -4, -6, -8, -12, -16, -24);
     const __m512i words = _mm512_loadu_si512(p);
-    return {{VF{_mm512_permutexvar_ps(_mm512_srli_epi32(words, 4 * J), table)}}};
+    return F16(VF{_mm512_permutexvar_ps(_mm512_srli_epi32(words, 4 * J), table)});
 #elif HWY_TARGET == HWY_AVX2  // and here at the low three
     const __m256 table = _mm256_setr_ps(0, 2, 4, 6, 8, 12, 16, 24);
     return each([&](size_t i) HWY_ATTR {
@@ -144,6 +144,23 @@ struct F32Weights {
     return each([&](size_t i) HWY_ATTR { return hn::BitCast(DF(), hn::LoadU(DU(), p + 16 * J + i * kLanes)); });
   }
 };
+
+// Whether any of these units is rare.
+template <class W, int kGroups>
+HWY_INLINE bool any_rare(const uint32_t* const (&p)[kGroups]) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (std::is_same_v<W, Fp8Weights>) {  // the bytes that are not, in a chain of masks: one look at the last of them
+    __mmask64 ordinary = ~__mmask64{0};
+    for (int g = 0; g < kGroups; ++g) {
+      ordinary = _mm512_mask_test_epi8_mask(ordinary, _mm512_loadu_si512(p[g]), _mm512_set1_epi8(0x78));
+    }
+    return _kortestc_mask64_u8(ordinary, ordinary) == 0;
+  }
+#endif
+  bool rare = false;
+  for (int g = 0; g < kGroups; ++g) rare |= W::rare(p[g]);
+  return rare;
+}
 
 // All elements of a unit.
 template <class W, bool kCareful, int J = 0>
