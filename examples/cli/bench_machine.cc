@@ -55,22 +55,20 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <barrier>
 #include <chrono>
-#include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <memory>
-#include <string>
 #include <thread>
 #include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "graph/runtime/memory_check.h"
 
 namespace v4rt::cli {
 
@@ -105,15 +103,6 @@ double best_rate(int threads, int passes, const std::function<double(int)>& work
   for (int thread = 1; thread < threads; ++thread) others.emplace_back(run, thread);
   run(0);
   return best;
-}
-
-// MemAvailable of Linux: what can be had without swapping.
-size_t free_memory() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("MemAvailable:")) return std::strtoull(line.c_str() + 13, nullptr, 10) << 10;
-  }
-  return static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
 }
 
 struct alignas(64) Sink {
@@ -152,7 +141,7 @@ int available_threads() { return std::max(1, static_cast<int>(std::thread::hardw
 
 Machine::Machine(int threads) : threads_(std::max(1, threads)) {
   const auto n = static_cast<size_t>(threads_);
-  const size_t part = std::max(kPart, std::min(size_t{1} << 30, free_memory() / 4) / n / kPart * kPart);
+  const size_t part = std::max(kPart, std::min(size_t{1} << 30, available_memory() / 4) / n / kPart * kPart);
   void* memory = mmap(nullptr, part * n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return;
   (void)madvise(memory, part * n, MADV_HUGEPAGE);
