@@ -36,29 +36,29 @@ void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin,
 
 // One unit of k: odd before even within each pair.
 template <class W, bool kCareful, int kGroups>
-HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t ahead, const float* x, F16 (&c)[kGroups]) {
+HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t far, const float* x, F16 (&c)[kGroups]) {
 #pragma GCC unroll 8
   for (int g = 0; g < kGroups; ++g) {
     F16 w[W::kUnit];
     decode_unit<W, kCareful>(p[g], w);
 #pragma GCC unroll 8
     for (int j = 0; j < W::kUnit; j += 2) c[g] = fma(splat(x[j]), w[j], fma(splat(x[j + 1]), w[j + 1], c[g]));
-    hwy::Prefetch(p[g] + ahead);
+    fetch(p[g], far);
     p[g] += 16 * W::kUnitWords;
   }
 }
 
 // The sum over one block of n elements; p moves past it.
 template <class W, int kGroups>
-HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t ahead, const float* x, int64_t n, F16 (&c)[kGroups]) {
+HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const float* x, int64_t n, F16 (&c)[kGroups]) {
 #pragma GCC unroll 8
   for (int g = 0; g < kGroups; ++g) c[g] = zero();
   int64_t k = 0;
   for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
     if (HWY_UNLIKELY((any_rare<W, kGroups>(p)))) {
-      step<W, true, kGroups>(p, ahead, x + k, c);
+      step<W, true, kGroups>(p, far, x + k, c);
     } else {
-      step<W, false, kGroups>(p, ahead, x + k, c);
+      step<W, false, kGroups>(p, far, x + k, c);
     }
   }
   if (k < n) {  // the last of an odd number of F32 elements
@@ -68,7 +68,7 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t ahead, const fl
 
 // sum_block of row `row` of x from element `at` on, by the quickest way that its numbers allow.
 template <class W, int kGroups>
-HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t ahead, const Packed& x, int64_t row, int64_t at, int64_t n, F16 (&c)[kGroups]) {
+HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, int64_t row, int64_t at, int64_t n, F16 (&c)[kGroups]) {
   const int64_t block = at / kPackBlock * x.rows + row;
 #if HWY_TARGET == HWY_AVX3
   if constexpr (std::is_same_v<W, Fp4Weights>) {
@@ -76,19 +76,15 @@ HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t ahead, const
       const Integers& integers = x.integers[at / 32];
 #pragma GCC unroll 8
       for (int g = 0; g < kGroups; ++g) {
-        c[g] = integers.limbs == 3 ? sum_integers<true>(p[g], ahead, integers) : sum_integers<false>(p[g], ahead, integers);
+        c[g] = integers.limbs == 3 ? sum_integers<true>(p[g], far, integers) : sum_integers<false>(p[g], far, integers);
         p[g] += 4 * 16;
       }
       return;
     }
   }
 #endif
-  sum_block<W, kGroups>(p, ahead, x.data + block * kPackBlock + at % kPackBlock, n, c);
+  sum_block<W, kGroups>(p, far, x.data + block * kPackBlock + at % kPackBlock, n, c);
 }
-
-// Weights are asked for so many words in advance, at the end of a group those of the group that follows it in the same stream:
-// the hardware's own prefetching stops at each page.
-constexpr int64_t kFetchAhead = 16 * 16;
 
 template <class W, int kGroups>
 void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row, float* y) {
@@ -103,9 +99,10 @@ void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row,
   const uint32_t* const end = p[0] + stride;
   for (int64_t at = 0, block = 0; at < w.k; at += W::kBlock, ++block) {
     F16 c[kGroups];
-    const int64_t ahead = p[0] + kBlockWords + kFetchAhead <= end ? kFetchAhead : kFetchAhead + (kGroups - 1) * stride;
+    // At the end of a group, what is far is the group that follows it in the same stream.
+    const int64_t far = p[0] + kBlockWords + kFar <= end ? kFar : kFar + (kGroups - 1) * stride;
     [[maybe_unused]] const int64_t ahead_of_scales = block + 16 < w.blocks ? 256 : 256 + (kGroups - 1) * w.blocks * 16;
-    sum_block_of<W, kGroups>(p, ahead, x, row, at, std::min<int64_t>(W::kBlock, w.k - at), c);
+    sum_block_of<W, kGroups>(p, far, x, row, at, std::min<int64_t>(W::kBlock, w.k - at), c);
     for (int g = 0; g < kGroups; ++g) {
       total[g] = fma(c[g], block_scale<W>(w, group + g, block), total[g]);
       if constexpr (W::kBlock == 32) hwy::Prefetch(w.scales + ((group + g) * w.blocks + block) * 16 + ahead_of_scales);

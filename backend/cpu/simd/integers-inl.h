@@ -81,13 +81,13 @@ HWY_INLINE void decode_bytes(const uint32_t* p, __m512i& even, __m512i& odd) {
 
 // The sums over one block of 32 for sixteen rows, over Fp4Weights::kFactor. Single variables, as arrays would live in memory.
 template <bool kThreeLimbs>
-HWY_INLINE F16 sum_integers(const uint32_t* p, int64_t ahead, const Integers& x) {
+HWY_INLINE F16 sum_integers(const uint32_t* p, int64_t far, const Integers& x) {
   __m512i low = _mm512_set1_epi32(x.offset), middle = _mm512_setzero_si512(), high = _mm512_setzero_si512();
 #pragma GCC unroll 4
   for (int k = 0; k < 32; k += 8, p += 16) {
     __m512i even, odd;
     decode_bytes(p, even, odd);
-    hwy::Prefetch(p + ahead);
+    fetch(p, far);
     add_products(low, even, x.limb[0] + k);
     add_products(low, odd, x.limb[0] + k + 4);
     add_products(middle, even, x.limb[1] + k);

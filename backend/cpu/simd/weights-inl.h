@@ -50,6 +50,14 @@ HWY_INLINE VU place(VU w) {
   return hn::BitCast(DU(), hn::ShiftRight<kRight>(hn::BitCast(DI(), top)));
 }
 
+// Weights that are read once are asked for twice: kFar words before their turn for the second cache, since the hardware's own
+// prefetching stops at each page, and kNear words before it for the first, which has no room for as many.
+inline constexpr int64_t kFar = 64 * 16, kNear = 8 * 16;
+HWY_INLINE void fetch(const uint32_t* p, int64_t far) {
+  __builtin_prefetch(p + far, 0, 2);
+  __builtin_prefetch(p + kNear, 0, 3);
+}
+
 // A unit is the least run of whole words that holds an even number of k. decode<J, kCareful>(p) is element J of the unit at p,
 // sixteen rows, as value / kFactor. rare(p): the unit has codes that only a careful decode gets right. kBlock elements share a
 // scale and a partial sum.
