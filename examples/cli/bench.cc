@@ -67,16 +67,15 @@ int bench(const BenchArguments& a) {
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   DeviceSummary devices;
   std::optional<HugePageUse> huge_pages;
-  std::optional<Machine> machine;
   // The model is opened for it, and closed again: two of them need not fit.
   const auto run = [&](const BenchPlan& what, bool fast) {
     ModelArguments arguments = a.model;
     arguments.fast = fast;
     const auto model = open_model(checkpoint, arguments, positions);
     devices = summarise(*model, a.model.threads);
-    if (devices.not_cpu.empty() && !machine) machine.emplace(devices.threads);
+    const int threads = devices.not_cpu.empty() ? devices.threads : 0;
     Progress progress(fast ? "measuring --fast" : "measuring");
-    std::vector<Measurement> measurements = measure(model, what, machine ? &*machine : nullptr, [&](double done) {
+    std::vector<Measurement> measurements = measure(model, what, threads, [&](double done) {
       if (InterruptGuard::raised()) throw Interrupted();
       progress.update(done);
     });
@@ -103,11 +102,10 @@ int bench(const BenchArguments& a) {
                      .machine_note = {},
                      .huge_pages = huge_pages,
                      .measurements = std::move(measurements)};
-  if (machine) {
+  if (devices.not_cpu.empty()) {
     std::vector<MachineSpeed> speeds;
     for (const Measurement& m : report.measurements) speeds.insert(speeds.end(), m.machine.begin(), m.machine.end());
     report.machine = median(speeds);
-    report.machine_buffer_bytes = machine->buffer_bytes();
   } else {
     report.machine_note = fmt::format("{} is no CPU, and the limits of the host are not its own", devices.not_cpu);
   }

@@ -79,14 +79,16 @@ namespace {
 
 constexpr size_t kPart = size_t{2} << 20;  // parts of the buffer are multiples of a huge page
 
-// Work done per second by `threads` threads that begin each pass together: the best of the passes. work(thread) answers what
-// it has done.
-double best_rate(int threads, int passes, const std::function<double(int)>& work) {
+// Work done per second by `threads` threads that begin each pass together: the best of the passes. prepare(thread) runs
+// once before them; work(thread) answers what it has done.
+double best_rate(int threads, int passes, const std::function<void(int)>& prepare,
+                 const std::function<double(int)>& work) {
   using Clock = std::chrono::steady_clock;
   std::vector<double> done(static_cast<size_t>(threads));
   std::barrier together(threads);
   double best = 0;
   const auto run = [&](int thread) {
+    prepare(thread);
     for (int pass = 0; pass < passes; ++pass) {
       together.arrive_and_wait();
       const Clock::time_point begin = Clock::now();
@@ -105,6 +107,28 @@ double best_rate(int threads, int passes, const std::function<double(int)>& work
   return best;
 }
 
+void measure_reading(MachineSpeed& speed) {
+  const auto threads = static_cast<size_t>(speed.threads);
+  const size_t wanted = std::min(size_t{1} << 30, available_memory() / 4);
+  const size_t part = std::max(kPart, wanted / threads / kPart * kPart), bytes = part * threads;
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return;
+  (void)madvise(memory, bytes, MADV_HUGEPAGE);
+  auto* words = static_cast<uint64_t*>(memory);
+  const size_t part_words = part / sizeof(uint64_t);
+  std::vector<uint64_t> sums(threads);
+  const auto part_of = [&](int thread) { return words + static_cast<size_t>(thread) * part_words; };
+  // Each thread touches its part first, so that the pages lie near it.
+  const auto prepare = [&](int thread) { std::fill_n(part_of(thread), part_words, uint64_t{1}); };
+  const auto work = [&](int thread) {
+    sums[static_cast<size_t>(thread)] += HWY_DYNAMIC_DISPATCH(sum_words)(part_of(thread), part_words);
+    return static_cast<double>(part);
+  };
+  speed.read_gbs = best_rate(speed.threads, 8, prepare, work) / 1e9;
+  speed.buffer_bytes = static_cast<double>(bytes);
+  munmap(memory, bytes);
+}
+
 struct alignas(64) Sink {
   float values[3] = {0.999f, 0.001f, 0};  // chains stay near one
 };
@@ -113,7 +137,8 @@ double measure_peak(int threads, double (*loop)(int64_t rounds, float* sink)) {
   constexpr int64_t kRounds = 1'000'000;  // some milliseconds: long next to a start, short next to a time slice
   std::vector<Sink> sinks(static_cast<size_t>(threads));
   const auto work = [&](int thread) { return loop(kRounds, sinks[static_cast<size_t>(thread)].values); };
-  return best_rate(threads, 16, work) / 1e9;
+  const auto nothing = [](int) {};
+  return best_rate(threads, 16, nothing, work) / 1e9;
 }
 
 #if defined(__x86_64__)
@@ -139,40 +164,13 @@ bool has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 
 int available_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-Machine::Machine(int threads) : threads_(std::max(1, threads)) {
-  const auto n = static_cast<size_t>(threads_);
-  const size_t part = std::max(kPart, std::min(size_t{1} << 30, available_memory() / 4) / n / kPart * kPart);
-  void* memory = mmap(nullptr, part * n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return;
-  (void)madvise(memory, part * n, MADV_HUGEPAGE);
-  part_bytes_ = part;
-  buffer_ = {static_cast<uint64_t*>(memory), [bytes = part * n](uint64_t* buffer) { munmap(buffer, bytes); }};
-  // Each thread touches its part first, so that the pages lie near it.
-  best_rate(threads_, 1, [&](int thread) {
-    const size_t words = part / sizeof(uint64_t);
-    std::fill_n(buffer_.get() + static_cast<size_t>(thread) * words, words, uint64_t{1});
-    return 0.0;
-  });
-}
-
-double Machine::read_gbs() const {
-  if (buffer_ == nullptr) return 0;
-  const size_t words = part_bytes_ / sizeof(uint64_t);
-  std::vector<uint64_t> sums(static_cast<size_t>(threads_));
-  return best_rate(threads_, 8, [&](int thread) {
-           const uint64_t* part = buffer_.get() + static_cast<size_t>(thread) * words;
-           sums[static_cast<size_t>(thread)] += HWY_DYNAMIC_DISPATCH(sum_words)(part, words);
-           return static_cast<double>(part_bytes_);
-         }) /
-         1e9;
-}
-
-MachineSpeed Machine::measure() const {
-  MachineSpeed speed{.read_gbs = read_gbs()};
+MachineSpeed measure_machine(int threads) {
+  MachineSpeed speed{.threads = std::max(1, threads)};
+  measure_reading(speed);
   speed.peak_gflops =
-      measure_peak(threads_, [](int64_t n, float* sink) { return HWY_DYNAMIC_DISPATCH(multiply_add)(n, sink); });
+      measure_peak(speed.threads, [](int64_t n, float* sink) { return HWY_DYNAMIC_DISPATCH(multiply_add)(n, sink); });
 #if defined(__x86_64__)
-  if (has_bf16()) speed.bf16_gflops = measure_peak(threads_, multiply_add_bf16);
+  if (has_bf16()) speed.bf16_gflops = measure_peak(speed.threads, multiply_add_bf16);
 #endif
   return speed;
 }

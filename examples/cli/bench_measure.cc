@@ -74,9 +74,9 @@ struct Task {
 
 class Bench {
  public:
-  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine* machine,
+  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, int machine_threads,
         const std::function<void(double)>& between)
-      : plan_(plan), machine_(machine), between_(between), session_(model) {
+      : plan_(plan), machine_threads_(machine_threads), between_(between), session_(model) {
     int64_t most = plan.depth + plan.decode_tokens;
     for (const int64_t prompt : plan.prompts) most = std::max(most, prompt);
     ids_ = random_ids(most, model->config().vocab_size);
@@ -138,7 +138,7 @@ class Bench {
   }
 
   void measure_machine(Task& task) {
-    if (machine_ != nullptr) task.result.machine.push_back(machine_->measure());
+    if (machine_threads_ > 0) task.result.machine.push_back(cli::measure_machine(machine_threads_));
   }
 
   double timed(Task& task) {
@@ -176,7 +176,7 @@ class Bench {
   }
 
   const BenchPlan& plan_;
-  const Machine* machine_;
+  const int machine_threads_;
   const std::function<void(double)>& between_;
   Session session_;
   std::vector<int32_t> ids_;
@@ -208,7 +208,11 @@ MachineSpeed median(const std::vector<MachineSpeed>& speeds) {
     for (const MachineSpeed& speed : speeds) figures.push_back(speed.*figure);
     return median(figures);
   };
-  return {of(&MachineSpeed::read_gbs), of(&MachineSpeed::peak_gflops), of(&MachineSpeed::bf16_gflops)};
+  MachineSpeed speed = speeds.front();
+  speed.read_gbs = of(&MachineSpeed::read_gbs);
+  speed.peak_gflops = of(&MachineSpeed::peak_gflops);
+  speed.bf16_gflops = of(&MachineSpeed::bf16_gflops);
+  return speed;
 }
 
 std::vector<double> Measurement::tokens_per_s() const {
@@ -228,9 +232,9 @@ double Measurement::share_of(double MachineSpeed::*limit, double giga_per_run) c
   return median(shares);
 }
 
-std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine* machine,
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, int machine_threads,
                                  const std::function<void(double done)>& between) {
-  return Bench(model, plan, machine, between).run();
+  return Bench(model, plan, machine_threads, between).run();
 }
 
 }  // namespace v4rt::cli

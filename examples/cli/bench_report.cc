@@ -34,7 +34,7 @@ struct Limit {
 };
 
 std::optional<Limit> limit(const BenchReport& report, const OpTime& op) {
-  if (!report.machine || op.seconds <= 0) return {};
+  if (!report.machine || report.machine->read_gbs <= 0 || op.seconds <= 0) return {};
   const double memory = op.touched.all_bytes() / (report.machine->read_gbs * kGiga);
   const double compute = op.touched.flops / (report.machine->peak_gflops * kGiga);
   return Limit{memory >= compute, std::max(memory, compute) / op.seconds};
@@ -55,7 +55,7 @@ std::string machine_text(const BenchReport& report) {
   const MachineSpeed& m = *report.machine;
   std::string text = fmt::format(
       "limits of {} thread{}, measured between the runs: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
-      report.threads, report.threads == 1 ? "" : "s", m.read_gbs, bytes_text(report.machine_buffer_bytes), m.peak_gflops);
+      m.threads, m.threads == 1 ? "" : "s", m.read_gbs, bytes_text(m.buffer_bytes), m.peak_gflops);
   if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
   return text;
 }
@@ -130,6 +130,7 @@ std::string markdown_table(const Cells& rows, std::string_view alignment) {
 }
 
 Json share(double part, double whole) { return whole > 0 ? Json(part / whole) : Json(nullptr); }
+Json measured(double figure) { return figure > 0 ? Json(figure) : Json(nullptr); }
 
 Json spread(std::vector<double> values) {
   const auto [least, most] = std::minmax_element(values.begin(), values.end());
@@ -154,7 +155,6 @@ Json to_json(const BenchReport& report, const OpTime& op, double total_seconds) 
 }
 
 Json to_json(const BenchReport& report, const Measurement& m) {
-  const auto measured = [](double figure) { return figure > 0 ? Json(figure) : Json(nullptr); };
   const auto tokens = static_cast<double>(m.tokens);
   const Rates r = rates(m);
   Json json = {{"kind", m.kind},
@@ -219,7 +219,6 @@ std::string to_json(const BenchReport& report) {
   };
   const auto speed = [](const Measurement& m) { return median(m.tokens_per_s()); };
   const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
-  const auto measured = [&](double figure) { return figure > 0 ? Json(figure) : Json(nullptr); };
   Json json = {
       {"model", report.model},
       {"device", report.device},

@@ -15,7 +15,6 @@ struct BenchReport {
   int threads = 0;  // 0: the device's own affair
   int chunk = 0, repetitions = 0;
   std::optional<MachineSpeed> machine;  // medians
-  double machine_buffer_bytes = 0;      // that were read
   std::string machine_note;             // why there is none
   std::optional<HugePageUse> huge_pages;  // while the model was open
   std::vector<Measurement> measurements;

@@ -21,6 +21,7 @@ equal "$(value /runs/0/peak_share)" "$(value /prefill_gflops) / $(around 0/peak_
 equal "$(value /decode_tokens_per_s)" "4 / $(value /runs/1/seconds)"
 if grep -q AnonHugePages /proc/self/smaps_rollup 2>/dev/null; then
   positive /memory_bytes
+  check "the memory is the model's, not what the machine was measured with" awk "BEGIN { exit !($(value /memory_bytes) < 1e9) }"
   check "no more huge pages than memory" awk "BEGIN { h = $(value /huge_page_bytes); exit !(h >= 0 && h <= $(value /memory_bytes)) }"
 fi
 check "no ops unless asked for" [ -z "$(value /runs/0/ops)" ]

@@ -160,6 +160,16 @@ TEST_F(Cache, WaitsForWhoeverWrites) {
   EXPECT_EQ(waits, 2);
 }
 
+TEST_F(Cache, WaitingThatEndsInAnErrorLeavesNoFileOpen) {
+  const auto open_files = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  const FileLock held(folder.file("lock"), nullptr);
+  const auto before = open_files();
+  EXPECT_THROW(FileLock(folder.file("lock"), [] { throw Error(Code::kInternal, "enough"); }), Error);
+  EXPECT_EQ(open_files(), before);
+}
+
 TEST_F(Cache, SaysWhatIsWrongWithItsFolder) {
   const WeightIdentity identity{"model", {1, 0}};
   const auto message = [&](const std::string& path) -> std::string {
