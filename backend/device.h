@@ -23,15 +23,16 @@ struct Support {
 };
 
 struct DeviceInfo {
-  std::string name;         // "cpu", "opencl:0"
-  std::string description;  // "Intel(R) Xeon(R) ..., 2 threads, avx512bf16"
-  size_t alignment = 64;    // of buffer slices
-  size_t max_allocation = 0;  // bytes in one buffer; 0 = unknown
-  size_t memory = 0;          // bytes in all; 0 = unknown
+  std::string name;                   // "cpu", "opencl:0"
+  std::string description;            // "Intel(R) Xeon(R) ..., 2 threads, avx512bf16"
+  size_t alignment = 64;              // of buffer slices
+  size_t max_allocation = 0;          // bytes in one buffer; 0 = unknown
+  size_t memory = 0;                  // bytes in all; 0 = unknown
   std::vector<std::string> features;  // what it was chosen by: "avx512bf16", "fp64", "subgroups"
 };
 
-// A compiled way of running one op with fixed shapes. Immutable once made; plans own them; several queues may launch one.
+// A compiled way of running one op with fixed shapes. Immutable once made; plans own them; several queues may launch
+// one.
 class Kernel {
  public:
   virtual ~Kernel() = default;
@@ -43,11 +44,12 @@ class Kernel {
 class Queue {
  public:
   virtual ~Queue() = default;
-  virtual void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) = 0;     // src is free on return
-  virtual void download(std::span<std::byte> dst, Buffer& src, size_t offset) = 0;         // dst is filled on return
-  virtual void fill(Buffer& dst, std::byte value) = 0;                                     // all of it
+  virtual void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) = 0;  // src is free on return
+  virtual void download(std::span<std::byte> dst, Buffer& src, size_t offset) = 0;      // dst is filled on return
+  virtual void fill(Buffer& dst, std::byte value) = 0;                                  // all of it
   virtual void begin(const Step& step) = 0;  // makes `step` the one that following launches see; copied, no stall
-  virtual void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) = 0;  // inputs, outputs[, scratch]
+  virtual void launch(const Kernel& kernel, std::span<const Tensor> args,
+                      const Step& step) = 0;  // inputs, outputs[, scratch]
   virtual void finish() = 0;
 };
 
@@ -57,9 +59,15 @@ class Device {
   virtual const DeviceInfo& info() const = 0;
   virtual Support supports(const OpCall& call) const = 0;
   virtual std::unique_ptr<Kernel> compile(const OpCall& call) = 0;  // slow; never while tokens flow
-  virtual Layout weight_layout(const TensorType& weight) const { (void)weight; return Layout::kRows; }  // what its matmuls want
+  virtual Layout weight_layout(const TensorType& weight) const {
+    (void)weight;
+    return Layout::kRows;
+  }                                              // what its matmuls want
   virtual BufferPtr allocate(size_t bytes) = 0;  // throws Error(kOutOfMemory)
-  virtual BufferPtr import_host(std::span<const std::byte> memory) { (void)memory; return nullptr; }  // zero-copy read-only view, or nullptr: "upload it"
+  virtual BufferPtr import_host(std::span<const std::byte> memory) {
+    (void)memory;
+    return nullptr;
+  }  // zero-copy read-only view, or nullptr: "upload it"
   virtual std::unique_ptr<Queue> create_queue() = 0;
 };
 

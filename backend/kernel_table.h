@@ -12,15 +12,15 @@ namespace v4rt {
 template <class DeviceT>
 struct KernelEntry {
   OpKind op;
-  std::string_view name;                                              // "opencl.linear.rows16"
+  std::string_view name;  // "opencl.linear.rows16"
   Support (*supports)(const OpCall& call, const DeviceT& device);
   std::unique_ptr<Kernel> (*make)(const OpCall& call, DeviceT& device);
 };
 
 // The first entry that takes the call, or nullptr and, in `reason`, every refusal.
 template <class DeviceT>
-const KernelEntry<DeviceT>* select_kernel(std::span<const KernelEntry<DeviceT>> table, const OpCall& call, const DeviceT& device,
-                                          std::string* reason) {
+const KernelEntry<DeviceT>* select_kernel(std::span<const KernelEntry<DeviceT>> table, const OpCall& call,
+                                          const DeviceT& device, std::string* reason) {
   std::string refusals;
   for (const auto& entry : table) {
     if (entry.op != call.op.kind()) continue;

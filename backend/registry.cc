@@ -16,7 +16,8 @@ namespace {
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
 }
 
@@ -38,7 +39,8 @@ std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused
 
 std::string available(const DeviceOptions& options) {
   std::string names;
-  for (const DeviceInfo& device : list_devices(options)) names += fmt::format("\n  {}  {}", device.name, device.description);
+  for (const DeviceInfo& device : list_devices(options))
+    names += fmt::format("\n  {}  {}", device.name, device.description);
   return names;
 }
 
@@ -69,7 +71,8 @@ std::vector<std::string> built_in_libraries() {
 }
 
 std::vector<DeviceInfo> list_devices(const DeviceOptions& options) {
-  std::vector<DeviceInfo> devices{create_reference_device()->info(), create_cpu_device(options.threads, options.fast)->info()};
+  std::vector<DeviceInfo> devices{create_reference_device()->info(),
+                                  create_cpu_device(options.threads, options.fast)->info()};
   for (DeviceInfo& device : opencl_devices()) devices.push_back(std::move(device));
   return devices;
 }

@@ -10,9 +10,9 @@
 namespace v4rt {
 
 struct DeviceOptions {
-  int threads = 0;            // cpu: 0 = one per core available to the process
-  bool fast = false;          // cpu: may take products whose order of summation is a library's, where that is faster
-  std::string cache_dir;      // opencl: compiled programs; empty = no cache on disk
+  int threads = 0;        // cpu: 0 = one per core available to the process
+  bool fast = false;      // cpu: may take products whose order of summation is a library's, where that is faster
+  std::string cache_dir;  // opencl: compiled programs; empty = no cache on disk
 };
 
 // "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.

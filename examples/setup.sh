@@ -8,7 +8,7 @@ base_packages=(g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev libcli1
   libhwy-dev)
 opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its headers; an implementation on the CPU
 fast_packages=(libdnnl-dev)  # oneDNN, for --fast
-test_packages=(libgtest-dev libgmock-dev)
+test_packages=(libgtest-dev libgmock-dev clang-format-14)  # the last for the structure test
 
 say() { printf '%s\n' "$@"; }
 die() { say "$*" >&2; exit 1; }

@@ -31,18 +31,14 @@ bool allowed(WeightRole role, StoredType type) {
   switch (type) {
     case StoredType::kF32:
     case StoredType::kBF16:
-    case StoredType::kF16:
-      return role != WeightRole::kTable;
+    case StoredType::kF16: return role != WeightRole::kTable;
     case StoredType::kF8E4M3:
     case StoredType::kI8:
     case StoredType::kU8:
-    case StoredType::kF4:
-      return role == WeightRole::kMatrix;
+    case StoredType::kF4: return role == WeightRole::kMatrix;
     case StoredType::kI64:
-    case StoredType::kI32:
-      return role == WeightRole::kTable;
-    default:
-      return false;
+    case StoredType::kI32: return role == WeightRole::kTable;
+    default: return false;
   }
 }
 
@@ -196,23 +192,16 @@ int64_t stored_rows(const StoredTensor& t) { return t.shape.rows(); }
 
 DType value_dtype(StoredType type) {
   switch (type) {
-    case StoredType::kF32:
-      return DType::kF32;
-    case StoredType::kBF16:
-      return DType::kBF16;
-    case StoredType::kF16:
-      return DType::kF16;
-    case StoredType::kF8E4M3:
-      return DType::kFp8;
+    case StoredType::kF32: return DType::kF32;
+    case StoredType::kBF16: return DType::kBF16;
+    case StoredType::kF16: return DType::kF16;
+    case StoredType::kF8E4M3: return DType::kFp8;
     case StoredType::kI8:
     case StoredType::kU8:
-    case StoredType::kF4:
-      return DType::kFp4;
+    case StoredType::kF4: return DType::kFp4;
     case StoredType::kI64:
-    case StoredType::kI32:
-      return DType::kI32;
-    default:
-      fail(Code::kUnsupported, "{} values cannot be used as a weight", spelling(type));
+    case StoredType::kI32: return DType::kI32;
+    default: fail(Code::kUnsupported, "{} values cannot be used as a weight", spelling(type));
   }
 }
 

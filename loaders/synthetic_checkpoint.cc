@@ -46,14 +46,10 @@ class Planner {
 
   void add(const WeightInfo& info, const std::string& name, const Shape& shape) {
     switch (info.role) {
-      case WeightRole::kMatrix:
-        return add_matrix(info, name, shape);
-      case WeightRole::kNorm:
-        return numbers(name, StoredType::kBF16, shape, 1, 0.1);
-      case WeightRole::kTable:
-        return numbers(name, StoredType::kI64, shape, 0, 0);
-      case WeightRole::kF32:
-        return add_f32(name, shape);
+      case WeightRole::kMatrix: return add_matrix(info, name, shape);
+      case WeightRole::kNorm: return numbers(name, StoredType::kBF16, shape, 1, 0.1);
+      case WeightRole::kTable: return numbers(name, StoredType::kI64, shape, 0, 0);
+      case WeightRole::kF32: return add_f32(name, shape);
     }
   }
 
@@ -98,20 +94,13 @@ class Planner {
 void fill(const SyntheticTensor& t, const V4Config& config, uint64_t seed, int64_t offset, std::span<std::byte> out) {
   const RandomValues random(seed, t.tensor.name);
   switch (t.tensor.type) {
-    case StoredType::kI8:
-      return random.fp4(offset, out);
-    case StoredType::kF8E4M3:
-      return random.fp8(offset, out);
-    case StoredType::kF8E8M0:
-      return random.scales(t.mean_square, t.deviation, offset, out);
-    case StoredType::kBF16:
-      return random.bf16(t.center, t.half_width, offset, out);
-    case StoredType::kF32:
-      return random.f32(t.center, t.half_width, offset, out);
-    case StoredType::kI64:
-      return random.choices(config.num_experts_per_token, config.num_experts, offset, out);
-    default:
-      fail(Code::kInternal, "tensor '{}': no random values of type {}", t.tensor.name, spelling(t.tensor.type));
+    case StoredType::kI8: return random.fp4(offset, out);
+    case StoredType::kF8E4M3: return random.fp8(offset, out);
+    case StoredType::kF8E8M0: return random.scales(t.mean_square, t.deviation, offset, out);
+    case StoredType::kBF16: return random.bf16(t.center, t.half_width, offset, out);
+    case StoredType::kF32: return random.f32(t.center, t.half_width, offset, out);
+    case StoredType::kI64: return random.choices(config.num_experts_per_token, config.num_experts, offset, out);
+    default: fail(Code::kInternal, "tensor '{}': no random values of type {}", t.tensor.name, spelling(t.tensor.type));
   }
 }
 

@@ -257,8 +257,7 @@ std::vector<WeightInfo> v4_weights(const V4Config& config) {
 
 std::vector<std::string> official_parts(const WeightInfo& weight) {
   switch (weight.assembly) {
-    case Assembly::kWhole:
-      break;
+    case Assembly::kWhole: break;
     case Assembly::kPair: {
       const bool shared = weight.name.ends_with("w13.weight");
       const std::string_view fused = shared ? "w13" : "wkv_gate";

@@ -14,18 +14,21 @@ inline void expect_inputs(std::string_view op, std::span<const TensorType> in, s
 }
 
 inline void expect_activation(std::string_view op, const TensorType& type, int min_rank = 2, int max_rank = 4) {
-  check(is_activation(type.dtype) && type.shape.rank() >= min_rank && type.shape.rank() <= max_rank, Code::kInvalidArgument,
-        "{}: expects a bf16 or f32 activation of rank {} to {}, not {}", op, min_rank, max_rank, to_string(type));
+  check(is_activation(type.dtype) && type.shape.rank() >= min_rank && type.shape.rank() <= max_rank,
+        Code::kInvalidArgument, "{}: expects a bf16 or f32 activation of rank {} to {}, not {}", op, min_rank, max_rank,
+        to_string(type));
 }
 
-inline void expect_type(std::string_view op, std::string_view what, const TensorType& type, const TensorType& expected) {
-  check(type == expected, Code::kInvalidArgument, "{}: {} is {}, expected {}", op, what, to_string(type), to_string(expected));
+inline void expect_type(std::string_view op, std::string_view what, const TensorType& type,
+                        const TensorType& expected) {
+  check(type == expected, Code::kInvalidArgument, "{}: {} is {}, expected {}", op, what, to_string(type),
+        to_string(expected));
 }
 
 // A norm weight [n], BF16 or F32.
 inline void expect_norm(std::string_view op, const TensorType& type, int64_t n) {
-  check(is_activation(type.dtype) && type.shape == Shape{n}, Code::kInvalidArgument, "{}: norm weight is {}, expected bf16 or f32 {}",
-        op, to_string(type), to_string(Shape{n}));
+  check(is_activation(type.dtype) && type.shape == Shape{n}, Code::kInvalidArgument,
+        "{}: norm weight is {}, expected bf16 or f32 {}", op, to_string(type), to_string(Shape{n}));
 }
 
 inline void expect_matrix(std::string_view op, std::string_view what, const TensorType& type, const Shape& shape) {

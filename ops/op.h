@@ -16,15 +16,31 @@ class RefContext;
 
 enum class OpKind : uint8_t {
   // basic
-  kEmbedRows, kTakeLast, kAddStreams,
+  kEmbedRows,
+  kTakeLast,
+  kAddStreams,
   // dense algebra
-  kLinear, kRmsNorm, kHeadRms, kRopeTail, kFakeQuant, kHadamard,
+  kLinear,
+  kRmsNorm,
+  kHeadRms,
+  kRopeTail,
+  kFakeQuant,
+  kHadamard,
   // attention
-  kRingAppend, kCompressPool, kIndexSelect, kAttend,
+  kRingAppend,
+  kCompressPool,
+  kIndexSelect,
+  kAttend,
   // hyper-connections
-  kHcPre, kHcPost, kHcHead,
+  kHcPre,
+  kHcPost,
+  kHcHead,
   // mixture of experts
-  kRouteTopK, kRouteHash, kSwiglu, kMoeGateUp, kMoeDown,
+  kRouteTopK,
+  kRouteHash,
+  kSwiglu,
+  kMoeGateUp,
+  kMoeDown,
   // weights
   kRepack,
   kCount,

@@ -29,7 +29,8 @@ void RefMemory::release(void* memory, size_t bytes) {
 
 void RefMemory::give_back(void* memory, size_t bytes) {
   bytes = round_up(bytes);
-  if (block_ < blocks_.size() && used_ >= bytes && memory == blocks_[block_].bytes.get() + (used_ - bytes)) used_ -= bytes;
+  if (block_ < blocks_.size() && used_ >= bytes && memory == blocks_[block_].bytes.get() + (used_ - bytes))
+    used_ -= bytes;
 }
 
 void* RefMemory::take(size_t bytes) {

@@ -7,9 +7,10 @@
 
 namespace v4rt {
 
-// Working memory of Op::reference(): blocks that are kept from call to call, so that a running reference allocates nothing; the last taken and first released is used again at once.
-// While a Use is alive, vectors with RefAllocator on this thread take from it; all of them must be gone when it ends.
-// Without a Use they take from the heap, as tests do that call reference() by hand.
+// Working memory of Op::reference(): blocks that are kept from call to call, so that a running reference allocates
+// nothing; the last taken and first released is used again at once. While a Use is alive, vectors with RefAllocator on
+// this thread take from it; all of them must be gone when it ends. Without a Use they take from the heap, as tests do
+// that call reference() by hand.
 class RefMemory {
  public:
   class Use {

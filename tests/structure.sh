@@ -25,6 +25,12 @@ grep -rl 'spdlog/' ops backend loaders graph examples --include='*.cc' --include
   complain "only ops/core/log includes spdlog"
 
 git ls-files '*.cc' '*.h' '*.c' '*.hpp' '*.cl' 2>/dev/null | xargs -r wc -l | awk '$2 != "total" && $1 > 600' | complain "more than 600 lines"
+if command -v clang-format-14 >/dev/null; then  # the one of Debian 12
+  git ls-files '*.cc' '*.h' '*.c' '*.hpp' '*.cl' 2>/dev/null | xargs -r clang-format-14 --dry-run 2>&1 | grep -oE '^[^:]+:[0-9]+' |
+    complain "clang-format would change"
+else
+  echo "clang-format is not here: the format was not checked"
+fi
 for folder in . ops backend backend/* loaders graph tests examples; do
   [ -d "$folder" ] && [ ! -f "$folder/README.md" ] && echo "$folder"
 done | complain "no README.md"

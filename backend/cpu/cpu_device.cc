@@ -93,13 +93,15 @@ Layout CpuDevice::weight_layout(const TensorType& weight) const {
 }
 
 BufferPtr CpuDevice::allocate(size_t bytes) {
-  check(bytes <= info_.memory, Code::kOutOfMemory, "cpu: {} bytes are more than this machine's {}; a shorter context or fewer slots need less",
-        bytes, info_.memory);
+  check(bytes <= info_.memory, Code::kOutOfMemory,
+        "cpu: {} bytes are more than this machine's {}; a shorter context or fewer slots need less", bytes,
+        info_.memory);
   const bool large = bytes >= 4 * kHugePage;
   const size_t alignment = large ? kHugePage : kAlignment;
   const size_t rounded = round_up(bytes == 0 ? 1 : bytes, alignment);
   void* memory = std::aligned_alloc(alignment, rounded);
-  check(memory != nullptr, Code::kOutOfMemory, "cpu: cannot allocate {} bytes; a shorter context or fewer slots need less", bytes);
+  check(memory != nullptr, Code::kOutOfMemory,
+        "cpu: cannot allocate {} bytes; a shorter context or fewer slots need less", bytes);
   if (large) (void)madvise(memory, rounded, MADV_HUGEPAGE);  // only a wish: fewer page walks while weights stream
   return std::make_shared<HostBuffer>(static_cast<std::byte*>(memory), bytes, std::shared_ptr<void>(memory, std::free));
 }

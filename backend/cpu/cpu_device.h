@@ -11,7 +11,8 @@ namespace v4rt {
 
 class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDevice> {
  public:
-  // threads, 0: one per core available to the process. fast: products may sum in a library's order where that is faster.
+  // threads, 0: one per core available to the process. fast: products may sum in a library's order where that is
+  // faster.
   explicit CpuDevice(int threads, bool fast = false);
 
   const DeviceInfo& info() const override { return info_; }

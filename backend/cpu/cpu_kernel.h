@@ -16,9 +16,13 @@ struct CpuArgs {
 
   const Tensor& operator[](size_t i) const { return tensors[i]; }
   template <class T>
-  T* data(size_t i) const { return tensors[i].data<T>(); }
+  T* data(size_t i) const {
+    return tensors[i].data<T>();
+  }
   template <class T>
-  T* scratch() const { return tensors.back().data<T>(); }
+  T* scratch() const {
+    return tensors.back().data<T>();
+  }
 };
 
 // Fixed shapes and attributes are members; whatever is live comes from args.step.

@@ -8,10 +8,11 @@
 
 namespace v4rt {
 
-// Fork-join over index ranges. The caller takes part; workers spin for a moment before they sleep, since the next launch of a
-// plan follows within microseconds. A run allocates nothing. Tasks are of a size that depends on the work alone. Every thread
-// has a contiguous share of them, the same one whenever the same work is done, so that it reads memory which it once wrote and
-// reads it in one stream; who is done takes tasks from the other shares. One run at a time has the workers: a run from inside a run, or from another thread meanwhile, goes inline.
+// Fork-join over index ranges. The caller takes part; workers spin for a moment before they sleep, since the next
+// launch of a plan follows within microseconds. A run allocates nothing. Tasks are of a size that depends on the work
+// alone. Every thread has a contiguous share of them, the same one whenever the same work is done, so that it reads
+// memory which it once wrote and reads it in one stream; who is done takes tasks from the other shares. One run at a
+// time has the workers: a run from inside a run, or from another thread meanwhile, goes inline.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // including the caller; >= 1
@@ -21,8 +22,9 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // body(begin, end) or body(begin, end, worker) for disjoint ranges that cover [0, count); `worker` < threads() is another
-  // number for each thread that takes part. `cost`: multiply-adds (or what takes as long) per index. The body must not throw.
+  // body(begin, end) or body(begin, end, worker) for disjoint ranges that cover [0, count); `worker` < threads() is
+  // another number for each thread that takes part. `cost`: multiply-adds (or what takes as long) per index. The body
+  // must not throw.
   template <class Body>
   void for_ranges(int64_t count, double cost, const Body& body) {
     if (count <= 0) return;
@@ -61,7 +63,8 @@ class ThreadPool {
   bool join_run(uint32_t& seen, int worker);
   void sleep(uint32_t seen);
 
-  // state_: generation in the upper half; kOpen while the run may be joined; below it the number of workers taking part.
+  // state_: generation in the upper half; kOpen while the run may be joined; below it the number of workers taking
+  // part.
   static constexpr uint64_t kOpen = uint64_t{1} << 31;
   static constexpr uint64_t kActive = kOpen - 1;
 

@@ -1,7 +1,6 @@
 #include "backend/opencl/binary_store.h"
 
 #include <fmt/format.h>
-#include "ops/core/log.h"
 #include <unistd.h>
 
 #include <atomic>
@@ -10,6 +9,8 @@
 #include <filesystem>
 #include <fstream>
 #include <span>
+
+#include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
@@ -48,7 +49,8 @@ std::optional<std::vector<std::byte>> read_entry(const std::string& path, std::s
   }
   const size_t rest = size - sizeof(header);
   if (header.magic != kMagic) throw std::runtime_error("its format is another");
-  if (header.key_bytes > rest || header.data_bytes != rest - header.key_bytes) throw std::runtime_error("its size is wrong");
+  if (header.key_bytes > rest || header.data_bytes != rest - header.key_bytes)
+    throw std::runtime_error("its size is wrong");
   std::string stored_key(header.key_bytes, '\0');
   std::vector<std::byte> data(header.data_bytes);
   file.read(stored_key.data(), static_cast<std::streamsize>(stored_key.size()));

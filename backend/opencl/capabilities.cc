@@ -1,9 +1,10 @@
 #include "backend/opencl/capabilities.h"
 
 #include <fmt/format.h>
-#include "ops/core/log.h"
 
 #include <algorithm>
+
+#include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
@@ -14,7 +15,7 @@ std::vector<cl_device_id> devices_of(cl_platform_id platform) {
   const cl_int status = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, nullptr, &count);
   if (status != CL_SUCCESS && status != CL_DEVICE_NOT_FOUND) {
     log::warn("opencl: platform {} is skipped: clGetDeviceIDs: {} ({})", cl::platform_text(platform, CL_PLATFORM_NAME),
-                 cl::error_name(status), status);
+              cl::error_name(status), status);
   }
   if (status != CL_SUCCESS || count == 0) return {};
   std::vector<cl_device_id> devices(count);

@@ -1,6 +1,7 @@
 #pragma once
 
-// The plain OpenCL C API with owners: a handle releases what it holds, a failing call becomes an Error with the code's name.
+// The plain OpenCL C API with owners: a handle releases what it holds, a failing call becomes an Error with the code's
+// name.
 
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 120  // all that is used

@@ -9,10 +9,10 @@ namespace v4rt {
 
 std::span<const OpenclEntry> opencl_kernels() {
   static const std::array table{
-      kOpenclEmbedRows, kOpenclTakeLast,     kOpenclAddStreams,  kOpenclLinear,    kOpenclRmsNorm, kOpenclHeadRms,
-      kOpenclRopeTail,  kOpenclFakeQuant,    kOpenclHadamard,    kOpenclRingAppend, kOpenclCompressPool,
-      kOpenclIndexSelect, kOpenclAttend,     kOpenclHcPre,       kOpenclHcPost,    kOpenclHcHead,
-      kOpenclRouteTopK, kOpenclRouteHash,    kOpenclSwiglu,      kOpenclMoeGateUp, kOpenclMoeDown, kOpenclRepack,
+      kOpenclEmbedRows, kOpenclTakeLast,  kOpenclAddStreams, kOpenclLinear,     kOpenclRmsNorm,      kOpenclHeadRms,
+      kOpenclRopeTail,  kOpenclFakeQuant, kOpenclHadamard,   kOpenclRingAppend, kOpenclCompressPool, kOpenclIndexSelect,
+      kOpenclAttend,    kOpenclHcPre,     kOpenclHcPost,     kOpenclHcHead,     kOpenclRouteTopK,    kOpenclRouteHash,
+      kOpenclSwiglu,    kOpenclMoeGateUp, kOpenclMoeDown,    kOpenclRepack,
   };
   return table;
 }
@@ -37,7 +37,8 @@ Support all_row_major(const OpCall& call) {
 
 Support fits_local(const OpenclDevice& device, int64_t bytes) {
   const auto have = static_cast<int64_t>(device.capabilities().local_memory);
-  return bytes <= have ? Support{} : Support::no(fmt::format("it needs {} bytes of local memory, there are {}", bytes, have));
+  return bytes <= have ? Support{}
+                       : Support::no(fmt::format("it needs {} bytes of local memory, there are {}", bytes, have));
 }
 
 }  // namespace v4rt

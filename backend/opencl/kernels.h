@@ -29,7 +29,9 @@ template <class Body>
 class BodyKernel final : public OpenclKernel {
  public:
   explicit BodyKernel(Body body) : body_(std::move(body)) {}
-  void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override { body_(queue, args, step); }
+  void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
+    body_(queue, args, step);
+  }
 
  private:
   Body body_;
@@ -43,8 +45,8 @@ std::unique_ptr<Kernel> make_kernel(Body body, size_t scratch_bytes = 0) {
 }
 
 // Build definitions.
-std::string define(const char* name, DType dtype);    // "ACT=bf16": names of common.cl
-std::string define(const char* name, int64_t value);  // "DIM=512"
+std::string define(const char* name, DType dtype);                     // "ACT=bf16": names of common.cl
+std::string define(const char* name, int64_t value);                   // "DIM=512"
 std::vector<std::string> format_definitions(const RowFormat& format);  // of row_format.cl
 std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b);
 
@@ -68,6 +70,8 @@ inline size_t rows_per_first(const Shape& shape) {
 inline size_t live_count(const Step& step) { return static_cast<size_t>(step.n_rows()); }
 
 // The scale plane, or the values again: kernels of types without one take a buffer that they do not read.
-inline const BufferPtr& scales_of(const Tensor& weight) { return weight.scales != nullptr ? weight.scales : weight.values; }
+inline const BufferPtr& scales_of(const Tensor& weight) {
+  return weight.scales != nullptr ? weight.scales : weight.values;
+}
 
 }  // namespace v4rt

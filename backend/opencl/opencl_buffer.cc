@@ -61,7 +61,8 @@ BufferPtr OpenclBuffer::slice(size_t offset, size_t bytes) {
   const cl_buffer_region region{past_end ? 0 : origin, size};
   cl_int status = CL_SUCCESS;
   cl_mem memory = clCreateSubBuffer(whole->memory(), 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &status);
-  if (status != CL_SUCCESS) fail(Code::kDevice, "clCreateSubBuffer at {}: {} ({})", origin, cl::error_name(status), status);
+  if (status != CL_SUCCESS)
+    fail(Code::kDevice, "clCreateSubBuffer at {}: {} ({})", origin, cl::error_name(status), status);
   auto buffer = share(new OpenclBuffer(cl::Memory(memory), bytes));
   buffer->whole_ = whole;
   buffer->offset_ = origin;

@@ -1,9 +1,9 @@
 #include "backend/opencl/opencl_device.h"
 
 #include <fmt/format.h>
-#include "ops/core/log.h"
 
 #include "backend/opencl/kernels.h"
+#include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
@@ -25,9 +25,14 @@ void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, vo
 
 }  // namespace
 
-OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir)
-    : site_(site), capabilities_(capabilities), info_(describe(capabilities, index)), budget_(std::make_shared<MemoryBudget>()) {
-  const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, reinterpret_cast<cl_context_properties>(site.platform), 0};
+OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index,
+                           const std::string& cache_dir)
+    : site_(site),
+      capabilities_(capabilities),
+      info_(describe(capabilities, index)),
+      budget_(std::make_shared<MemoryBudget>()) {
+  const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                              reinterpret_cast<cl_context_properties>(site.platform), 0};
   cl_int status = CL_SUCCESS;
   context_ = cl::Context(clCreateContext(properties, 1, &site_.device, &log_driver_message, nullptr, &status));
   cl::check_call(status, info_.name + ": clCreateContext");
@@ -78,8 +83,8 @@ std::unique_ptr<Queue> OpenclDevice::create_queue() {
   return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name);
 }
 
-std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, const std::vector<std::string>& definitions,
-                                                       const char* name) {
+std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file,
+                                                       const std::vector<std::string>& definitions, const char* name) {
   cl_int status = CL_SUCCESS;
   cl::Function function(clCreateKernel(programs_->get(file, definitions), name, &status));
   cl::check_call(status, fmt::format("{}: clCreateKernel({})", info_.name, name));

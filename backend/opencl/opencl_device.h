@@ -32,7 +32,8 @@ class OpenclDevice final : public Device {
   size_t group_size() const { return capabilities_.lanes == Lanes::kVector ? 1 : 64; }  // of every kernel here
 
   // Kernel `name` of kernels/`file` built with the definitions.
-  std::unique_ptr<OpenclFunction> function(std::string_view file, const std::vector<std::string>& definitions, const char* name);
+  std::unique_ptr<OpenclFunction> function(std::string_view file, const std::vector<std::string>& definitions,
+                                           const char* name);
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:

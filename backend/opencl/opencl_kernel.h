@@ -14,7 +14,8 @@ namespace v4rt {
 // A cl_kernel and the size of its work-groups. Arguments are part of a cl_kernel, so one launch at a time sets them.
 class OpenclFunction {
  public:
-  OpenclFunction(cl::Function function, std::string name, size_t group) : function_(std::move(function)), name_(std::move(name)), group_(group) {}
+  OpenclFunction(cl::Function function, std::string name, size_t group)
+      : function_(std::move(function)), name_(std::move(name)), group_(group) {}
 
   // Sets the arguments in order (buffers, cl_mem, int32_t, uint32_t, float) and enqueues; an empty grid does nothing.
   template <class... Args>

@@ -46,7 +46,7 @@ OpenclQueue::Staging& OpenclQueue::next_staging(size_t bytes) {
 void OpenclQueue::write_staged(cl_mem dst, size_t offset, Staging& staging, size_t bytes) {
   cl_event event = nullptr;
   verify(clEnqueueWriteBuffer(queue_.get(), dst, CL_FALSE, offset, bytes, staging.bytes.data(), 0, nullptr, &event),
-                 "clEnqueueWriteBuffer");
+         "clEnqueueWriteBuffer");
   staging.in_flight = cl::Event(event);
 }
 
@@ -77,9 +77,9 @@ void OpenclQueue::fill(Buffer& dst, std::byte value) {
   std::array<std::byte, 16> pattern;
   pattern.fill(value);
   const size_t pattern_bytes = dst.bytes() % pattern.size() == 0 ? pattern.size() : 1;
-  verify(clEnqueueFillBuffer(queue_.get(), memory_of(dst), pattern.data(), pattern_bytes, 0, dst.bytes(), 0,
-                                     nullptr, nullptr),
-                 "clEnqueueFillBuffer");
+  verify(clEnqueueFillBuffer(queue_.get(), memory_of(dst), pattern.data(), pattern_bytes, 0, dst.bytes(), 0, nullptr,
+                             nullptr),
+         "clEnqueueFillBuffer");
 }
 
 void OpenclQueue::copy(Buffer& dst, Buffer& src, size_t bytes) {
@@ -87,7 +87,7 @@ void OpenclQueue::copy(Buffer& dst, Buffer& src, size_t bytes) {
   check_range(src, 0, bytes);
   if (bytes == 0) return;
   verify(clEnqueueCopyBuffer(queue_.get(), memory_of(src), memory_of(dst), 0, 0, bytes, 0, nullptr, nullptr),
-                 "clEnqueueCopyBuffer");
+         "clEnqueueCopyBuffer");
 }
 
 void OpenclQueue::begin(const Step& step) {

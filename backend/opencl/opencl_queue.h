@@ -27,7 +27,8 @@ class OpenclQueue final : public Queue {
   void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override;
   void finish() override;
 
-  // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot, 0, 0}.
+  // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot,
+  // 0, 0}.
   cl_mem step_table() const;
   void copy(Buffer& dst, Buffer& src, size_t bytes);  // on the device
   cl_command_queue handle() const { return queue_.get(); }

@@ -36,7 +36,8 @@ std::string source_of(std::string_view file) {
 
 std::string build_log(cl_program program, cl_device_id device) {
   size_t size = 0;
-  if (clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, nullptr, &size) != CL_SUCCESS || size == 0) return {};
+  if (clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, nullptr, &size) != CL_SUCCESS || size == 0)
+    return {};
   std::string log(size, '\0');
   clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size, log.data(), nullptr);
   log.resize(log.find('\0') == std::string::npos ? size : log.find('\0'));
@@ -48,13 +49,15 @@ std::vector<std::byte> binary_of(cl_program program) {
   if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, nullptr) != CL_SUCCESS) return {};
   std::vector<std::byte> binary(size);
   auto* data = reinterpret_cast<unsigned char*>(binary.data());
-  if (size == 0 || clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, nullptr) != CL_SUCCESS) return {};
+  if (size == 0 || clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, nullptr) != CL_SUCCESS)
+    return {};
   return binary;
 }
 
 }  // namespace
 
-ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& c, const std::string& directory)
+ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& c,
+                           const std::string& directory)
     : context_(context), device_(site.device), disk_(directory) {
   identity_ = fmt::format("{}\n{}\n{}\n{}\n", c.device_name, c.driver_version, c.platform_name, c.platform_version);
   common_options_ = "-cl-std=CL1.2";
@@ -105,7 +108,8 @@ cl::Program ProgramCache::from_binary(const std::string& key, const std::string&
   return {};
 }
 
-cl::Program ProgramCache::from_source(std::string_view file, const std::string& source, const std::string& options) const {
+cl::Program ProgramCache::from_source(std::string_view file, const std::string& source,
+                                      const std::string& options) const {
   const char* text = source.c_str();
   cl_int status = CL_SUCCESS;
   cl::Program program(clCreateProgramWithSource(context_, 1, &text, nullptr, &status));

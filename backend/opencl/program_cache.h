@@ -15,14 +15,15 @@ namespace v4rt {
 // The programs of one device: one per kernel file and set of definitions, from the store on disk where it has them.
 class ProgramCache {
  public:
-  ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& capabilities, const std::string& directory);
+  ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& capabilities,
+               const std::string& directory);
 
   // The built program of kernels/`file` with the definitions ("DIM=128") as -D options. Throws Error(kDevice) with the
   // compiler's log. The program lives as long as the cache.
   cl_program get(std::string_view file, const std::vector<std::string>& definitions);
 
-  // Stores on disk what was built from source here. To be called late: some drivers compile a kernel at its first launch, and
-  // answer ever after what they answered when its binary was first asked for.
+  // Stores on disk what was built from source here. To be called late: some drivers compile a kernel at its first
+  // launch, and answer ever after what they answered when its binary was first asked for.
   void store_built();
 
  private:

@@ -69,7 +69,10 @@ class ReferenceDevice final : public Device {
   std::unique_ptr<Queue> create_queue() override { return std::make_unique<ReferenceQueue>(); }
 
  private:
-  DeviceInfo info_{.name = "reference", .description = "the definition of every operator, one thread", .alignment = kAlignment, .features = {}};
+  DeviceInfo info_{.name = "reference",
+                   .description = "the definition of every operator, one thread",
+                   .alignment = kAlignment,
+                   .features = {}};
 };
 
 }  // namespace

@@ -14,8 +14,8 @@ struct MachineSpeed {
   double bf16_gflops = 0;
 };
 
-// Takes a second or so, and meanwhile 1 GiB of memory, or a quarter of what is free. Machines that are shared change from one
-// second to the next: measure them often.
+// Takes a second or so, and meanwhile 1 GiB of memory, or a quarter of what is free. Machines that are shared change
+// from one second to the next: measure them often.
 MachineSpeed measure_machine(int threads);
 
 // One per core that the process may use.

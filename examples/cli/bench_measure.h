@@ -43,11 +43,11 @@ struct Measurement {
   int64_t tokens = 0;
   int64_t depth = 0;  // position of the first token
   bool synthetic = false;
-  bool fast = false;  // with --fast
-  std::vector<double> seconds;  // of each repetition
+  bool fast = false;                  // with --fast
+  std::vector<double> seconds;        // of each repetition
   std::vector<MachineSpeed> machine;  // before each repetition, and after the last; empty: not measured
-  Touched touched;              // by one repetition
-  std::vector<OpTime> ops;      // slowest first; empty unless asked for
+  Touched touched;                    // by one repetition
+  std::vector<OpTime> ops;            // slowest first; empty unless asked for
 
   std::vector<double> tokens_per_s() const;
   double median_seconds() const;
@@ -59,8 +59,8 @@ double median(std::vector<double> values);
 MachineSpeed median(const std::vector<MachineSpeed>& speeds);  // of each figure; at least one
 
 // Runs everything once to warm up and once for each repetition, then, where asked, once more for each with every launch
-// waited for. `between(done)` is called before each run, done in [0, 1]. What `machine_threads` threads of the machine do at best is measured
-// around the repetitions; 0: nothing is.
+// waited for. `between(done)` is called before each run, done in [0, 1]. What `machine_threads` threads of the machine
+// do at best is measured around the repetitions; 0: nothing is.
 std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, int machine_threads,
                                  const std::function<void(double done)>& between);
 

@@ -45,7 +45,9 @@ std::string title(const Measurement& m) {
   return fmt::format("decode {} at {}{}", m.tokens, m.depth, m.synthetic ? " (state made up)" : "");
 }
 
-double read_share(const Measurement& m) { return m.share_of(&MachineSpeed::read_gbs, m.touched.memory_bytes() / kGiga); }
+double read_share(const Measurement& m) {
+  return m.share_of(&MachineSpeed::read_gbs, m.touched.memory_bytes() / kGiga);
+}
 double peak_share(const Measurement& m) { return m.share_of(&MachineSpeed::peak_gflops, m.touched.flops / kGiga); }
 
 std::string percent(double part, double whole) { return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "-"; }
@@ -54,7 +56,8 @@ std::string machine_text(const BenchReport& report) {
   if (!report.machine) return "limits not measured: " + report.machine_note;
   const MachineSpeed& m = *report.machine;
   std::string text = fmt::format(
-      "limits of {} thread{}, measured between the runs: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
+      "limits of {} thread{}, measured between the runs: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma "
+      "in registers)",
       m.threads, m.threads == 1 ? "" : "s", m.read_gbs, bytes_text(m.buffer_bytes), m.peak_gflops);
   if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
   return text;
@@ -80,8 +83,7 @@ Cells run_cells(const BenchReport& report) {
     const auto shown = [](double share) { return share > 0 ? percent(share, 1) : "-"; };
     cells.push_back({title(m), fmt::format("{:.2f}", median(speeds)), fmt::format("{:.2f} .. {:.2f}", *least, *most),
                      bytes_text(m.touched.memory_bytes() / static_cast<double>(m.tokens)), fmt::format("{:.2f}", r.gbs),
-                     shown(read_share(m)), fmt::format("{:.1f}", r.gflops),
-                     shown(peak_share(m))});
+                     shown(read_share(m)), fmt::format("{:.1f}", r.gflops), shown(peak_share(m))});
   }
   return cells;
 }
@@ -238,7 +240,8 @@ std::string to_json(const BenchReport& report) {
       {"read_gbs", measured(machine.read_gbs)},
       {"peak_gflops", measured(machine.peak_gflops)},
       {"peak_bf16_gflops", measured(machine.bf16_gflops)}};
-  const auto fast = std::find_if(report.measurements.begin(), report.measurements.end(), [](const Measurement& m) { return m.fast; });
+  const auto fast =
+      std::find_if(report.measurements.begin(), report.measurements.end(), [](const Measurement& m) { return m.fast; });
   if (fast != report.measurements.end()) json["fast_prefill_tokens_per_s"] = speed(*fast);
   if (!report.machine_note.empty()) json["limits_note"] = report.machine_note;
   if (report.huge_pages) {

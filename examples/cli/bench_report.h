@@ -14,8 +14,8 @@ struct BenchReport {
   std::string model, device, description, mode, commit;
   int threads = 0;  // 0: the device's own affair
   int chunk = 0, repetitions = 0;
-  std::optional<MachineSpeed> machine;  // medians
-  std::string machine_note;             // why there is none
+  std::optional<MachineSpeed> machine;    // medians
+  std::string machine_note;               // why there is none
   std::optional<HugePageUse> huge_pages;  // while the model was open
   std::vector<Measurement> measurements;
 

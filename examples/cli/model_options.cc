@@ -125,9 +125,10 @@ void add_options(CLI::App& command, ModelArguments& a) {
       .add_option("--place", a.place,
                   "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
       ->allow_extra_args(false);
-  command.add_flag("--fast", a.fast,
-                   "Let the cpu device read prompts with a library's products (oneDNN) where those are faster: results then "
-                   "differ in last bits, also with --chunk");
+  command.add_flag(
+      "--fast", a.fast,
+      "Let the cpu device read prompts with a library's products (oneDNN) where those are faster: results then "
+      "differ in last bits, also with --chunk");
   command.add_option("--weight-cache", a.weight_cache,
                      "A folder for weights as the device wants them: written once, mapped from then on");
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");

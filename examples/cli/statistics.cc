@@ -20,28 +20,20 @@ std::string statistics(const GenerateResult& result) {
 
 std::string_view describe(StopReason reason) {
   switch (reason) {
-    case StopReason::kEndToken:
-      return "stopped at the end token";
-    case StopReason::kMaxTokens:
-      return "stopped at -n";
-    case StopReason::kContextFull:
-      return "stopped because the context is full";
-    case StopReason::kCancelled:
-      return "interrupted";
+    case StopReason::kEndToken: return "stopped at the end token";
+    case StopReason::kMaxTokens: return "stopped at -n";
+    case StopReason::kContextFull: return "stopped because the context is full";
+    case StopReason::kCancelled: return "interrupted";
   }
   return "";
 }
 
 std::string_view key(StopReason reason) {
   switch (reason) {
-    case StopReason::kEndToken:
-      return "end_token";
-    case StopReason::kMaxTokens:
-      return "max_tokens";
-    case StopReason::kContextFull:
-      return "context_full";
-    case StopReason::kCancelled:
-      return "cancelled";
+    case StopReason::kEndToken: return "end_token";
+    case StopReason::kMaxTokens: return "max_tokens";
+    case StopReason::kContextFull: return "context_full";
+    case StopReason::kCancelled: return "cancelled";
   }
   return "";
 }

@@ -84,14 +84,10 @@ namespace {
 
 v4rt_stop to_stop(v4rt::StopReason reason) {
   switch (reason) {
-    case v4rt::StopReason::kEndToken:
-      return V4RT_STOP_END_TOKEN;
-    case v4rt::StopReason::kMaxTokens:
-      return V4RT_STOP_MAX_TOKENS;
-    case v4rt::StopReason::kContextFull:
-      return V4RT_STOP_CONTEXT_FULL;
-    case v4rt::StopReason::kCancelled:
-      return V4RT_STOP_CANCELLED;
+    case v4rt::StopReason::kEndToken: return V4RT_STOP_END_TOKEN;
+    case v4rt::StopReason::kMaxTokens: return V4RT_STOP_MAX_TOKENS;
+    case v4rt::StopReason::kContextFull: return V4RT_STOP_CONTEXT_FULL;
+    case v4rt::StopReason::kCancelled: return V4RT_STOP_CANCELLED;
   }
   return V4RT_STOP_CANCELLED;
 }

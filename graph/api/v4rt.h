@@ -72,7 +72,8 @@ typedef struct v4rt_model_options {
   void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
   void* progress_user;
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
-  int32_t fast; /* 1: the cpu device may read prompts in a library's order of summation where that is faster; 0: never */
+  int32_t
+      fast; /* 1: the cpu device may read prompts in a library's order of summation where that is faster; 0: never */
 } v4rt_model_options;
 
 /* `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */

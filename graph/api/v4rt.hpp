@@ -1,7 +1,7 @@
 #pragma once
 
-// Everything that a C++ program needs: open_checkpoint, Model, Session, Tokenizer, Sampler, generate. examples/minimal.cc
-// shows the way from a path to text.
+// Everything that a C++ program needs: open_checkpoint, Model, Session, Tokenizer, Sampler, generate.
+// examples/minimal.cc shows the way from a path to text.
 
 #include "backend/registry.h"
 #include "graph/plan/plan.h"

@@ -7,14 +7,10 @@ namespace {
 
 std::string_view word(Origin origin) {
   switch (origin) {
-    case Origin::kInput:
-      return "input";
-    case Origin::kWeight:
-      return "weight";
-    case Origin::kState:
-      return "state";
-    case Origin::kNode:
-      break;
+    case Origin::kInput: return "input";
+    case Origin::kWeight: return "weight";
+    case Origin::kState: return "state";
+    case Origin::kNode: break;
   }
   return "node";
 }

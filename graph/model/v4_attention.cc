@@ -1,4 +1,5 @@
-// Spec section 7: projections, sliding window, compressed sparse (ratio 4) and heavily compressed (ratio 128) attention.
+// Spec section 7: projections, sliding window, compressed sparse (ratio 4) and heavily compressed (ratio 128)
+// attention.
 
 #include <algorithm>
 #include <cmath>
@@ -40,8 +41,8 @@ struct Attention {
     const TensorType pending_type{DType::kF32, Shape{m.options.slots, spec.pending_rows(), pending_format.dim}};
     const ValueId pending = m.g.state(state(where + "pending"), pending_type);
     const ValueId cache = rows_state(where + "cache", std::max<int64_t>(1, m.options.context / layer.ratio), format);
-    const ValueId pooled =
-        m.g.add<CompressPool>("pool", {values, pending, m.weight(at + "ape"), m.weight(at + "norm.weight"), cache}, spec);
+    const ValueId pooled = m.g.add<CompressPool>(
+        "pool", {values, pending, m.weight(at + "ape"), m.weight(at + "norm.weight"), cache}, spec);
     m.g.add<RingAppend>("pending", {values, pending}, pending_format);
     return pooled;
   }
@@ -71,14 +72,16 @@ struct Attention {
     return m.g.add<RopeTail>("q_rope", {q}, m.rope(layer.ratio), false);
   }
 
-  // The window ring with this chunk's rows appended. It holds a chunk beyond the window, so that early queries still find theirs.
+  // The window ring with this chunk's rows appended. It holds a chunk beyond the window, so that early queries still
+  // find theirs.
   ValueId window(ValueId x) {
     const RowFormat format = m.kv_format();
     ValueId kv = m.linear("wkv", x, prefix + "wkv.weight");
     kv = m.g.add<RmsNorm>("kv_norm", {kv, m.weight(prefix + "kv_norm.weight")}, eps());
     kv = m.g.add<RopeTail>("kv_rope", {kv}, m.rope(layer.ratio), false);
     if (m.faithful()) kv = m.g.add<FakeQuant>("kv_quant", {kv}, QuantGrid::kFp8, 64, c().head_dim - c().rope_head_dim);
-    return m.g.add<RingAppend>("window", {kv, rows_state("window", c().sliding_window + m.options.max_tokens, format)}, format);
+    return m.g.add<RingAppend>("window", {kv, rows_state("window", c().sliding_window + m.options.max_tokens, format)},
+                               format);
   }
 
   ValueId attend(ValueId q, ValueId ring, ValueId cache, ValueId chosen) {
@@ -97,8 +100,8 @@ struct Attention {
   // Section 7.7. wo_a's product takes unrounded activations, also where its weight is stored in FP8.
   ValueId project_out(ValueId o) {
     o = m.g.add<RopeTail>("o_rope", {o}, m.rope(layer.ratio), true);
-    const ValueId u = m.g.add<Linear>("wo_a", {o, m.weight(prefix + "wo_a.weight")}, m.activation(), c().o_groups, LiveRows::kTokens,
-                                      Linear::kFlat);
+    const ValueId u = m.g.add<Linear>("wo_a", {o, m.weight(prefix + "wo_a.weight")}, m.activation(), c().o_groups,
+                                      LiveRows::kTokens, Linear::kFlat);
     return m.linear("wo_b", u, prefix + "wo_b.weight");
   }
 };

@@ -6,7 +6,8 @@
 namespace v4rt {
 
 LayerPlan layer_plan(const V4Config& config, int layer) {
-  return {fmt::format("L{:02}", layer), fmt::format("layers.{}.", layer), config.layer_ratio(layer), layer < config.num_hash_layers};
+  return {fmt::format("L{:02}", layer), fmt::format("layers.{}.", layer), config.layer_ratio(layer),
+          layer < config.num_hash_layers};
 }
 
 LayerPlan mtp_plan(const V4Config&) { return {"block", "mtp.0.", 0, false}; }

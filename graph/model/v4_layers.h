@@ -16,10 +16,10 @@
 namespace v4rt {
 
 struct LayerPlan {
-  std::string label;    // "L03", "mtp": scope of node names
-  std::string prefix;   // "layers.3.", "mtp.0.": of weight names
-  int ratio = 0;        // 0, 4 or 128
-  bool hash = false;    // routes by token id
+  std::string label;   // "L03", "mtp": scope of node names
+  std::string prefix;  // "layers.3.", "mtp.0.": of weight names
+  int ratio = 0;       // 0, 4 or 128
+  bool hash = false;   // routes by token id
 };
 
 LayerPlan layer_plan(const V4Config& config, int layer);
@@ -32,7 +32,7 @@ struct V4Builder {
   const std::function<TensorType(std::string_view)>& weight_type;
   Builder g;
   std::map<std::string, ValueId, std::less<>> weights;  // shared weights enter the graph once
-  std::map<ValueId, ValueId> rounded;                   // and so does the rounding of a value that several products read
+  std::map<ValueId, ValueId> rounded;  // and so does the rounding of a value that several products read
 
   bool faithful() const { return options.numbers == NumberMode::kFaithful; }
   DType activation() const { return faithful() ? DType::kBF16 : DType::kF32; }

@@ -11,9 +11,10 @@ namespace v4rt {
 namespace {
 
 void check_options(const V4Config& config, const GraphOptions& o) {
-  check(o.tokens >= 1 && o.tokens <= o.max_tokens, Code::kInvalidArgument, "a chunk of {} tokens does not fit the largest, {}", o.tokens,
-        o.max_tokens);
-  check(o.segments >= 1 && o.segments <= o.slots, Code::kInvalidArgument, "{} segments in a chunk, but {} sequences", o.segments, o.slots);
+  check(o.tokens >= 1 && o.tokens <= o.max_tokens, Code::kInvalidArgument,
+        "a chunk of {} tokens does not fit the largest, {}", o.tokens, o.max_tokens);
+  check(o.segments >= 1 && o.segments <= o.slots, Code::kInvalidArgument, "{} segments in a chunk, but {} sequences",
+        o.segments, o.slots);
   check(o.context >= 1 && o.context <= config.max_position, Code::kInvalidArgument,
         "context of {} positions: this model takes 1 to {}", o.context, config.max_position);
   check(!o.mtp || config.has_mtp, Code::kInvalidArgument, "this checkpoint has no MTP block");
@@ -22,8 +23,9 @@ void check_options(const V4Config& config, const GraphOptions& o) {
 // Streams [rows, m, d] to logits [rows, V] (spec sections 5.4 and 9).
 ValueId head(V4Builder& m, ValueId streams, LiveRows rows, const std::string& prefix, ValueId head_weight) {
   const V4Config& c = m.config;
-  const ValueId x = m.g.add<HcHead>("hc_head", {streams, m.weight(prefix + "hc_head_fn"), m.weight(prefix + "hc_head_scale"),
-                                                 m.weight(prefix + "hc_head_base"), m.weight(prefix + "norm.weight")},
+  const ValueId x = m.g.add<HcHead>("hc_head",
+                                    {streams, m.weight(prefix + "hc_head_fn"), m.weight(prefix + "hc_head_scale"),
+                                     m.weight(prefix + "hc_head_base"), m.weight(prefix + "norm.weight")},
                                     hyper_spec(c), rows);
   return m.g.add<Linear>("head", {x, head_weight}, DType::kF32, 1, rows);
 }
@@ -49,7 +51,8 @@ ValueId mtp_streams(V4Builder& m, ValueId streams, ValueId next_ids, ValueId emb
   const ValueId token = m.g.add<EmbedRows>("embed", {next_ids, embed}, m.activation(), 0);
   const ValueId e = m.g.add<RmsNorm>("enorm", {token, m.weight("mtp.0.enorm.weight")}, eps);
   const ValueId h = m.g.add<RmsNorm>("hnorm", {streams, m.weight("mtp.0.hnorm.weight")}, eps);
-  return m.g.add<AddStreams>("join", {m.linear("e_proj", e, "mtp.0.e_proj.weight"), m.linear("h_proj", h, "mtp.0.h_proj.weight")});
+  return m.g.add<AddStreams>(
+      "join", {m.linear("e_proj", e, "mtp.0.e_proj.weight"), m.linear("h_proj", h, "mtp.0.h_proj.weight")});
 }
 
 // Logits of the token after the next.
@@ -61,7 +64,8 @@ ValueId mtp_logits(V4Builder& m, ValueId streams, ValueId next_ids, ValueId embe
 
 }  // namespace
 
-Graph build_v4(const V4Config& config, const GraphOptions& options, const std::function<TensorType(std::string_view)>& weight_type) {
+Graph build_v4(const V4Config& config, const GraphOptions& options,
+               const std::function<TensorType(std::string_view)>& weight_type) {
   check_options(config, options);
   V4Builder m{config, options, weight_type, {}, {}, {}};
   const ValueId ids = m.g.input("ids", {DType::kI32, Shape{options.tokens}});
@@ -84,7 +88,8 @@ Graph build_v4_layer(const V4Config& config, const GraphOptions& options, int la
                      const std::function<TensorType(std::string_view)>& weight_type) {
   check_options(config, options);
   const bool mtp = layer == config.num_layers;
-  check(layer >= 0 && layer < config.num_layers + (config.has_mtp ? 1 : 0), Code::kInvalidArgument, "there is no layer {}", layer);
+  check(layer >= 0 && layer < config.num_layers + (config.has_mtp ? 1 : 0), Code::kInvalidArgument,
+        "there is no layer {}", layer);
   V4Builder m{config, options, weight_type, {}, {}, {}};
   const ValueId ids = m.g.input("ids", {DType::kI32, Shape{options.tokens}});
   ValueId streams = m.g.input("streams", {m.activation(), Shape{options.tokens, config.hc_mult, config.hidden_size}});

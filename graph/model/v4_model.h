@@ -10,32 +10,34 @@
 
 namespace v4rt {
 
-// faithful: everything rounded as the release rounds it (spec section 3.7). plain: fp32 throughout, no activation or cache
-// quantisation, no Hadamard. Both are visible in the graph: as fake_quant and hadamard nodes, activation and row formats.
+// faithful: everything rounded as the release rounds it (spec section 3.7). plain: fp32 throughout, no activation or
+// cache quantisation, no Hadamard. Both are visible in the graph: as fake_quant and hadamard nodes, activation and row
+// formats.
 enum class NumberMode : uint8_t { kFaithful, kPlain };
 
 enum class LogitsOf : uint8_t { kLastRows, kAllRows };  // [segments, V] or [tokens, V]
 
-// One plan's shapes. State shapes depend on max_tokens, context and slots only, so plans that agree on those share state.
+// One plan's shapes. State shapes depend on max_tokens, context and slots only, so plans that agree on those share
+// state.
 struct GraphOptions {
-  int tokens = 1;           // capacity of a chunk
-  int max_tokens = 1;       // of the largest chunk that shares the state
-  int segments = 1;         // of a chunk, at most `slots`
-  int slots = 1;            // sequences held
-  int64_t context = 4096;   // positions per sequence
+  int tokens = 1;          // capacity of a chunk
+  int max_tokens = 1;      // of the largest chunk that shares the state
+  int segments = 1;        // of a chunk, at most `slots`
+  int slots = 1;           // sequences held
+  int64_t context = 4096;  // positions per sequence
   NumberMode numbers = NumberMode::kFaithful;
   LogitsOf logits = LogitsOf::kLastRows;
-  bool mtp = false;         // also input "next_ids" I32 [tokens] and output "mtp_logits" [tokens, V]
+  bool mtp = false;  // also input "next_ids" I32 [tokens] and output "mtp_logits" [tokens, V]
 };
 
-// Inputs "ids" I32 [tokens]; output "logits" F32. Weight types come from the checkpoint: `weight_type(name)` answers for every
-// name of v4_weights(config). Spec sections 2 to 11, readable next to the report.
+// Inputs "ids" I32 [tokens]; output "logits" F32. Weight types come from the checkpoint: `weight_type(name)` answers
+// for every name of v4_weights(config). Spec sections 2 to 11, readable next to the report.
 Graph build_v4(const V4Config& config, const GraphOptions& options,
                const std::function<TensorType(std::string_view)>& weight_type);
 
-// One layer by itself, for comparisons with another implementation's intermediate values: inputs "ids" and "streams", activation
-// [tokens, m, d]; outputs "attn", "ffn" (what the sublayers give, [tokens, d]) and "out" (the streams after the layer).
-// Layer num_layers is the MTP block, whose ids are the next tokens.
+// One layer by itself, for comparisons with another implementation's intermediate values: inputs "ids" and "streams",
+// activation [tokens, m, d]; outputs "attn", "ffn" (what the sublayers give, [tokens, d]) and "out" (the streams after
+// the layer). Layer num_layers is the MTP block, whose ids are the next tokens.
 Graph build_v4_layer(const V4Config& config, const GraphOptions& options, int layer,
                      const std::function<TensorType(std::string_view)>& weight_type);
 

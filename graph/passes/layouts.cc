@@ -12,14 +12,10 @@ namespace {
 std::span<const int> matrix_inputs(OpKind kind) {
   static constexpr int kLinear[] = {1}, kGateUp[] = {3, 4}, kDown[] = {2};
   switch (kind) {
-    case OpKind::kLinear:
-      return kLinear;
-    case OpKind::kMoeGateUp:
-      return kGateUp;
-    case OpKind::kMoeDown:
-      return kDown;
-    default:
-      return {};
+    case OpKind::kLinear: return kLinear;
+    case OpKind::kMoeGateUp: return kGateUp;
+    case OpKind::kMoeDown: return kDown;
+    default: return {};
   }
 }
 

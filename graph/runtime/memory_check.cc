@@ -54,7 +54,8 @@ size_t control_group_limit(const std::filesystem::path& root, std::istream& grou
     if (names == ",,") unified = line.substr(path);
     if (names.find(",memory,") != std::string::npos) memory = line.substr(path);  // the first version of control groups
   }
-  return std::min(least_limit(root, unified, "memory.max"), least_limit(root / "memory", memory, "memory.limit_in_bytes"));
+  return std::min(least_limit(root, unified, "memory.max"),
+                  least_limit(root / "memory", memory, "memory.limit_in_bytes"));
 }
 
 size_t available_memory() {

@@ -18,10 +18,13 @@ std::vector<TensorType> Attend::infer(std::span<const TensorType> in) const {
   expect_inputs("attend", in, spec.top_k > 0 ? 5 : (spec.ratio > 0 ? 4 : 3));
   expect_activation("attend", in[0], 3, 3);
   const Shape& q = in[0].shape;
-  check(q[2] == spec.format.dim, Code::kInvalidArgument, "attend: queries {} do not match rows {}", to_string(in[0]), spec.format.describe());
+  check(q[2] == spec.format.dim, Code::kInvalidArgument, "attend: queries {} do not match rows {}", to_string(in[0]),
+        spec.format.describe());
   const auto expect_rows = [&](std::string_view what, const TensorType& type, int64_t at_least) {
-    check(type.dtype == DType::kU8 && type.shape.rank() == 3 && type.shape[2] == spec.format.bytes() && type.shape[1] >= at_least,
-          Code::kInvalidArgument, "attend: {} is {}, expected u8 [slots, >= {}, {}]", what, to_string(type), at_least, spec.format.bytes());
+    check(type.dtype == DType::kU8 && type.shape.rank() == 3 && type.shape[2] == spec.format.bytes() &&
+              type.shape[1] >= at_least,
+          Code::kInvalidArgument, "attend: {} is {}, expected u8 [slots, >= {}, {}]", what, to_string(type), at_least,
+          spec.format.bytes());
   };
   expect_rows("ring", in[1], spec.window);
   expect_type("attend", "sink", in[2], {DType::kF32, Shape{q[1]}});
@@ -42,7 +45,8 @@ RefVector<const uint8_t*> visible_rows(const AttendSpec& spec, RefContext& conte
   const uint8_t* ring = context.bytes(1) + row.slot * ring_rows * width;
   const int32_t first = std::max(0, row.position - spec.window + 1);
   RefVector<const uint8_t*> rows;
-  rows.reserve(static_cast<size_t>(spec.window + std::max(spec.top_k, spec.ratio == 0 ? 0 : (row.position + 1) / spec.ratio)));
+  rows.reserve(
+      static_cast<size_t>(spec.window + std::max(spec.top_k, spec.ratio == 0 ? 0 : (row.position + 1) / spec.ratio)));
   rows.resize(static_cast<size_t>(spec.window), nullptr);
   for (int32_t p = first; p <= row.position; ++p) rows[static_cast<size_t>(p - first)] = ring + p % ring_rows * width;
   if (spec.ratio == 0) return rows;
@@ -114,7 +118,8 @@ void Attend::reference(RefContext& context) const {
     context.read(0, t * static_cast<int64_t>(q.size()), q);
     RefVector<HeadState> states;
     states.reserve(static_cast<size_t>(heads));
-    for (size_t h = 0; h < static_cast<size_t>(heads); ++h) states.emplace_back(spec, std::span(q).subspan(h * dim, dim));
+    for (size_t h = 0; h < static_cast<size_t>(heads); ++h)
+      states.emplace_back(spec, std::span(q).subspan(h * dim, dim));
     const RefVector<const uint8_t*> rows = visible_rows(spec, context, t);
     for (size_t begin = 0; begin < rows.size(); begin += kBlock) {
       const auto part = std::span<const uint8_t* const>(rows).subspan(begin, std::min(kBlock, rows.size() - begin));

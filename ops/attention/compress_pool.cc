@@ -13,8 +13,8 @@ namespace v4rt {
 static constexpr Alias kCache[] = {{0, 4}};
 
 std::string CompressPool::describe() const {
-  return fmt::format("compress_pool{{ratio={},overlap={},{},{},eps={},rounds={},hadamard={}}}", spec.ratio, spec.overlap,
-                     spec.format.describe(), spec.table.describe(), spec.eps, spec.rounds, spec.hadamard);
+  return fmt::format("compress_pool{{ratio={},overlap={},{},{},eps={},rounds={},hadamard={}}}", spec.ratio,
+                     spec.overlap, spec.format.describe(), spec.table.describe(), spec.eps, spec.rounds, spec.hadamard);
 }
 
 std::vector<TensorType> CompressPool::infer(std::span<const TensorType> in) const {
@@ -27,8 +27,10 @@ std::vector<TensorType> CompressPool::infer(std::span<const TensorType> in) cons
   expect_type("compress_pool", "pending", in[1], {DType::kF32, Shape{slots, spec.pending_rows(), 2 * width}});
   expect_type("compress_pool", "ape", in[2], {DType::kF32, Shape{spec.ratio, width}});
   expect_norm("compress_pool", in[3], dim);
-  check(in[4].dtype == DType::kU8 && in[4].shape.rank() == 3 && in[4].shape[0] == slots && in[4].shape[2] == spec.format.bytes(),
-        Code::kInvalidArgument, "compress_pool: cache is {}, expected u8 [{}, entries, {}]", to_string(in[4]), slots, spec.format.bytes());
+  check(in[4].dtype == DType::kU8 && in[4].shape.rank() == 3 && in[4].shape[0] == slots &&
+            in[4].shape[2] == spec.format.bytes(),
+        Code::kInvalidArgument, "compress_pool: cache is {}, expected u8 [{}, entries, {}]", to_string(in[4]), slots,
+        spec.format.bytes());
   check(!spec.hadamard || std::has_single_bit(static_cast<uint64_t>(dim)), Code::kInvalidArgument,
         "compress_pool: hadamard needs a power of two, not {}", dim);
   return {in[4]};
@@ -47,8 +49,14 @@ void round_all(std::span<float> x, bool rounds) {
 class Entry {
  public:
   Entry(const CompressSpec& spec, std::span<const float> frequencies, RefContext& context)
-      : spec_(spec), frequencies_(frequencies), context_(context), ape_(context.read(2)), norm_(context.read(3)),
-        row_(static_cast<size_t>(2 * spec.width())), values_(pool_rows() * dim()), scores_(values_.size()) {}
+      : spec_(spec),
+        frequencies_(frequencies),
+        context_(context),
+        ape_(context.read(2)),
+        norm_(context.read(3)),
+        row_(static_cast<size_t>(2 * spec.width())),
+        values_(pool_rows() * dim()),
+        scores_(values_.size()) {}
 
   Floats form(int64_t t) {
     gather(t);
@@ -114,7 +122,7 @@ class Entry {
   const std::span<const float> frequencies_;
   RefContext& context_;
   const Floats ape_, norm_;
-  Floats row_;             // of one position: values, then scores
+  Floats row_;              // of one position: values, then scores
   Floats values_, scores_;  // [pool rows, C]
 };
 

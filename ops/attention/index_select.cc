@@ -9,19 +9,20 @@
 namespace v4rt {
 
 std::string IndexSelect::describe() const {
-  return fmt::format("index_select{{ratio={},k={},{},scale={},rounds={}}}", spec.ratio, spec.top_k, spec.format.describe(),
-                     spec.weight_scale, spec.rounds);
+  return fmt::format("index_select{{ratio={},k={},{},scale={},rounds={}}}", spec.ratio, spec.top_k,
+                     spec.format.describe(), spec.weight_scale, spec.rounds);
 }
 
 std::vector<TensorType> IndexSelect::infer(std::span<const TensorType> in) const {
   expect_inputs("index_select", in, 3);
   expect_activation("index_select", in[0], 3, 3);
   const Shape& q = in[0].shape;
-  check(q[2] == spec.format.dim, Code::kInvalidArgument, "index_select: queries {} do not match keys {}", to_string(in[0]),
-        spec.format.describe());
+  check(q[2] == spec.format.dim, Code::kInvalidArgument, "index_select: queries {} do not match keys {}",
+        to_string(in[0]), spec.format.describe());
   expect_type("index_select", "head weights", in[1], {in[0].dtype, Shape{q[0], q[1]}});
-  check(in[2].dtype == DType::kU8 && in[2].shape.rank() == 3 && in[2].shape[2] == spec.format.bytes(), Code::kInvalidArgument,
-        "index_select: keys are {}, expected u8 [slots, entries, {}]", to_string(in[2]), spec.format.bytes());
+  check(in[2].dtype == DType::kU8 && in[2].shape.rank() == 3 && in[2].shape[2] == spec.format.bytes(),
+        Code::kInvalidArgument, "index_select: keys are {}, expected u8 [slots, entries, {}]", to_string(in[2]),
+        spec.format.bytes());
   check(spec.top_k > 0 && spec.ratio > 0, Code::kInvalidArgument, "index_select: top_k and ratio must be positive");
   return {{DType::kI32, Shape{q[0], spec.top_k}}};
 }
@@ -52,7 +53,8 @@ void IndexSelect::reference(RefContext& context) const {
   Floats q(static_cast<size_t>(shape[1] * shape[2])), g(static_cast<size_t>(shape[1]));
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     const Row& row = context.step().rows[static_cast<size_t>(t)];
-    const auto n = static_cast<size_t>((row.position + 1) / spec.ratio), k = std::min(n, static_cast<size_t>(spec.top_k));
+    const auto n = static_cast<size_t>((row.position + 1) / spec.ratio),
+               k = std::min(n, static_cast<size_t>(spec.top_k));
     Ints order(n);
     std::iota(order.begin(), order.end(), 0);
     if (n > k) {

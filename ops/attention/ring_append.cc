@@ -11,7 +11,8 @@ std::string RingAppend::describe() const { return fmt::format("ring_append{{{}}}
 std::vector<TensorType> RingAppend::infer(std::span<const TensorType> in) const {
   expect_inputs("ring_append", in, 2);
   expect_activation("ring_append", in[0], 2, 2);
-  check(in[0].shape[1] == format.dim, Code::kInvalidArgument, "ring_append: rows of {} do not hold {}", format.describe(), to_string(in[0]));
+  check(in[0].shape[1] == format.dim, Code::kInvalidArgument, "ring_append: rows of {} do not hold {}",
+        format.describe(), to_string(in[0]));
   const Shape& ring = in[1].shape;
   const bool plain = format.kind == RowFormat::Kind::kF32 && in[1].dtype == DType::kF32 && ring[-1] == format.dim;
   check(ring.rank() == 3 && (plain || (in[1].dtype == DType::kU8 && ring[2] == format.bytes())), Code::kInvalidArgument,
@@ -33,7 +34,8 @@ void RingAppend::reference(RefContext& context) const {
 }
 
 Cost RingAppend::cost(std::span<const TensorType> in, const Step& step) const {
-  return {.state_bytes = static_cast<double>(step.n_rows() * format.bytes()), .io_bytes = live_bytes(in[0], step.n_rows())};
+  return {.state_bytes = static_cast<double>(step.n_rows() * format.bytes()),
+          .io_bytes = live_bytes(in[0], step.n_rows())};
 }
 
 }  // namespace v4rt

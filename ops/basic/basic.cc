@@ -5,12 +5,14 @@
 
 namespace v4rt {
 
-std::string EmbedRows::describe() const { return fmt::format("embed_rows{{{},copies={}}}", info(activation).name, copies); }
+std::string EmbedRows::describe() const {
+  return fmt::format("embed_rows{{{},copies={}}}", info(activation).name, copies);
+}
 
 std::vector<TensorType> EmbedRows::infer(std::span<const TensorType> in) const {
   expect_inputs("embed_rows", in, 2);
-  check(in[0].dtype == DType::kI32 && in[0].shape.rank() == 1, Code::kInvalidArgument, "embed_rows: ids are {}, expected i32 [T]",
-        to_string(in[0]));
+  check(in[0].dtype == DType::kI32 && in[0].shape.rank() == 1, Code::kInvalidArgument,
+        "embed_rows: ids are {}, expected i32 [T]", to_string(in[0]));
   check(is_activation(in[1].dtype) && in[1].shape.rank() == 2, Code::kInvalidArgument,
         "embed_rows: table is {}, expected bf16 or f32 [V, d]", to_string(in[1]));
   const int64_t tokens = in[0].shape[0], d = in[1].shape[1];

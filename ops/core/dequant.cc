@@ -35,7 +35,8 @@ void dequantise_blocks(const Tensor& t, int64_t first, std::span<float> out) {
       for (; i < end; ++i) out[static_cast<size_t>(i)] = em_e4m3(codes[i]) * scale;
     } else {
       const uint8_t* pairs = t.data<uint8_t>() + row * ceil_div(k, 2);
-      for (int64_t c = col; i < end; ++i, ++c) out[static_cast<size_t>(i)] = em_e2m1((pairs[c / 2] >> (4 * (c & 1))) & 15u) * scale;
+      for (int64_t c = col; i < end; ++i, ++c)
+        out[static_cast<size_t>(i)] = em_e2m1((pairs[c / 2] >> (4 * (c & 1))) & 15u) * scale;
     }
   }
 }
@@ -59,7 +60,8 @@ void dequantise(const Tensor& tensor, int64_t first, std::span<float> out) {
   };
   switch (tensor.type.dtype) {
     case DType::kF32: return each([&](int64_t i) { return load<float>(bytes, i); });
-    case DType::kBF16: return each([&](int64_t i) { return em_float(static_cast<uint32_t>(load<uint16_t>(bytes, i)) << 16); });
+    case DType::kBF16:
+      return each([&](int64_t i) { return em_float(static_cast<uint32_t>(load<uint16_t>(bytes, i)) << 16); });
     case DType::kF16: return each([&](int64_t i) { return f16_to_float(load<uint16_t>(bytes, i)); });
     case DType::kI32: return each([&](int64_t i) { return static_cast<float>(load<int32_t>(bytes, i)); });
     case DType::kU8: return each([&](int64_t i) { return static_cast<float>(bytes[i]); });
@@ -74,7 +76,8 @@ void store(const Tensor& tensor, int64_t first, std::span<const float> values) {
     std::memcpy(bytes + first * 4, values.data(), values.size_bytes());
     return;
   }
-  check(tensor.type.dtype == DType::kBF16, Code::kInternal, "store writes f32 and bf16, not {}", info(tensor.type.dtype).name);
+  check(tensor.type.dtype == DType::kBF16, Code::kInternal, "store writes f32 and bf16, not {}",
+        info(tensor.type.dtype).name);
   for (size_t i = 0; i < values.size(); ++i) {
     const auto upper = static_cast<uint16_t>(em_bits(em_bf16(values[i])) >> 16);
     std::memcpy(bytes + (first + static_cast<int64_t>(i)) * 2, &upper, 2);

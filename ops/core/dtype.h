@@ -6,7 +6,8 @@
 
 namespace v4rt {
 
-// What one element of a tensor is in memory. Quantised types carry E8M0 scales in a plane of their own (Tensor::scales).
+// What one element of a tensor is in memory. Quantised types carry E8M0 scales in a plane of their own
+// (Tensor::scales).
 enum class DType : uint8_t {
   kF32,
   kBF16,
@@ -30,12 +31,14 @@ inline bool is_quantised(DType dtype) { return info(dtype).scale_cols != 0; }
 // How the rows of a weight matrix lie in memory.
 //   kRows    as in the file: row-major.
 //   kRows16  rows in groups of 16, interleaved by 32-bit word: word w of row r of group g lies at
-//            ((g * words_per_row) + w) * 16 + r. One vector load gives the same 8 (FP4), 4 (FP8), 2 (BF16, F16) or 1 (F32)
-//            consecutive k of sixteen rows. Missing rows and the tail of the last word are zero. The FP4 scale plane is
-//            interleaved likewise, by byte: scale s of row r at ((g * scales_per_row) + s) * 16 + r; the FP8 plane keeps its order.
+//            ((g * words_per_row) + w) * 16 + r. One vector load gives the same 8 (FP4), 4 (FP8), 2 (BF16, F16) or 1
+//            (F32) consecutive k of sixteen rows. Missing rows and the tail of the last word are zero. The FP4 scale
+//            plane is interleaved likewise, by byte: scale s of row r at ((g * scales_per_row) + s) * 16 + r; the FP8
+//            plane keeps its order.
 enum class Layout : uint8_t { kRows, kRows16 };
 
-// Of what is said above: goes up when a layout or a storage format changes, so that files of repacked weights are made anew.
+// Of what is said above: goes up when a layout or a storage format changes, so that files of repacked weights are made
+// anew.
 inline constexpr uint64_t kLayoutVersion = 1;
 
 }  // namespace v4rt

@@ -17,8 +17,8 @@ enum class Code {
   kCorrupt,          // data that contradicts itself or its format
   kUnsupported,      // well formed, but not something this build can do
   kOutOfMemory,
-  kDevice,           // a driver or device failed
-  kInternal,         // a bug of ours
+  kDevice,    // a driver or device failed
+  kInternal,  // a bug of ours
 };
 
 class Error : public std::runtime_error {

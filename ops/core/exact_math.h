@@ -3,10 +3,12 @@
 // Every value is IEEE-754 binary32, every operation correctly rounded, nothing is contracted or reassociated, so each
 // function has one answer, bit for bit, wherever it runs. Sums have one order too:
 //
-//   dot(x, w)     K is cut into blocks of `dot_block` (128; 32 for FP4 weights). Within a block c = 0, then for each pair
+//   dot(x, w)     K is cut into blocks of `dot_block` (128; 32 for FP4 weights). Within a block c = 0, then for each
+//   pair
 //                 (k, k+1): c = fma(x[k+1], w[k+1], c); c = fma(x[k], w[k], c)   -- odd first, which is what the
-//                 AVX512-BF16 and similar pair instructions do; a missing odd partner of the last element counts as nothing.
-//                 After each block total = total + c (scales are powers of two, so c may carry them before or after).
+//                 AVX512-BF16 and similar pair instructions do; a missing odd partner of the last element counts as
+//                 nothing. After each block total = total + c (scales are powers of two, so c may carry them before or
+//                 after).
 //   sum64(f)      64 lanes; lane l adds f(l), f(l+64), ... in order, starting from 0 (products by fma); then the lanes
 //                 are folded by halves: lane[l] += lane[l + h] for h = 32, 16, 8, 4, 2, 1. The answer is lane 0.
 //   everything else sums in ascending index order, from 0.
@@ -167,8 +169,8 @@ EM_FN float em_round_e2m1(float v) {
 EM_FN em_uint em_e4m3_code(float v) {
   const em_uint u = em_bits(v);
   const em_uint magnitude = u & 0x7fffffffu;
-  const em_uint normal = (magnitude >> 20) - (120u << 3);                    // rebias 127 -> 7
-  const em_uint subnormal = (em_uint)(em_float(magnitude) * 512.0f);         // multiples of 2^-9
+  const em_uint normal = (magnitude >> 20) - (120u << 3);                        // rebias 127 -> 7
+  const em_uint subnormal = (em_uint)(em_float(magnitude) * 512.0f);             // multiples of 2^-9
   return ((u >> 24) & 0x80u) | (magnitude >= 0x3c800000u ? normal : subnormal);  // 2^-6
 }
 EM_FN em_uint em_e2m1_code(float v) {
@@ -190,7 +192,8 @@ EM_FN float em_e2m1(em_uint code) {
   return (code & 8u) != 0u ? -magnitude : magnitude;
 }
 
-// E8M0 byte of the scale 2^ceil(log2(amax / 448)), amax floored at 1e-4 (FP8), or of amax / 6 floored at 6 * 2^-126 (FP4).
+// E8M0 byte of the scale 2^ceil(log2(amax / 448)), amax floored at 1e-4 (FP8), or of amax / 6 floored at 6 * 2^-126
+// (FP4).
 EM_FN em_uint em_scale_byte(float q) {
   const em_uint u = em_bits(q);
   return ((u >> 23) & 255u) + ((u & 0x7fffffu) != 0u ? 1u : 0u);

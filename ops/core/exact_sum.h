@@ -8,7 +8,8 @@
 
 namespace v4rt {
 
-// The scalar form of the two orders of summation that exact_math.h defines. Kernels reproduce them; references call them.
+// The scalar form of the two orders of summation that exact_math.h defines. Kernels reproduce them; references call
+// them.
 
 // Folds 64 lane sums by halves.
 inline float fold64(std::array<float, 64>& lanes) {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <utility>
 
-// The library's messages. It never prints by itself: they go to a spdlog logger named "v4rt" (level warn by default), or to a
-// function that the host program sets. Never called on the path of a token.
+// The library's messages. It never prints by itself: they go to a spdlog logger named "v4rt" (level warn by default),
+// or to a function that the host program sets. Never called on the path of a token.
 namespace v4rt::log {
 
 enum class Level : int { kDebug, kInfo, kWarn, kError };
@@ -22,10 +22,16 @@ void message(Level level, fmt::format_string<Args...> format, Args&&... args) {
   if (enabled(level)) write(level, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
-void debug(fmt::format_string<Args...> format, Args&&... args) { message(Level::kDebug, format, std::forward<Args>(args)...); }
+void debug(fmt::format_string<Args...> format, Args&&... args) {
+  message(Level::kDebug, format, std::forward<Args>(args)...);
+}
 template <class... Args>
-void info(fmt::format_string<Args...> format, Args&&... args) { message(Level::kInfo, format, std::forward<Args>(args)...); }
+void info(fmt::format_string<Args...> format, Args&&... args) {
+  message(Level::kInfo, format, std::forward<Args>(args)...);
+}
 template <class... Args>
-void warn(fmt::format_string<Args...> format, Args&&... args) { message(Level::kWarn, format, std::forward<Args>(args)...); }
+void warn(fmt::format_string<Args...> format, Args&&... args) {
+  message(Level::kWarn, format, std::forward<Args>(args)...);
+}
 
 }  // namespace v4rt::log

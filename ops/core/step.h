@@ -18,8 +18,9 @@ struct Row {
   int32_t slot, position, first, end;
 };
 
-// How much of a plan's capacity is live. Row-wise kernels read n_rows(); kernels that touch positions or state read rows[t].
-// A device keeps it as a table of int4: {n_rows, n_segments, 0, 0}, then one per row, then one {last row, slot, 0, 0} per segment.
+// How much of a plan's capacity is live. Row-wise kernels read n_rows(); kernels that touch positions or state read
+// rows[t]. A device keeps it as a table of int4: {n_rows, n_segments, 0, 0}, then one per row, then one {last row,
+// slot, 0, 0} per segment.
 struct Step {
   std::span<const Segment> segments;
   std::span<const Row> rows;

@@ -21,8 +21,8 @@ class Shape {
 
   int rank() const { return rank_; }
   int64_t operator[](int i) const { return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)]; }  // [-1] is the last
-  int64_t elements() const;          // throws Error(kInvalidArgument) on overflow
-  int64_t rows() const;              // elements() / last dimension; 1 for rank 0 and 1
+  int64_t elements() const;  // throws Error(kInvalidArgument) on overflow
+  int64_t rows() const;      // elements() / last dimension; 1 for rank 0 and 1
   std::span<const int64_t> dims() const { return {dims_.data(), static_cast<size_t>(rank_)}; }
   bool operator==(const Shape&) const = default;
 
@@ -54,7 +54,8 @@ class Buffer {
   virtual ~Buffer() = default;
   virtual size_t bytes() const = 0;
   virtual std::byte* host() const = 0;  // nullptr when the host cannot address it
-  virtual BufferPtr slice(size_t offset, size_t bytes) = 0;  // shares memory; offset a multiple of the device's alignment
+  virtual BufferPtr slice(size_t offset,
+                          size_t bytes) = 0;  // shares memory; offset a multiple of the device's alignment
 };
 
 struct Tensor {
@@ -63,7 +64,9 @@ struct Tensor {
   BufferPtr scales;  // only for quantised types
 
   template <class T>
-  T* data() const { return reinterpret_cast<T*>(values->host()); }
+  T* data() const {
+    return reinterpret_cast<T*>(values->host());
+  }
   const uint8_t* scale_data() const { return reinterpret_cast<const uint8_t*>(scales->host()); }
 };
 

@@ -52,7 +52,7 @@ void sinkhorn(std::span<float> comb, size_t m, int iterations, float eps) {
 
 // x[c] = round(sum_j weight[j] * v[j, c]), then the norm.
 Floats collapse(const StreamRow& row, std::span<const float> weights, bool rounds, std::span<const float> norm,
-                            float eps) {
+                float eps) {
   Floats x(norm.size());
   for (size_t c = 0; c < x.size(); ++c) {
     float sum = 0;
@@ -171,6 +171,8 @@ void HcHead::reference(RefContext& context) const {
   }
 }
 
-Cost HcHead::cost(std::span<const TensorType> in, const Step& step) const { return mix_cost(in, live_rows(step, rows)); }
+Cost HcHead::cost(std::span<const TensorType> in, const Step& step) const {
+  return mix_cost(in, live_rows(step, rows));
+}
 
 }  // namespace v4rt

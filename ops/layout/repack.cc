@@ -20,7 +20,8 @@ void interleave(const uint8_t* from, int64_t n, int64_t row_bytes, int64_t unit,
   for (int64_t row = 0; row < n; ++row) {
     for (int64_t u = 0; u < units; ++u) {
       const int64_t at = ((row / kGroup * units + u) * kGroup + row % kGroup) * unit;
-      std::memcpy(to + at, from + row * row_bytes + u * unit, static_cast<size_t>(std::min(unit, row_bytes - u * unit)));
+      std::memcpy(to + at, from + row * row_bytes + u * unit,
+                  static_cast<size_t>(std::min(unit, row_bytes - u * unit)));
     }
   }
 }
@@ -31,8 +32,9 @@ std::string Repack::describe() const { return "repack{rows16}"; }
 
 std::vector<TensorType> Repack::infer(std::span<const TensorType> in) const {
   expect_inputs("repack", in, 1);
-  check(layout == Layout::kRows16 && in[0].layout == Layout::kRows && in[0].shape.rank() >= 2 && in[0].shape.rank() <= 3,
-        Code::kInvalidArgument, "repack: {} cannot become rows16", to_string(in[0]));
+  check(
+      layout == Layout::kRows16 && in[0].layout == Layout::kRows && in[0].shape.rank() >= 2 && in[0].shape.rank() <= 3,
+      Code::kInvalidArgument, "repack: {} cannot become rows16", to_string(in[0]));
   return {{in[0].dtype, in[0].shape, layout}};
 }
 
@@ -54,7 +56,8 @@ void Repack::reference(RefContext& context) const {
   }
   const int64_t per_row = ceil_div(k, info(in.dtype).scale_cols);
   const auto scale_stride = static_cast<int64_t>(out.scale_bytes()) / std::max<int64_t>(matrices, 1);
-  for (int64_t m = 0; m < matrices; ++m) interleave(scales + m * n * per_row, n, per_row, 1, out_scales + m * scale_stride);
+  for (int64_t m = 0; m < matrices; ++m)
+    interleave(scales + m * n * per_row, n, per_row, 1, out_scales + m * scale_stride);
 }
 
 Cost Repack::cost(std::span<const TensorType> in, const Step&) const {

@@ -7,7 +7,8 @@
 namespace v4rt {
 
 std::string Linear::describe() const {
-  return fmt::format("linear{{{},groups={},heads={}{}}}", info(out).name, groups, heads, rows == LiveRows::kSegments ? ",segments" : "");
+  return fmt::format("linear{{{},groups={},heads={}{}}}", info(out).name, groups, heads,
+                     rows == LiveRows::kSegments ? ",segments" : "");
 }
 
 std::vector<TensorType> Linear::infer(std::span<const TensorType> in) const {
@@ -15,17 +16,22 @@ std::vector<TensorType> Linear::infer(std::span<const TensorType> in) const {
   expect_activation("linear", in[0], 2, 3);
   const Shape& x = in[0].shape;
   const Shape& w = in[1].shape;
-  check(w.rank() == 2 && w[1] > 0 && x[0] > 0, Code::kInvalidArgument, "linear: no product of {} and {}", to_string(in[0]), to_string(in[1]));
+  check(w.rank() == 2 && w[1] > 0 && x[0] > 0, Code::kInvalidArgument, "linear: no product of {} and {}",
+        to_string(in[0]), to_string(in[1]));
   expect_matrix("linear", "weight", in[1], w);
-  check(groups >= 1 && w[0] % groups == 0, Code::kInvalidArgument, "linear: {} rows do not divide into {} groups", w[0], groups);
+  check(groups >= 1 && w[0] % groups == 0, Code::kInvalidArgument, "linear: {} rows do not divide into {} groups", w[0],
+        groups);
   const int64_t row = groups * w[1], tokens = x[0], n = w[0];
   if (heads == 0) {
-    check(x[-1] == row, Code::kInvalidArgument, "linear: {} does not match weight {}", to_string(in[0]), to_string(in[1]));
+    check(x[-1] == row, Code::kInvalidArgument, "linear: {} does not match weight {}", to_string(in[0]),
+          to_string(in[1]));
     return {{out, x.rank() == 2 ? Shape{tokens, n} : Shape{tokens, x[1], n}}};
   }
-  check(x.elements() == tokens * row, Code::kInvalidArgument, "linear: {} does not match weight {}", to_string(in[0]), to_string(in[1]));
+  check(x.elements() == tokens * row, Code::kInvalidArgument, "linear: {} does not match weight {}", to_string(in[0]),
+        to_string(in[1]));
   if (heads == kFlat) return {{out, Shape{tokens, n}}};
-  check(heads > 0 && n % heads == 0, Code::kInvalidArgument, "linear: {} outputs do not divide into {} heads", n, heads);
+  check(heads > 0 && n % heads == 0, Code::kInvalidArgument, "linear: {} outputs do not divide into {} heads", n,
+        heads);
   return {{out, Shape{tokens, heads, n / heads}}};
 }
 

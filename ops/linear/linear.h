@@ -8,8 +8,8 @@ namespace v4rt {
 enum class LiveRows : uint8_t { kTokens, kSegments };
 
 // y[r, g*N + n] = dot(x[r, g*K .. g*K+K), w[g*N + n, :]) for g < groups; exact_math.h defines dot and its order.
-// in: x activation [T, ...], cut into rows of groups * K values (rows_per_token() of them per token); w weight [groups * N, K].
-// out: `out`, groups * N values per row, shaped by `heads`:
+// in: x activation [T, ...], cut into rows of groups * K values (rows_per_token() of them per token); w weight [groups
+// * N, K]. out: `out`, groups * N values per row, shaped by `heads`:
 //   0      x's leading dimensions: [T, K] -> [T, N], [T, m, K] -> [T, m, N]
 //   h > 0  [T, h, groups * N / h]
 //   kFlat  [T, groups * N], joining x's heads: [T, H, D] -> [T, N]

@@ -58,7 +58,8 @@ std::vector<TensorType> MoeGateUp::infer(std::span<const TensorType> in) const {
   check(in[1].dtype == DType::kI32 && in[1].shape.rank() == 2 && in[1].shape[0] == tokens, Code::kInvalidArgument,
         "moe_gate_up: ids are {}, expected i32 [{}, k]", to_string(in[1]), tokens);
   expect_type("moe_gate_up", "weights", in[2], {DType::kF32, in[1].shape});
-  check(in[3].shape.rank() == 3, Code::kInvalidArgument, "moe_gate_up: gate is {}, expected [E, I, d]", to_string(in[3]));
+  check(in[3].shape.rank() == 3, Code::kInvalidArgument, "moe_gate_up: gate is {}, expected [E, I, d]",
+        to_string(in[3]));
   const Shape stack{in[3].shape[0], in[3].shape[1], d};
   expect_matrix("moe_gate_up", "gate", in[3], stack);
   expect_type("moe_gate_up", "up", in[4], in[3]);
@@ -91,7 +92,8 @@ Cost MoeGateUp::cost(std::span<const TensorType> in, const Step& step) const {
   const double picks = step.n_rows() * static_cast<double>(in[1].shape[1]);
   return {.flops = 4 * picks * static_cast<double>(in[3].shape[1] * in[3].shape[2]),
           .weight_bytes = stack_bytes(in[3], picks) + stack_bytes(in[4], picks),
-          .io_bytes = live_bytes(in[0], step.n_rows()) + picks * static_cast<double>(in[3].shape[1]) * info(in[0].dtype).bits / 8};
+          .io_bytes = live_bytes(in[0], step.n_rows()) +
+                      picks * static_cast<double>(in[3].shape[1]) * info(in[0].dtype).bits / 8};
 }
 
 std::string MoeDown::describe() const { return "moe_down"; }
@@ -101,7 +103,8 @@ std::vector<TensorType> MoeDown::infer(std::span<const TensorType> in) const {
   expect_activation("moe_down", in[0], 3, 3);
   const Shape& x = in[0].shape;
   expect_type("moe_down", "ids", in[1], {DType::kI32, Shape{x[0], x[1]}});
-  check(in[2].shape.rank() == 3, Code::kInvalidArgument, "moe_down: weight is {}, expected [E, d, I]", to_string(in[2]));
+  check(in[2].shape.rank() == 3, Code::kInvalidArgument, "moe_down: weight is {}, expected [E, d, I]",
+        to_string(in[2]));
   expect_matrix("moe_down", "weight", in[2], Shape{in[2].shape[0], in[2].shape[1], x[2]});
   expect_type("moe_down", "shared", in[3], {in[0].dtype, Shape{x[0], in[2].shape[1]}});
   return {in[3]};

@@ -7,9 +7,9 @@ namespace v4rt {
 // Which experts, with which weight (spec section 8.1). s = em_sqrt(em_softplus(z)).
 //   route_topk  the k largest of s + bias, lower index on ties
 //   route_hash  ids = tid2eid[token, :]
-// Either way the chosen are put in ascending expert order, and weight = em_div(s[e], sum of the chosen s in that order) * scale.
-// in (topk): z F32 [T, E], bias F32 [E].  in (hash): z F32 [T, E], table I32 [V, k], tokens I32 [T].
-// out: ids I32 [T, k], weights F32 [T, k].
+// Either way the chosen are put in ascending expert order, and weight = em_div(s[e], sum of the chosen s in that order)
+// * scale. in (topk): z F32 [T, E], bias F32 [E].  in (hash): z F32 [T, E], table I32 [V, k], tokens I32 [T]. out: ids
+// I32 [T, k], weights F32 [T, k].
 class RouteTopK final : public OpOf<OpKind::kRouteTopK> {
  public:
   RouteTopK(int k, float scale) : k(k), scale(scale) {}
@@ -44,9 +44,9 @@ class Swiglu final : public OpOf<OpKind::kSwiglu> {
   Cost cost(std::span<const TensorType> in, const Step& step) const override;
 };
 
-// Gate and up of the chosen experts: y[t, s, i] = round(a * weights[t, s]) with g = round(dot(x[t], gate[ids[t, s], i])),
-// u = round(dot(x[t], up[ids[t, s], i])), round = to the activation dtype.
-// in: x activation [T, d], ids I32 [T, k], weights F32 [T, k], gate, up weight [E, I, d].  out: activation [T, k, I].
+// Gate and up of the chosen experts: y[t, s, i] = round(a * weights[t, s]) with g = round(dot(x[t], gate[ids[t, s],
+// i])), u = round(dot(x[t], up[ids[t, s], i])), round = to the activation dtype. in: x activation [T, d], ids I32 [T,
+// k], weights F32 [T, k], gate, up weight [E, I, d].  out: activation [T, k, I].
 class MoeGateUp final : public OpOf<OpKind::kMoeGateUp> {
  public:
   explicit MoeGateUp(float limit) : limit(limit) {}

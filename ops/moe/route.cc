@@ -10,8 +10,8 @@ namespace v4rt {
 namespace {
 
 std::vector<TensorType> route_outputs(std::string_view op, const TensorType& z, int k) {
-  check(z.dtype == DType::kF32 && z.shape.rank() == 2, Code::kInvalidArgument, "{}: router logits are {}, expected f32 [T, E]", op,
-        to_string(z));
+  check(z.dtype == DType::kF32 && z.shape.rank() == 2, Code::kInvalidArgument,
+        "{}: router logits are {}, expected f32 [T, E]", op, to_string(z));
   check(k > 0 && k <= z.shape[1], Code::kInvalidArgument, "{}: cannot choose {} of {} experts", op, k, z.shape[1]);
   return {{DType::kI32, Shape{z.shape[0], k}}, {DType::kF32, Shape{z.shape[0], k}}};
 }

@@ -8,8 +8,8 @@ namespace v4rt {
 // The scalar row function, before rounding: shared by the references of rms_norm, hc_pre, hc_head and compress_pool.
 void rms_norm_row(std::span<float> x, std::span<const float> w, float eps);
 
-// y = x * r * w over the last dimension n: r = rsqrt(em_div(sum64(x^2), n) + eps), y[i] = round((x[i] * r) * w[i]). Spec section 4.
-// rsqrt(a) is em_rsqrt: 1 / sqrt(a). in: x activation [T, ..., n], w BF16|F32 [n].  out: as x.
+// y = x * r * w over the last dimension n: r = rsqrt(em_div(sum64(x^2), n) + eps), y[i] = round((x[i] * r) * w[i]).
+// Spec section 4. rsqrt(a) is em_rsqrt: 1 / sqrt(a). in: x activation [T, ..., n], w BF16|F32 [n].  out: as x.
 class RmsNorm final : public OpOf<OpKind::kRmsNorm> {
  public:
   explicit RmsNorm(float eps, LiveRows rows = LiveRows::kTokens) : eps(eps), rows(rows) {}

@@ -40,8 +40,8 @@ std::string FakeQuant::describe() const {
 std::vector<TensorType> FakeQuant::infer(std::span<const TensorType> in) const {
   expect_inputs("fake_quant", in, 1);
   expect_activation("fake_quant", in[0]);
-  check(block > 0 && dims >= 0 && dims <= in[0].shape[-1], Code::kInvalidArgument, "fake_quant: {} of {} elements cannot be quantised",
-        dims, in[0].shape[-1]);
+  check(block > 0 && dims >= 0 && dims <= in[0].shape[-1], Code::kInvalidArgument,
+        "fake_quant: {} of {} elements cannot be quantised", dims, in[0].shape[-1]);
   return {in[0]};
 }
 

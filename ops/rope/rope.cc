@@ -14,7 +14,8 @@ std::vector<float> RopeTable::frequencies() const {
   const bool yarn = original_context > 0 && factor != 1;
   // The pair that turns `beta` times within the original context.
   const auto pair_of = [&](double beta) {
-    return dims * std::log(original_context / (2 * std::numbers::pi * beta)) / (2 * std::log(static_cast<double>(theta)));
+    return dims * std::log(original_context / (2 * std::numbers::pi * beta)) /
+           (2 * std::log(static_cast<double>(theta)));
   };
   double low = 0, high = 1;
   if (yarn) {
@@ -49,7 +50,9 @@ void rotate_tail(std::span<float> x, std::span<const float> frequencies, int32_t
   }
 }
 
-std::string RopeTail::describe() const { return fmt::format("rope_tail{{{}{}}}", table.describe(), inverse ? ",inverse" : ""); }
+std::string RopeTail::describe() const {
+  return fmt::format("rope_tail{{{}{}}}", table.describe(), inverse ? ",inverse" : "");
+}
 
 std::vector<TensorType> RopeTail::infer(std::span<const TensorType> in) const {
   expect_inputs("rope_tail", in, 1);

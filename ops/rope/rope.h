@@ -9,14 +9,14 @@ namespace v4rt {
 
 // One set of rotary frequencies (spec section 6).
 struct RopeTable {
-  int dims = 64;         // R, even: the last R components rotate, in interleaved pairs
+  int dims = 64;  // R, even: the last R components rotate, in interleaved pairs
   float theta = 10000;
-  float factor = 1;      // YaRN; no scaling when original_context is 0 or factor is 1
+  float factor = 1;  // YaRN; no scaling when original_context is 0 or factor is 1
   int original_context = 0;
   float beta_fast = 32, beta_slow = 1;
 
-  // R / 2, every step in f32 as the release has it: theta^(2i/R), its inverse, YaRN's blend. From doubles, a third of them would
-  // be 1 to 3 ulp away, at position 10^6 a tenth of a radian.
+  // R / 2, every step in f32 as the release has it: theta^(2i/R), its inverse, YaRN's blend. From doubles, a third of
+  // them would be 1 to 3 ulp away, at position 10^6 a tenth of a radian.
   std::vector<float> frequencies() const;
   std::string describe() const;
   bool operator==(const RopeTable&) const = default;

@@ -21,9 +21,9 @@ static void expect(int ok, const char* what, int line) {
 #define OK(call) expect((call) == V4RT_OK, #call " succeeds", __LINE__)
 
 /* The call fails with `status` and a message that names `part`. */
-#define FAILS(call, status, part)                                               \
-  do {                                                                          \
-    expect((call) == (status), #call " fails with " #status, __LINE__);         \
+#define FAILS(call, status, part)                                                     \
+  do {                                                                                \
+    expect((call) == (status), #call " fails with " #status, __LINE__);               \
     expect(strstr(v4rt_last_error(), part) != NULL, "message names " part, __LINE__); \
   } while (0)
 
@@ -34,7 +34,8 @@ static void test_statuses(void) {
   EXPECT(strlen(v4rt_version()) >= 5);
   EXPECT(v4rt_last_error() != NULL);
   EXPECT(strcmp(v4rt_status_name(V4RT_OK), "ok") == 0);
-  for (int status = V4RT_OK; status <= V4RT_INTERNAL; ++status) EXPECT(strcmp(v4rt_status_name(status), "unknown status") != 0);
+  for (int status = V4RT_OK; status <= V4RT_INTERNAL; ++status)
+    EXPECT(strcmp(v4rt_status_name(status), "unknown status") != 0);
   EXPECT(strcmp(v4rt_status_name(-1), "unknown status") == 0);
   EXPECT(strcmp(v4rt_status_name(99), "unknown status") == 0);
 }
@@ -288,7 +289,8 @@ static void test_generate(v4rt_model* model) {
   options.max_tokens = -5;
   FAILS(v4rt_generate(session, kPrompt, 1, &options, NULL, keep_token, &few, NULL), V4RT_INVALID_ARGUMENT, "-5");
   result.struct_size = 0;
-  FAILS(v4rt_generate(session, kPrompt, 1, NULL, NULL, keep_token, &few, &result), V4RT_INVALID_ARGUMENT, "struct_size");
+  FAILS(v4rt_generate(session, kPrompt, 1, NULL, NULL, keep_token, &few, &result), V4RT_INVALID_ARGUMENT,
+        "struct_size");
   v4rt_sampler_free(greedy);
   v4rt_session_free(session);
 }

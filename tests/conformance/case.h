@@ -13,14 +13,15 @@ namespace v4rt {
 // How one input of a case is filled. Rows of activations and ids past the live rows are poisoned in any case.
 struct Fill {
   enum class Kind : uint8_t {
-    kNormal,   // standard normal numbers times `scale`; quantised weights: random codes and scales
-    kWild,     // magnitudes from 2^-20 to 2^20 and zeros
-    kIds,      // integers in [low, high)
+    kNormal,     // standard normal numbers times `scale`; quantised weights: random codes and scales
+    kWild,       // magnitudes from 2^-20 to 2^20 and zeros
+    kIds,        // integers in [low, high)
     kSortedIds,  // per row distinct ascending integers in [low, high), -1 after `live` of them
-    kTable,    // per row distinct integers in [low, high), any order
-    kRows,     // cache rows: encoded normal numbers
-    kTies,     // few distinct values, so that orders must be decided by index
-    kFp4, kFp8,  // normal numbers times `scale`, rounded to what the type holds: activations before quantised weights
+    kTable,      // per row distinct integers in [low, high), any order
+    kRows,       // cache rows: encoded normal numbers
+    kTies,       // few distinct values, so that orders must be decided by index
+    kFp4,
+    kFp8,  // normal numbers times `scale`, rounded to what the type holds: activations before quantised weights
   };
   Kind kind = Kind::kNormal;
   float scale = 1;
@@ -28,7 +29,8 @@ struct Fill {
   RowFormat format{};
 };
 
-// One op with its types and live size: run on a device, compared with the reference bit for bit; the benchmark's list too.
+// One op with its types and live size: run on a device, compared with the reference bit for bit; the benchmark's list
+// too.
 struct Case {
   std::string name;
   OpPtr op;

@@ -20,7 +20,8 @@ float draw(const Fill& fill, Random& random) {
   if (fill.kind == Fill::Kind::kWild) {
     if (random() % 16 == 0) return 0.0f;
     const float sign = random() % 2 == 0 ? 1.0f : -1.0f;
-    return sign * std::ldexp(1.0f + static_cast<float>(random() % 1000) / 1000.0f, static_cast<int>(random() % 41) - 20);
+    return sign *
+           std::ldexp(1.0f + static_cast<float>(random() % 1000) / 1000.0f, static_cast<int>(random() % 41) - 20);
   }
   const float v = fill.scale * std::normal_distribution<float>()(random);
   if (fill.kind == Fill::Kind::kFp4) return em_round_e2m1(em_clamp(v, 6.0f));
@@ -42,7 +43,8 @@ void fill_ids(const Case& c, const Fill& fill, const TensorType& type, int32_t* 
   for (int64_t r = 0; r < live; ++r) {
     int32_t* row = out + r * width;
     if (fill.kind == Fill::Kind::kIds) {
-      for (int64_t i = 0; i < width; ++i) row[i] = fill.low + static_cast<int32_t>(random() % static_cast<uint64_t>(fill.high - fill.low));
+      for (int64_t i = 0; i < width; ++i)
+        row[i] = fill.low + static_cast<int32_t>(random() % static_cast<uint64_t>(fill.high - fill.low));
       continue;
     }
     const auto n = fill.kind == Fill::Kind::kTable ? width : std::min<int64_t>(fill.live, width);
@@ -62,7 +64,8 @@ void fill_rows_bytes(const Fill& fill, std::span<std::byte> bytes, Random& rando
 }
 
 // Activations have a leading token dimension whose dead rows stay poisoned; weights are whole.
-void fill_numbers(const Case& c, const Fill& fill, const TensorType& type, bool activation, std::span<std::byte> bytes, Random& random) {
+void fill_numbers(const Case& c, const Fill& fill, const TensorType& type, bool activation, std::span<std::byte> bytes,
+                  Random& random) {
   int64_t live = type.shape.elements();
   if (activation && type.shape[0] > 0) {
     live = live / type.shape[0] * std::min<int64_t>(type.shape[0], n_tokens(c));
@@ -123,7 +126,9 @@ HostTensor repacked(const HostTensor& from, Layout layout) {
   to.values.resize(to.type.bytes());
   to.scales.resize(to.type.scale_bytes());
   const auto device = create_reference_device();
-  const auto tensor = [&](const HostTensor& h) { return Tensor{h.type, device->import_host(h.values), device->import_host(h.scales)}; };
+  const auto tensor = [&](const HostTensor& h) {
+    return Tensor{h.type, device->import_host(h.values), device->import_host(h.scales)};
+  };
   const TensorType types[] = {from.type};
   const TensorType outs[] = {to.type};
   const auto kernel = device->compile({repack, types, outs});

@@ -59,7 +59,8 @@ TEST_P(Conformance, SameBitsAsTheReference) {
     const auto actual = run_case(*device_of(target), c, data);
     if (c.op->kind() == OpKind::kRepack || actual.size() == expected.size()) {
       for (size_t i = 0; i < actual.size(); ++i) {
-        EXPECT_TRUE(actual[i] == expected[i]) << "output " << i << ", run " << run << ": " << difference(actual[i], expected[i]);
+        EXPECT_TRUE(actual[i] == expected[i])
+            << "output " << i << ", run " << run << ": " << difference(actual[i], expected[i]);
       }
     } else {
       ADD_FAILURE() << "no result";
@@ -67,8 +68,11 @@ TEST_P(Conformance, SameBitsAsTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Conformance, testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(all_cases())),
-                         [](const auto& info) { return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name; });
+INSTANTIATE_TEST_SUITE_P(Devices, Conformance,
+                         testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(all_cases())),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
+                         });
 
 // No op kind without a case: a new op cannot be forgotten here.
 TEST(ConformanceCases, CoverEveryOp) {

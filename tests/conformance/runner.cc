@@ -27,7 +27,9 @@ Guarded guarded(Device& device, Queue& queue, std::span<const std::byte> content
 std::vector<std::byte> take(Queue& queue, const Guarded& g, const std::string& what) {
   std::vector<std::byte> all(g.whole->bytes());
   queue.download(all, *g.whole, 0);
-  const auto intact = [](auto begin, auto end) { return std::all_of(begin, end, [](std::byte b) { return b == kGuard; }); };
+  const auto intact = [](auto begin, auto end) {
+    return std::all_of(begin, end, [](std::byte b) { return b == kGuard; });
+  };
   const auto first = all.begin() + static_cast<ptrdiff_t>(g.guard), last = first + static_cast<ptrdiff_t>(g.bytes);
   EXPECT_TRUE(intact(all.begin(), first)) << what << ": bytes before the buffer were overwritten";
   EXPECT_TRUE(intact(last, all.end())) << what << ": bytes after the buffer were overwritten";

@@ -1,4 +1,5 @@
-// While tokens flow, nothing is allocated. Counts every operator new of the process; a program of its own, since it replaces it.
+// While tokens flow, nothing is allocated. Counts every operator new of the process; a program of its own, since it
+// replaces it.
 
 #include <gtest/gtest.h>
 
@@ -52,7 +53,8 @@ TEST_P(Allocation, DecodingAllocatesNothing) {
   EXPECT_EQ(allocations - before, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Allocation, testing::ValuesIn(built_in_backends()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Devices, Allocation, testing::ValuesIn(built_in_backends()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace v4rt

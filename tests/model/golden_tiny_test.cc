@@ -1,4 +1,5 @@
-// The made-up model of the specification's section 13: plain mode, every device, against numbers from a double-precision script.
+// The made-up model of the specification's section 13: plain mode, every device, against numbers from a
+// double-precision script.
 
 #include <gtest/gtest.h>
 
@@ -15,9 +16,11 @@ V4Config tiny_config() {
   V4Config c;
   c.vocab_size = 32, c.hidden_size = 16, c.num_layers = 4, c.num_heads = 4, c.head_dim = 8, c.rope_head_dim = 4;
   c.q_lora_rank = 8, c.o_groups = 2, c.o_lora_rank = 4, c.sliding_window = 4, c.compress_ratios = {0, 4, 8, 4, 0};
-  c.rope_factor = 16, c.rope_original_context = 65536, c.rope_beta_fast = 32, c.rope_beta_slow = 1, c.max_position = 4096;
+  c.rope_factor = 16, c.rope_original_context = 65536, c.rope_beta_fast = 32, c.rope_beta_slow = 1,
+  c.max_position = 4096;
   c.index_n_heads = 4, c.index_head_dim = 8, c.index_topk = 2, c.num_experts = 4, c.num_experts_per_token = 2;
-  c.moe_intermediate_size = 8, c.num_hash_layers = 1, c.routed_scaling_factor = 1.5, c.swiglu_limit = 1.5, c.has_mtp = true;
+  c.moe_intermediate_size = 8, c.num_hash_layers = 1, c.routed_scaling_factor = 1.5, c.swiglu_limit = 1.5,
+  c.has_mtp = true;
   return c;
 }
 
@@ -41,7 +44,9 @@ double scaled(const std::string& official, double r, int64_t last_dim) {
   return r * 1.7320508 / std::sqrt(static_cast<double>(last_dim));
 }
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) { return text.replace(text.find(from), from.size(), to); }
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
 
 // Our fused and stacked names back to official tensors and indices.
 float element(const WeightInfo& weight, int64_t index) {
@@ -83,7 +88,8 @@ void expect_rows(std::span<const float> all, std::span<const Expected> expected)
   constexpr size_t kVocab = 32;
   for (const Expected& e : expected) {
     const auto row = all.subspan(static_cast<size_t>(e.position) * kVocab, kVocab);
-    for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(row[i], e.logits[i], 2e-5) << "position " << e.position << ", logit " << i;
+    for (size_t i = 0; i < 6; ++i)
+      EXPECT_NEAR(row[i], e.logits[i], 2e-5) << "position " << e.position << ", logit " << i;
     EXPECT_EQ(argmax(row), e.argmax) << "position " << e.position;
     EXPECT_NEAR(std::accumulate(row.begin(), row.end(), 0.0), e.sum, 2e-4) << "position " << e.position;
   }
@@ -105,7 +111,8 @@ class GoldenTiny : public testing::TestWithParam<std::tuple<std::string, int>> {
 TEST_P(GoldenTiny, LogitsOfTheModelAndOfItsMtpBlock) {
   const auto& [device, chunk] = GetParam();
   const auto weights = std::make_shared<const MemoryWeights>(tiny_config(), element);
-  Session session(open_model(weights, {.device = device, .numbers = NumberMode::kPlain, .chunk = chunk, .context = 64, .mtp = true}));
+  Session session(open_model(
+      weights, {.device = device, .numbers = NumberMode::kPlain, .chunk = chunk, .context = 64, .mtp = true}));
   std::vector<int32_t> ids;
   for (int32_t i = 0; i < 24; ++i) ids.push_back((7 * i * i + 3 * i + 5) % 32);
   const Scores scores = score_all(session, ids);
@@ -113,8 +120,11 @@ TEST_P(GoldenTiny, LogitsOfTheModelAndOfItsMtpBlock) {
   expect_rows(scores.mtp, kMtp);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, GoldenTiny, testing::Combine(testing::ValuesIn(built_in_backends()), testing::Values(1, 7, 24)),
-                         [](const auto& info) { return std::get<0>(info.param) + "_chunk" + std::to_string(std::get<1>(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Devices, GoldenTiny,
+                         testing::Combine(testing::ValuesIn(built_in_backends()), testing::Values(1, 7, 24)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_chunk" + std::to_string(std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace v4rt

@@ -22,7 +22,8 @@ struct Outcome {
 };
 
 // Feeds `ids` in pieces of the given sizes (the last repeats).
-Outcome feed_split(const std::shared_ptr<const Model>& model, std::span<const int32_t> ids, std::span<const size_t> pieces) {
+Outcome feed_split(const std::shared_ptr<const Model>& model, std::span<const int32_t> ids,
+                   std::span<const size_t> pieces) {
   Session session(model);
   Outcome outcome;
   size_t at = 0, piece = 0;
@@ -46,7 +47,8 @@ TEST_P(Invariance, AnySplitGivesTheSameBits) {
     const auto ids = random_ids(length, model->config().vocab_size, static_cast<uint32_t>(length));
     const size_t whole[] = {length}, ones[] = {1}, sevens[] = {7}, uneven[] = {1, 4, 63, 2, 130, 11};
     const Outcome expected = feed_split(model, ids, whole);
-    for (const auto pieces : {std::span<const size_t>(ones), std::span<const size_t>(sevens), std::span<const size_t>(uneven)}) {
+    for (const auto pieces :
+         {std::span<const size_t>(ones), std::span<const size_t>(sevens), std::span<const size_t>(uneven)}) {
       const Outcome got = feed_split(model, ids, pieces);
       EXPECT_TRUE(got.logits == expected.logits) << "length " << length << ", first piece " << pieces[0];
       EXPECT_TRUE(got.state.bytes == expected.state.bytes) << "length " << length << ", first piece " << pieces[0];
@@ -56,7 +58,8 @@ TEST_P(Invariance, AnySplitGivesTheSameBits) {
 
 TEST_P(Invariance, SharingAStepChangesNothing) {
   const auto& [device, mode] = GetParam();
-  const auto model = open_model(mini_path(), {.device = device, .numbers = mode, .chunk = 64, .context = 300, .slots = 3});
+  const auto model =
+      open_model(mini_path(), {.device = device, .numbers = mode, .chunk = 64, .context = 300, .slots = 3});
   const std::vector<int32_t> prompts[] = {random_ids(140, 2048, 1), random_ids(9, 2048, 2), random_ids(66, 2048, 3)};
   Session alone(model), together(model);
   for (int slot = 0; slot < 3; ++slot) {
@@ -70,14 +73,19 @@ TEST_P(Invariance, SharingAStepChangesNothing) {
   const std::vector<float> batch(logits.begin(), logits.end());
   for (size_t i = 0; i < 3; ++i) {
     const auto expected = alone.feed(items[i].tokens, items[i].slot);
-    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), batch.begin() + static_cast<ptrdiff_t>(i * expected.size()))) << i;
+    EXPECT_TRUE(
+        std::equal(expected.begin(), expected.end(), batch.begin() + static_cast<ptrdiff_t>(i * expected.size())))
+        << i;
     EXPECT_TRUE(alone.snapshot(items[i].slot).bytes == together.snapshot(items[i].slot).bytes) << i;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Invariance,
-                         testing::Combine(testing::ValuesIn(built_in_backends()), testing::Values(NumberMode::kFaithful, NumberMode::kPlain)),
-                         [](const auto& info) { return std::get<0>(info.param) + "_" + mode_name(std::get<1>(info.param)); });
+                         testing::Combine(testing::ValuesIn(built_in_backends()),
+                                          testing::Values(NumberMode::kFaithful, NumberMode::kPlain)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_" + mode_name(std::get<1>(info.param));
+                         });
 
 class AcrossBackends : public testing::TestWithParam<std::tuple<std::string, NumberMode>> {};
 
@@ -85,7 +93,8 @@ TEST_P(AcrossBackends, LogitsAreTheSameBits) {
   const auto& [path, mode] = GetParam();
   std::vector<float> expected;
   for (const std::string& device : built_in_backends()) {
-    const auto model = open_model(source_path(path), {.device = device, .numbers = mode, .chunk = 50, .context = 300, .mtp = true});
+    const auto model =
+        open_model(source_path(path), {.device = device, .numbers = mode, .chunk = 50, .context = 300, .mtp = true});
     Session session(model);
     const Scores scores = score_all(session, random_ids(220, model->config().vocab_size, 11));
     std::vector<float> got = scores.logits;
@@ -99,8 +108,9 @@ INSTANTIATE_TEST_SUITE_P(Models, AcrossBackends,
                          testing::Combine(testing::Values("examples/models/v4-mini", "tests/data/tiny-flash"),
                                           testing::Values(NumberMode::kFaithful, NumberMode::kPlain)),
                          [](const auto& info) {
-                           return std::string(std::get<0>(info.param) == "examples/models/v4-mini" ? "mini" : "tiny_flash") + "_" +
-                                  mode_name(std::get<1>(info.param));
+                           return std::string(std::get<0>(info.param) == "examples/models/v4-mini" ? "mini"
+                                                                                                   : "tiny_flash") +
+                                  "_" + mode_name(std::get<1>(info.param));
                          });
 
 }  // namespace

@@ -14,7 +14,8 @@
 namespace v4rt {
 namespace {
 
-std::vector<int32_t> greedy(const std::shared_ptr<const Model>& model, std::span<const int32_t> prompt, int64_t n, int32_t end_token) {
+std::vector<int32_t> greedy(const std::shared_ptr<const Model>& model, std::span<const int32_t> prompt, int64_t n,
+                            int32_t end_token) {
   Session session(model);
   Sampler sampler({}, model->config().vocab_size);
   std::vector<int32_t> ids;
@@ -68,7 +69,8 @@ TEST_P(Mini, ContinuesAsTheGoldenTextDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Mini, testing::ValuesIn(built_in_backends()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Devices, Mini, testing::ValuesIn(built_in_backends()),
+                         [](const auto& info) { return info.param; });
 
 // Raw text and chat, code and prose; 256 tokens each, past the end token, so that unlikely text is compared too.
 const std::string kPrompts[] = {

@@ -38,7 +38,8 @@ TEST(SmallStack, PromptAndDecodingOnTheCpu) {
   const auto logits_after = [&](std::vector<float>& logits) {
     Session session(model);
     for (const int64_t n : {296, 1, 3}) {
-      const auto some = session.feed(std::span(ids).subspan(static_cast<size_t>(session.position()), static_cast<size_t>(n)));
+      const auto some =
+          session.feed(std::span(ids).subspan(static_cast<size_t>(session.position()), static_cast<size_t>(n)));
       logits.assign(some.begin(), some.end());
     }
   };

@@ -1,5 +1,5 @@
-// A checkpoint of random weights with every layer kind, against golden values: end to end in both modes, layer by layer in faithful
-// mode with the golden file's inputs.
+// A checkpoint of random weights with every layer kind, against golden values: end to end in both modes, layer by layer
+// in faithful mode with the golden file's inputs.
 
 #include <gtest/gtest.h>
 
@@ -16,7 +16,9 @@ namespace v4rt {
 namespace {
 
 constexpr int kLengths[] = {1, 3, 4, 5, 40, 300};
-GoldenFile golden(NumberMode mode) { return GoldenFile(tiny_flash_path() + "/golden/" + mode_name(mode) + ".safetensors"); }
+GoldenFile golden(NumberMode mode) {
+  return GoldenFile(tiny_flash_path() + "/golden/" + mode_name(mode) + ".safetensors");
+}
 
 std::string device_chunk_name(const testing::TestParamInfo<std::tuple<std::string, int>>& info) {
   return std::get<0>(info.param) + "_chunk" + std::to_string(std::get<1>(info.param));
@@ -29,7 +31,8 @@ void expect_close(std::span<const float> got, std::span<const float> expected, s
   float worst = 0;
   size_t choices = 0;
   for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(got[i] - expected[i]));
-  for (size_t at = 0; at < got.size(); at += vocab) choices += argmax(got.subspan(at, vocab)) != argmax(expected.subspan(at, vocab));
+  for (size_t at = 0; at < got.size(); at += vocab)
+    choices += argmax(got.subspan(at, vocab)) != argmax(expected.subspan(at, vocab));
   EXPECT_LE(worst, 1e-4) << what;
   EXPECT_EQ(choices, 0u) << what << ": rows with another argmax";
 }
@@ -37,7 +40,9 @@ void expect_close(std::span<const float> got, std::span<const float> expected, s
 TEST_P(TinyFlashPlain, LogitsMatchEverywhere) {
   const auto& [device, chunk] = GetParam();
   const GoldenFile values = golden(NumberMode::kPlain);
-  const auto model = open_model(tiny_flash_path(), {.device = device, .numbers = NumberMode::kPlain, .chunk = chunk, .context = 320, .mtp = true});
+  const auto model =
+      open_model(tiny_flash_path(),
+                 {.device = device, .numbers = NumberMode::kPlain, .chunk = chunk, .context = 320, .mtp = true});
   const auto vocab = static_cast<size_t>(model->config().vocab_size);
   for (int length : kLengths) {
     const std::string t = "T" + std::to_string(length);
@@ -48,21 +53,23 @@ TEST_P(TinyFlashPlain, LogitsMatchEverywhere) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, TinyFlashPlain, testing::Combine(testing::ValuesIn(built_in_backends()), testing::Values(1, 7, 64, 300)),
+INSTANTIATE_TEST_SUITE_P(Devices, TinyFlashPlain,
+                         testing::Combine(testing::ValuesIn(built_in_backends()), testing::Values(1, 7, 64, 300)),
                          device_chunk_name);
 
 class TinyFlashFaithful : public testing::TestWithParam<std::string> {};
 
-// Random weights amplify every flipped rounding over the positions (standard deviation of a logit: 1). So short texts are held
-// tightly. At length 300 the golden file differs from exact arithmetic by 23 roundings of numbers next to a tie, and sums
-// in other orders lie between 0.023 and 0.038 from it: the long text is held to that.
+// Random weights amplify every flipped rounding over the positions (standard deviation of a logit: 1). So short texts
+// are held tightly. At length 300 the golden file differs from exact arithmetic by 23 roundings of numbers next to a
+// tie, and sums in other orders lie between 0.023 and 0.038 from it: the long text is held to that.
 TEST_P(TinyFlashFaithful, LogitsAreTheGoldenOnes) {
   const GoldenFile values = golden(NumberMode::kFaithful);
   const auto model = open_model(tiny_flash_path(), {.device = GetParam(), .chunk = 64, .context = 320});
   for (int length : kLengths) {
     const std::string t = "T" + std::to_string(length);
     Session session(model);
-    const std::vector<float> got = score_all(session, values.i32(t + ".ids")).logits, expected = values.f32(t + ".logits");
+    const std::vector<float> got = score_all(session, values.i32(t + ".ids")).logits,
+                             expected = values.f32(t + ".logits");
     ASSERT_EQ(got.size(), expected.size());
     double sum = 0;
     size_t close = 0;
@@ -86,12 +93,14 @@ class LayerRun {
   LayerRun(const std::shared_ptr<const WeightSource>& weights, const std::string& device, int layer, int tokens)
       : device_(create_device(device)), queue_(device_->create_queue()) {
     const GraphOptions options{.tokens = tokens, .max_tokens = tokens, .context = 256};
-    const Graph graph = build_v4_layer(weights->config(), options, layer, [&](std::string_view name) { return weights->get(name).type; });
+    const Graph graph = build_v4_layer(weights->config(), options, layer,
+                                       [&](std::string_view name) { return weights->get(name).type; });
     plan_ = compile(graph, {.devices = {device_}});
     queues_.push_back(std::move(queue_));
     if (plan_.arena_bytes[0] > 0) arena_ = device_->allocate(plan_.arena_bytes[0]);
     for (const Slot& slot : plan_.slots) bind(slot, *weights);
-    executor_ = std::make_unique<Executor>(plan_, Bindings{queues_, std::span(&arena_, 1), [&](const Slot& slot) { return bound_.at(key(slot)); }});
+    executor_ = std::make_unique<Executor>(
+        plan_, Bindings{queues_, std::span(&arena_, 1), [&](const Slot& slot) { return bound_.at(key(slot)); }});
   }
 
   std::vector<float> run(std::span<const float> streams, std::span<const int32_t> ids, const std::string& output) {
@@ -150,7 +159,8 @@ class LayerRun {
 
   Tensor repack(const Tensor& source, const TensorType& type) {
     const Repack op(type.layout);
-    Tensor to{type, device_->allocate(type.bytes()), type.scale_bytes() == 0 ? nullptr : device_->allocate(type.scale_bytes())};
+    Tensor to{type, device_->allocate(type.bytes()),
+              type.scale_bytes() == 0 ? nullptr : device_->allocate(type.scale_bytes())};
     const auto kernel = device_->compile({op, std::span(&source.type, 1), std::span(&type, 1)});
     const Tensor args[] = {source, to};
     queues_[0]->begin(Step{});
@@ -201,7 +211,8 @@ TEST_P(TinyFlashFaithful, EachLayerKeepsItsBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, TinyFlashFaithful, testing::ValuesIn(built_in_backends()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Devices, TinyFlashFaithful, testing::ValuesIn(built_in_backends()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace v4rt

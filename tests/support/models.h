@@ -52,7 +52,9 @@ inline Scores score_all(Session& session, std::span<const int32_t> ids) {
   return scores;
 }
 
-inline size_t argmax(std::span<const float> row) { return static_cast<size_t>(std::max_element(row.begin(), row.end()) - row.begin()); }
+inline size_t argmax(std::span<const float> row) {
+  return static_cast<size_t>(std::max_element(row.begin(), row.end()) - row.begin());
+}
 
 inline std::string mode_name(NumberMode mode) { return mode == NumberMode::kPlain ? "plain" : "faithful"; }
 

@@ -15,7 +15,9 @@ namespace v4rt {
 struct TestTensor {
   explicit TestTensor(TensorType type) : type(type), values(type.bytes()), scales(type.scale_bytes()) {}
   TestTensor(TensorType type, std::span<const float> numbers) : TestTensor(type) { store(view(), 0, numbers); }
-  TestTensor(TensorType type, std::span<const int32_t> ids) : TestTensor(type) { std::memcpy(values.data(), ids.data(), ids.size_bytes()); }
+  TestTensor(TensorType type, std::span<const int32_t> ids) : TestTensor(type) {
+    std::memcpy(values.data(), ids.data(), ids.size_bytes());
+  }
 
   Tensor view() { return {type, borrow_host(values), scales.empty() ? nullptr : borrow_host(scales)}; }
   std::vector<float> numbers() {
@@ -33,8 +35,10 @@ struct TestTensor {
   std::vector<std::byte> values, scales;
 };
 
-// Runs the reference of `op` on one segment of `n_tokens` tokens at `position` (all rows of the first input by default).
-inline std::vector<TestTensor> run_reference(const Op& op, std::vector<TestTensor> inputs, int32_t position = 0, int32_t n_tokens = -1) {
+// Runs the reference of `op` on one segment of `n_tokens` tokens at `position` (all rows of the first input by
+// default).
+inline std::vector<TestTensor> run_reference(const Op& op, std::vector<TestTensor> inputs, int32_t position = 0,
+                                             int32_t n_tokens = -1) {
   std::vector<TensorType> types;
   std::vector<Tensor> in, out;
   for (TestTensor& t : inputs) types.push_back(t.type), in.push_back(t.view());
@@ -47,7 +51,8 @@ inline std::vector<TestTensor> run_reference(const Op& op, std::vector<TestTenso
   fill_rows(std::span(&segment, 1), rows);
   RefContext context(in, out, Step{std::span(&segment, 1), rows});
   op.reference(context);
-  for (const Alias& alias : op.aliases()) outputs[static_cast<size_t>(alias.output)] = inputs[static_cast<size_t>(alias.input)];
+  for (const Alias& alias : op.aliases())
+    outputs[static_cast<size_t>(alias.output)] = inputs[static_cast<size_t>(alias.input)];
   return outputs;
 }
 

@@ -11,8 +11,8 @@
 namespace v4rt {
 namespace {
 
-// Heads of a task at most. A lone token's heads are spread over the threads, by whole units: every task decodes the rows again,
-// but no head's result depends on the others.
+// Heads of a task at most. A lone token's heads are spread over the threads, by whole units: every task decodes the
+// rows again, but no head's result depends on the others.
 constexpr int64_t kMostHeads = 64;
 
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -22,7 +22,7 @@ struct View {
   const uint8_t *ring = nullptr, *cache = nullptr;
   const int32_t* idx = nullptr;  // sparse: entry of each slot past the window
   int64_t ring_rows = 0, width = 0;
-  int32_t first = 0, seen = 0;   // window: position of slot 0, and how many slots are live
+  int32_t first = 0, seen = 0;  // window: position of slot 0, and how many slots are live
   int64_t window = 0, slots = 0;
 
   const uint8_t* row(int64_t slot) const {
@@ -35,11 +35,16 @@ struct View {
 class AttendKernel final : public CpuKernel {
  public:
   AttendKernel(const OpCall& call, int threads)
-      : spec_(static_cast<const Attend&>(call.op).spec), heads_(call.inputs[0].shape[1]), dim_(call.inputs[0].shape[2]),
-        padded_(round_up(dim_, 16)), ring_rows_(call.inputs[1].shape[1]),
+      : spec_(static_cast<const Attend&>(call.op).spec),
+        heads_(call.inputs[0].shape[1]),
+        dim_(call.inputs[0].shape[2]),
+        padded_(round_up(dim_, 16)),
+        ring_rows_(call.inputs[1].shape[1]),
         capacity_(spec_.ratio > 0 ? call.inputs[3].shape[1] : 0),
-        out_(call.inputs.size()), head_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
-        fns_(simd::attend(call.inputs[0].dtype)), decode_(simd::decode_row(spec_.format)),
+        out_(call.inputs.size()),
+        head_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
+        fns_(simd::attend(call.inputs[0].dtype)),
+        decode_(simd::decode_row(spec_.format)),
         most_heads_(std::min(heads_, kMostHeads)) {
     scratch_bytes = static_cast<size_t>(worker_floats() * threads) * sizeof(float);
   }
@@ -65,7 +70,8 @@ class AttendKernel final : public CpuKernel {
 
   double work(const Step& step, int64_t heads) const {
     double slots = 0;
-    for (const Row& row : step.rows) slots += static_cast<double>(std::min(row.position + 1, spec_.window) + entries(row));
+    for (const Row& row : step.rows)
+      slots += static_cast<double>(std::min(row.position + 1, spec_.window) + entries(row));
     return slots / static_cast<double>(std::max(step.n_rows(), 1)) * static_cast<double>(2 * (heads + 4) * dim_);
   }
 

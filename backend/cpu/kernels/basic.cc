@@ -63,14 +63,18 @@ class TakeLastKernel final : public CpuKernel {
 class AddStreamsKernel final : public CpuKernel {
  public:
   AddStreamsKernel(const simd::ElementwiseFns& fns, DType activation, int64_t streams, int64_t dim)
-      : fns_(fns), row_bytes_(static_cast<size_t>(dim) * simd::element_bytes(activation)), streams_(streams), dim_(dim) {}
+      : fns_(fns),
+        row_bytes_(static_cast<size_t>(dim) * simd::element_bytes(activation)),
+        streams_(streams),
+        dim_(dim) {}
 
   void run(const CpuArgs& args) const override {
     const int64_t rows = args.step.n_rows() * streams_;
     args.pool.for_ranges(rows, static_cast<double>(dim_) / 4, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const auto x = static_cast<size_t>(r / streams_) * row_bytes_, s = static_cast<size_t>(r) * row_bytes_;
-        fns_.add(args.data<const std::byte>(0) + x, args.data<const std::byte>(1) + s, dim_, args.data<std::byte>(2) + s);
+        fns_.add(args.data<const std::byte>(0) + x, args.data<const std::byte>(1) + s, dim_,
+                 args.data<std::byte>(2) + s);
       }
     });
   }

@@ -23,11 +23,19 @@ class CompressPoolKernel final : public CpuKernel {
       : CompressPoolKernel(static_cast<const CompressPool&>(call.op).spec, call) {}
 
   CompressPoolKernel(const CompressSpec& spec, const OpCall& call)
-      : spec_(spec), dim_(spec.format.dim), width_(spec.width()), pool_rows_(spec.pending_rows()),
-        tokens_(call.inputs[0].shape[0]), capacity_(call.inputs[4].shape[1]), frequencies_(spec.table.frequencies()),
-        scale_(simd::hadamard_scale(dim_)), act_(simd::elementwise(activation())),
-        norm_(simd::rms_norm(activation(), call.inputs[3].dtype)), rotate_(simd::rotate_tail(activation())),
-        hadamard_(simd::hadamard(activation())), encode_(simd::encode_row(activation())) {
+      : spec_(spec),
+        dim_(spec.format.dim),
+        width_(spec.width()),
+        pool_rows_(spec.pending_rows()),
+        tokens_(call.inputs[0].shape[0]),
+        capacity_(call.inputs[4].shape[1]),
+        frequencies_(spec.table.frequencies()),
+        scale_(simd::hadamard_scale(dim_)),
+        act_(simd::elementwise(activation())),
+        norm_(simd::rms_norm(activation(), call.inputs[3].dtype)),
+        rotate_(simd::rotate_tail(activation())),
+        hadamard_(simd::hadamard(activation())),
+        encode_(simd::encode_row(activation())) {
     scratch_bytes = static_cast<size_t>(tokens_ * (1 + 3 * dim_)) * sizeof(float);
   }
 
@@ -42,7 +50,8 @@ class CompressPoolKernel final : public CpuKernel {
                          [&](int64_t begin, int64_t end) {
                            for (int64_t i = begin; i < end; ++i) {
                              const int64_t first = i % pieces * kChannels;
-                             pool(args, completing[i / pieces], first, std::min(first + kChannels, dim_), sums(args, i / pieces));
+                             pool(args, completing[i / pieces], first, std::min(first + kChannels, dim_),
+                                  sums(args, i / pieces));
                            }
                          });
     args.pool.for_ranges(entries, 20.0 * static_cast<double>(dim_), [&](int64_t begin, int64_t end) {
@@ -85,7 +94,8 @@ class CompressPoolKernel final : public CpuKernel {
       hadamard_(x, dim_, scale_, y);
       std::swap(x, y);
     }
-    encode_(spec_.format, x, args.data<uint8_t>(5) + (row.slot * capacity_ + row.position / spec_.ratio) * spec_.format.bytes());
+    encode_(spec_.format, x,
+            args.data<uint8_t>(5) + (row.slot * capacity_ + row.position / spec_.ratio) * spec_.format.bytes());
   }
 
   const CompressSpec spec_;

@@ -13,8 +13,8 @@ class Experts {
 
   Experts(int32_t* memory, std::span<const int32_t> ids, int64_t k, int64_t experts);
 
-  int64_t active() const { return active_; }                     // experts that somebody picked
-  int32_t expert(int64_t i) const { return list_[i]; }           // i < active()
+  int64_t active() const { return active_; }            // experts that somebody picked
+  int32_t expert(int64_t i) const { return list_[i]; }  // i < active()
   std::span<const int32_t> picks(int64_t i) const { return {order_ + start(i), count(i)}; }
   std::span<const int32_t> tokens(int64_t i) const { return {token_ + start(i), count(i)}; }
 

@@ -11,17 +11,21 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kFnRows = 6;     // rows of fn per task
+constexpr int64_t kFnRows = 6;      // rows of fn per task
 constexpr int64_t kChannels = 512;  // channels per task
 
-// hc_pre and hc_head: dots with the rows of fn first, spread over rows and tokens; then each token is finished by one thread.
-// Scratch holds a row of dots and the sum of squares per token.
+// hc_pre and hc_head: dots with the rows of fn first, spread over rows and tokens; then each token is finished by one
+// thread. Scratch holds a row of dots and the sum of squares per token.
 class MixKernel : public CpuKernel {
  public:
   MixKernel(const HyperSpec& spec, const OpCall& call)
-      : spec_(spec), d_(call.inputs[0].shape[2]), width_(spec.streams * d_), mixes_(call.inputs[1].shape[0]),
+      : spec_(spec),
+        d_(call.inputs[0].shape[2]),
+        width_(spec.streams * d_),
+        mixes_(call.inputs[1].shape[0]),
         row_bytes_(width_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
-        fns_(simd::hyper(call.inputs[0].dtype)), norm_(simd::rms_norm(call.inputs[0].dtype, call.inputs[4].dtype)) {
+        fns_(simd::hyper(call.inputs[0].dtype)),
+        norm_(simd::rms_norm(call.inputs[0].dtype, call.inputs[4].dtype)) {
     scratch_bytes = static_cast<size_t>(call.inputs[0].shape[0] * (mixes_ + 1)) * sizeof(float);
   }
 
@@ -46,7 +50,9 @@ class MixKernel : public CpuKernel {
 
  private:
   float* dots_of(const CpuArgs& args, int64_t t) const { return args.scratch<float>() + t * (mixes_ + 1); }
-  const std::byte* streams(const CpuArgs& args, int64_t t) const { return args.data<const std::byte>(0) + t * row_bytes_; }
+  const std::byte* streams(const CpuArgs& args, int64_t t) const {
+    return args.data<const std::byte>(0) + t * row_bytes_;
+  }
 
   void add_dots(const CpuArgs& args, int64_t t, int64_t first) const {
     float* dots = dots_of(args, t);
@@ -98,19 +104,22 @@ class HcHeadKernel final : public MixKernel {
 class HcPostKernel final : public CpuKernel {
  public:
   explicit HcPostKernel(const OpCall& call)
-      : m_(call.inputs[1].shape[1]), d_(call.inputs[1].shape[2]),
-        f_bytes_(d_ * static_cast<int64_t>(simd::element_bytes(call.inputs[1].dtype))), fns_(simd::hyper(call.inputs[1].dtype)) {}
+      : m_(call.inputs[1].shape[1]),
+        d_(call.inputs[1].shape[2]),
+        f_bytes_(d_ * static_cast<int64_t>(simd::element_bytes(call.inputs[1].dtype))),
+        fns_(simd::hyper(call.inputs[1].dtype)) {}
 
   void run(const CpuArgs& args) const override {
     const int64_t parts = (d_ + kChannels - 1) / kChannels, piece = std::min(d_, kChannels);
-    args.pool.for_ranges(args.step.n_rows() * parts, static_cast<double>(piece * m_ * (m_ + 2)) / 4, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t t = i / parts, first = i % parts * kChannels;
-        fns_.post(args.data<const std::byte>(0) + t * f_bytes_, args.data<const std::byte>(1) + t * m_ * f_bytes_,
-                  args.data<const float>(2) + t * (2 * m_ + m_ * m_), m_, d_, first, std::min(first + kChannels, d_),
-                  args.data<std::byte>(3) + t * m_ * f_bytes_);
-      }
-    });
+    args.pool.for_ranges(
+        args.step.n_rows() * parts, static_cast<double>(piece * m_ * (m_ + 2)) / 4, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t t = i / parts, first = i % parts * kChannels;
+            fns_.post(args.data<const std::byte>(0) + t * f_bytes_, args.data<const std::byte>(1) + t * m_ * f_bytes_,
+                      args.data<const float>(2) + t * (2 * m_ + m_ * m_), m_, d_, first,
+                      std::min(first + kChannels, d_), args.data<std::byte>(3) + t * m_ * f_bytes_);
+          }
+        });
   }
 
  private:

@@ -13,16 +13,22 @@ namespace {
 
 constexpr int64_t kBatch = 8;  // queries of one sequence that share each decoded key
 
-// A batch of queries is widened, scored against all keys that its last one sees, and then selected from, query by query.
-// Scratch: widened queries, their head weights, scores; per worker a tile of keys and the same turned.
+// A batch of queries is widened, scored against all keys that its last one sees, and then selected from, query by
+// query. Scratch: widened queries, their head weights, scores; per worker a tile of keys and the same turned.
 class IndexSelectKernel final : public CpuKernel {
  public:
   IndexSelectKernel(const OpCall& call, int threads)
-      : spec_(static_cast<const IndexSelect&>(call.op).spec), heads_(call.inputs[0].shape[1]), dim_(call.inputs[0].shape[2]),
-        capacity_(call.inputs[2].shape[1]), bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
-        batch_(std::min(kBatch, call.inputs[0].shape[0])), act_(simd::elementwise(call.inputs[0].dtype)),
-        decode_(simd::decode_row(spec_.format)), integers_(simd::index_integers_work(spec_.format) ? heads_ * dim_ / 32 : 0) {
-    scratch_bytes = static_cast<size_t>(batch_ * (query_floats() + score_floats()) + threads * worker_floats()) * sizeof(float);
+      : spec_(static_cast<const IndexSelect&>(call.op).spec),
+        heads_(call.inputs[0].shape[1]),
+        dim_(call.inputs[0].shape[2]),
+        capacity_(call.inputs[2].shape[1]),
+        bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
+        batch_(std::min(kBatch, call.inputs[0].shape[0])),
+        act_(simd::elementwise(call.inputs[0].dtype)),
+        decode_(simd::decode_row(spec_.format)),
+        integers_(simd::index_integers_work(spec_.format) ? heads_ * dim_ / 32 : 0) {
+    scratch_bytes =
+        static_cast<size_t>(batch_ * (query_floats() + score_floats()) + threads * worker_floats()) * sizeof(float);
   }
 
   void run(const CpuArgs& args) const override {
@@ -39,7 +45,9 @@ class IndexSelectKernel final : public CpuKernel {
 
   int64_t query_floats() const { return heads_ * dim_ + heads_ + integers_ * kIntegersFloats; }
   int64_t score_floats() const { return (capacity_ + simd::kIndexKeys - 1) / simd::kIndexKeys * simd::kIndexKeys; }
-  int64_t worker_floats() const { return 2 * simd::kIndexKeys * dim_ + (integers_ > 0 ? simd::kIndexKeys * (dim_ / 8 + dim_ / 32) : 0); }
+  int64_t worker_floats() const {
+    return 2 * simd::kIndexKeys * dim_ + (integers_ > 0 ? simd::kIndexKeys * (dim_ / 8 + dim_ / 32) : 0);
+  }
   float* query(const CpuArgs& args, int64_t i) const { return args.scratch<float>() + i * query_floats(); }
   simd::Integers* integers(const CpuArgs& args, int64_t i) const {
     return reinterpret_cast<simd::Integers*>(query(args, i) + heads_ * dim_ + heads_);
@@ -84,20 +92,24 @@ class IndexSelectKernel final : public CpuKernel {
     }
   }
 
-  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, const int* spread, float* tile) const {
-    const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, most - key), width = spec_.format.bytes();
+  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, const int* spread,
+                   float* tile) const {
+    const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, most - key),
+                  width = spec_.format.bytes();
     const int32_t slot = args.step.rows[static_cast<size_t>(first)].slot;
     const uint8_t* rows = args.data<const uint8_t>(2) + (slot * capacity_ + key) * width;
     float *panel = tile + simd::kIndexKeys * dim_, *scales = panel + simd::kIndexKeys * dim_;
     auto* words = reinterpret_cast<uint32_t*>(scales + simd::kIndexKeys * dim_ / 32);
-    const int of_keys = integers_ > 0 ? simd::turn_fp4_words(spec_.format, rows, live, words, scales) : simd::kIndexSpread;
+    const int of_keys =
+        integers_ > 0 ? simd::turn_fp4_words(spec_.format, rows, live, words, scales) : simd::kIndexSpread;
     bool turned = false;
     for (int32_t i = 0; i < n; ++i) {
       const int64_t sees = seen(args, first + i);
       if (sees <= key || sees <= spec_.top_k) continue;
       const float *q = query(args, i), *weights = q + heads_ * dim_;
       if (integers_ > 0 && spread[i] + of_keys <= simd::kIndexSpread) {
-        simd::index_scores_of_integers(words, scales, dim_, integers(args, i), weights, heads_, spec_.rounds, scores(args, i) + key);
+        simd::index_scores_of_integers(words, scales, dim_, integers(args, i), weights, heads_, spec_.rounds,
+                                       scores(args, i) + key);
         continue;
       }
       if (!turned) turn(rows, live, tile, panel);
@@ -107,7 +119,8 @@ class IndexSelectKernel final : public CpuKernel {
   }
 
   void turn(const uint8_t* rows, int64_t n, float* tile, float* panel) const {
-    if (spec_.format.kind == RowFormat::Kind::kFp4 && dim_ % 8 == 0) return simd::turn_fp4_keys(spec_.format, rows, n, panel);
+    if (spec_.format.kind == RowFormat::Kind::kFp4 && dim_ % 8 == 0)
+      return simd::turn_fp4_keys(spec_.format, rows, n, panel);
     for (int64_t i = 0; i < n; ++i) decode_(spec_.format, rows + i * spec_.format.bytes(), tile + i * dim_);
     simd::turn_keys(tile, n, dim_, panel);
   }

@@ -18,10 +18,15 @@ class LinearKernel final : public CpuKernel {
       : LinearKernel(static_cast<const Linear&>(call.op), call, dot, threads) {}
 
   LinearKernel(const Linear& op, const OpCall& call, const simd::DotFns& dot, int threads)
-      : groups_(op.groups), live_(op.rows), rows_per_token_(op.rows_per_token(call.inputs[0], call.inputs[1])),
+      : groups_(op.groups),
+        live_(op.rows),
+        rows_per_token_(op.rows_per_token(call.inputs[0], call.inputs[1])),
         x_type_(call.inputs[0].dtype),
-        n_(call.inputs[1].shape[0]), k_(call.inputs[1].shape[1]), dot_(dot),
-        out_(simd::elementwise(call.outputs[0].dtype)), x_bytes_(simd::element_bytes(x_type_)),
+        n_(call.inputs[1].shape[0]),
+        k_(call.inputs[1].shape[1]),
+        dot_(dot),
+        out_(simd::elementwise(call.outputs[0].dtype)),
+        x_bytes_(simd::element_bytes(x_type_)),
         out_bytes_(simd::element_bytes(call.outputs[0].dtype)) {
     const int64_t rows = call.inputs[0].shape.elements() / k_ / groups_;
     if (!readable(rows)) packed_ = whole_lines(groups_ * dot_.packed_floats(rows, k_));
@@ -33,7 +38,8 @@ class LinearKernel final : public CpuKernel {
     const int64_t rows = live_rows(args.step, live_) * rows_per_token_;
     if (rows == 0) return;
     if (packed_ != 0) pack(args, rows);
-    const int64_t chunks = (rows + kMatrixRows - 1) / kMatrixRows, tile = tile_groups(rows, chunks, args.pool.threads());
+    const int64_t chunks = (rows + kMatrixRows - 1) / kMatrixRows,
+                  tile = tile_groups(rows, chunks, args.pool.threads());
     const int64_t tiles = (items() + tile - 1) / tile;
     const double work = 16.0 * static_cast<double>(tile * k_ * std::min(rows, kMatrixRows));
     args.pool.for_ranges(groups_ * tiles * chunks, work, [&](int64_t begin, int64_t end, int worker) {
@@ -46,8 +52,8 @@ class LinearKernel final : public CpuKernel {
   }
 
  private:
-  // Groups of sixteen outputs that one weight group touches: with a width that is no multiple of sixteen it may share the first
-  // and the last with its neighbours.
+  // Groups of sixteen outputs that one weight group touches: with a width that is no multiple of sixteen it may share
+  // the first and the last with its neighbours.
   int64_t width() const { return n_ / groups_; }
   int64_t items() const { return width() % 16 == 0 ? width() / 16 : width() / 16 + 2; }
 
@@ -75,13 +81,13 @@ class LinearKernel final : public CpuKernel {
   }
 
   // Outputs of up to `tile` groups from `item` on of weight group g, for the chunk of rows from `row` on.
-  void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t item, int64_t tile, int64_t row,
-                int worker) const {
+  void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t item, int64_t tile,
+                int64_t row, int worker) const {
     const int64_t lo = g * width(), hi = lo + width();
     const int64_t first = lo / 16 + item, last = std::min(first + tile, (hi + 15) / 16);
     if (first >= last) return;
     const simd::Packed x = packed_ != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
-                                       : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
+                                        : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
     const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
     if (rows == 1) {
       alignas(64) float y[16 * simd::kVectorGroups];
@@ -91,7 +97,8 @@ class LinearKernel final : public CpuKernel {
     float* y = args.scratch<float>() + packed_ + worker * dot_.matrix_floats();
     const int64_t chunk = std::min(kMatrixRows, rows - row);
     dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
-    for (int64_t i = 0; i < chunk; ++i) store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
+    for (int64_t i = 0; i < chunk; ++i)
+      store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);
   }
 
   void store(const CpuArgs& args, const float* y, int64_t row, int64_t from, int64_t n) const {
@@ -112,6 +119,7 @@ class LinearKernel final : public CpuKernel {
 }  // namespace
 
 const CpuEntry kCpuLinear{OpKind::kLinear, "cpu.linear.rows16", exact_support<1>, make_exact<LinearKernel, 1>};
-const CpuEntry kCpuLinearLibrary{OpKind::kLinear, "cpu.linear.onednn", library_support<1>, make_library<LinearKernel, 1>};
+const CpuEntry kCpuLinearLibrary{OpKind::kLinear, "cpu.linear.onednn", library_support<1>,
+                                 make_library<LinearKernel, 1>};
 
 }  // namespace v4rt

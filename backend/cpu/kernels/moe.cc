@@ -18,8 +18,10 @@ constexpr int64_t kChannels = 512;  // channels per task of elementwise parts
 class SwigluKernel final : public CpuKernel {
  public:
   explicit SwigluKernel(const OpCall& call)
-      : limit_(static_cast<const Swiglu&>(call.op).limit), half_(call.outputs[0].shape[1]),
-        bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))), fns_(simd::elementwise(call.inputs[0].dtype)) {}
+      : limit_(static_cast<const Swiglu&>(call.op).limit),
+        half_(call.outputs[0].shape[1]),
+        bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
+        fns_(simd::elementwise(call.inputs[0].dtype)) {}
 
   void run(const CpuArgs& args) const override {
     const int64_t parts = (half_ + kChannels - 1) / kChannels;
@@ -27,7 +29,8 @@ class SwigluKernel final : public CpuKernel {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t t = i / parts, first = i % parts * kChannels;
         const std::byte* g = args.data<const std::byte>(0) + (2 * t * half_ + first) * bytes_;
-        fns_.swiglu(g, g + half_ * bytes_, std::min(kChannels, half_ - first), limit_, args.data<std::byte>(1) + (t * half_ + first) * bytes_);
+        fns_.swiglu(g, g + half_ * bytes_, std::min(kChannels, half_ - first), limit_,
+                    args.data<std::byte>(1) + (t * half_ + first) * bytes_);
       }
     });
   }
@@ -41,17 +44,25 @@ class SwigluKernel final : public CpuKernel {
 // Products of picked rows with expert matrices [E, n, k]: what gate_up and down share.
 class ExpertKernel : public CpuKernel {
  public:
-  // What several tokens need in scratch besides x and its order: sums of `matrices` products for each thread, and `more` floats.
+  // What several tokens need in scratch besides x and its order: sums of `matrices` products for each thread, and
+  // `more` floats.
   struct Needs {
     int threads, matrices;
     int64_t more;
   };
-  ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows, const simd::DotFns& dot,
-               const Needs& needs)
-      : experts_(weight.shape[0]), n_(weight.shape[1]), k_(weight.shape[2]), chosen_(ids.shape[1]), x_type_(x.dtype),
-        bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))), dot_(dot),
-        fns_(simd::elementwise(x.dtype)), packed_(std::max(dot_.packed_floats(x_rows, k_), chosen_ * dot_.packed_floats(1, k_))),
-        more_(whole_lines(packed_ + Experts::words(ids.shape.elements(), experts_))), sums_(whole_lines(more_ + needs.more)) {
+  ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows,
+               const simd::DotFns& dot, const Needs& needs)
+      : experts_(weight.shape[0]),
+        n_(weight.shape[1]),
+        k_(weight.shape[2]),
+        chosen_(ids.shape[1]),
+        x_type_(x.dtype),
+        bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))),
+        dot_(dot),
+        fns_(simd::elementwise(x.dtype)),
+        packed_(std::max(dot_.packed_floats(x_rows, k_), chosen_ * dot_.packed_floats(1, k_))),
+        more_(whole_lines(packed_ + Experts::words(ids.shape.elements(), experts_))),
+        sums_(whole_lines(more_ + needs.more)) {
     const int64_t sums = ids.shape[0] > 1 ? needs.threads * needs.matrices * dot_.matrix_floats() : 0;
     scratch_bytes = static_cast<size_t>(sums_ + sums) * sizeof(float);
   }
@@ -67,9 +78,8 @@ class ExpertKernel : public CpuKernel {
 
   simd::Packed rows_of(const CpuArgs& args, const std::byte* x, int64_t rows) const {
     float* packed = args.scratch<float>();
-    args.pool.for_ranges(rows, static_cast<double>(k_) / 4, [&](int64_t begin, int64_t end) {
-      dot_.pack(x, k_, k_, rows, begin, end, packed);
-    });
+    args.pool.for_ranges(rows, static_cast<double>(k_) / 4,
+                         [&](int64_t begin, int64_t end) { dot_.pack(x, k_, k_, rows, begin, end, packed); });
     return dot_.packed(packed, rows, k_);
   }
 
@@ -90,7 +100,9 @@ class ExpertKernel : public CpuKernel {
   }
   double part_work(int64_t groups, double rows) const { return 16.0 * static_cast<double>(groups * k_) * rows; }
   float* more(const CpuArgs& args) const { return args.scratch<float>() + more_; }
-  float* sums(const CpuArgs& args, int index) const { return args.scratch<float>() + sums_ + index * dot_.matrix_floats(); }
+  float* sums(const CpuArgs& args, int index) const {
+    return args.scratch<float>() + sums_ + index * dot_.matrix_floats();
+  }
 
   const int64_t experts_, n_, k_, chosen_;
   const DType x_type_;
@@ -135,15 +147,18 @@ class MoeGateUpKernel final : public ExpertKernel {
     const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows);
     const Experts experts = sorted(args, args.data<const int32_t>(1));
     const double picks = static_cast<double>(rows * chosen_) / static_cast<double>(experts.active());
-    args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks), [&](int64_t begin, int64_t end, int worker) {
-      float *g = sums(args, 2 * worker), *u = sums(args, 2 * worker + 1);
-      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), g, u);
-    });
+    args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks),
+                         [&](int64_t begin, int64_t end, int worker) {
+                           float *g = sums(args, 2 * worker), *u = sums(args, 2 * worker + 1);
+                           for (int64_t i = begin; i < end; ++i)
+                             add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), g, u);
+                         });
   }
 
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p, float* g,
-                float* u) const {
-    const simd::Matrix gate = simd::matrix_of(args[3], experts.expert(active)), up = simd::matrix_of(args[4], experts.expert(active));
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p,
+                float* g, float* u) const {
+    const simd::Matrix gate = simd::matrix_of(args[3], experts.expert(active)),
+                       up = simd::matrix_of(args[4], experts.expert(active));
     const auto picks = experts.picks(active), tokens = experts.tokens(active);
     const auto n = static_cast<int64_t>(picks.size());
     for (int64_t first = 0; first < n; first += kMatrixRows) {
@@ -157,7 +172,8 @@ class MoeGateUpKernel final : public ExpertKernel {
   }
 
   void store(const CpuArgs& args, int64_t pick, const Part& p, const float* g, const float* u) const {
-    fns_.swiglu_wide(g, u, p.n, limit_, args.data<const float>(2)[pick], args.data<std::byte>(5) + (pick * n_ + p.first) * bytes_);
+    fns_.swiglu_wide(g, u, p.n, limit_, args.data<const float>(2)[pick],
+                     args.data<std::byte>(5) + (pick * n_ + p.first) * bytes_);
   }
 
   const float limit_;
@@ -186,17 +202,18 @@ class MoeDownKernel final : public ExpertKernel {
     simd::Packed rows[kMaxChosen];
     for (int64_t s = 0; s < chosen_; ++s) rows[s] = row_of(args, x, s, s);
     constexpr int64_t kGroups = simd::kVectorGroups;
-    args.pool.for_ranges(parts(kGroups), part_work(kGroups, static_cast<double>(chosen_)), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const Part p = part(i, kGroups);
-        alignas(64) float y[16 * kGroups], sum[16 * kGroups] = {};
-        for (int64_t s = 0; s < chosen_; ++s) {
-          dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, rows[s], 0, y);
-          fns_.add_rounded(y, p.n, sum);
-        }
-        finish(args, 0, p.first, p.n, sum);
-      }
-    });
+    args.pool.for_ranges(parts(kGroups), part_work(kGroups, static_cast<double>(chosen_)),
+                         [&](int64_t begin, int64_t end) {
+                           for (int64_t i = begin; i < end; ++i) {
+                             const Part p = part(i, kGroups);
+                             alignas(64) float y[16 * kGroups], sum[16 * kGroups] = {};
+                             for (int64_t s = 0; s < chosen_; ++s) {
+                               dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, rows[s], 0, y);
+                               fns_.add_rounded(y, p.n, sum);
+                             }
+                             finish(args, 0, p.first, p.n, sum);
+                           }
+                         });
   }
 
   void run_sorted(const CpuArgs& args) const {
@@ -204,10 +221,12 @@ class MoeDownKernel final : public ExpertKernel {
     const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks);
     const Experts experts = sorted(args, args.data<const int32_t>(1));
     float* products = more(args);
-    const double work = part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
+    const double work =
+        part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
     args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end, int worker) {
       float* y = sums(args, worker);
-      for (int64_t i = begin; i < end; ++i) add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), y, products);
+      for (int64_t i = begin; i < end; ++i)
+        add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), y, products);
     });
     const int64_t pieces = (n_ + kChannels - 1) / kChannels;
     args.pool.for_ranges(rows * pieces, static_cast<double>(kChannels * chosen_) / 2, [&](int64_t begin, int64_t end) {
@@ -220,8 +239,8 @@ class MoeDownKernel final : public ExpertKernel {
     });
   }
 
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p, float* y,
-                float* products) const {
+  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p,
+                float* y, float* products) const {
     const simd::Matrix down = simd::matrix_of(args[2], experts.expert(active));
     const auto picks = experts.picks(active);
     const auto n = static_cast<int64_t>(picks.size());
@@ -255,12 +274,13 @@ Support down_support(const OpCall& call, const CpuDevice& device) {
 }  // namespace
 
 const CpuEntry kCpuSwiglu{OpKind::kSwiglu, "cpu.swiglu", any_call, make_kernel<SwigluKernel>};
-const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", exact_support<kGateWeight>, make_exact<MoeGateUpKernel, kGateWeight>};
+const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", exact_support<kGateWeight>,
+                             make_exact<MoeGateUpKernel, kGateWeight>};
 const CpuEntry kCpuMoeGateUpLibrary{OpKind::kMoeGateUp, "cpu.moe_gate_up.onednn", library_support<kGateWeight>,
                                     make_library<MoeGateUpKernel, kGateWeight>};
 const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", down_support<exact_support<kDownWeight>>,
-                          make_exact<MoeDownKernel, kDownWeight>};
+                           make_exact<MoeDownKernel, kDownWeight>};
 const CpuEntry kCpuMoeDownLibrary{OpKind::kMoeDown, "cpu.moe_down.onednn", down_support<library_support<kDownWeight>>,
-                                 make_library<MoeDownKernel, kDownWeight>};
+                                  make_library<MoeDownKernel, kDownWeight>};
 
 }  // namespace v4rt

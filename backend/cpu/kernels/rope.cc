@@ -12,7 +12,8 @@ class RopeTailKernel final : public CpuKernel {
  public:
   explicit RopeTailKernel(const OpCall& call)
       : frequencies_(static_cast<const RopeTail&>(call.op).table.frequencies()),
-        sign_(static_cast<const RopeTail&>(call.op).inverse ? -1.0f : 1.0f), dim_(call.inputs[0].shape[-1]),
+        sign_(static_cast<const RopeTail&>(call.op).inverse ? -1.0f : 1.0f),
+        dim_(call.inputs[0].shape[-1]),
         heads_(call.inputs[0].shape.rank() == 3 ? call.inputs[0].shape[1] : 1),
         row_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         rotate_(simd::rotate_tail(call.inputs[0].dtype)) {}
@@ -26,7 +27,8 @@ class RopeTailKernel final : public CpuKernel {
           const int32_t position = args.step.rows[static_cast<size_t>(r / heads_)].position;
           simd::rope_angles(frequencies_.data(), pairs, position, sign_, cosine, sine);
         }
-        rotate_(args.data<const std::byte>(0) + r * row_bytes_, dim_, pairs, cosine, sine, args.data<std::byte>(1) + r * row_bytes_);
+        rotate_(args.data<const std::byte>(0) + r * row_bytes_, dim_, pairs, cosine, sine,
+                args.data<std::byte>(1) + r * row_bytes_);
       }
     });
   }
@@ -39,7 +41,8 @@ class RopeTailKernel final : public CpuKernel {
 };
 
 Support supports(const OpCall& call, const CpuDevice&) {
-  if (static_cast<const RopeTail&>(call.op).table.dims > 2 * simd::kMaxRopePairs) return Support::no("at most 1024 rotary dims");
+  if (static_cast<const RopeTail&>(call.op).table.dims > 2 * simd::kMaxRopePairs)
+    return Support::no("at most 1024 rotary dims");
   return {};
 }
 

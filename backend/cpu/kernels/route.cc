@@ -1,8 +1,9 @@
+#include "backend/cpu/simd/route.h"
+
 #include <algorithm>
 
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/kernels/support.h"
-#include "backend/cpu/simd/route.h"
 #include "ops/core/exact_math.h"
 #include "ops/moe/moe.h"
 
@@ -40,7 +41,8 @@ void choose(const float* s, const float* bias, int64_t n, int k, int32_t* ids) {
 class RouteTopKKernel final : public CpuKernel {
  public:
   explicit RouteTopKKernel(const OpCall& call)
-      : k_(static_cast<const RouteTopK&>(call.op).k), scale_(static_cast<const RouteTopK&>(call.op).scale),
+      : k_(static_cast<const RouteTopK&>(call.op).k),
+        scale_(static_cast<const RouteTopK&>(call.op).scale),
         experts_(call.inputs[0].shape[1]) {}
 
   void run(const CpuArgs& args) const override {
@@ -64,7 +66,8 @@ class RouteTopKKernel final : public CpuKernel {
 class RouteHashKernel final : public CpuKernel {
  public:
   explicit RouteHashKernel(const OpCall& call)
-      : k_(static_cast<const RouteHash&>(call.op).k), scale_(static_cast<const RouteHash&>(call.op).scale),
+      : k_(static_cast<const RouteHash&>(call.op).k),
+        scale_(static_cast<const RouteHash&>(call.op).scale),
         experts_(call.inputs[0].shape[1]) {}
 
   void run(const CpuArgs& args) const override {

@@ -18,7 +18,8 @@ inline Support matrix_support(const TensorType& weight) {
 
 inline int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }  // of caches
 
-// Ops that multiply rows, input 0, with a matrix or a stack of them, input kWeight: exactly, or with simd::library_dot_fns.
+// Ops that multiply rows, input 0, with a matrix or a stack of them, input kWeight: exactly, or with
+// simd::library_dot_fns.
 template <size_t kWeight>
 Support exact_support(const OpCall& call, const CpuDevice&) {
   return matrix_support(call.inputs[kWeight]);
@@ -28,19 +29,22 @@ template <size_t kWeight>
 Support library_support(const OpCall& call, const CpuDevice& device) {
   if (!device.fast()) return Support::no("its order of summation is not ours: taken only when speed is asked for");
   if (call.inputs[0].shape[0] == 1) return Support::no("a single row");
-  if (simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype) == nullptr) return Support::no("needs oneDNN and bf16 rows");
+  if (simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype) == nullptr)
+    return Support::no("needs oneDNN and bf16 rows");
   if (!simd::library_pays()) return Support::no("the exact products are faster here");
   return matrix_support(call.inputs[kWeight]);
 }
 
 template <class KernelT, size_t kWeight>
 std::unique_ptr<Kernel> make_exact(const OpCall& call, CpuDevice& device) {
-  return std::make_unique<KernelT>(call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype), device.threads());
+  return std::make_unique<KernelT>(call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype),
+                                   device.threads());
 }
 
 template <class KernelT, size_t kWeight>
 std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice& device) {
-  return std::make_unique<KernelT>(call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype), device.threads());
+  return std::make_unique<KernelT>(call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype),
+                                   device.threads());
 }
 
 template <class KernelT>

@@ -31,7 +31,9 @@ struct Shape {
   bool operator<(const Shape& o) const { return std::tie(m, n, k, add) < std::tie(o.m, o.n, o.k, o.add); }
 };
 
-Memory::desc dense(int64_t rows, int64_t columns, Memory::data_type type) { return {{rows, columns}, type, Memory::format_tag::ab}; }
+Memory::desc dense(int64_t rows, int64_t columns, Memory::data_type type) {
+  return {{rows, columns}, type, Memory::format_tag::ab};
+}
 
 // What one thread has compiled.
 struct Multiplier {
@@ -66,7 +68,8 @@ bool multiply(const uint16_t* a, const uint16_t* b, float* c, int64_t m, int64_t
     Memory x(dense(m, k, Memory::data_type::bf16), engine, const_cast<uint16_t*>(a));
     Memory w(dense(k, n, Memory::data_type::bf16), engine, const_cast<uint16_t*>(b));
     Memory y(dense(m, n, Memory::data_type::f32), engine, c);
-    multiplier.product({m, n, k, add}).execute(multiplier.stream, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}});
+    multiplier.product({m, n, k, add})
+        .execute(multiplier.stream, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}});
     multiplier.stream.wait();
     return true;
   } catch (...) {  // out of memory, or a shape that this version has no code for

@@ -27,8 +27,8 @@ void start(const void* q_rows, AttendState& state) {
   for (int64_t h = 0; h < state.heads; ++h)
     for (int64_t d = 0; d < state.dim; ++d) state.acc[h * state.padded + d] = load(q + h * state.dim + d);
   for (int64_t h = 0; h < state.heads; h += kUnit) {
-    transpose(state.acc + h * state.padded, std::min<int64_t>(kUnit, state.heads - h), state.dim, state.padded, state.q + h * state.dim,
-              kUnit);
+    transpose(state.acc + h * state.padded, std::min<int64_t>(kUnit, state.heads - h), state.dim, state.padded,
+              state.q + h * state.dim, kUnit);
   }
   std::fill_n(state.acc, state.heads * state.padded, 0.0f);
 }
@@ -48,7 +48,8 @@ HWY_INLINE void add_sum(const AttendTile& tile, const float* e, const F16& resca
   if (tile.n < kAttendBlock) std::fill_n(lanes, kAttendBlock * kUnit, 0.0f);
   for (int i = 0; i < tile.n; ++i) store16(load16(e + i * kUnit), lanes + tile.slots[i] * kUnit);
   for (int half = kAttendBlock / 2; half > 0; half /= 2)
-    for (int j = 0; j < half * kUnit; j += kUnit) store16(load16(lanes + j) + load16(lanes + half * kUnit + j), lanes + j);
+    for (int j = 0; j < half * kUnit; j += kUnit)
+      store16(load16(lanes + j) + load16(lanes + half * kUnit + j), lanes + j);
   store16(load16(sum) * rescale + load16(lanes), sum);
 }
 
@@ -62,9 +63,11 @@ HWY_INLINE F16 softmax(const AttendTile& tile, float* s, float* maximum) {
   return exp(before - largest);
 }
 
-// acc[h][d] = acc[h][d] * rescale[h], then fma(e[i][h], row[i][d], .) for all rows in order: kHeads heads, kVectors * 16 values.
+// acc[h][d] = acc[h][d] * rescale[h], then fma(e[i][h], row[i][d], .) for all rows in order: kHeads heads, kVectors *
+// 16 values.
 template <int kHeads, int kVectors>
-HWY_INLINE void add_values(const AttendTile& tile, const float* e, const float* rescale, int64_t d, int64_t padded, float* acc) {
+HWY_INLINE void add_values(const AttendTile& tile, const float* e, const float* rescale, int64_t d, int64_t padded,
+                           float* acc) {
   F16 sum[kHeads][kVectors];
   for (int h = 0; h < kHeads; ++h) {
     const F16 r = splat(rescale[h]);
@@ -83,11 +86,12 @@ HWY_INLINE void add_values(const AttendTile& tile, const float* e, const float* 
 }
 
 template <int kVectors>
-HWY_INLINE void add_columns(const AttendTile& tile, const float* e, const float* rescale, int64_t heads, int64_t d, int64_t padded,
-                            float* acc) {
+HWY_INLINE void add_columns(const AttendTile& tile, const float* e, const float* rescale, int64_t heads, int64_t d,
+                            int64_t padded, float* acc) {
   constexpr int kHeads = kParts == 1 ? 4 : 2;
   int64_t h = 0;
-  for (; h + kHeads <= heads; h += kHeads) add_values<kHeads, kVectors>(tile, e + h, rescale + h, d, padded, acc + h * padded);
+  for (; h + kHeads <= heads; h += kHeads)
+    add_values<kHeads, kVectors>(tile, e + h, rescale + h, d, padded, acc + h * padded);
   for (; h < heads; ++h) add_values<1, kVectors>(tile, e + h, rescale + h, d, padded, acc + h * padded);
 }
 
@@ -105,7 +109,8 @@ void add_block(const AttendTile& tile, float scale, bool rounds, AttendState& st
       for (int i = 0; i < tile.n; ++i) store16(round_bf16(load16(e + i * kUnit)), e + i * kUnit);
     float* acc = state.acc + first * state.padded;
     int64_t d = 0;
-    for (; d + 16 * kVectors <= state.padded; d += 16 * kVectors) add_columns<kVectors>(tile, e, rescale, heads, d, state.padded, acc);
+    for (; d + 16 * kVectors <= state.padded; d += 16 * kVectors)
+      add_columns<kVectors>(tile, e, rescale, heads, d, state.padded, acc);
     for (; d < state.padded; d += 16) add_columns<1>(tile, e, rescale, heads, d, state.padded, acc);
   }
 }

@@ -13,14 +13,15 @@ inline constexpr int kAttendUnit = 16;
 struct AttendState {
   int64_t dim = 0, padded = 0;  // padded: dim rounded up to a multiple of sixteen
   int64_t heads = 0;
-  float* q = nullptr;           // per unit [dim, 16]: queries with the head last
-  float* acc = nullptr;         // [heads, padded]
-  float* maximum = nullptr;     // [units * 16], likewise
+  float* q = nullptr;        // per unit [dim, 16]: queries with the head last
+  float* acc = nullptr;      // [heads, padded]
+  float* maximum = nullptr;  // [units * 16], likewise
   float* sum = nullptr;
-  float* weights = nullptr;     // [64, 16], twice: e of the live rows, and by slot
+  float* weights = nullptr;  // [64, 16], twice: e of the live rows, and by slot
 };
 
-// Live rows of a block, decoded, in the order in which values are added: tile[i * stride ...] is slot slots[i] of the block.
+// Live rows of a block, decoded, in the order in which values are added: tile[i * stride ...] is slot slots[i] of the
+// block.
 struct AttendTile {
   const float* rows = nullptr;
   int64_t stride = 0;

@@ -68,7 +68,8 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const floa
 
 // sum_block of row `row` of x from element `at` on, by the quickest way that its numbers allow.
 template <class W, int kGroups>
-HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, int64_t row, int64_t at, int64_t n, F16 (&c)[kGroups]) {
+HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, int64_t row, int64_t at,
+                             int64_t n, F16 (&c)[kGroups]) {
   const int64_t block = at / kPackBlock * x.rows + row;
 #if HWY_TARGET == HWY_AVX3
   if constexpr (std::is_same_v<W, Fp4Weights>) {
@@ -146,10 +147,11 @@ HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int6
   }
 }
 
-// Adds block `block` of kPackBlock elements of k, `live` of them there, to the sums of n rows; row(i) is the number of row i.
+// Adds block `block` of kPackBlock elements of k, `live` of them there, to the sums of n rows; row(i) is the number of
+// row i.
 template <class W, int kGroups, class RowFn>
-HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n, const RowFn& row,
-                          float* y, int64_t y_stride) {
+HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n,
+                          const RowFn& row, float* y, int64_t y_stride) {
   HWY_ALIGN float panel[kPackBlock * 16 * kGroups];
   for (int g = 0; g < kGroups; ++g) decode_panel<W>(w, group + g, block, live, 16 * kGroups, panel + 16 * g);
   const auto data = [&](int64_t i) HWY_ATTR { return x.data + (block * x.rows + row(i)) * kPackBlock; };
@@ -172,9 +174,9 @@ HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, i
     for (int64_t s = 0; s * W::kBlock < live; ++s) scales[s][g] = block_scale<W>(w, group + g, block * kScales + s);
   }
   const auto pairs = [&](int64_t i) HWY_ATTR { return x.pairs + (block * x.rows + row(i)) * (kPackBlock / 2); };
-  for_row_tiles<kGroups, uint32_t>(n, pairs, y, y_stride, [&]<int kRows>(const uint32_t* const* xs, float* const* ys) HWY_ATTR {
-    tile_pair_blocks<W, kGroups, kRows>(panel, live, xs, scales, ys);
-  });
+  for_row_tiles<kGroups, uint32_t>(n, pairs, y, y_stride,
+                                   [&]<int kRows>(const uint32_t* const* xs, float* const* ys)
+                                       HWY_ATTR { tile_pair_blocks<W, kGroups, kRows>(panel, live, xs, scales, ys); });
   return true;
 }
 
@@ -216,8 +218,8 @@ void pack_also(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t b
 #endif
 
 template <class W, bool kPairs, int kGroups, class RowFn>
-HWY_INLINE void add_block_to(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n, const RowFn& row,
-                             float* y, int64_t y_stride) {
+HWY_INLINE void add_block_to(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n,
+                             const RowFn& row, float* y, int64_t y_stride) {
 #if HWY_TARGET == HWY_AVX3
   if constexpr (kPairs) {
     if (add_block_pairs<W, kGroups>(w, group, block, live, x, n, row, y, y_stride)) return;
@@ -226,13 +228,13 @@ HWY_INLINE void add_block_to(const Matrix& w, int64_t group, int64_t block, int6
   add_block<W, kGroups>(w, group, block, live, x, n, row, y, y_stride);
 }
 
-// Many rows of x are more than the nearest caches hold, so all groups take a block of them while it is there. Few rows are not,
-// and then memory is read fastest along the groups.
+// Many rows of x are more than the nearest caches hold, so all groups take a block of them while it is there. Few rows
+// are not, and then memory is read fastest along the groups.
 constexpr int64_t kManyRows = 32;
 
 template <class W, bool kPairs>
-void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
-            float* y) {
+void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
+            int64_t n, float* y) {
   if (n == 1) return vector<W>(w, group, n_groups, x, index != nullptr ? index[0] : first, y);
   const int64_t stride = 16 * n_groups, together = n >= kManyRows ? n_groups : kTileGroups;
   const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
@@ -252,7 +254,8 @@ void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, c
 
 template <class W>
 const DotFns* fns_of(bool bf16) {
-  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>}, kF32{pack<float>, vector<W>, matrix<W, false>};
+  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>},
+      kF32{pack<float>, vector<W>, matrix<W, false>};
   return bf16 ? &kBf16 : &kF32;
 }
 
@@ -301,7 +304,9 @@ const DotFns& dot_fns(DType weight, DType activation, const ShortCuts& cuts) {
   return *fns;
 }
 
-const DotFns& dot_fns(DType weight, DType activation) { return dot_fns(weight, activation, {pairs_pay(), integers_work()}); }
+const DotFns& dot_fns(DType weight, DType activation) {
+  return dot_fns(weight, activation, {pairs_pay(), integers_work()});
+}
 
 int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
   const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;

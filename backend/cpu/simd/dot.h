@@ -17,25 +17,26 @@ struct Matrix {
 // Matrix `index` of a weight [n, k] or [E, n, k].
 Matrix matrix_of(const Tensor& weight, int64_t index = 0);
 
-// Thirty-two numbers x as integers times a power of two: x[i] = (limb[0] + 256 limb[1] + 65536 limb[2])[i] * unit. Within eight
-// numbers the even ones come first: that is how the low and then the high half-bytes of a word of FP4 weights lie.
+// Thirty-two numbers x as integers times a power of two: x[i] = (limb[0] + 256 limb[1] + 65536 limb[2])[i] * unit.
+// Within eight numbers the even ones come first: that is how the low and then the high half-bytes of a word of FP4
+// weights lie.
 struct Integers {
   int8_t limb[3][32];
   int32_t offset;  // -12 times the sum of the integers: the weights are taken 12 too large, as numbers without a sign
-  float scale;    // what one is worth, for weights in halves, over the factor of weights-inl.h
-  int32_t limbs;  // that are needed; 0: these numbers do not fit, or their sums may have to be rounded
+  float scale;     // what one is worth, for weights in halves, over the factor of weights-inl.h
+  int32_t limbs;   // that are needed; 0: these numbers do not fit, or their sums may have to be rounded
 };
 
 // Rows of x as the products read them: cut into blocks of 128 k, block b of row r at (b * rows + r) * 128, zero past k.
-// The same blocks follow, where the products can use them, as bf16 pairs with a mark for those that must not be used so, and as
-// integers.
+// The same blocks follow, where the products can use them, as bf16 pairs with a mark for those that must not be used
+// so, and as integers.
 struct Packed {
   const float* data = nullptr;
   int64_t rows = 0;
-  const uint32_t* pairs = nullptr;      // block b of row r at (b * rows + r) * 64
-  const uint32_t* fragile = nullptr;    // at b * rows + r
-  const Integers* integers = nullptr;   // of a lone row: k / 32
-  const uint16_t* whole = nullptr;      // instead of all that: bf16 rows, k each (library.h)
+  const uint32_t* pairs = nullptr;     // block b of row r at (b * rows + r) * 64
+  const uint32_t* fragile = nullptr;   // at b * rows + r
+  const Integers* integers = nullptr;  // of a lone row: k / 32
+  const uint16_t* whole = nullptr;     // instead of all that: bf16 rows, k each (library.h)
 };
 inline constexpr int64_t kPackBlock = 128;
 
@@ -45,13 +46,14 @@ struct DotFns {
   void (*pack)(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory);
   // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups.
   void (*vector)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y);
-  // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= kMatrixRows, n_groups <= kMatrixGroups; row i is
-  // index[i], or first + i when there is no index. y has place for matrix_floats(); what is past the results may be written.
-  void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
-                 float* y);
-  bool pairs = false;     // several rows are packed as pairs too
-  bool integers = false;  // a lone row is packed as integers too
-  bool whole = false;     // several rows stay as they are
+  // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= kMatrixRows, n_groups <= kMatrixGroups; row i
+  // is index[i], or first + i when there is no index. y has place for matrix_floats(); what is past the results may be
+  // written.
+  void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
+                 int64_t n, float* y);
+  bool pairs = false;       // several rows are packed as pairs too
+  bool integers = false;    // a lone row is packed as integers too
+  bool whole = false;       // several rows stay as they are
   int64_t work_floats = 0;  // that matrix() needs past its results
 
   int64_t packed_floats(int64_t rows, int64_t k) const;

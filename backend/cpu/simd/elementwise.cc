@@ -66,13 +66,15 @@ void swiglu_wide(const float* g, const float* u, int64_t n, float limit, float w
   const auto round = [](const F16& v) HWY_ATTR { return sizeof(T) == sizeof(Bf16) ? round_bf16(v) : v; };
   for (int64_t i = 0; i < n; i += 16) {
     const int64_t live = n - i < 16 ? n - i : 16;
-    store_some(gated(round(load_some(g + i, live)), round(load_some(u + i, live)), bound) * splat(weight), live, to + i);
+    store_some(gated(round(load_some(g + i, live)), round(load_some(u + i, live)), bound) * splat(weight), live,
+               to + i);
   }
 }
 
 template <class T>
 const ElementwiseFns* elementwise_of() {
-  static constexpr ElementwiseFns kFns{widen<T>, narrow<T>, add<T>, add_wide<T>, add_rounded<T>, swiglu<T>, swiglu_wide<T>};
+  static constexpr ElementwiseFns kFns{widen<T>,       narrow<T>, add<T>,        add_wide<T>,
+                                       add_rounded<T>, swiglu<T>, swiglu_wide<T>};
   return &kFns;
 }
 
@@ -87,7 +89,9 @@ namespace v4rt::simd {
 
 HWY_EXPORT(elementwise_table);
 
-const ElementwiseFns& elementwise(DType activation) { return *HWY_DYNAMIC_DISPATCH(elementwise_table)(activation == DType::kBF16); }
+const ElementwiseFns& elementwise(DType activation) {
+  return *HWY_DYNAMIC_DISPATCH(elementwise_table)(activation == DType::kBF16);
+}
 
 }  // namespace v4rt::simd
 #endif

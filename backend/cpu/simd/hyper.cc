@@ -70,7 +70,8 @@ void collapse(const void* v_row, const float* weight, int64_t m, int64_t d, int6
 }
 
 template <class T>
-void post(const void* f_row, const void* v_row, const float* mix, int64_t m, int64_t d, int64_t begin, int64_t end, void* out_row) {
+void post(const void* f_row, const void* v_row, const float* mix, int64_t m, int64_t d, int64_t begin, int64_t end,
+          void* out_row) {
   const T *f = static_cast<const T*>(f_row), *v = static_cast<const T*>(v_row);
   T* out = static_cast<T*>(out_row);
   for (int64_t first = begin; first < end; first += kPiece) {
@@ -133,7 +134,8 @@ HWY_INLINE void sinkhorn(const HyperSpec& spec, int m, float* comb) {
   for (int i = 0; i < m * m; ++i) comb[i] = columns[i];
 }
 
-void mix_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix) {
+void mix_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base,
+             float* mix) {
   const int m = spec.streams, n = 2 * m + m * m;
   const float r = root_scale(spec, sum_of_squares, width);
   for (int i = 0; i < n; ++i) mix[i] = mix[i] * r * scale[i < m ? 0 : (i < 2 * m ? 1 : 2)] + base[i];
@@ -147,7 +149,8 @@ void mix_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const f
   }
 }
 
-void head_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix) {
+void head_row(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base,
+              float* mix) {
   const float r = root_scale(spec, sum_of_squares, width);
   for (int j = 0; j < spec.streams; ++j) mix[j] = em_sigmoid(mix[j] * r * scale[0] + base[j]) + spec.hc_eps;
 }
@@ -171,10 +174,12 @@ HWY_EXPORT(head_row);
 
 const HyperFns& hyper(DType activation) { return *HWY_DYNAMIC_DISPATCH(hyper_for)(activation == DType::kBF16); }
 
-void hyper_mix(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix) {
+void hyper_mix(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base,
+               float* mix) {
   HWY_DYNAMIC_DISPATCH(mix_row)(spec, sum_of_squares, width, scale, base, mix);
 }
-void hyper_head(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix) {
+void hyper_head(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base,
+                float* mix) {
   HWY_DYNAMIC_DISPATCH(head_row)(spec, sum_of_squares, width, scale, base, mix);
 }
 

@@ -15,15 +15,18 @@ struct HyperFns {
   // x[c] = round(sum over j of weight[j] * v[j, c]) for c in [begin, end).
   void (*collapse)(const void* v, const float* weight, int64_t m, int64_t d, int64_t begin, int64_t end, void* x);
   // out[k, c] of hc_post for c in [begin, end).
-  void (*post)(const void* f, const void* v, const float* mix, int64_t m, int64_t d, int64_t begin, int64_t end, void* out);
+  void (*post)(const void* f, const void* v, const float* mix, int64_t m, int64_t d, int64_t begin, int64_t end,
+               void* out);
 };
 const HyperFns& hyper(DType activation);
 
 inline constexpr int kMaxStreams = 16;  // of either function below
 
 // From raw dots and the sum of squares to pre | post | comb, in place.
-void hyper_mix(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix);
+void hyper_mix(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base,
+               float* mix);
 // Likewise to the weights of the head.
-void hyper_head(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base, float* mix);
+void hyper_head(const HyperSpec& spec, float sum_of_squares, int64_t width, const float* scale, const float* base,
+                float* mix);
 
 }  // namespace v4rt::simd

@@ -30,7 +30,8 @@ HWY_INLINE void turn_word(const uint32_t* word, const F16& scale, float* panel) 
   }
 }
 
-// Eight codes of a key are one word. The words are turned as they are, then widened for sixteen keys at a time, as weights are.
+// Eight codes of a key are one word. The words are turned as they are, then widened for sixteen keys at a time, as
+// weights are.
 void turn_fp4(const RowFormat& format, const uint8_t* rows, int64_t n, float* panel) {
   const int64_t width = format.bytes(), words = format.dim / 8;
   HWY_ALIGN uint32_t turned[4 * kIndexKeys];
@@ -42,7 +43,8 @@ void turn_fp4(const RowFormat& format, const uint8_t* rows, int64_t n, float* pa
     for (int64_t i = 0; i < n; ++i) scales[i] = rows[i * width + format.scale_offset() + at / 4];
     for (int64_t first = 0; first < kIndexKeys; first += 16) {
       const F16 scale = scales16(scales + first) * splat(Fp4Weights::kFactor);
-      for (int64_t w = 0; w < some; ++w) turn_word(turned + w * kIndexKeys + first, scale, panel + (at + w) * 8 * kIndexKeys + first);
+      for (int64_t w = 0; w < some; ++w)
+        turn_word(turned + w * kIndexKeys + first, scale, panel + (at + w) * 8 * kIndexKeys + first);
     }
   }
 }
@@ -82,13 +84,15 @@ HWY_INLINE void scores_by(const Dots& dots, const float* weights, int64_t heads,
   for (int64_t j = 0; j < kIndexKeys; ++j) scores[j] = rounds ? em_bf16(sum[j]) : sum[j];
 }
 
-void scores_of(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores) {
+void scores_of(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds,
+               float* scores) {
   const auto dots = [&](int64_t first, int64_t n, float* d) HWY_ATTR { head_dots(panel, dim, q + first * dim, n, d); };
   scores_by(dots, weights, heads, rounds, scores);
 }
 
 constexpr int kUnfit = 1000;  // a spread that nothing bears
-constexpr int kLeastExponent = -40, kMostExponent = 40;  // of units and scales, so that no product comes near the limits
+constexpr int kLeastExponent = -40,
+              kMostExponent = 40;  // of units and scales, so that no product comes near the limits
 
 struct Spread {
   int least = kMostExponent + 1, most = kLeastExponent - 1;
@@ -140,8 +144,9 @@ int pack_query([[maybe_unused]] const float* q, [[maybe_unused]] int64_t heads, 
 #endif
 }
 
-void scores_of_integers([[maybe_unused]] const uint32_t* words, [[maybe_unused]] const float* key_scales, [[maybe_unused]] int64_t dim,
-                        [[maybe_unused]] const Integers* q, const float* weights, int64_t heads, bool rounds, float* scores) {
+void scores_of_integers([[maybe_unused]] const uint32_t* words, [[maybe_unused]] const float* key_scales,
+                        [[maybe_unused]] int64_t dim, [[maybe_unused]] const Integers* q, const float* weights,
+                        int64_t heads, bool rounds, float* scores) {
 #if HWY_TARGET == HWY_AVX3
   const int64_t blocks = dim / 32;
   const auto dots = [&](int64_t first, int64_t n, float* d) HWY_ATTR {
@@ -199,7 +204,8 @@ void select(float* scores, int64_t n, int64_t k, int32_t* indices) {
     least |= bit;
     from_least = count;
   }
-  int64_t ties = from_least == k ? k : k - count_from(orders, n, least + 1);  // how many of exactly `least` are selected
+  int64_t ties =
+      from_least == k ? k : k - count_from(orders, n, least + 1);  // how many of exactly `least` are selected
   for (int64_t i = 0; i < n; i += 16) {
     const int64_t some = std::min<int64_t>(16, n - i);
     uint32_t largest = 0;
@@ -227,13 +233,16 @@ HWY_EXPORT(pack_query);
 HWY_EXPORT(scores_of_integers);
 HWY_EXPORT(select);
 
-void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel) { HWY_DYNAMIC_DISPATCH(turn)(keys, n, dim, panel); }
+void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel) {
+  HWY_DYNAMIC_DISPATCH(turn)(keys, n, dim, panel);
+}
 
 void turn_fp4_keys(const RowFormat& format, const uint8_t* rows, int64_t n, float* panel) {
   HWY_DYNAMIC_DISPATCH(turn_fp4)(format, rows, n, panel);
 }
 
-void index_scores(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores) {
+void index_scores(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds,
+                  float* scores) {
   HWY_DYNAMIC_DISPATCH(scores_of)(panel, dim, q, weights, heads, rounds, scores);
 }
 
@@ -249,12 +258,14 @@ int turn_fp4_words(const RowFormat& format, const uint8_t* rows, int64_t n, uint
   return HWY_DYNAMIC_DISPATCH(turn_words)(format, rows, n, words, scales);
 }
 
-void index_scores_of_integers(const uint32_t* words, const float* key_scales, int64_t dim, const Integers* q, const float* weights,
-                              int64_t heads, bool rounds, float* scores) {
+void index_scores_of_integers(const uint32_t* words, const float* key_scales, int64_t dim, const Integers* q,
+                              const float* weights, int64_t heads, bool rounds, float* scores) {
   HWY_DYNAMIC_DISPATCH(scores_of_integers)(words, key_scales, dim, q, weights, heads, rounds, scores);
 }
 
-void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices) { HWY_DYNAMIC_DISPATCH(select)(scores, n, k, indices); }
+void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices) {
+  HWY_DYNAMIC_DISPATCH(select)(scores, n, k, indices);
+}
 
 }  // namespace v4rt::simd
 #endif

@@ -15,19 +15,21 @@ void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel);
 // The same from n cache rows of a packed FP4 format whose dim is a multiple of eight.
 void turn_fp4_keys(const RowFormat& format, const uint8_t* rows, int64_t n, float* panel);
 
-// IndexSelect's scores of one query against the keys of a panel: q [heads, dim], weights g * weight_scale [heads] (rounded to
-// bf16 when `rounds`).
-void index_scores(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds, float* scores);
+// IndexSelect's scores of one query against the keys of a panel: q [heads, dim], weights g * weight_scale [heads]
+// (rounded to bf16 when `rounds`).
+void index_scores(const float* panel, int64_t dim, const float* q, const float* weights, int64_t heads, bool rounds,
+                  float* scores);
 
-// The same for FP4 keys as integers, where q is one too (the lightning indexer rounds both to FP4): with blocks of 32 whose
-// exponents differ little, every sum is exact, in any order.
+// The same for FP4 keys as integers, where q is one too (the lightning indexer rounds both to FP4): with blocks of 32
+// whose exponents differ little, every sum is exact, in any order.
 inline constexpr int kIndexSpread = 9;  // of a head's exponents and of a key's, together, at most
 bool index_integers_work(const RowFormat& format);
-int pack_index_query(const float* q, int64_t heads, int64_t dim, Integers* to);  // dim / 32 for each head; returns their spread
+int pack_index_query(const float* q, int64_t heads, int64_t dim,
+                     Integers* to);  // dim / 32 for each head; returns their spread
 // n <= kIndexKeys rows as words [dim / 8][kIndexKeys] and scales [dim / 32][kIndexKeys]; returns their spread.
 int turn_fp4_words(const RowFormat& format, const uint8_t* rows, int64_t n, uint32_t* words, float* scales);
-void index_scores_of_integers(const uint32_t* words, const float* key_scales, int64_t dim, const Integers* q, const float* weights,
-                              int64_t heads, bool rounds, float* scores);
+void index_scores_of_integers(const uint32_t* words, const float* key_scales, int64_t dim, const Integers* q,
+                              const float* weights, int64_t heads, bool rounds, float* scores);
 
 // The k < n largest scores, the lower index first among equals: their indices in ascending order. Destroys the scores.
 void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices);

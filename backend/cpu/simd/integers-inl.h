@@ -1,6 +1,6 @@
-// FP4 weights times numbers that are small integers of a common unit, as activations that went through FP8 are: the sum of a
-// block is then an integer below 2^24, which no order of summation rounds, so adding up bytes four at a time gives the bits of
-// exact_math.h's dot. Included once per target; empty where there are no such instructions.
+// FP4 weights times numbers that are small integers of a common unit, as activations that went through FP8 are: the sum
+// of a block is then an integer below 2^24, which no order of summation rounds, so adding up bytes four at a time gives
+// the bits of exact_math.h's dot. Included once per target; empty where there are no such instructions.
 #if defined(V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_
 #undef V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_
@@ -24,30 +24,36 @@ constexpr int32_t kLargestWeight = 12;  // in units of a half
 
 // The largest power of two that divides each number; a huge one for zero.
 HWY_INLINE __m512 units_of(__m512i bits) {
-  const __m512i mantissa = _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x007f0000)), _mm512_set1_epi32(0x00800000));
+  const __m512i mantissa =
+      _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x007f0000)), _mm512_set1_epi32(0x00800000));
   const __m512i last = _mm512_and_si512(mantissa, _mm512_sub_epi32(_mm512_setzero_si512(), mantissa));
   const __m512 power = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(0x7f800000)));
   const __m512 unit = _mm512_mul_ps(_mm512_mul_ps(power, _mm512_cvtepi32_ps(last)), _mm512_set1_ps(0x1p-23f));
-  return _mm512_mask_mov_ps(_mm512_set1_ps(0x1p127f), _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x7fffffff)), unit);
+  return _mm512_mask_mov_ps(_mm512_set1_ps(0x1p127f), _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x7fffffff)),
+                            unit);
 }
 
 // x: 32 bf16 numbers as floats.
 HWY_INLINE void pack_integers(const float* x, Integers& to) {
   const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
   const __m512i sign = _mm512_set1_epi32(0x7fffffff);
-  const __m512i largest = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), sign), _mm512_and_si512(_mm512_castps_si512(b), sign));
+  const __m512i largest =
+      _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), sign), _mm512_and_si512(_mm512_castps_si512(b), sign));
   const int32_t bound = _mm512_reduce_max_epi32(largest);
   to.limbs = 0;
   if (bound >= static_cast<int32_t>(em_bits(kLargestUnit))) return;
-  const float least = _mm512_reduce_min_ps(_mm512_min_ps(units_of(_mm512_castps_si512(a)), units_of(_mm512_castps_si512(b))));
+  const float least =
+      _mm512_reduce_min_ps(_mm512_min_ps(units_of(_mm512_castps_si512(a)), units_of(_mm512_castps_si512(b))));
   const float unit = bound == 0 ? 1.0f : least;
   if (unit < kLeastUnit || em_float(static_cast<uint32_t>(bound)) >= unit * 0x1p21f) return;
   const __m512 inverse = _mm512_set1_ps(1.0f / unit);
   const __m512i m = _mm512_cvtps_epi32(_mm512_mul_ps(a, inverse)), n = _mm512_cvtps_epi32(_mm512_mul_ps(b, inverse));
-  if (_mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_abs_epi32(m), _mm512_abs_epi32(n))) > (1 << 24) / kLargestWeight) return;
+  if (_mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_abs_epi32(m), _mm512_abs_epi32(n))) > (1 << 24) / kLargestWeight)
+    return;
   to.offset = -kLargestWeight * _mm512_reduce_add_epi32(_mm512_add_epi32(m, n));
   to.scale = unit / 2 / Fp4Weights::kFactor;
-  const __m256i even_first = _mm256_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0, 15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0);
+  const __m256i even_first = _mm256_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0, 15, 13, 11, 9, 14,
+                                             12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0);
   __m512i lower = m, upper = n;
   for (auto& limb : to.limb) {
     const __m256i bytes = _mm256_set_m128i(_mm512_cvtepi32_epi8(upper), _mm512_cvtepi32_epi8(lower));
@@ -73,13 +79,15 @@ HWY_INLINE __m512i look_up(__m512i indices, __m512i table) {
 
 // The even and the odd ones of eight codes in each word, as halves and twelve too large.
 HWY_INLINE void decode_bytes(const uint32_t* p, __m512i& even, __m512i& odd) {
-  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+  const __m512i table =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
   const __m512i words = _mm512_loadu_si512(p);
   even = look_up(words, table);
   odd = look_up(_mm512_srli_epi32(words, 4), table);
 }
 
-// The sums over one block of 32 for sixteen rows, over Fp4Weights::kFactor. Single variables, as arrays would live in memory.
+// The sums over one block of 32 for sixteen rows, over Fp4Weights::kFactor. Single variables, as arrays would live in
+// memory.
 template <bool kThreeLimbs>
 HWY_INLINE F16 sum_integers(const uint32_t* p, int64_t far, const Integers& x) {
   __m512i low = _mm512_set1_epi32(x.offset), middle = _mm512_setzero_si512(), high = _mm512_setzero_si512();

@@ -70,7 +70,8 @@ namespace {
 
 HWY_EXPORT(widen_for);
 
-constexpr int64_t kDepth = 1024;  // of k at once: weights of so many, and of kMatrixGroups groups, stay in the second cache
+constexpr int64_t kDepth =
+    1024;  // of k at once: weights of so many, and of kMatrixGroups groups, stay in the second cache
 constexpr int64_t kRowStep = 16;  // rows are padded to a multiple, so that few shapes are compiled
 static_assert(kMatrixRows % kRowStep == 0);
 
@@ -84,9 +85,10 @@ void multiply_plainly(const uint16_t* a, const uint16_t* b, float* c, int64_t m,
 }
 
 template <DType kWeight>
-void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first, int64_t n,
-                    float* y) {
-  if (x.whole == nullptr) return dot_fns(kWeight, DType::kBF16).matrix(w, group, n_groups, x, index, first, n, y);  // a lone row
+void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index,
+                    int64_t first, int64_t n, float* y) {
+  if (x.whole == nullptr)
+    return dot_fns(kWeight, DType::kBF16).matrix(w, group, n_groups, x, index, first, n, y);  // a lone row
   static const auto widen = HWY_DYNAMIC_DISPATCH(widen_for)(kWeight);
   const int64_t columns = 16 * n_groups, padded = (n + kRowStep - 1) / kRowStep * kRowStep;
   auto* rows = reinterpret_cast<uint16_t*>(y + kMatrixRows * 16 * kMatrixGroups);
@@ -111,7 +113,8 @@ void library_pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_
   if (rows == 1) return dot_fns(kWeight, DType::kBF16).pack(x, stride, k, rows, begin, end, memory);
   const auto* from = static_cast<const uint16_t*>(x);
   auto* to = reinterpret_cast<uint16_t*>(memory);
-  for (int64_t r = begin; r < end; ++r) std::memcpy(to + r * k, from + r * stride, static_cast<size_t>(k) * sizeof(uint16_t));
+  for (int64_t r = begin; r < end; ++r)
+    std::memcpy(to + r * k, from + r * stride, static_cast<size_t>(k) * sizeof(uint16_t));
 }
 
 template <DType kWeight>
@@ -134,7 +137,8 @@ double time_of(const DotFns& fns) {
   const std::vector<uint32_t> values(kGroups * kK / 4 * 16, 0x3a3b3c3du);
   const std::vector<uint8_t> scales(kGroups / 8 * kK / 128, 127);
   const std::vector<uint16_t> x(kRows * kK, 0x3f80);
-  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(kRows, kK))), y(static_cast<size_t>(fns.matrix_floats()));
+  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(kRows, kK))),
+      y(static_cast<size_t>(fns.matrix_floats()));
   const Matrix w{.values = values.data(), .scales = scales.data(), .k = kK, .words = kK / 4, .blocks = kK / 128};
   fns.pack(x.data(), kK, kK, kRows, 0, kRows, memory.data());
   const Packed packed = fns.packed(memory.data(), kRows, kK);
@@ -160,7 +164,8 @@ const DotFns* library_dot_fns(DType weight, DType activation) {
 }
 
 bool library_pays() {
-  static const bool pays = onednn::built_in() && time_of(*fns<DType::kFp8>()) < time_of(dot_fns(DType::kFp8, DType::kBF16));
+  static const bool pays =
+      onednn::built_in() && time_of(*fns<DType::kFp8>()) < time_of(dot_fns(DType::kFp8, DType::kBF16));
   return pays;
 }
 

@@ -32,7 +32,8 @@ HWY_INLINE VF exp_lanes(VF x) {
   VF r = fma_lanes(n, c(-0.693145752f), clamped);
   r = fma_lanes(n, c(-1.42860677e-6f), r);
   VF p = c(1.98412698e-4f);
-  for (float next : {1.38888889e-3f, 8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f}) p = fma_lanes(p, r, c(next));
+  for (float next : {1.38888889e-3f, 8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f})
+    p = fma_lanes(p, r, c(next));
   const VF y = scale_by_power(p, n);
   const VF bounded = hn::IfThenElse(hn::Gt(x, c(88.72283f)), c(em_float(0x7f800000u)), y);
   return hn::IfThenElse(hn::Lt(x, c(-87.33654f)), hn::Zero(DF()), bounded);
@@ -42,9 +43,8 @@ HWY_INLINE F16 exp(const F16& x) {
   return each([&](size_t i) HWY_ATTR { return exp_lanes(x.part[i]); });
 }
 HWY_INLINE F16 silu(const F16& x) {
-  return each([&](size_t i) HWY_ATTR {
-    return hn::Div(x.part[i], hn::Add(hn::Set(DF(), 1.0f), exp_lanes(hn::Neg(x.part[i]))));
-  });
+  return each([&](size_t i)
+                  HWY_ATTR { return hn::Div(x.part[i], hn::Add(hn::Set(DF(), 1.0f), exp_lanes(hn::Neg(x.part[i])))); });
 }
 HWY_INLINE F16 operator-(const F16& a, const F16& b) {
   return each([&](size_t i) HWY_ATTR { return hn::Sub(a.part[i], b.part[i]); });

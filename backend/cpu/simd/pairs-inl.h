@@ -1,4 +1,5 @@
-// Products of bf16 pairs (pairs.h) for many rows of x. Included once per target; empty where there is no such instruction.
+// Products of bf16 pairs (pairs.h) for many rows of x. Included once per target; empty where there is no such
+// instruction.
 #if defined(V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
 #undef V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
@@ -15,8 +16,8 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_AVX3
 
-// A bf16 number is safe when it is zero or of a magnitude that keeps every product and partial sum normal: then all sums
-// within a block are multiples of a number above 2^-126. Weights: 2^-50 and more, x: 2^-60 and more.
+// A bf16 number is safe when it is zero or of a magnitude that keeps every product and partial sum normal: then all
+// sums within a block are multiples of a number above 2^-126. Weights: 2^-50 and more, x: 2^-60 and more.
 constexpr uint16_t kLeastWeight = (127 - 50) << 7, kLeastX = (127 - 60) << 7;
 
 // The sixteen-bit lanes that are not safe.
@@ -65,7 +66,8 @@ HWY_INLINE bool decode_pairs(const uint32_t* p, int64_t units, int64_t stride, u
 
 // y[t] = fma(sum over the pairs, scale, y[t]) for kRows rows of x and kGroups groups.
 template <int kGroups, int kRows>
-HWY_INLINE void tile_pairs(const uint32_t* panel, int64_t pairs, const uint32_t* const* x, const F16 (&scale)[kGroups], float* const* y) {
+HWY_INLINE void tile_pairs(const uint32_t* panel, int64_t pairs, const uint32_t* const* x, const F16 (&scale)[kGroups],
+                           float* const* y) {
   __m512 c[kRows][kGroups];
   for (int t = 0; t < kRows; ++t)
     for (int g = 0; g < kGroups; ++g) c[t][g] = _mm512_setzero_ps();
@@ -83,7 +85,8 @@ HWY_INLINE void tile_pairs(const uint32_t* panel, int64_t pairs, const uint32_t*
 
 // One block of x against a panel, with a scale per W::kBlock elements: scales[s][g].
 template <class W, int kGroups, int kRows>
-void tile_pair_blocks(const uint32_t* panel, int64_t n, const uint32_t* const* x, const F16 (*scales)[kGroups], float* const* y) {
+void tile_pair_blocks(const uint32_t* panel, int64_t n, const uint32_t* const* x, const F16 (*scales)[kGroups],
+                      float* const* y) {
   for (int64_t at = 0; at < n; at += W::kBlock, ++scales) {
     const uint32_t* rows[kRows];
     for (int t = 0; t < kRows; ++t) rows[t] = x[t] + at / 2;

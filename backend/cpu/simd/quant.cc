@@ -56,7 +56,6 @@ void hadamard_row(const void* x_row, int64_t n, float scale, void* y_row) {
   for (int64_t i = 0; i < n; ++i) store(v[i] * scale, y + i);
 }
 
-
 template <class T>
 HWY_INLINE void encode_fp8(const RowFormat& format, const T* x, uint8_t* row) {
   uint8_t* scales = row + format.scale_offset();

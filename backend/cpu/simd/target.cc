@@ -14,7 +14,8 @@ std::vector<std::string> features() {
   const int64_t supported = hwy::SupportedTargets() & HWY_TARGETS;
   std::string name = hwy::TargetName(supported & -supported);
   if (name.starts_with("AVX3")) name = "avx512";
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   std::vector<std::string> names{name};
   if (name == "avx512" && pairs_pay()) names.emplace_back("avx512bf16");
   return names;

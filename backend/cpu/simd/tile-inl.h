@@ -52,7 +52,8 @@ void tile_blocks(const float* panel, int64_t n, const float* const* x, float* co
   }
 }
 
-// Cuts any number of rows into tiles: call.operator()<kRows>(xs, ys) with the rows row(i) of x and their sums, y + i * y_stride.
+// Cuts any number of rows into tiles: call.operator()<kRows>(xs, ys) with the rows row(i) of x and their sums, y + i *
+// y_stride.
 template <int kGroups, class X, class RowFn, class Call>
 HWY_INLINE void for_row_tiles(int64_t rows, const RowFn& row, float* y, int64_t y_stride, const Call& call) {
   constexpr int kMost = kTileRows<kGroups>;
@@ -83,9 +84,9 @@ HWY_INLINE void for_row_tiles(int64_t rows, const RowFn& row, float* y, int64_t 
 // tile_blocks for any number of rows.
 template <int kGroups, int kBlock, class RowFn>
 HWY_INLINE void tile_rows(const float* panel, int64_t n, int64_t rows, const RowFn& row, float* y, int64_t y_stride) {
-  for_row_tiles<kGroups, float>(rows, row, y, y_stride, [&]<int kRows>(const float* const* xs, float* const* ys) HWY_ATTR {
-    tile_blocks<kGroups, kBlock, kRows>(panel, n, xs, ys);
-  });
+  for_row_tiles<kGroups, float>(rows, row, y, y_stride,
+                                [&]<int kRows>(const float* const* xs, float* const* ys)
+                                    HWY_ATTR { tile_blocks<kGroups, kBlock, kRows>(panel, n, xs, ys); });
 }
 
 #if HWY_TARGET != HWY_SCALAR
@@ -111,7 +112,8 @@ HWY_INLINE void transpose(const T* from, int64_t rows, int64_t columns, int64_t 
 #if HWY_TARGET != HWY_SCALAR
   for (; r + 4 <= rows; r += 4) {
     int64_t c = 0;
-    for (; c + 4 <= columns; c += 4) transpose4(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
+    for (; c + 4 <= columns; c += 4)
+      transpose4(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
     for (; c < columns; ++c)
       for (int64_t i = r; i < r + 4; ++i) to[c * to_stride + i] = from[i * from_stride + c];
   }

@@ -15,9 +15,9 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-// Widens small floats: `u` holds the sign in bit 31 and the rest of the code where a float has its low exponent and high
-// mantissa bits, selected by kCode. The exponent gets the bias 128, so the result is the value times a power of two, which
-// W::kFactor undoes. That is right unless the code is subnormal.
+// Widens small floats: `u` holds the sign in bit 31 and the rest of the code where a float has its low exponent and
+// high mantissa bits, selected by kCode. The exponent gets the bias 128, so the result is the value times a power of
+// two, which W::kFactor undoes. That is right unless the code is subnormal.
 template <uint32_t kCode>
 HWY_INLINE VF widen_normal(VU u) {
   const VU code = hn::Set(DU(), kCode | 0x80000000u), bias = hn::Set(DU(), 128u << 23);
@@ -28,7 +28,8 @@ HWY_INLINE VF widen_normal(VU u) {
 #endif
 }
 
-// The same for every finite code: a subnormal one must not gain an implicit one, so 2 (1 + m) becomes 2 * that - 4 = 4 m.
+// The same for every finite code: a subnormal one must not gain an implicit one, so 2 (1 + m) becomes 2 * that - 4 = 4
+// m.
 template <uint32_t kCode, uint32_t kExponent>
 HWY_INLINE VF widen_any(VU u) {
   const VF normal = widen_normal<kCode>(u), two = hn::Set(DF(), 2.0f);
@@ -50,17 +51,18 @@ HWY_INLINE VU place(VU w) {
   return hn::BitCast(DU(), hn::ShiftRight<kRight>(hn::BitCast(DI(), top)));
 }
 
-// Weights that are read once are asked for twice: kFar words before their turn for the second cache, since the hardware's own
-// prefetching stops at each page, and kNear words before it for the first, which has no room for as many.
+// Weights that are read once are asked for twice: kFar words before their turn for the second cache, since the
+// hardware's own prefetching stops at each page, and kNear words before it for the first, which has no room for as
+// many.
 inline constexpr int64_t kFar = 64 * 16, kNear = 8 * 16;
 HWY_INLINE void fetch(const uint32_t* p, int64_t far) {
   __builtin_prefetch(p + far, 0, 2);
   __builtin_prefetch(p + kNear, 0, 3);
 }
 
-// A unit is the least run of whole words that holds an even number of k. decode<J, kCareful>(p) is element J of the unit at p,
-// sixteen rows, as value / kFactor. rare(p): the unit has codes that only a careful decode gets right. kBlock elements share a
-// scale and a partial sum.
+// A unit is the least run of whole words that holds an even number of k. decode<J, kCareful>(p) is element J of the
+// unit at p, sixteen rows, as value / kFactor. rare(p): the unit has codes that only a careful decode gets right.
+// kBlock elements share a scale and a partial sum.
 
 struct Fp8Weights {
   static constexpr int kUnit = 4, kUnitWords = 1, kBlock = 128;
@@ -74,7 +76,8 @@ struct Fp8Weights {
 #else
     const hn::Repartition<uint8_t, DU> bytes;
     for (size_t i = 0; i < kParts; ++i) {
-      const auto exponents = hn::And(hn::BitCast(bytes, hn::LoadU(DU(), p + i * kLanes)), hn::Set(bytes, uint8_t{0x78}));
+      const auto exponents =
+          hn::And(hn::BitCast(bytes, hn::LoadU(DU(), p + i * kLanes)), hn::Set(bytes, uint8_t{0x78}));
       if (!hn::AllFalse(bytes, hn::Eq(exponents, hn::Zero(bytes)))) return true;
     }
     return false;
@@ -104,7 +107,8 @@ struct Fp4Weights {
     return each([&](size_t i) HWY_ATTR {
       const VU w = hn::LoadU(DU(), p + i * kLanes);
       const __m256 magnitude = _mm256_permutevar8x32_ps(table, hn::ShiftRight<4 * J>(w).raw);
-      return hn::Or(VF{magnitude}, hn::BitCast(DF(), hn::And(hn::ShiftLeft<28 - 4 * J>(w), hn::Set(DU(), 0x80000000u))));
+      return hn::Or(VF{magnitude},
+                    hn::BitCast(DF(), hn::And(hn::ShiftLeft<28 - 4 * J>(w), hn::Set(DU(), 0x80000000u))));
     });
 #else
     return each([&](size_t i) HWY_ATTR {
@@ -157,7 +161,8 @@ struct F32Weights {
 template <class W, int kGroups>
 HWY_INLINE bool any_rare(const uint32_t* const (&p)[kGroups]) {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (std::is_same_v<W, Fp8Weights>) {  // the bytes that are not, in a chain of masks: one look at the last of them
+  if constexpr (std::is_same_v<W, Fp8Weights>) {  // the bytes that are not, in a chain of masks: one look at the last
+                                                  // of them
     __mmask64 ordinary = ~__mmask64{0};
     for (int g = 0; g < kGroups; ++g) {
       ordinary = _mm512_mask_test_epi8_mask(ordinary, _mm512_loadu_si512(p[g]), _mm512_set1_epi8(0x78));
@@ -188,7 +193,7 @@ HWY_INLINE void decode_unit(const uint32_t* p, F16 (&v)[W::kUnit]) {
     }
   } else
 #endif
-  if constexpr (J < W::kUnit) {
+      if constexpr (J < W::kUnit) {
     v[J] = W::template decode<J, kCareful>(p);
     decode_unit<W, kCareful, J + 1>(p, v);
   }

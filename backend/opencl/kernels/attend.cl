@@ -1,8 +1,9 @@
 // Attention over the ring and the compressed entries, with a sink (ops/attention/attention.h: Attend).
-// Options: ACT; those of row_format.cl; HEADS; HEAD_LANES, heads per work-group; ROW_CHUNK, decoded rows held at once; ROUNDS.
+// Options: ACT; those of row_format.cl; HEADS; HEAD_LANES, heads per work-group; ROW_CHUNK, decoded rows held at once;
+// ROUNDS.
 //
-// All heads share the rows, so heads lie side by side: with VECTOR_LANES as a vector, else as registers of each work-item.
-// Blocks of 64 slots; the live ones are worked off in the order of the value sums: slot i + 1, then i.
+// All heads share the rows, so heads lie side by side: with VECTOR_LANES as a vector, else as registers of each
+// work-item. Blocks of 64 slots; the live ones are worked off in the order of the value sums: slot i + 1, then i.
 
 #define SLOTS 64
 
@@ -126,9 +127,10 @@ EM_FN void exponentials(float* scores, const int* order, int n, const float* max
 }
 
 // Grid (rows, head tiles).
-KERNEL void attend(__global const int4* restrict step, __global const act_t* restrict q, __global const uchar* restrict ring,
-                   __global const float* restrict sink, __global const uchar* restrict cache, __global const int* restrict idx,
-                   __global act_t* restrict out, int window, int ratio, int top_k, int ring_rows, int capacity, float scale) {
+KERNEL void attend(__global const int4* restrict step, __global const act_t* restrict q,
+                   __global const uchar* restrict ring, __global const float* restrict sink,
+                   __global const uchar* restrict cache, __global const int* restrict idx, __global act_t* restrict out,
+                   int window, int ratio, int top_k, int ring_rows, int capacity, float scale) {
   __local float rows[ROW_CHUNK * DIM];
   float query[DIM * HEAD_LANES], acc[DIM * HEAD_LANES], scores[SLOTS * HEAD_LANES];
   float maximum[HEAD_LANES], total[HEAD_LANES];
@@ -209,9 +211,10 @@ EM_FN float group_max(float v, __local float* fold) {
 }
 
 // Grid (rows, head tiles). A work-item is one slot for the scores, every GROUP-th dimension for the values.
-KERNEL void attend(__global const int4* restrict step, __global const act_t* restrict q, __global const uchar* restrict ring,
-                   __global const float* restrict sink, __global const uchar* restrict cache, __global const int* restrict idx,
-                   __global act_t* restrict out, int window, int ratio, int top_k, int ring_rows, int capacity, float scale) {
+KERNEL void attend(__global const int4* restrict step, __global const act_t* restrict q,
+                   __global const uchar* restrict ring, __global const float* restrict sink,
+                   __global const uchar* restrict cache, __global const int* restrict idx, __global act_t* restrict out,
+                   int window, int ratio, int top_k, int ring_rows, int capacity, float scale) {
   __local float query[HEAD_LANES * DIM], weight[HEAD_LANES * SLOTS], fold[64];
   __local int source[SLOTS];
   const Extent extent = {window, ratio, top_k, ring_rows, capacity};

@@ -24,11 +24,12 @@ Support supports_ring(const OpCall& call, const OpenclDevice& device) {
 
 std::unique_ptr<Kernel> make_ring(const OpCall& call, OpenclDevice& device) {
   const std::vector<std::string> act{define("ACT", call.inputs[0].dtype)};
-  return make_kernel([function = device.function("ring.cl", act + format_definitions(op_of<RingAppend>(call).format), "ring_append"),
-                      ring_rows = narrow(call.inputs[1].shape[1])](OpenclQueue& queue, std::span<const Tensor> args,
-                                                                   const Step& step) {
-    (*function)(queue, {live_count(step)}, queue.step_table(), args[0].values, args[1].values, ring_rows);
-  });
+  return make_kernel(
+      [function = device.function("ring.cl", act + format_definitions(op_of<RingAppend>(call).format), "ring_append"),
+       ring_rows = narrow(call.inputs[1].shape[1])](OpenclQueue& queue, std::span<const Tensor> args,
+                                                    const Step& step) {
+        (*function)(queue, {live_count(step)}, queue.step_table(), args[0].values, args[1].values, ring_rows);
+      });
 }
 
 // ---- compress_pool ----
@@ -40,12 +41,14 @@ Support supports_compress(const OpCall& call, const OpenclDevice& device) {
 std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) {
   const CompressSpec& spec = op_of<CompressPool>(call).spec;
   const std::vector<std::string> definitions =
-      format_definitions(spec.format) + std::vector{define("RATIO", spec.ratio), define("OVERLAP", int64_t{spec.overlap}),
-                                                    define("ROUNDS", int64_t{spec.rounds}), define("HADAMARD", int64_t{spec.hadamard}),
-                                                    define("NORM", call.inputs[3].dtype)};
+      format_definitions(spec.format) +
+      std::vector{define("RATIO", spec.ratio), define("OVERLAP", int64_t{spec.overlap}),
+                  define("ROUNDS", int64_t{spec.rounds}), define("HADAMARD", int64_t{spec.hadamard}),
+                  define("NORM", call.inputs[3].dtype)};
   return make_kernel([function = device.function("compress.cl", definitions, "compress_pool"),
-                      frequencies = device.constant(spec.table.frequencies()), capacity = narrow(call.inputs[4].shape[1]),
-                      pairs = int32_t{spec.table.dims / 2}, eps = spec.eps, ratio = spec.ratio,
+                      frequencies = device.constant(spec.table.frequencies()),
+                      capacity = narrow(call.inputs[4].shape[1]), pairs = int32_t{spec.table.dims / 2}, eps = spec.eps,
+                      ratio = spec.ratio,
                       scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.format.dim)))](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const auto completes = [ratio](const Row& row) { return (row.position + 1) % ratio == 0; };
@@ -60,7 +63,8 @@ std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) 
 constexpr int64_t kScoreBytes = 64 << 20;  // scratch for the scores of as many rows as fit, one at least
 
 Support supports_index(const OpCall& call, const OpenclDevice& device) {
-  const int64_t dim = call.inputs[0].shape[2], keys = vector_lanes(device) ? 16 : 0, queries = 8;  // HEAD_CHUNK of index.cl
+  const int64_t dim = call.inputs[0].shape[2], keys = vector_lanes(device) ? 16 : 0,
+                queries = 8;  // HEAD_CHUNK of index.cl
   return fits_rows(call, device, (keys + queries) * dim + 512);
 }
 
@@ -68,21 +72,25 @@ std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {
   const IndexSpec& spec = op_of<IndexSelect>(call).spec;
   const TensorType& q = call.inputs[0];
   const std::vector<std::string> definitions =
-      format_definitions(spec.format) + std::vector{define("ACT", q.dtype), define("RATIO", spec.ratio), define("TOP_K", spec.top_k),
-                                                    define("HEADS", q.shape[1]), define("ROUNDS", int64_t{spec.rounds})};
+      format_definitions(spec.format) + std::vector{define("ACT", q.dtype), define("RATIO", spec.ratio),
+                                                    define("TOP_K", spec.top_k), define("HEADS", q.shape[1]),
+                                                    define("ROUNDS", int64_t{spec.rounds})};
   const int64_t capacity = call.inputs[2].shape[1];
-  const int64_t batch = std::clamp<int64_t>(kScoreBytes / (4 * std::max<int64_t>(capacity, 1)), 1, std::max<int64_t>(q.shape[0], 1));
+  const int64_t batch =
+      std::clamp<int64_t>(kScoreBytes / (4 * std::max<int64_t>(capacity, 1)), 1, std::max<int64_t>(q.shape[0], 1));
   return make_kernel(
-      [scores = device.function("index.cl", definitions, "index_scores"), pick = device.function("index.cl", definitions, "index_pick"),
-       spec, capacity = narrow(capacity), batch = narrow(batch), keys_per_group = int64_t{vector_lanes(device) ? 16 : 64}](
+      [scores = device.function("index.cl", definitions, "index_scores"),
+       pick = device.function("index.cl", definitions, "index_pick"), spec, capacity = narrow(capacity),
+       batch = narrow(batch), keys_per_group = int64_t{vector_lanes(device) ? 16 : 64}](
           OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         for (int32_t row0 = 0; row0 < step.n_rows(); row0 += batch) {
-          const auto rows = step.rows.subspan(static_cast<size_t>(row0), static_cast<size_t>(std::min(batch, step.n_rows() - row0)));
+          const auto rows =
+              step.rows.subspan(static_cast<size_t>(row0), static_cast<size_t>(std::min(batch, step.n_rows() - row0)));
           const int32_t last = std::ranges::max(rows, {}, &Row::position).position;
           const int64_t entries = (last + 1) / spec.ratio;
           if (entries > spec.top_k) {
-            (*scores)(queue, {tiles(entries, keys_per_group), rows.size()}, queue.step_table(), args[0].values, args[1].values,
-                      args[2].values, args[4].values, row0, capacity, spec.weight_scale);
+            (*scores)(queue, {tiles(entries, keys_per_group), rows.size()}, queue.step_table(), args[0].values,
+                      args[1].values, args[2].values, args[4].values, row0, capacity, spec.weight_scale);
           }
           (*pick)(queue, {rows.size()}, queue.step_table(), args[4].values, args[3].values, row0, capacity);
         }
@@ -112,18 +120,19 @@ std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
   const TensorType& q = call.inputs[0];
   const int64_t lanes = head_lanes(device, q.shape[1]);
   const std::vector<std::string> definitions =
-      format_definitions(spec.format) + std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]), define("HEAD_LANES", lanes),
-                                                    define("ROW_CHUNK", row_chunk(device, q.shape[2])),
-                                                    define("ROUNDS", int64_t{spec.rounds})};
-  return make_kernel([function = device.function("attend.cl", definitions, "attend"), spec, head_tiles = tiles(q.shape[1], lanes),
-                      ring_rows = narrow(call.inputs[1].shape[1]),
+      format_definitions(spec.format) +
+      std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]), define("HEAD_LANES", lanes),
+                  define("ROW_CHUNK", row_chunk(device, q.shape[2])), define("ROUNDS", int64_t{spec.rounds})};
+  return make_kernel([function = device.function("attend.cl", definitions, "attend"), spec,
+                      head_tiles = tiles(q.shape[1], lanes), ring_rows = narrow(call.inputs[1].shape[1]),
                       capacity = narrow(spec.ratio > 0 ? call.inputs[3].shape[1] : 0)](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const BufferPtr& cache = args[spec.ratio > 0 ? 3 : 1].values;  // where there is none, a buffer that is not read
     const BufferPtr& idx = args[spec.top_k > 0 ? 4 : 1].values;
     const BufferPtr& out = args[spec.top_k > 0 ? 5 : (spec.ratio > 0 ? 4 : 3)].values;
-    (*function)(queue, {live_count(step), head_tiles}, queue.step_table(), args[0].values, args[1].values, args[2].values, cache,
-                idx, out, int32_t{spec.window}, int32_t{spec.ratio}, int32_t{spec.top_k}, ring_rows, capacity, spec.scale);
+    (*function)(queue, {live_count(step), head_tiles}, queue.step_table(), args[0].values, args[1].values,
+                args[2].values, cache, idx, out, int32_t{spec.window}, int32_t{spec.ratio}, int32_t{spec.top_k},
+                ring_rows, capacity, spec.scale);
   });
 }
 

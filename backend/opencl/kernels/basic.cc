@@ -1,5 +1,6 @@
-#include "backend/opencl/kernels/entries.h"
 #include "ops/basic/basic.h"
+
+#include "backend/opencl/kernels/entries.h"
 #include "ops/moe/moe.h"
 
 namespace v4rt {
@@ -14,27 +15,29 @@ std::unique_ptr<OpenclFunction> basic_function(OpenclDevice& device, DType act, 
 std::unique_ptr<Kernel> make_embed_rows(const OpCall& call, OpenclDevice& device) {
   const auto& op = op_of<EmbedRows>(call);
   const TensorType& table = call.inputs[1];
-  return make_kernel(
-      [function = device.function("basic.cl", {define("ACT", op.activation), define("TABLE", table.dtype)}, "embed_rows"),
-       d = narrow(table.shape[1]), copies = int32_t{op.copies == 0 ? 1 : op.copies}](
-          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-        (*function)(queue, {tiles(d, kColumns), live_count(step)}, args[0].values, args[1].values, args[2].values, d, copies);
-      });
+  return make_kernel([function = device.function(
+                          "basic.cl", {define("ACT", op.activation), define("TABLE", table.dtype)}, "embed_rows"),
+                      d = narrow(table.shape[1]), copies = int32_t{op.copies == 0 ? 1 : op.copies}](
+                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    (*function)(queue, {tiles(d, kColumns), live_count(step)}, args[0].values, args[1].values, args[2].values, d,
+                copies);
+  });
 }
 
 std::unique_ptr<Kernel> make_take_last(const OpCall& call, OpenclDevice& device) {
   const TensorType& x = call.inputs[0];
-  return make_kernel([function = basic_function(device, x.dtype, "take_last"), n = narrow(x.shape.elements() / x.shape[0])](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const Grid grid{tiles(n, kColumns), static_cast<size_t>(step.n_segments())};
-    (*function)(queue, grid, queue.step_table(), args[0].values, args[1].values, n);
-  });
+  return make_kernel(
+      [function = basic_function(device, x.dtype, "take_last"), n = narrow(x.shape.elements() / x.shape[0])](
+          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        const Grid grid{tiles(n, kColumns), static_cast<size_t>(step.n_segments())};
+        (*function)(queue, grid, queue.step_table(), args[0].values, args[1].values, n);
+      });
 }
 
 std::unique_ptr<Kernel> make_add_streams(const OpCall& call, OpenclDevice& device) {
   const TensorType& s = call.inputs[1];
-  return make_kernel([function = basic_function(device, s.dtype, "add_streams"), m = narrow(s.shape[1]), d = narrow(s.shape[2])](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+  return make_kernel([function = basic_function(device, s.dtype, "add_streams"), m = narrow(s.shape[1]),
+                      d = narrow(s.shape[2])](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const Grid grid{tiles(d, kColumns), live_count(step) * static_cast<size_t>(m)};
     (*function)(queue, grid, args[0].values, args[1].values, args[2].values, d, m);
   });
@@ -42,10 +45,11 @@ std::unique_ptr<Kernel> make_add_streams(const OpCall& call, OpenclDevice& devic
 
 std::unique_ptr<Kernel> make_swiglu(const OpCall& call, OpenclDevice& device) {
   const TensorType& x = call.inputs[0];
-  return make_kernel([function = basic_function(device, x.dtype, "swiglu"), n = narrow(x.shape[1] / 2),
-                      limit = op_of<Swiglu>(call).limit](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    (*function)(queue, {tiles(n, kColumns), live_count(step)}, args[0].values, args[1].values, n, limit);
-  });
+  return make_kernel(
+      [function = basic_function(device, x.dtype, "swiglu"), n = narrow(x.shape[1] / 2),
+       limit = op_of<Swiglu>(call).limit](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        (*function)(queue, {tiles(n, kColumns), live_count(step)}, args[0].values, args[1].values, n, limit);
+      });
 }
 
 }  // namespace

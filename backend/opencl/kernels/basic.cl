@@ -3,7 +3,7 @@
 
 #ifdef TABLE
 // y[t, j, :] = table[ids[t], :] for j < copies.
-KERNEL void embed_rows(__global const int* restrict ids, __global const CAT(TABLE, _t)* restrict table,
+KERNEL void embed_rows(__global const int* restrict ids, __global const CAT(TABLE, _t) * restrict table,
                        __global act_t* restrict y, int d, int copies) {
   const size_t row = get_group_id(1);
   table += (size_t)ids[row] * d;
@@ -15,7 +15,8 @@ KERNEL void embed_rows(__global const int* restrict ids, __global const CAT(TABL
 #else
 
 // y[s, :] = x[last row of segment s, :]
-KERNEL void take_last(__global const int4* restrict step, __global const act_t* restrict x, __global act_t* restrict y, int n) {
+KERNEL void take_last(__global const int4* restrict step, __global const act_t* restrict x, __global act_t* restrict y,
+                      int n) {
   const int segment = get_group_id(1);
   x += (size_t)step[1 + step[0].x + segment].x * n;
   y += (size_t)segment * n;
@@ -23,8 +24,8 @@ KERNEL void take_last(__global const int4* restrict step, __global const act_t* 
 }
 
 // y[t, j, c] = x[t, c] + s[t, j, c]; grid rows are (t, j).
-KERNEL void add_streams(__global const act_t* restrict x, __global const act_t* restrict s, __global act_t* restrict y, int d,
-                        int streams) {
+KERNEL void add_streams(__global const act_t* restrict x, __global const act_t* restrict s, __global act_t* restrict y,
+                        int d, int streams) {
   const size_t row = get_group_id(1);
   x += row / streams * d;
   s += row * d;

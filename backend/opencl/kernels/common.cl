@@ -1,7 +1,8 @@
 // What every kernel shares: lanes, element types, the 64-lane sum. Programs start with exact_math.h, then this text.
 //
-// A work-group is GROUP work-items that share one row or one tile. With VECTOR_LANES a work-group is one work-item, whose
-// lanes are the 16 of a float16; otherwise lanes are work-items. Either way the sums have the order of exact_math.h.
+// A work-group is GROUP work-items that share one row or one tile. With VECTOR_LANES a work-group is one work-item,
+// whose lanes are the 16 of a float16; otherwise lanes are work-items. Either way the sums have the order of
+// exact_math.h.
 
 #if VECTOR_LANES
 #define GROUP 1
@@ -89,7 +90,7 @@ EM_FN float fold64(float lane, __local float* fold) {
 // sum64 of a[i] * b[i], products by fma, for every work-item of the group. `fold` is 64 floats.
 #if VECTOR_LANES
 #define DEFINE_DOT64(NAME, A, B)                                                                                  \
-  EM_FN float NAME(__global const CAT(A, _t)* a, __global const CAT(B, _t)* b, int n, __local float* fold) {      \
+  EM_FN float NAME(__global const CAT(A, _t) * a, __global const CAT(B, _t) * b, int n, __local float* fold) {    \
     float16 c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, c3 = 0.0f;                                                           \
     int i = 0;                                                                                                    \
     for (; i + 64 <= n; i += 64) {                                                                                \
@@ -113,16 +114,16 @@ EM_FN float fold64(float lane, __local float* fold) {
     return fold64(c0, c1, c2, c3);                                                                                \
   }
 #else
-#define DEFINE_DOT64(NAME, A, B)                                                                             \
-  EM_FN float NAME(__global const CAT(A, _t)* a, __global const CAT(B, _t)* b, int n, __local float* fold) { \
-    float lane = 0.0f;                                                                                       \
-    for (int i = LANE; i < n; i += GROUP) lane = fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);        \
-    return fold64(lane, fold);                                                                               \
+#define DEFINE_DOT64(NAME, A, B)                                                                               \
+  EM_FN float NAME(__global const CAT(A, _t) * a, __global const CAT(B, _t) * b, int n, __local float* fold) { \
+    float lane = 0.0f;                                                                                         \
+    for (int i = LANE; i < n; i += GROUP) lane = fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);          \
+    return fold64(lane, fold);                                                                                 \
   }
 #endif
 
 // Elementwise kernels: a work-group handles COLUMNS values of a row; get_group_id(0) is the tile of columns.
 #define COLUMNS 1024
-#define FOR_COLUMNS(i, n)                                                                                    \
+#define FOR_COLUMNS(i, n)                                                                                      \
   for (int i = (int)get_group_id(0) * COLUMNS + LANE, end_ = min((int)get_group_id(0) * COLUMNS + COLUMNS, n); \
        i < end_; i += GROUP)

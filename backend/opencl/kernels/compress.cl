@@ -1,5 +1,6 @@
 // Forms the cache entry of every row whose position completes a block (ops/attention/attention.h: CompressPool).
-// One work-group per such row. Options: those of row_format.cl; RATIO; OVERLAP; ROUNDS; HADAMARD; NORM, the norm weight's type.
+// One work-group per such row. Options: those of row_format.cl; RATIO; OVERLAP; ROUNDS; HADAMARD; NORM, the norm
+// weight's type.
 
 #define PARTS (OVERLAP ? 2 : 1)
 #define WIDTH (PARTS * DIM)
@@ -33,7 +34,7 @@ EM_FN int completing_row(__global const int4* step, int index) {
 
 KERNEL void compress_pool(__global const int4* restrict step, __global const float* restrict as,
                           __global const float* restrict pending, __global const float* restrict ape,
-                          __global const CAT(NORM, _t)* restrict norm, __global const float* restrict frequency,
+                          __global const CAT(NORM, _t) * restrict norm, __global const float* restrict frequency,
                           __global uchar* restrict cache, int capacity, int pairs, float eps, float hadamard_scale) {
   __local float fold[64], entry[DIM], top[DIM], sum[DIM];
   const int t = completing_row(step, get_group_id(0));

@@ -34,7 +34,8 @@ EM_FN rowu load_scales(__global const uchar* p) { return *p; }
 #endif
 #define STAGE 128  // values of k that are worked off at once
 
-// With vector lanes and many tokens the weights of a stage are decoded once, into a panel, and used by SUB tokens at a time.
+// With vector lanes and many tokens the weights of a stage are decoded once, into a panel, and used by SUB tokens at a
+// time.
 #if VECTOR_LANES && TT > 1
 #define PANEL 1
 #define SUB 8
@@ -46,8 +47,9 @@ EM_FN rowu load_scales(__global const uchar* p) { return *p; }
 #endif
 
 // Element i of the words, times FACTOR, without its scale. Exact: the factors are powers of two.
-// FP8 and FP4 codes become the exponent and mantissa of a float whose exponent starts at a multiple of 4 or 16, so that no carry
-// is needed. That is right but for exponent 0, where the value is 2 f - (the smallest normal); elsewhere f is the smaller.
+// FP8 and FP4 codes become the exponent and mantissa of a float whose exponent starts at a multiple of 4 or 16, so that
+// no carry is needed. That is right but for exponent 0, where the value is 2 f - (the smallest normal); elsewhere f is
+// the smaller.
 EM_FN rowf shorter(rowf f, float smallest_normal) {
   const rowf g = fma(f, (rowf)2.0f, (rowf)-smallest_normal);
   return g < f ? g : f;
@@ -220,8 +222,8 @@ EM_FN void add_block(rowf c[SUB][GG], __local const float* x, __local const floa
 }
 
 // total[t][g] = dot(x[x_at[t] .. + k), rows of group_of(first, g)) for t < live. `stage` is STAGE_FLOATS floats.
-EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_at[TT], int live, int k_all, const Matrix* m,
-                    int first, __local float* stage) {
+EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_at[TT], int live, int k_all,
+                    const Matrix* m, int first, __local float* stage) {
   __local float* panel = stage + SUB * STAGE;
   const Rows rows = rows_at(m, first);
   for (int t = 0; t < TT; ++t) {
@@ -295,8 +297,8 @@ EM_FN void add_block(rowf c[TT][GG], __local const float* x, __global const uint
 }
 
 // total[t][g] = dot(x[x_at[t] .. + k), rows of group_of(first, g)). `stage` is STAGE_FLOATS floats.
-EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_at[TT], int live, int k_all, const Matrix* m,
-                    int first, __local float* stage) {
+EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_at[TT], int live, int k_all,
+                    const Matrix* m, int first, __local float* stage) {
   const Rows rows = rows_at(m, first);
 #pragma unroll
   for (int i = 0; i < TT * GG; ++i) total[i / GG][i % GG] = (rowf)0.0f;
@@ -330,10 +332,10 @@ EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_
 #endif
 
 // Stores the values of row group `group` whose rows lie in [begin, end) at y[row].
-#define DEFINE_STORE_ROWS(NAME, TYPE)                                                                  \
-  EM_FN void NAME(__global CAT(TYPE, _t)* y, int group, int begin, int end, rowf v) {                  \
-    const int row = group * 16 + LANE_ROW;                                                             \
-    STORE_ROWS_BODY(TYPE)                                                                              \
+#define DEFINE_STORE_ROWS(NAME, TYPE)                                                  \
+  EM_FN void NAME(__global CAT(TYPE, _t) * y, int group, int begin, int end, rowf v) { \
+    const int row = group * 16 + LANE_ROW;                                             \
+    STORE_ROWS_BODY(TYPE)                                                              \
   }
 #if VECTOR_LANES
 #define STORE_ROWS_BODY(TYPE)                                                                          \

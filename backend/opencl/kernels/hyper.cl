@@ -1,12 +1,12 @@
-// Hyper-connections. Options: ACT; M, the number of streams; NORM, the type of the norm weight, without it hc_post only.
-// Products and sums outside the 64-lane dot products round each for itself: no fma (ops/hyper/hyper.h).
+// Hyper-connections. Options: ACT; M, the number of streams; NORM, the type of the norm weight, without it hc_post
+// only. Products and sums outside the 64-lane dot products round each for itself: no fma (ops/hyper/hyper.h).
 
 #ifndef NORM
 
 // out[t, k, c] = round(post[k] * f[c] + sum over j of comb[j][k] * h[j, c]); mix = pre[M] | post[M] | comb[M * M].
 // Grid (tiles of COLUMNS, rows).
-KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h, __global const float* restrict mix,
-                    __global act_t* restrict out, int d) {
+KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h,
+                    __global const float* restrict mix, __global act_t* restrict out, int d) {
   const size_t row = get_group_id(1);
   f += row * d;
   h += row * M * d;
@@ -39,8 +39,8 @@ DEFINE_DOT64(dot64_act, ACT, ACT)
 DEFINE_DOT64(dot64_fn, ACT, f32)
 
 // raw[t, i] = dot64(v[t], fn[i]) for i < mixes, raw[t, mixes] = sum64(v[t]^2). Grid (mixes + 1, rows).
-KERNEL void hc_mix(__global const act_t* restrict h, __global const float* restrict fn, __global float* restrict raw, int mixes,
-                   int width) {
+KERNEL void hc_mix(__global const act_t* restrict h, __global const float* restrict fn, __global float* restrict raw,
+                   int mixes, int width) {
   __local float fold[64];
   const int i = get_group_id(0);
   const size_t row = get_group_id(1);
@@ -50,8 +50,8 @@ KERNEL void hc_mix(__global const act_t* restrict h, __global const float* restr
 }
 
 // x[c] = round(sum_j weight[j] * h[j, c]) ascending; then x = round((x * r) * norm). A lane reads back what it wrote.
-EM_FN void collapse(__global const act_t* h, __local const float* weight, __global const CAT(NORM, _t)* norm, __global act_t* x,
-                    int d, float eps, __local float* fold) {
+EM_FN void collapse(__global const act_t* h, __local const float* weight, __global const CAT(NORM, _t) * norm,
+                    __global act_t* x, int d, float eps, __local float* fold) {
   for (int c = LANE; c < d; c += GROUP) {
     float sum = 0.0f;
     for (int j = 0; j < M; ++j) sum += weight[j] * load_act(h, (size_t)j * d + c);
@@ -61,7 +61,8 @@ EM_FN void collapse(__global const act_t* h, __local const float* weight, __glob
   for (int c = LANE; c < d; c += GROUP) store_act(x, c, (load_act(x, c) * r) * load_norm(norm, c));
 }
 
-// to = from / (sum over the entry's row or column, + eps), entries [M][M]. Steps apart: `along` within the sum, `across` outside.
+// to = from / (sum over the entry's row or column, + eps), entries [M][M]. Steps apart: `along` within the sum,
+// `across` outside.
 EM_FN void normalise(__local const float* from, __local float* to, int across, int along, float eps) {
   for (int e = LANE; e < M * M; e += GROUP) {
     const int first = across == 1 ? e % M : e / M * M;
@@ -92,9 +93,10 @@ EM_FN void sinkhorn(__local float* comb, __local float* other, int iterations, f
 }
 
 // One work-group per row.
-KERNEL void hc_pre(__global const act_t* restrict h, __global const float* restrict raw, __global const float* restrict scale,
-                   __global const float* restrict base, __global const CAT(NORM, _t)* restrict norm, __global act_t* x,
-                   __global float* restrict mix, int d, int iterations, float hc_eps, float rms_eps) {
+KERNEL void hc_pre(__global const act_t* restrict h, __global const float* restrict raw,
+                   __global const float* restrict scale, __global const float* restrict base,
+                   __global const CAT(NORM, _t) * restrict norm, __global act_t* x, __global float* restrict mix, int d,
+                   int iterations, float hc_eps, float rms_eps) {
   __local float fold[64], pre[M], comb[M * M], other[M * M];
   const size_t row = get_group_id(0);
   const int mixes = 2 * M + M * M;
@@ -118,9 +120,10 @@ KERNEL void hc_pre(__global const act_t* restrict h, __global const float* restr
   collapse(h + row * M * d, pre, norm, x + row * d, d, rms_eps, fold);
 }
 
-KERNEL void hc_head(__global const act_t* restrict h, __global const float* restrict raw, __global const float* restrict scale,
-                    __global const float* restrict base, __global const CAT(NORM, _t)* restrict norm, __global act_t* x, int d,
-                    float hc_eps, float rms_eps) {
+KERNEL void hc_head(__global const act_t* restrict h, __global const float* restrict raw,
+                    __global const float* restrict scale, __global const float* restrict base,
+                    __global const CAT(NORM, _t) * restrict norm, __global act_t* x, int d, float hc_eps,
+                    float rms_eps) {
   __local float fold[64], weight[M];
   const size_t row = get_group_id(0);
   raw += row * (M + 1);

@@ -1,12 +1,12 @@
-// The lightning indexer (ops/attention/attention.h: IndexSelect). Options: ACT; those of row_format.cl; RATIO; TOP_K; HEADS; ROUNDS.
-// Rows are taken from `row0` on; scores hold `capacity` floats per row of the launch.
+// The lightning indexer (ops/attention/attention.h: IndexSelect). Options: ACT; those of row_format.cl; RATIO; TOP_K;
+// HEADS; ROUNDS. Rows are taken from `row0` on; scores hold `capacity` floats per row of the launch.
 
 #if VECTOR_LANES
 typedef float16 keyf;  // 16 keys abreast
 #define KEYS 16
 #define round_key round16_bf16
 #else
-typedef float keyf;  // one key per work-item
+typedef float keyf;                    // one key per work-item
 #define KEYS 1
 #define round_key em_bf16
 #endif
@@ -17,7 +17,7 @@ EM_FN keyf rounded(keyf v) { return ROUNDS ? round_key(v) : v; }
 
 #if VECTOR_LANES
 typedef __local const float query_t;  // staged as floats
-#define QUERY(h, d) query[(h) * DIM + (d)]
+#define QUERY(h, d) query[(h)*DIM + (d)]
 #else
 typedef __global const act_t query_t;  // the same for every work-item: a broadcast from the cache
 #define QUERY(h, d) load_act(query, min(h, heads - 1) * DIM + (d))
@@ -47,9 +47,9 @@ EM_FN void chunk_products(const keyf key[DIM], query_t* query, int heads, keyf p
 }
 
 // scores[row, j] for keys j < n = (position + 1) / RATIO, where n > TOP_K. Grid (tiles of GROUP * KEYS keys, rows).
-KERNEL void index_scores(__global const int4* restrict step, __global const act_t* restrict q, __global const act_t* restrict g,
-                         __global const uchar* restrict cache, __global float* restrict scores, int row0, int capacity,
-                         float weight_scale) {
+KERNEL void index_scores(__global const int4* restrict step, __global const act_t* restrict q,
+                         __global const act_t* restrict g, __global const uchar* restrict cache,
+                         __global float* restrict scores, int row0, int capacity, float weight_scale) {
   const int t = row0 + (int)get_group_id(1);
   const int4 row = step[1 + t];
   const int n = (row.y + 1) / RATIO;
@@ -64,9 +64,10 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
   __local float rows[KEYS * DIM], query[HEAD_CHUNK * DIM];
   for (int l = 0; l < KEYS; ++l) decode_row(cache + (size_t)min(first + l, n - 1) * ROW_BYTES, rows + l * DIM);
   for (int d = 0; d < DIM; ++d) {
-    key[d] = (float16)(rows[d], rows[DIM + d], rows[2 * DIM + d], rows[3 * DIM + d], rows[4 * DIM + d], rows[5 * DIM + d],
-                       rows[6 * DIM + d], rows[7 * DIM + d], rows[8 * DIM + d], rows[9 * DIM + d], rows[10 * DIM + d],
-                       rows[11 * DIM + d], rows[12 * DIM + d], rows[13 * DIM + d], rows[14 * DIM + d], rows[15 * DIM + d]);
+    key[d] =
+        (float16)(rows[d], rows[DIM + d], rows[2 * DIM + d], rows[3 * DIM + d], rows[4 * DIM + d], rows[5 * DIM + d],
+                  rows[6 * DIM + d], rows[7 * DIM + d], rows[8 * DIM + d], rows[9 * DIM + d], rows[10 * DIM + d],
+                  rows[11 * DIM + d], rows[12 * DIM + d], rows[13 * DIM + d], rows[14 * DIM + d], rows[15 * DIM + d]);
   }
 #else
   for (int d = 0; d < DIM; ++d) key[d] = row_value(cache + (size_t)min(first, n - 1) * ROW_BYTES, d);
@@ -128,8 +129,8 @@ EM_FN int2 count_flags(int flag, __local int* lanes) {
 }
 
 // The TOP_K largest, lower index on ties, ascending; -1 after the last. One work-group per row.
-KERNEL void index_pick(__global const int4* restrict step, __global const float* restrict scores, __global int* restrict out,
-                       int row0, int capacity) {
+KERNEL void index_pick(__global const int4* restrict step, __global const float* restrict scores,
+                       __global int* restrict out, int row0, int capacity) {
   __local int histogram[256], lanes[GROUP];
   __local uint2 state;  // prefix of the smallest chosen score's bits, how many are chosen among its equals
   const int t = row0 + (int)get_group_id(0);

@@ -15,8 +15,10 @@ struct LinearFunction {
 
   LinearFunction(const OpCall& call, OpenclDevice& device, DotTile tile)
       : tile(tile),
-        function(device.function("linear.cl", tile.definitions(call.inputs[0].dtype, call.inputs[1].dtype) +
-                                 std::vector{define("OUT", call.outputs[0].dtype)}, "linear")),
+        function(device.function("linear.cl",
+                                 tile.definitions(call.inputs[0].dtype, call.inputs[1].dtype) +
+                                     std::vector{define("OUT", call.outputs[0].dtype)},
+                                 "linear")),
         tile_groups(tile.row_groups(device)) {}
 };
 
@@ -27,15 +29,16 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
   LinearFunction single(call, device, decode_tile(device, n));
   std::unique_ptr<LinearFunction> many;
   if (x.shape[0] * rows_per_token > 1) many = std::make_unique<LinearFunction>(call, device, prefill_tile(device));
-  return make_kernel([single = std::move(single), many = std::move(many), rows_per_token, n = narrow(n), k = narrow(w.shape[1]),
-                      op_groups = int32_t{op.groups},
+  return make_kernel([single = std::move(single), many = std::move(many), rows_per_token, n = narrow(n),
+                      k = narrow(w.shape[1]), op_groups = int32_t{op.groups},
                       live = op.rows](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const int32_t rows = narrow(live_rows(step, live) * rows_per_token);
     const LinearFunction& f = rows > 1 ? *many : single;
     // An op group that starts within a row group touches one row group more.
     const int64_t row_groups = row_groups_of(n) + (op_groups > 1 && n % 16 != 0 ? 1 : 0);
     const Grid grid{tiles(rows, f.tile.tokens), tiles(row_groups, f.tile_groups), static_cast<size_t>(op_groups)};
-    (*f.function)(queue, grid, args[0].values, args[1].values, scales_of(args[1]), args[2].values, rows, k, n, op_groups);
+    (*f.function)(queue, grid, args[0].values, args[1].values, scales_of(args[1]), args[2].values, rows, k, n,
+                  op_groups);
   });
 }
 

@@ -2,8 +2,9 @@
 // Options: ACT; OUT, the type of y; those of dot.cl.
 DEFINE_STORE_ROWS(store_rows, OUT)
 
-KERNEL void linear(__global const act_t* restrict x, __global const uint* restrict w, __global const uchar* restrict scales,
-                   __global CAT(OUT, _t)* restrict y, int rows, int k, int n, int op_groups) {
+KERNEL void linear(__global const act_t* restrict x, __global const uint* restrict w,
+                   __global const uchar* restrict scales, __global CAT(OUT, _t) * restrict y, int rows, int k, int n,
+                   int op_groups) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   const int z = get_group_id(2), token = (int)get_group_id(0) * TT;
   const int begin = z * n, end = begin + n;  // weight rows of the op group; it may start and end within a row group

@@ -31,7 +31,8 @@ struct Sorter {
   Picks picks;
   std::unique_ptr<OpenclFunction> function;
 
-  Sorter(const Picks& picks, OpenclDevice& device) : picks(picks), function(device.function("route.cl", {define("ACT", DType::kF32)}, "moe_sort")) {}
+  Sorter(const Picks& picks, OpenclDevice& device)
+      : picks(picks), function(device.function("route.cl", {define("ACT", DType::kF32)}, "moe_sort")) {}
   // Fills the plan; returns how many tiles there may be.
   int32_t sort(OpenclQueue& queue, const BufferPtr& ids, const BufferPtr& plan, const Step& step) const {
     const int32_t n = step.n_rows() * picks.k, max_tiles = picks.max_tiles(n);
@@ -49,14 +50,15 @@ Support supports_gate_up(const OpCall& call, const OpenclDevice&) { return is_ro
 std::unique_ptr<Kernel> make_gate_up_one(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &gate = call.inputs[3];
   const DotTile tile = decode_tile(device, gate.shape[1]);
-  return make_kernel([function = device.function("moe.cl", tile.definitions(x.dtype, gate.dtype), "moe_gate_up"),
-                      row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), k = narrow(call.inputs[1].shape[1]),
-                      inner = narrow(gate.shape[1]), d = narrow(gate.shape[2]), limit = op_of<MoeGateUp>(call).limit](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const Grid grid{live_count(step) * static_cast<size_t>(k), row_tiles};
-    (*function)(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, scales_of(args[3]), args[4].values,
-                scales_of(args[4]), args[5].values, k, d, inner, limit, args[1].values, int32_t{0});
-  });
+  return make_kernel(
+      [function = device.function("moe.cl", tile.definitions(x.dtype, gate.dtype), "moe_gate_up"),
+       row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), k = narrow(call.inputs[1].shape[1]),
+       inner = narrow(gate.shape[1]), d = narrow(gate.shape[2]),
+       limit = op_of<MoeGateUp>(call).limit](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        const Grid grid{live_count(step) * static_cast<size_t>(k), row_tiles};
+        (*function)(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, scales_of(args[3]),
+                    args[4].values, scales_of(args[4]), args[5].values, k, d, inner, limit, args[1].values, int32_t{0});
+      });
 }
 
 std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
@@ -66,15 +68,16 @@ std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
   Sorter sorter(picks_of(call.inputs[1], gate, tile), device);
   const size_t scratch = sorter.picks.plan_bytes();
   return make_kernel(
-      [sorter = std::move(sorter), function = device.function("moe.cl", sorted(tile, x.dtype, gate.dtype), "moe_gate_up"),
+      [sorter = std::move(sorter),
+       function = device.function("moe.cl", sorted(tile, x.dtype, gate.dtype), "moe_gate_up"),
        row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), inner = narrow(gate.shape[1]),
-       d = narrow(gate.shape[2]), limit = op_of<MoeGateUp>(call).limit](OpenclQueue& queue, std::span<const Tensor> args,
-                                                                        const Step& step) {
+       d = narrow(gate.shape[2]),
+       limit = op_of<MoeGateUp>(call).limit](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         const BufferPtr& plan = args[6].values;
         const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
         (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[1].values, args[2].values,
-                    args[3].values, scales_of(args[3]), args[4].values, scales_of(args[4]), args[5].values, sorter.picks.k, d,
-                    inner, limit, plan, max_tiles);
+                    args[3].values, scales_of(args[3]), args[4].values, scales_of(args[4]), args[5].values,
+                    sorter.picks.k, d, inner, limit, plan, max_tiles);
       },
       scratch);
 }
@@ -86,10 +89,10 @@ std::unique_ptr<Kernel> make_down_one(const OpCall& call, OpenclDevice& device) 
   const DotTile tile = decode_tile(device, down.shape[1]);
   return make_kernel([function = device.function("moe.cl", tile.definitions(x.dtype, down.dtype), "moe_down"),
                       row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), k = narrow(x.shape[1]),
-                      d = narrow(down.shape[1]), inner = narrow(down.shape[2])](OpenclQueue& queue, std::span<const Tensor> args,
-                                                                                const Step& step) {
-    (*function)(queue, {live_count(step), row_tiles}, args[0].values, args[1].values, args[2].values, scales_of(args[2]),
-                args[3].values, args[4].values, k, d, inner);
+                      d = narrow(down.shape[1]), inner = narrow(down.shape[2])](
+                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    (*function)(queue, {live_count(step), row_tiles}, args[0].values, args[1].values, args[2].values,
+                scales_of(args[2]), args[3].values, args[4].values, k, d, inner);
   });
 }
 
@@ -101,15 +104,17 @@ std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
   const uint32_t parts_at = static_cast<uint32_t>((sorter.picks.plan_bytes() + 63) / 64 * 64);
   const size_t parts_bytes = static_cast<size_t>(sorter.picks.capacity * down.shape[1] * info(x.dtype).bits / 8);
   return make_kernel(
-      [sorter = std::move(sorter), function = device.function("moe.cl", sorted(tile, x.dtype, down.dtype), "moe_down_parts"),
+      [sorter = std::move(sorter),
+       function = device.function("moe.cl", sorted(tile, x.dtype, down.dtype), "moe_down_parts"),
        sum = device.function("route.cl", {define("ACT", x.dtype)}, "moe_sum"),
        row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), d = narrow(down.shape[1]),
        inner = narrow(down.shape[2]), parts_at](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         const BufferPtr& plan = args[5].values;
         const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
-        (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[2].values, scales_of(args[2]), plan,
-                    parts_at, d, inner, max_tiles);
-        (*sum)(queue, {tiles(d, kColumns), live_count(step)}, plan, parts_at, args[3].values, args[4].values, sorter.picks.k, d);
+        (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[2].values,
+                    scales_of(args[2]), plan, parts_at, d, inner, max_tiles);
+        (*sum)(queue, {tiles(d, kColumns), live_count(step)}, plan, parts_at, args[3].values, args[4].values,
+               sorter.picks.k, d);
       },
       parts_at + parts_bytes);
 }

@@ -51,10 +51,11 @@ EM_FN Tile tile_at(__global const int* plan, int max_tiles, int index) {
 #endif
 
 // y[pick, i] = round(gated(round(x . gate), round(x . up)) * weights[pick]). Grid (picks or tiles, row tiles).
-KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids, __global const float* restrict weights,
-                        __global const uint* restrict gate, __global const uchar* restrict gate_scales,
-                        __global const uint* restrict up, __global const uchar* restrict up_scales, __global act_t* restrict y,
-                        int k, int d, int inner, float limit, __global const int* restrict plan, int max_tiles) {
+KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids,
+                        __global const float* restrict weights, __global const uint* restrict gate,
+                        __global const uchar* restrict gate_scales, __global const uint* restrict up,
+                        __global const uchar* restrict up_scales, __global act_t* restrict y, int k, int d, int inner,
+                        float limit, __global const int* restrict plan, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
 #ifdef SORTED
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
@@ -90,10 +91,11 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
 }
 
 #ifdef SORTED
-// part[pick, n] = round(x[pick] . down), `parts_at` bytes into the scratch memory that starts with the plan; moe_sum adds them up.
+// part[pick, n] = round(x[pick] . down), `parts_at` bytes into the scratch memory that starts with the plan; moe_sum
+// adds them up.
 KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint* restrict down,
-                           __global const uchar* restrict scales, __global uchar* scratch, uint parts_at, int d, int inner,
-                           int max_tiles) {
+                           __global const uchar* restrict scales, __global uchar* scratch, uint parts_at, int d,
+                           int inner, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   __global const int* plan = (__global const int*)scratch;
   __global act_t* part = (__global act_t*)(scratch + parts_at);
@@ -114,9 +116,9 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
 }
 #else
 // y[t, n] = round((sum over s ascending of round(x[t, s] . down)) + shared[t, n]). Grid (tokens, row tiles).
-KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids, __global const uint* restrict down,
-                     __global const uchar* restrict scales, __global const act_t* restrict shared, __global act_t* restrict y,
-                     int k, int d, int inner) {
+KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids,
+                     __global const uint* restrict down, __global const uchar* restrict scales,
+                     __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   const int token = get_group_id(0), first = (int)get_group_id(1) * TILE_GROUPS;
   rowf sum[GG];

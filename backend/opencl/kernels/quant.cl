@@ -14,7 +14,8 @@ KERNEL void hadamard_rows(__global const act_t* restrict x, __global act_t* rest
 #else
 
 // Grid (blocks, rows): blocks of `block` elements below `dims` are rounded to the grid, those above are copied.
-KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block, int is_fp8) {
+KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block,
+                       int is_fp8) {
   const int quantised = (dims + block - 1) / block;
   const int b = get_group_id(0);
   const int copied = b >= quantised;

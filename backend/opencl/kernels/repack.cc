@@ -13,12 +13,14 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
   const TensorType& in = call.inputs[0];
   const int64_t rows = in.shape[-2], k = in.shape[-1], matrices = in.shape.rank() == 3 ? in.shape[0] : 1;
   const int64_t row_bytes = (k * info(in.dtype).bits + 7) / 8;
-  const int64_t scale_cols = is_quantised(in.dtype) ? (k + info(in.dtype).scale_cols - 1) / info(in.dtype).scale_cols : 0;
+  const int64_t scale_cols =
+      is_quantised(in.dtype) ? (k + info(in.dtype).scale_cols - 1) / info(in.dtype).scale_cols : 0;
   const bool by_row = info(in.dtype).scale_rows == 1;  // scales interleave like values; other planes keep their order
   std::unique_ptr<OpenclFunction> scale_bytes;
   if (by_row) scale_bytes = device.function("repack.cl", {define("UNIT", 1)}, "interleave");
-  return make_kernel([words = device.function("repack.cl", {define("UNIT", 4)}, "interleave"), scale_bytes = std::move(scale_bytes),
-                      rows = narrow(rows), matrices = static_cast<size_t>(matrices), row_bytes = narrow(row_bytes),
+  return make_kernel([words = device.function("repack.cl", {define("UNIT", 4)}, "interleave"),
+                      scale_bytes = std::move(scale_bytes), rows = narrow(rows),
+                      matrices = static_cast<size_t>(matrices), row_bytes = narrow(row_bytes),
                       scale_cols = narrow(scale_cols)](OpenclQueue& queue, std::span<const Tensor> args, const Step&) {
     const Grid grid{tiles((row_bytes + 3) / 4, kColumns), tiles(rows, 16), matrices};
     (*words)(queue, grid, args[0].values, args[1].values, rows, row_bytes);

@@ -1,6 +1,6 @@
 // ring[slot, position mod R, :] = encode_row(x[t, :]). One work-group per row. Options: ACT; those of row_format.cl.
-KERNEL void ring_append(__global const int4* restrict step, __global const act_t* restrict x, __global uchar* restrict ring,
-                        int ring_rows) {
+KERNEL void ring_append(__global const int4* restrict step, __global const act_t* restrict x,
+                        __global uchar* restrict ring, int ring_rows) {
   __local float values[DIM];
   const int t = get_group_id(0);
   const int4 row = step[1 + t];  // slot, position, first, end

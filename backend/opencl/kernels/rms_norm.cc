@@ -9,8 +9,8 @@ Support supports(const OpCall& call, const OpenclDevice&) { return all_row_major
 std::unique_ptr<Kernel> make_rms_norm(const OpCall& call, OpenclDevice& device) {
   const auto& op = op_of<RmsNorm>(call);
   const TensorType& x = call.inputs[0];
-  return make_kernel([function = device.function("rms_norm.cl", {define("ACT", x.dtype), define("WEIGHT", call.inputs[1].dtype)},
-                                                 "rms_norm"),
+  return make_kernel([function = device.function(
+                          "rms_norm.cl", {define("ACT", x.dtype), define("WEIGHT", call.inputs[1].dtype)}, "rms_norm"),
                       n = narrow(x.shape[-1]), per_token = rows_per_first(x.shape), eps = op.eps,
                       live = op.rows](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const size_t rows = static_cast<size_t>(live_rows(step, live)) * per_token;
@@ -20,8 +20,8 @@ std::unique_ptr<Kernel> make_rms_norm(const OpCall& call, OpenclDevice& device) 
 
 std::unique_ptr<Kernel> make_head_rms(const OpCall& call, OpenclDevice& device) {
   const TensorType& q = call.inputs[0];
-  return make_kernel([function = device.function("head_rms.cl", {define("ACT", q.dtype)}, "head_rms"), n = narrow(q.shape[-1]),
-                      per_token = rows_per_first(q.shape), eps = op_of<HeadRms>(call).eps](
+  return make_kernel([function = device.function("head_rms.cl", {define("ACT", q.dtype)}, "head_rms"),
+                      n = narrow(q.shape[-1]), per_token = rows_per_first(q.shape), eps = op_of<HeadRms>(call).eps](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     (*function)(queue, {live_count(step) * per_token}, args[0].values, args[1].values, n, eps);
   });

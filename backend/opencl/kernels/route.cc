@@ -25,7 +25,8 @@ std::unique_ptr<Kernel> make_hash(const OpCall& call, OpenclDevice& device) {
   const auto& op = op_of<RouteHash>(call);
   return make_kernel([function = router(call, device, "route_hash"), k = int32_t{op.k}, scale = op.scale](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    (*function)(queue, {live_count(step)}, args[0].values, args[1].values, args[2].values, args[3].values, args[4].values, k, scale);
+    (*function)(queue, {live_count(step)}, args[0].values, args[1].values, args[2].values, args[3].values,
+                args[4].values, k, scale);
   });
 }
 

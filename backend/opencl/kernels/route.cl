@@ -37,8 +37,9 @@ KERNEL void route_topk(__global const float* restrict z, __global const float* r
 }
 
 // ids = table[token], sorted.
-KERNEL void route_hash(__global const float* restrict z, __global const int* restrict table, __global const int* restrict tokens,
-                       __global int* ids, __global float* restrict weights, int k, float scale) {
+KERNEL void route_hash(__global const float* restrict z, __global const int* restrict table,
+                       __global const int* restrict tokens, __global int* ids, __global float* restrict weights, int k,
+                       float scale) {
   __local float s[EXPERTS];
   const size_t row = get_group_id(0);
   z += row * EXPERTS;
@@ -59,7 +60,8 @@ KERNEL void route_hash(__global const float* restrict z, __global const int* res
 
 // Picks in expert order, cut into tiles of up to `tile` picks of one expert. One work-group; `plan` holds
 // {n_tiles}, {expert, first, count} of each of `max_tiles`, the order of the picks, and room for `experts` counters.
-KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int picks, int experts, int tile, int max_tiles) {
+KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int picks, int experts, int tile,
+                     int max_tiles) {
   __global int* order = plan + 1 + max_tiles * 3;
   __global int* next = order + picks;
   if (LANE != 0) return;

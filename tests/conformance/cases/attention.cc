@@ -1,4 +1,5 @@
 #include "ops/attention/attention.h"
+
 #include "tests/conformance/case.h"
 
 namespace v4rt {
@@ -18,12 +19,17 @@ const Mode kModes[] = {{"faithful", DType::kBF16, true, Kind::kFp8Tail, Kind::kF
                        {"plain", DType::kF32, false, Kind::kF32, Kind::kF32},
                        {"bf16cache", DType::kBF16, true, Kind::kBF16, Kind::kBF16}};
 
-RowFormat kv_format(const Mode& mode, int dim, int tail) { return {mode.kv, dim, mode.kv == Kind::kFp8Tail ? tail : 0}; }
+RowFormat kv_format(const Mode& mode, int dim, int tail) {
+  return {mode.kv, dim, mode.kv == Kind::kFp8Tail ? tail : 0};
+}
 
 void add_ring(std::vector<Case>& cases, const Mode& mode) {
-  const auto add = [&](const std::string& name, const RowFormat& format, DType x, int64_t ring, std::vector<Segment> segments) {
-    cases.push_back({fmt::format("ring_{}_{}", name, mode.name), std::make_shared<RingAppend>(format),
-                     {{x, Shape{12, format.dim}}, {DType::kU8, Shape{3, ring, format.bytes()}}}, std::move(segments),
+  const auto add = [&](const std::string& name, const RowFormat& format, DType x, int64_t ring,
+                       std::vector<Segment> segments) {
+    cases.push_back({fmt::format("ring_{}_{}", name, mode.name),
+                     std::make_shared<RingAppend>(format),
+                     {{x, Shape{12, format.dim}}, {DType::kU8, Shape{3, ring, format.bytes()}}},
+                     std::move(segments),
                      {{}, {.kind = Fill::Kind::kRows, .format = format}}});
   };
   add("kv", kv_format(mode, 128, 64), mode.x, 20, {{0, 17, 9}});
@@ -34,8 +40,8 @@ void add_ring(std::vector<Case>& cases, const Mode& mode) {
 }
 
 void add_pool(std::vector<Case>& cases, const Mode& mode) {
-  const auto add = [&](const std::string& name, int ratio, const RowFormat& format, int rope, bool hadamard, std::vector<Segment> segments,
-                       int64_t capacity = 24) {
+  const auto add = [&](const std::string& name, int ratio, const RowFormat& format, int rope, bool hadamard,
+                       std::vector<Segment> segments, int64_t capacity = 24) {
     const CompressSpec spec{.ratio = ratio,
                             .overlap = ratio == 4,
                             .format = format,
@@ -43,7 +49,8 @@ void add_pool(std::vector<Case>& cases, const Mode& mode) {
                             .rounds = mode.rounds,
                             .hadamard = hadamard && mode.rounds};
     const RowFormat plain{Kind::kF32, 2 * spec.width(), 0};
-    cases.push_back({fmt::format("pool_{}_{}", name, mode.name), std::make_shared<CompressPool>(spec),
+    cases.push_back({fmt::format("pool_{}_{}", name, mode.name),
+                     std::make_shared<CompressPool>(spec),
                      {{DType::kF32, Shape{160, plain.dim}},
                       {DType::kF32, Shape{3, spec.pending_rows(), plain.dim}},
                       {DType::kF32, Shape{ratio, spec.width()}},
@@ -66,11 +73,17 @@ void add_pool(std::vector<Case>& cases, const Mode& mode) {
 }
 
 void add_select(std::vector<Case>& cases, const Mode& mode) {
-  const auto add = [&](const std::string& name, int heads, int dim, int k, std::vector<Segment> segments, int64_t capacity, Fill query = {}) {
-    const IndexSpec spec{.ratio = 4, .top_k = k, .format = {mode.keys, dim, 0}, .weight_scale = 0.0110485435f, .rounds = mode.rounds};
-    cases.push_back({fmt::format("select_{}_{}", name, mode.name), std::make_shared<IndexSelect>(spec),
-                     {{mode.x, Shape{10, heads, dim}}, {mode.x, Shape{10, heads}}, {DType::kU8, Shape{3, capacity, spec.format.bytes()}}},
-                     std::move(segments), {query, {}, {.kind = Fill::Kind::kRows, .format = spec.format}}});
+  const auto add = [&](const std::string& name, int heads, int dim, int k, std::vector<Segment> segments,
+                       int64_t capacity, Fill query = {}) {
+    const IndexSpec spec{
+        .ratio = 4, .top_k = k, .format = {mode.keys, dim, 0}, .weight_scale = 0.0110485435f, .rounds = mode.rounds};
+    cases.push_back({fmt::format("select_{}_{}", name, mode.name),
+                     std::make_shared<IndexSelect>(spec),
+                     {{mode.x, Shape{10, heads, dim}},
+                      {mode.x, Shape{10, heads}},
+                      {DType::kU8, Shape{3, capacity, spec.format.bytes()}}},
+                     std::move(segments),
+                     {query, {}, {.kind = Fill::Kind::kRows, .format = spec.format}}});
   };
   add("few", 4, 64, 16, {{0, 0, 9}}, 64);
   add("at_k", 4, 64, 16, {{1, 60, 10}}, 64);
@@ -83,18 +96,26 @@ void add_select(std::vector<Case>& cases, const Mode& mode) {
 }
 
 void add_attend(std::vector<Case>& cases, const Mode& mode) {
-  const auto add = [&](const std::string& name, int heads, int dim, int tail, int window, int ratio, int k, std::vector<Segment> segments,
-                       int32_t live = 0, int64_t capacity = 90) {
-    const AttendSpec spec{.window = window, .ratio = ratio, .top_k = k, .format = kv_format(mode, dim, tail), .scale = 0.0883883f, .rounds = mode.rounds};
+  const auto add = [&](const std::string& name, int heads, int dim, int tail, int window, int ratio, int k,
+                       std::vector<Segment> segments, int32_t live = 0, int64_t capacity = 90) {
+    const AttendSpec spec{.window = window,
+                          .ratio = ratio,
+                          .top_k = k,
+                          .format = kv_format(mode, dim, tail),
+                          .scale = 0.0883883f,
+                          .rounds = mode.rounds};
     const Fill rows{.kind = Fill::Kind::kRows, .format = spec.format};
-    std::vector<TensorType> inputs{{mode.x, Shape{12, heads, dim}}, {DType::kU8, Shape{3, window + 12, spec.format.bytes()}}, {DType::kF32, Shape{heads}}};
+    std::vector<TensorType> inputs{{mode.x, Shape{12, heads, dim}},
+                                   {DType::kU8, Shape{3, window + 12, spec.format.bytes()}},
+                                   {DType::kF32, Shape{heads}}};
     std::vector<Fill> fills{{.scale = 3}, rows, {}};
     if (ratio > 0) inputs.push_back({DType::kU8, Shape{3, capacity, spec.format.bytes()}}), fills.push_back(rows);
     if (k > 0) {
       inputs.push_back({DType::kI32, Shape{12, k}});
       fills.push_back({.kind = Fill::Kind::kSortedIds, .low = 0, .high = static_cast<int32_t>(capacity), .live = live});
     }
-    cases.push_back({fmt::format("attend_{}_{}", name, mode.name), std::make_shared<Attend>(spec), std::move(inputs), std::move(segments), std::move(fills)});
+    cases.push_back({fmt::format("attend_{}_{}", name, mode.name), std::make_shared<Attend>(spec), std::move(inputs),
+                     std::move(segments), std::move(fills)});
   };
   add("window_start", 4, 128, 64, 32, 0, 0, {{0, 0, 7}});
   add("window_full", 4, 128, 64, 64, 0, 0, {{1, 500, 12}});

@@ -14,19 +14,32 @@ std::vector<Case> hyper_cases() {
         const HyperSpec spec{.streams = m};
         const std::vector<Fill> fills{{}, {.scale = 0.05f}, {}, {.scale = 2}, {}};
         const auto inputs = [&](int64_t mixes, int64_t scales) {
-          return std::vector<TensorType>{{x, Shape{5, m, d}}, {DType::kF32, Shape{mixes, m * d}}, {DType::kF32, Shape{scales}},
-                                         {DType::kF32, Shape{mixes}}, {DType::kBF16, Shape{d}}};
+          return std::vector<TensorType>{{x, Shape{5, m, d}},
+                                         {DType::kF32, Shape{mixes, m * d}},
+                                         {DType::kF32, Shape{scales}},
+                                         {DType::kF32, Shape{mixes}},
+                                         {DType::kBF16, Shape{d}}};
         };
         const std::string name = fmt::format("{}_m{}_d{}", t, m, d);
         cases.push_back({"hc_pre_" + name, std::make_shared<HcPre>(spec), inputs(n, 3), {{0, 0, 4}}, fills});
-        cases.push_back({"hc_head_" + name, std::make_shared<HcHead>(spec, LiveRows::kTokens), inputs(m, 1), {{0, 0, 3}}, fills});
-        cases.push_back({"hc_post_" + name, std::make_shared<HcPost>(m),
-                         {{x, Shape{5, d}}, {x, Shape{5, m, d}}, {DType::kF32, Shape{5, n}}}, {{0, 0, 4}}, {{}}});
+        cases.push_back(
+            {"hc_head_" + name, std::make_shared<HcHead>(spec, LiveRows::kTokens), inputs(m, 1), {{0, 0, 3}}, fills});
+        cases.push_back({"hc_post_" + name,
+                         std::make_shared<HcPost>(m),
+                         {{x, Shape{5, d}}, {x, Shape{5, m, d}}, {DType::kF32, Shape{5, n}}},
+                         {{0, 0, 4}},
+                         {{}}});
       }
     }
-    cases.push_back({"hc_head_segments_" + t, std::make_shared<HcHead>(HyperSpec{}, LiveRows::kSegments),
-                     {{x, Shape{4, 4, 64}}, {DType::kF32, Shape{4, 256}}, {DType::kF32, Shape{1}}, {DType::kF32, Shape{4}}, {DType::kF32, Shape{64}}},
-                     {{0, 0, 1}, {1, 7, 1}}, {{}}});
+    cases.push_back({"hc_head_segments_" + t,
+                     std::make_shared<HcHead>(HyperSpec{}, LiveRows::kSegments),
+                     {{x, Shape{4, 4, 64}},
+                      {DType::kF32, Shape{4, 256}},
+                      {DType::kF32, Shape{1}},
+                      {DType::kF32, Shape{4}},
+                      {DType::kF32, Shape{64}}},
+                     {{0, 0, 1}, {1, 7, 1}},
+                     {{}}});
   }
   return cases;
 }
@@ -37,12 +50,20 @@ std::vector<Case> moe_cases() {
     for (int k : {1, 2, 6}) {
       if (k > experts) continue;
       const std::string name = fmt::format("E{}_k{}", experts, k);
-      cases.push_back({"route_topk_" + name, std::make_shared<RouteTopK>(k, 1.5f), {{DType::kF32, Shape{7, experts}}, {DType::kF32, Shape{experts}}},
-                       {{0, 0, 5}}, {{.scale = 3}, {.scale = 0.1f}}});
-      cases.push_back({"route_topk_ties_" + name, std::make_shared<RouteTopK>(k, 2.5f), {{DType::kF32, Shape{7, experts}}, {DType::kF32, Shape{experts}}},
-                       {{0, 0, 6}}, {{.kind = Fill::Kind::kTies}, {.kind = Fill::Kind::kTies}}});
-      cases.push_back({"route_hash_" + name, std::make_shared<RouteHash>(k, 1.5f),
-                       {{DType::kF32, Shape{7, experts}}, {DType::kI32, Shape{40, k}}, {DType::kI32, Shape{7}}}, {{0, 0, 5}},
+      cases.push_back({"route_topk_" + name,
+                       std::make_shared<RouteTopK>(k, 1.5f),
+                       {{DType::kF32, Shape{7, experts}}, {DType::kF32, Shape{experts}}},
+                       {{0, 0, 5}},
+                       {{.scale = 3}, {.scale = 0.1f}}});
+      cases.push_back({"route_topk_ties_" + name,
+                       std::make_shared<RouteTopK>(k, 2.5f),
+                       {{DType::kF32, Shape{7, experts}}, {DType::kF32, Shape{experts}}},
+                       {{0, 0, 6}},
+                       {{.kind = Fill::Kind::kTies}, {.kind = Fill::Kind::kTies}}});
+      cases.push_back({"route_hash_" + name,
+                       std::make_shared<RouteHash>(k, 1.5f),
+                       {{DType::kF32, Shape{7, experts}}, {DType::kI32, Shape{40, k}}, {DType::kI32, Shape{7}}},
+                       {{0, 0, 5}},
                        {{.scale = 3},
                         {.kind = Fill::Kind::kTable, .low = 0, .high = static_cast<int32_t>(experts)},
                         {.kind = Fill::Kind::kIds, .low = 0, .high = 40}}});
@@ -50,24 +71,42 @@ std::vector<Case> moe_cases() {
   }
   for (DType x : {DType::kBF16, DType::kF32}) {
     const std::string t(info(x).name);
-    cases.push_back({"swiglu_" + t, std::make_shared<Swiglu>(10.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
-    cases.push_back({"swiglu_no_limit_" + t, std::make_shared<Swiglu>(0.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
+    cases.push_back(
+        {"swiglu_" + t, std::make_shared<Swiglu>(10.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
+    cases.push_back(
+        {"swiglu_no_limit_" + t, std::make_shared<Swiglu>(0.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
     for (DType w : {DType::kFp4, DType::kFp8, DType::kBF16, DType::kF32}) {
       for (int32_t live : {1, 3, 21, 140}) {
-        if (live == 140 && (w != DType::kFp4 || x != DType::kBF16)) continue;  // picks and outputs of more than one task
+        if (live == 140 && (w != DType::kFp4 || x != DType::kBF16))
+          continue;  // picks and outputs of more than one task
         const int32_t experts = live == 140 ? 3 : 8;
-        const int64_t k = 2, d = 128, inner = live == 3 ? 40 : live == 140 ? 288 : 128, capacity = live == 1 ? 1 : live + 2;
-        const Fill rows = w == DType::kFp4 ? Fill{.kind = Fill::Kind::kFp8, .scale = 60} : Fill{};  // as experts get them
+        const int64_t k = 2, d = 128,
+                      inner = live == 3     ? 40
+                              : live == 140 ? 288
+                                            : 128,
+                      capacity = live == 1 ? 1 : live + 2;
+        const Fill rows =
+            w == DType::kFp4 ? Fill{.kind = Fill::Kind::kFp8, .scale = 60} : Fill{};  // as experts get them
         const Fill ids{.kind = Fill::Kind::kSortedIds, .low = 0, .high = experts, .live = 2};
         const std::string name = fmt::format("{}_{}_T{}", t, info(w).name, live);
         if (inner % 32 != 0 && w == DType::kFp4) continue;
-        cases.push_back({"moe_gate_up_" + name, std::make_shared<MoeGateUp>(10.0f),
-                         {{x, Shape{capacity, d}}, {DType::kI32, Shape{capacity, k}}, {DType::kF32, Shape{capacity, k}},
-                          {w, Shape{experts, inner, d}}, {w, Shape{experts, inner, d}}},
-                         {{0, 0, live}}, {rows, ids, {}, {}, {}}});
-        cases.push_back({"moe_down_" + name, std::make_shared<MoeDown>(),
-                         {{x, Shape{capacity, k, inner}}, {DType::kI32, Shape{capacity, k}}, {w, Shape{experts, d, inner}}, {x, Shape{capacity, d}}},
-                         {{0, 0, live}}, {rows, ids, {}, {}}});
+        cases.push_back({"moe_gate_up_" + name,
+                         std::make_shared<MoeGateUp>(10.0f),
+                         {{x, Shape{capacity, d}},
+                          {DType::kI32, Shape{capacity, k}},
+                          {DType::kF32, Shape{capacity, k}},
+                          {w, Shape{experts, inner, d}},
+                          {w, Shape{experts, inner, d}}},
+                         {{0, 0, live}},
+                         {rows, ids, {}, {}, {}}});
+        cases.push_back({"moe_down_" + name,
+                         std::make_shared<MoeDown>(),
+                         {{x, Shape{capacity, k, inner}},
+                          {DType::kI32, Shape{capacity, k}},
+                          {w, Shape{experts, d, inner}},
+                          {x, Shape{capacity, d}}},
+                         {{0, 0, live}},
+                         {rows, ids, {}, {}}});
       }
     }
   }

@@ -121,9 +121,12 @@ class Product {
     std::mt19937 random(1);
     for (const TensorType& type : {x, w, out[0]}) {
       args_.push_back({type, device.allocate(type.bytes()), nullptr});
-      for (size_t i = 0; i < type.bytes() / 4; ++i) args_.back().data<float>()[i] = static_cast<float>(random() % 1000) / 1000.0f;
+      for (size_t i = 0; i < type.bytes() / 4; ++i)
+        args_.back().data<float>()[i] = static_cast<float>(random() % 1000) / 1000.0f;
     }
-    args_.push_back({{DType::kU8, {static_cast<int64_t>(kernel_->scratch_bytes)}}, device.allocate(kernel_->scratch_bytes), nullptr});
+    args_.push_back({{DType::kU8, {static_cast<int64_t>(kernel_->scratch_bytes)}},
+                     device.allocate(kernel_->scratch_bytes),
+                     nullptr});
   }
 
   std::vector<float> run() {

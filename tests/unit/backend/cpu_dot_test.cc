@@ -1,10 +1,9 @@
-#include "backend/cpu/simd/dot.h"
-
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <random>
 
+#include "backend/cpu/simd/dot.h"
 #include "backend/cpu/simd/element.h"
 #include "backend/cpu/simd/library.h"
 #include "backend/cpu/simd/pairs.h"
@@ -55,9 +54,11 @@ struct Weight {
 };
 
 // y[r][n] by every function of `fns` against the scalar definition.
-void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<simd::Bf16>& x, int64_t rows, const std::string& what) {
+void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<simd::Bf16>& x, int64_t rows,
+                  const std::string& what) {
   const int64_t n = w.rows.shape[0], k = w.rows.shape[1], groups = (n + 15) / 16;
-  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k))), decoded(static_cast<size_t>(n * k)), row(static_cast<size_t>(k));
+  std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k))), decoded(static_cast<size_t>(n * k)),
+      row(static_cast<size_t>(k));
   fns.pack(x.data(), k, k, rows, 0, rows, memory.data());
   const simd::Packed packed = fns.packed(memory.data(), rows, k);
   const simd::Matrix matrix = simd::matrix_of(w.packed);
@@ -67,7 +68,8 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
     const int64_t some = std::min(simd::kMatrixGroups, groups - g);
     std::vector<float> y(static_cast<size_t>(fns.matrix_floats()));
     fns.matrix(matrix, g, some, packed, nullptr, 0, rows, y.data());
-    for (int64_t r = 0; r < rows; ++r) std::copy_n(y.data() + r * some * 16, some * 16, all.data() + (r * groups + g) * 16);
+    for (int64_t r = 0; r < rows; ++r)
+      std::copy_n(y.data() + r * some * 16, some * 16, all.data() + (r * groups + g) * 16);
   }
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < k; ++i) row[static_cast<size_t>(i)] = simd::load(&x[static_cast<size_t>(r * k + i)]);
@@ -75,8 +77,10 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
     for (int64_t i = 0; i < n; ++i) {
       const std::span<const float> weights(decoded.data() + i * k, static_cast<size_t>(k));
       const float expected = dot(row, weights, static_cast<size_t>(info(w.rows.dtype).dot_block));
-      EXPECT_EQ(em_bits(all[static_cast<size_t>(r * groups * 16 + i)]), em_bits(expected)) << what << ": matrix, row " << r << ", output " << i;
-      EXPECT_EQ(em_bits(one[static_cast<size_t>(i)]), em_bits(expected)) << what << ": vector, row " << r << ", output " << i;
+      EXPECT_EQ(em_bits(all[static_cast<size_t>(r * groups * 16 + i)]), em_bits(expected))
+          << what << ": matrix, row " << r << ", output " << i;
+      EXPECT_EQ(em_bits(one[static_cast<size_t>(i)]), em_bits(expected))
+          << what << ": vector, row " << r << ", output " << i;
     }
   }
 }
@@ -95,7 +99,9 @@ TEST(CpuDot, ShortCutsGiveTheSameBits) {
           const Weight w(dtype, 136, k, 0, random);
           for (int64_t rows : {1, 2, 3, 13}) {
             const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
-            expect_exact(fns, w, x, rows, fmt::format("{} k={} rows={} pairs={} integers={}", info(dtype).name, k, rows, pairs, integers));
+            expect_exact(
+                fns, w, x, rows,
+                fmt::format("{} k={} rows={} pairs={} integers={}", info(dtype).name, k, rows, pairs, integers));
           }
         }
       }
@@ -103,7 +109,8 @@ TEST(CpuDot, ShortCutsGiveTheSameBits) {
   }
 }
 
-// Blocks of 32 numbers of x that are integers of one unit, of two or three bytes, and blocks that are not: all in one row.
+// Blocks of 32 numbers of x that are integers of one unit, of two or three bytes, and blocks that are not: all in one
+// row.
 TEST(CpuDot, SumsOfIntegersAreExact) {
   if (!simd::possible_short_cuts().integers) GTEST_SKIP() << "this processor does not multiply bytes";
   std::mt19937 random(9);
@@ -139,17 +146,19 @@ TEST(CpuDot, TinyNumbersSurvive) {
   std::mt19937 random(8);
   for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
     const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, simd::possible_short_cuts());
-    for (const auto& [x_exponent, w_exponent] : {std::pair{-130, 0}, std::pair{-100, -20}, std::pair{-20, -100}, std::pair{-62, -52}}) {
+    for (const auto& [x_exponent, w_exponent] :
+         {std::pair{-130, 0}, std::pair{-100, -20}, std::pair{-20, -100}, std::pair{-62, -52}}) {
       const Weight w(dtype, 16, 200, w_exponent, random);
       auto x = numbers(5 * 200, x_exponent, random);
       for (size_t i = 0; i < 100; ++i) simd::store(1.5f, &x[i]);  // and blocks of ordinary numbers beside them
-      for (int64_t rows : {1, 5}) expect_exact(fns, w, x, rows, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
+      for (int64_t rows : {1, 5})
+        expect_exact(fns, w, x, rows, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
     }
   }
 }
 
-// The library sums in an order of its own: its results are near the exact ones, for any rows and any tail of k; and a lone row is
-// exact.
+// The library sums in an order of its own: its results are near the exact ones, for any rows and any tail of k; and a
+// lone row is exact.
 TEST(CpuDot, LibraryProductsAreNear) {
   std::mt19937 random(11);
   for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {

@@ -1,5 +1,3 @@
-#include "backend/cpu/thread_pool.h"
-
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -7,6 +5,8 @@
 #include <numeric>
 #include <thread>
 #include <vector>
+
+#include "backend/cpu/thread_pool.h"
 
 namespace v4rt {
 namespace {
@@ -28,7 +28,8 @@ TEST(ThreadPool, CoversEveryIndexOnce) {
     EXPECT_EQ(pool.threads(), threads);
     for (int64_t count : {0, 1, 2, 7, 255, 256, 257, 5000}) {
       for (double cost : {0.5, 100.0, kHeavy}) {
-        EXPECT_EQ(visits(pool, count, cost), std::vector<int>(static_cast<size_t>(count), 1)) << threads << " " << count << " " << cost;
+        EXPECT_EQ(visits(pool, count, cost), std::vector<int>(static_cast<size_t>(count), 1))
+            << threads << " " << count << " " << cost;
       }
     }
   }

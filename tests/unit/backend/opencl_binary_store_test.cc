@@ -1,7 +1,6 @@
-#include "backend/opencl/binary_store.h"
-
 #include <fstream>
 
+#include "backend/opencl/binary_store.h"
 #include "tests/unit/backend/opencl_support.h"
 
 namespace v4rt {

@@ -168,7 +168,8 @@ TEST_F(OpenclDeviceTest, AStepOfManyRowsFits) {
   const TensorType types[] = {x.type};
   const std::vector<TensorType> outputs = take.infer(types);
   const auto kernel = device_->compile({take, types, outputs});
-  const Tensor args[] = {{x.type, uploaded(*device_, *queue_, x.values), nullptr}, {outputs[0], device_->allocate(12), nullptr}};
+  const Tensor args[] = {{x.type, uploaded(*device_, *queue_, x.values), nullptr},
+                         {outputs[0], device_->allocate(12), nullptr}};
   const Segment segments[] = {{2, 5, 10}, {0, 0, 5000}, {1, 9, 990}};
   std::vector<Row> table(static_cast<size_t>(rows));
   fill_rows(segments, table);

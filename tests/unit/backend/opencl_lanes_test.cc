@@ -1,4 +1,5 @@
-// Kernels have two forms: lanes in a vector, lanes as work-items. Whichever the device would choose, both give the reference's bits.
+// Kernels have two forms: lanes in a vector, lanes as work-items. Whichever the device would choose, both give the
+// reference's bits.
 
 #include <bit>
 #include <random>
@@ -65,7 +66,8 @@ TEST_P(OpenclLanes, Linear) {
       const TestTensor weight = is_quantised(dtype) ? codes(dtype, Shape{100, 288}) : numbers(dtype, Shape{100, 288});
       const std::vector<TestTensor> inputs{numbers(DType::kBF16, Shape{tokens, 288}), weight};
       const class Linear op(DType::kF32);
-      EXPECT_EQ(run_on(*device_, op, packed(inputs, {1}))[0], run_reference(op, inputs)[0].values) << info(dtype).name << " x " << tokens;
+      EXPECT_EQ(run_on(*device_, op, packed(inputs, {1}))[0], run_reference(op, inputs)[0].values)
+          << info(dtype).name << " x " << tokens;
     }
   }
 }
@@ -73,12 +75,15 @@ TEST_P(OpenclLanes, Linear) {
 TEST_P(OpenclLanes, Experts) {
   const int64_t tokens = 13, k = 2, experts = 5, d = 64, inner = 48;
   std::vector<int32_t> ids;
-  for (int64_t t = 0; t < tokens; ++t) ids.insert(ids.end(), {static_cast<int32_t>(t % 2), static_cast<int32_t>(2 + t % 3)});
+  for (int64_t t = 0; t < tokens; ++t)
+    ids.insert(ids.end(), {static_cast<int32_t>(t % 2), static_cast<int32_t>(2 + t % 3)});
   const TestTensor id({DType::kI32, Shape{tokens, k}}, ids);
   const std::vector<TestTensor> up{numbers(DType::kBF16, Shape{tokens, d}), id, numbers(DType::kF32, Shape{tokens, k}),
-                                   codes(DType::kFp4, Shape{experts, inner, d}), codes(DType::kFp4, Shape{experts, inner, d})};
+                                   codes(DType::kFp4, Shape{experts, inner, d}),
+                                   codes(DType::kFp4, Shape{experts, inner, d})};
   EXPECT_EQ(run_on(*device_, MoeGateUp(10), packed(up, {3, 4}))[0], run_reference(MoeGateUp(10), up)[0].values);
-  const std::vector<TestTensor> down{numbers(DType::kBF16, Shape{tokens, k, inner}), id, codes(DType::kFp8, Shape{experts, d, inner}),
+  const std::vector<TestTensor> down{numbers(DType::kBF16, Shape{tokens, k, inner}), id,
+                                     codes(DType::kFp8, Shape{experts, d, inner}),
                                      numbers(DType::kBF16, Shape{tokens, d})};
   EXPECT_EQ(run_on(*device_, MoeDown(), packed(down, {2}))[0], run_reference(MoeDown(), down)[0].values);
 }

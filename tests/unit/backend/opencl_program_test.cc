@@ -1,10 +1,9 @@
-#include "backend/opencl/program_cache.h"
-
 #include <algorithm>
 #include <fstream>
 #include <random>
 #include <thread>
 
+#include "backend/opencl/program_cache.h"
 #include "ops/core/log.h"
 #include "ops/norm/norm.h"
 #include "tests/unit/backend/opencl_support.h"
@@ -24,7 +23,8 @@ class Messages {
     log::set_level(log::Level::kWarn);
   }
   size_t count(std::string_view part) const {
-    return static_cast<size_t>(std::ranges::count_if(all_, [&](const std::string& m) { return m.find(part) != std::string::npos; }));
+    return static_cast<size_t>(
+        std::ranges::count_if(all_, [&](const std::string& m) { return m.find(part) != std::string::npos; }));
   }
 
  private:
@@ -74,7 +74,10 @@ TEST(OpenclPrograms, DamagedEntriesAreBuiltAgain) {
   const std::vector<std::byte> first = run_norm(*test_opencl(directory.path()));
   ASSERT_EQ(directory.files().size(), 1u);
   const std::filesystem::path path = directory.files()[0];
-  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(static_cast<std::streamoff>(file_size(path) / 2)).put('\x5a').put('\xa5');
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(static_cast<std::streamoff>(file_size(path) / 2))
+      .put('\x5a')
+      .put('\xa5');
   const Messages messages;
   EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);
   EXPECT_EQ(messages.count("is not used"), 1u);

@@ -40,7 +40,8 @@ inline std::vector<std::byte> downloaded(Queue& queue, const BufferPtr& buffer) 
 }
 
 // Bytes of the outputs of `op` on the device, one segment of all rows of the first input.
-inline std::vector<std::vector<std::byte>> run_on(Device& device, const Op& op, const std::vector<TestTensor>& inputs, int32_t position = 0) {
+inline std::vector<std::vector<std::byte>> run_on(Device& device, const Op& op, const std::vector<TestTensor>& inputs,
+                                                  int32_t position = 0) {
   const auto queue = device.create_queue();
   std::vector<TensorType> types;
   std::vector<Tensor> args;
@@ -53,7 +54,8 @@ inline std::vector<std::vector<std::byte>> run_on(Device& device, const Op& op, 
   const auto kernel = device.compile({op, types, outputs});
   std::vector<BufferPtr> results;
   for (const TensorType& type : outputs) {
-    args.push_back({type, device.allocate(type.bytes()), is_quantised(type.dtype) ? device.allocate(type.scale_bytes()) : nullptr});
+    args.push_back({type, device.allocate(type.bytes()),
+                    is_quantised(type.dtype) ? device.allocate(type.scale_bytes()) : nullptr});
     results.push_back(args.back().values);
     if (args.back().scales != nullptr) results.push_back(args.back().scales);
   }
@@ -75,7 +77,9 @@ inline std::vector<std::vector<std::byte>> run_on(Device& device, const Op& op, 
 // A directory that goes away with the test.
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() : path_(std::filesystem::temp_directory_path() / ("v4rt-test-" + std::to_string(getpid()) + "-" + std::to_string(serial()++))) {
+  TemporaryDirectory()
+      : path_(std::filesystem::temp_directory_path() /
+              ("v4rt-test-" + std::to_string(getpid()) + "-" + std::to_string(serial()++))) {
     std::filesystem::create_directories(path_);
   }
   ~TemporaryDirectory() { std::filesystem::remove_all(path_); }

@@ -22,23 +22,12 @@ class Mutator {
       if (text.empty()) return text;
       const size_t at = pick(text.size());
       switch (pick(6)) {
-        case 0:
-          text[at] = static_cast<char>(pick(256));
-          break;
-        case 1:
-          text.erase(at, 1 + pick(16));
-          break;
-        case 2:
-          text.insert(at, text.substr(pick(text.size()), pick(40)));
-          break;
-        case 3:
-          text.resize(at);
-          break;
-        case 4:
-          text.insert(at, 1, "{}[]\",:0-9.e"[pick(12)]);
-          break;
-        default:
-          replace_number(text, at);
+        case 0: text[at] = static_cast<char>(pick(256)); break;
+        case 1: text.erase(at, 1 + pick(16)); break;
+        case 2: text.insert(at, text.substr(pick(text.size()), pick(40))); break;
+        case 3: text.resize(at); break;
+        case 4: text.insert(at, 1, "{}[]\",:0-9.e"[pick(12)]); break;
+        default: replace_number(text, at);
       }
     }
     return text;

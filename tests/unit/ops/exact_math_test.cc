@@ -44,8 +44,10 @@ TEST(ExactMath, SineAndCosineHoldToAMillion) {
 }
 
 TEST(ExactMath, SoftplusAndItsRoot) {
-  for (float z = -30; z < 30; z += 0.0173f) EXPECT_LT(ulps(em_softplus(z), std::log1p(std::exp(static_cast<double>(z)))), 3.0) << z;
-  const float golden[][2] = {{-2, 0.3562696f}, {-1, 0.5596979f}, {0, 0.8325546f}, {1, 1.1459763f}, {2, 1.4583991f}, {25, 5.0f}};
+  for (float z = -30; z < 30; z += 0.0173f)
+    EXPECT_LT(ulps(em_softplus(z), std::log1p(std::exp(static_cast<double>(z)))), 3.0) << z;
+  const float golden[][2] = {{-2, 0.3562696f}, {-1, 0.5596979f}, {0, 0.8325546f},
+                             {1, 1.1459763f},  {2, 1.4583991f},  {25, 5.0f}};
   for (const auto& [z, s] : golden) EXPECT_NEAR(em_sqrt(em_softplus(z)), s, 2e-7);
 }
 
@@ -58,8 +60,8 @@ TEST(ExactMath, SiluMatchesItsDefinition) {
 
 TEST(ExactMath, Bf16RoundsToNearestEven) {
   EXPECT_EQ(em_bf16(1.0f), 1.0f);
-  EXPECT_EQ(em_bf16(em_float(0x3f808000u)), 1.0f);                      // tie, even below
-  EXPECT_EQ(em_bf16(em_float(0x3f818000u)), em_float(0x3f820000u));     // tie, even above
+  EXPECT_EQ(em_bf16(em_float(0x3f808000u)), 1.0f);                   // tie, even below
+  EXPECT_EQ(em_bf16(em_float(0x3f818000u)), em_float(0x3f820000u));  // tie, even above
   EXPECT_EQ(em_bf16(em_float(0x3f808001u)), em_float(0x3f810000u));
   EXPECT_EQ(em_bf16(INFINITY), INFINITY);
   EXPECT_TRUE(std::isnan(em_bf16(NAN)));
@@ -80,7 +82,8 @@ TEST(ExactMath, E4M3CodesRoundTrip) {
 TEST(ExactMath, E4M3RoundsToNearestEven) {
   std::mt19937 random(1);
   for (int i = 0; i < 100000; ++i) {
-    const float v = std::ldexp(static_cast<float>(random() % 20001) / 10000.0f - 1.0f, static_cast<int>(random() % 20) - 11);
+    const float v =
+        std::ldexp(static_cast<float>(random() % 20001) / 10000.0f - 1.0f, static_cast<int>(random() % 20) - 11);
     float best = 0, distance = INFINITY;
     for (em_uint code = 0; code < 256; ++code) {
       if ((code & 0x7fu) == 0x7fu) continue;
@@ -93,7 +96,8 @@ TEST(ExactMath, E4M3RoundsToNearestEven) {
 }
 
 TEST(ExactMath, E2M1Thresholds) {
-  const float cases[][2] = {{0.25f, 0}, {0.26f, 0.5f}, {0.75f, 1}, {1.25f, 1}, {1.26f, 1.5f}, {1.75f, 2}, {2.5f, 2}, {2.51f, 3}, {3.5f, 4}, {5, 4}, {5.1f, 6}, {6, 6}};
+  const float cases[][2] = {{0.25f, 0}, {0.26f, 0.5f}, {0.75f, 1}, {1.25f, 1}, {1.26f, 1.5f}, {1.75f, 2},
+                            {2.5f, 2},  {2.51f, 3},    {3.5f, 4},  {5, 4},     {5.1f, 6},     {6, 6}};
   for (const auto& [v, expected] : cases) {
     EXPECT_EQ(em_round_e2m1(v), expected) << v;
     EXPECT_EQ(em_round_e2m1(-v), -expected) << v;
