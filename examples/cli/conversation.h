@@ -10,8 +10,8 @@
 
 #include "graph/runtime/generate.h"
 #include "graph/runtime/session.h"
-#include "loaders/chat_encoding.h"
-#include "loaders/tokenizer.h"
+#include "loaders/text/chat_encoding.h"
+#include "loaders/text/tokenizer.h"
 
 namespace v4rt::cli {
 

@@ -10,7 +10,7 @@
 #include "examples/cli/model_options.h"
 #include "examples/cli/terminal.h"
 #include "graph/model/v4_cost.h"
-#include "loaders/v4_names.h"
+#include "loaders/checkpoint/v4_names.h"
 
 namespace v4rt::cli {
 namespace {

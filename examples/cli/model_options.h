@@ -8,8 +8,8 @@
 
 #include "graph/runtime/generate.h"
 #include "graph/runtime/model.h"
-#include "loaders/checkpoint.h"
-#include "loaders/tokenizer.h"
+#include "loaders/checkpoint/checkpoint.h"
+#include "loaders/text/tokenizer.h"
 
 namespace v4rt::cli {
 

@@ -4,8 +4,8 @@
 #include "examples/cli/format.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/terminal.h"
-#include "loaders/synthetic_checkpoint.h"
-#include "loaders/v4_release.h"
+#include "loaders/synthetic/synthetic_checkpoint.h"
+#include "loaders/synthetic/v4_release.h"
 
 namespace v4rt::cli {
 namespace {

@@ -12,7 +12,7 @@
 #include "graph/api/v4rt.h"
 #include "graph/runtime/generate.h"
 #include "graph/runtime/session.h"
-#include "loaders/tokenizer.h"
+#include "loaders/text/tokenizer.h"
 #include "ops/core/error.h"
 
 struct v4rt_model {

@@ -1,6 +1,6 @@
 #include "backend/registry.h"
 #include "graph/api/boundary.h"
-#include "loaders/checkpoint.h"
+#include "loaders/checkpoint/checkpoint.h"
 
 using v4rt::Code;
 using v4rt::api::guarded;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "loaders/v4_names.h"
+#include "loaders/checkpoint/v4_names.h"
 #include "ops/attention/row_format.h"
 
 namespace v4rt {

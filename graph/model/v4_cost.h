@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "graph/model/v4_model.h"
-#include "loaders/v4_config.h"
+#include "loaders/checkpoint/v4_config.h"
 
 namespace v4rt {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "graph/ir/graph.h"
-#include "loaders/v4_config.h"
+#include "loaders/checkpoint/v4_config.h"
 
 namespace v4rt {
 

@@ -10,7 +10,7 @@
 #include "backend/registry.h"
 #include "graph/model/v4_model.h"
 #include "graph/plan/plan.h"
-#include "loaders/weight_source.h"
+#include "loaders/checkpoint/weight_source.h"
 
 namespace v4rt {
 

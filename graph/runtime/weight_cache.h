@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "loaders/weight_file.h"
-#include "loaders/weight_source.h"
+#include "loaders/checkpoint/weight_source.h"
+#include "loaders/weight_file/weight_file.h"
 
 namespace v4rt {
 

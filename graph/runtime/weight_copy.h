@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "backend/device.h"
-#include "loaders/weight_source.h"
+#include "loaders/checkpoint/weight_source.h"
 
 namespace v4rt {
 

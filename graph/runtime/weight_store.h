@@ -13,7 +13,7 @@
 #include "graph/plan/plan.h"
 #include "graph/runtime/weight_cache.h"
 #include "graph/runtime/weight_copy.h"
-#include "loaders/weight_source.h"
+#include "loaders/checkpoint/weight_source.h"
 
 namespace v4rt {
 

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graph/runtime/generate.h"
-#include "loaders/tokenizer.h"
+#include "loaders/text/tokenizer.h"
 #include "tests/support/golden_file.h"
 #include "tests/support/models.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "loaders/synthetic_checkpoint.h"
+#include "loaders/synthetic/synthetic_checkpoint.h"
 #include "tests/support/models.h"
 #include "tests/support/safetensors_writer.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "loaders/safetensors.h"
+#include "loaders/safetensors/safetensors.h"
 #include "ops/core/error.h"
 
 namespace v4rt {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "loaders/v4_names.h"
-#include "loaders/weight_source.h"
+#include "loaders/checkpoint/v4_names.h"
+#include "loaders/checkpoint/weight_source.h"
 #include "ops/core/error.h"
 
 namespace v4rt {

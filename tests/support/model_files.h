@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "loaders/json_file.h"
-#include "loaders/v4_names.h"
-#include "loaders/weight_source.h"
+#include "loaders/checkpoint/v4_names.h"
+#include "loaders/checkpoint/weight_source.h"
+#include "loaders/files/json_file.h"
 #include "ops/core/dequant.h"
 #include "ops/core/exact_math.h"
 #include "tests/support/safetensors_writer.h"

@@ -6,7 +6,7 @@
 
 #include "backend/registry.h"
 #include "graph/runtime/session.h"
-#include "loaders/checkpoint.h"
+#include "loaders/checkpoint/checkpoint.h"
 
 namespace v4rt {
 

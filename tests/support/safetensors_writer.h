@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "loaders/safetensors.h"
+#include "loaders/safetensors/safetensors.h"
 
 namespace v4rt {
 

@@ -1,4 +1,4 @@
-#include "loaders/chat_encoding.h"
+#include "loaders/text/chat_encoding.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "loaders/checkpoint.h"
+#include "loaders/checkpoint/checkpoint.h"
 #include "ops/core/error.h"
 #include "tests/support/model_files.h"
 

@@ -1,4 +1,4 @@
-#include "loaders/checkpoint.h"
+#include "loaders/checkpoint/checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <sstream>
 #include <thread>
 
-#include "loaders/v4_names.h"
+#include "loaders/checkpoint/v4_names.h"
 #include "ops/core/error.h"
 #include "tests/support/model_files.h"
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <set>
 
-#include "loaders/checkpoint.h"
+#include "loaders/checkpoint/checkpoint.h"
 #include "ops/core/error.h"
 #include "tests/support/model_files.h"
 #include "tests/support/transformers_names.h"

@@ -1,4 +1,4 @@
-#include "loaders/mapped_file.h"
+#include "loaders/files/mapped_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "loaders/random_values.h"
+#include "loaders/synthetic/random_values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,8 +3,8 @@
 #include <array>
 #include <random>
 
-#include "loaders/safetensors.h"
-#include "loaders/v4_config.h"
+#include "loaders/checkpoint/v4_config.h"
+#include "loaders/safetensors/safetensors.h"
 #include "ops/core/error.h"
 #include "tests/support/safetensors_writer.h"
 

@@ -1,4 +1,4 @@
-#include "loaders/safetensors.h"
+#include "loaders/safetensors/safetensors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-// A second tokenizer, written for being plain and not for being fast: what loaders/tokenizer.h is compared with.
+// A second tokenizer, written for being plain and not for being fast: what loaders/text/tokenizer.h is compared with.
 
 #include <algorithm>
 #include <cctype>
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "loaders/utf8.h"
+#include "loaders/text/utf8.h"
 
 namespace v4rt {
 

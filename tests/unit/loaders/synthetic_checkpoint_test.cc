@@ -1,4 +1,4 @@
-#include "loaders/synthetic_checkpoint.h"
+#include "loaders/synthetic/synthetic_checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <map>
 #include <set>
 
-#include "loaders/checkpoint.h"
-#include "loaders/v4_release.h"
+#include "loaders/checkpoint/checkpoint.h"
+#include "loaders/synthetic/v4_release.h"
 #include "ops/core/error.h"
 #include "tests/support/model_files.h"
 

@@ -3,7 +3,7 @@
 #include <functional>
 #include <random>
 
-#include "loaders/tokenizer.h"
+#include "loaders/text/tokenizer.h"
 #include "ops/core/error.h"
 #include "tests/unit/loaders/jsonl.h"
 

@@ -5,8 +5,8 @@
 
 #include <cstdlib>
 
-#include "loaders/chat_encoding.h"
-#include "loaders/tokenizer.h"
+#include "loaders/text/chat_encoding.h"
+#include "loaders/text/tokenizer.h"
 #include "tests/unit/loaders/jsonl.h"
 
 namespace v4rt {

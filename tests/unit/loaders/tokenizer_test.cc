@@ -1,4 +1,4 @@
-#include "loaders/tokenizer.h"
+#include "loaders/text/tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

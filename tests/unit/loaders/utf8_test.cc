@@ -1,11 +1,11 @@
-#include "loaders/utf8.h"
+#include "loaders/text/utf8.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 #include <string>
 
-#include "loaders/tokenizer.h"
+#include "loaders/text/tokenizer.h"
 #include "tests/unit/loaders/jsonl.h"
 
 namespace v4rt {

@@ -1,11 +1,11 @@
-#include "loaders/v4_config.h"
+#include "loaders/checkpoint/v4_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
-#include "loaders/json_file.h"
+#include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 #include "tests/support/transformers_names.h"
 

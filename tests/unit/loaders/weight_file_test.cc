@@ -1,4 +1,4 @@
-#include "loaders/weight_file.h"
+#include "loaders/weight_file/weight_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <fstream>
 #include <functional>
 
-#include "loaders/checkpoint.h"
-#include "loaders/weight_file_format.h"
+#include "loaders/checkpoint/checkpoint.h"
+#include "loaders/weight_file/weight_file_format.h"
 #include "ops/core/error.h"
 #include "tests/support/safetensors_writer.h"
 

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "loaders/checkpoint/v4_names.h"
+#include "loaders/safetensors/safetensors.h"
+
+namespace v4rt {
+
+// A file tensor and its scale plane, under the weight's official name.
+struct StoredWeight {
+  const StoredTensor* values = nullptr;
+  const StoredTensor* scales = nullptr;
+};
+using OfficialTensors = std::unordered_map<std::string, StoredWeight>;
+
+// Consecutive rows of a stored weight, its leading dimensions flattened into rows.
+struct Piece {
+  StoredWeight stored;
+  DType dtype = DType::kF32;  // of the stored values
+  int64_t first_row = 0, rows = 0;
+};
+
+// Where a weight's bytes lie and what becomes of them. Made from headers alone.
+struct WeightLayout {
+  WeightInfo info;
+  TensorType type;            // as the model sees it
+  std::vector<Piece> pieces;  // rows after rows, the whole weight
+  bool widen = false;         // some piece is not stored in `type`: all values are converted
+};
+
+int64_t columns(const Shape& shape);         // of a row: the last dimension
+int64_t stored_rows(const StoredTensor& t);  // all dimensions but the last, flattened
+DType value_dtype(StoredType type);          // how the values of a matrix are read; throws Error(kUnsupported)
+
+// Finds `info`'s tensors, checks dtypes, shapes and scale planes, and decides how the weight is served. The official
+// names of tensors that are not there are appended to `missing`, and the layout is then of no use. The names of tensors
+// that it took are appended to `used`.
+WeightLayout lay_out(const WeightInfo& info, const OfficialTensors& tensors, const SafetensorsSet& set,
+                     std::vector<std::string>& missing, std::vector<std::string>& used);
+
+}  // namespace v4rt

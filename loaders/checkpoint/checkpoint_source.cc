@@ -1,0 +1,130 @@
+#include "loaders/checkpoint/checkpoint_source.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "loaders/checkpoint/checkpoint_values.h"
+#include "ops/core/error.h"
+
+namespace v4rt {
+namespace {
+
+// What a view keeps alive.
+struct Held {
+  std::shared_ptr<const SafetensorsSet> set;
+  std::vector<OwnedBytes> memory;
+};
+
+// Kernels read numbers with ordinary loads; codes are bytes.
+size_t alignment(DType dtype) { return is_quantised(dtype) ? 1 : static_cast<size_t>(info(dtype).bits / 8); }
+
+std::span<const std::byte> aligned(std::span<const std::byte> bytes, DType dtype, std::vector<OwnedBytes>& memory) {
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % alignment(dtype) == 0) return bytes;
+  const auto copy = memory.emplace_back(bytes.size()).bytes();
+  std::copy(bytes.begin(), bytes.end(), copy.begin());
+  return copy;
+}
+
+void view_pieces(const WeightLayout& layout, WeightView& view, std::vector<OwnedBytes>& memory) {
+  for (const Piece& piece : layout.pieces) {
+    view.parts.push_back(aligned(value_bytes(piece), layout.type.dtype, memory));
+    if (piece.stored.scales != nullptr) view.scale_parts.push_back(scale_bytes(piece, memory));
+  }
+}
+
+// Size, time of change and header of a file: whoever writes its values again changes one of them.
+void add_file(Fingerprint& sum, const MappedFile& file) {
+  const std::span<const std::byte> bytes = file.bytes();
+  uint64_t length = 0;
+  for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
+  sum.add(uint64_t{bytes.size()});
+  sum.add(static_cast<uint64_t>(file.modified()));
+  sum.add(bytes.subspan(8, length));
+}
+
+// From which rows of which tensors a weight is made: a matter of the configuration too.
+void add_layout(Fingerprint& sum, const WeightLayout& layout) {
+  sum.add(layout.info.name);
+  sum.add(to_string(layout.type));
+  for (const Piece& piece : layout.pieces) {
+    sum.add(piece.stored.values->name);
+    sum.add(static_cast<uint64_t>(piece.first_row));
+    sum.add(static_cast<uint64_t>(piece.rows));
+  }
+}
+
+// The checkpoint's folder, or file in it, as people call it, and a mark of where it lies.
+std::string file_name(const SafetensorsSet& set) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path path = fs::canonical(set.folder(), error);
+  if (error) path = fs::absolute(set.folder());
+  const fs::path stem = fs::path(set.files().front()->path()).stem();
+  if (set.files().size() == 1 && stem != "model") path /= stem;
+  Fingerprint place;
+  place.add(path.string());
+  return fmt::format("{:.100}-{:08x}", path.filename().string(), place.value()[0] >> 32);
+}
+
+}  // namespace
+
+CheckpointSource::CheckpointSource(V4Config config, std::shared_ptr<const SafetensorsSet> set,
+                                   std::vector<WeightLayout> layouts)
+    : config_(std::move(config)), set_(std::move(set)), layouts_(std::move(layouts)), checked_(layouts_.size()) {
+  for (size_t i = 0; i < layouts_.size(); ++i) by_name_.emplace(layouts_[i].info.name, i);
+}
+
+size_t CheckpointSource::index_of(std::string_view name) const {
+  const auto found = by_name_.find(std::string(name));
+  check(found != by_name_.end(), Code::kNotFound, "'{}' is not a weight of this model", name);
+  return found->second;
+}
+
+bool CheckpointSource::has(std::string_view name) const { return by_name_.count(std::string(name)) != 0; }
+
+TensorType CheckpointSource::type(std::string_view name) const { return layouts_[index_of(name)].type; }
+
+WeightView CheckpointSource::get(std::string_view name) const {
+  const size_t index = index_of(name);
+  const WeightLayout& layout = layouts_[index];
+  for (const auto& file : set_->files()) file->check_intact();
+  if (!checked_[index].load(std::memory_order_relaxed)) {
+    check_values(layout, config_.num_experts, *set_);
+    checked_[index].store(true, std::memory_order_relaxed);
+  }
+  auto held = std::make_shared<Held>();
+  held->set = set_;
+  WeightView view{layout.type, {}, {}, held};
+  if (layout.widen) {
+    const auto bytes = held->memory.emplace_back(layout.type.bytes()).bytes();
+    convert(layout, bytes);
+    view.parts.push_back(bytes);
+  } else {
+    view_pieces(layout, view, held->memory);
+  }
+  return view;
+}
+
+bool CheckpointSource::is_mapped(std::span<const std::byte> bytes) const {
+  const auto& files = set_->files();
+  return std::any_of(files.begin(), files.end(), [&](const auto& file) { return file->contains(bytes); });
+}
+
+std::optional<WeightIdentity> CheckpointSource::identity() const {
+  Fingerprint sum;
+  for (const auto& file : set_->files()) add_file(sum, *file);
+  for (const WeightLayout& layout : layouts_) add_layout(sum, layout);
+  return WeightIdentity{file_name(*set_), sum.value()};
+}
+
+void CheckpointSource::release(const WeightView& view) const {
+  const auto drop = [&](std::span<const std::byte> part) {
+    for (const auto& file : set_->files()) {
+      if (file->contains(part)) file->advise(part, MappedFile::Advice::kDontNeed);
+    }
+  };
+  for (const auto part : view.parts) drop(part);
+  for (const auto part : view.scale_parts) drop(part);
+}
+
+}  // namespace v4rt

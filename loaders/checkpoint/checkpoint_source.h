@@ -1,0 +1,39 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "loaders/checkpoint/checkpoint_layout.h"
+#include "loaders/checkpoint/weight_source.h"
+
+namespace v4rt {
+
+// Weights out of mapped files. Values are views on the map where the file's bytes serve as they lie, otherwise memory
+// of the view's own. The first get() of a weight also reads its scales, FP8 values and expert ids once, looking for
+// what cannot be.
+class CheckpointSource final : public WeightSource {
+ public:
+  CheckpointSource(V4Config config, std::shared_ptr<const SafetensorsSet> set, std::vector<WeightLayout> layouts);
+
+  const V4Config& config() const override { return config_; }
+  bool has(std::string_view name) const override;
+  TensorType type(std::string_view name) const override;
+  WeightView get(std::string_view name) const override;
+  void release(const WeightView& view) const override;
+  bool is_mapped(std::span<const std::byte> bytes) const override;
+  std::optional<WeightIdentity> identity() const override;
+
+ private:
+  size_t index_of(std::string_view name) const;
+
+  V4Config config_;
+  std::shared_ptr<const SafetensorsSet> set_;
+  std::vector<WeightLayout> layouts_;
+  std::unordered_map<std::string, size_t> by_name_;
+  mutable std::vector<std::atomic<bool>> checked_;  // per layout: its values were looked at
+};
+
+}  // namespace v4rt

@@ -1,0 +1,339 @@
+#include "loaders/checkpoint/v4_config.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cctype>
+#include <cmath>
+#include <limits>
+
+#include "loaders/files/json_file.h"
+#include "ops/core/error.h"
+
+namespace v4rt {
+namespace {
+
+using nlohmann::json;
+
+std::string shown(const json& value) { return printable(value.dump(-1, ' ', false, json::error_handler_t::replace)); }
+
+// The keys of one JSON object. A null counts as absent, as it does for the libraries that write these files.
+class Fields {
+ public:
+  Fields(const json& object, std::string source) : object_(object), source_(std::move(source)) {
+    check(object.is_object(), Code::kCorrupt, "{}: is not a JSON object", source_);
+  }
+
+  const std::string& source() const { return source_; }
+  const json* find(std::string_view key) const {
+    const auto found = object_.find(key);
+    return found == object_.end() || found->is_null() ? nullptr : &*found;
+  }
+  const json& require(std::string_view key) const {
+    const json* value = find(key);
+    check(value != nullptr, Code::kCorrupt, "{}: '{}' is missing; restore the config.json of the checkpoint", source_,
+          key);
+    return *value;
+  }
+  Fields child(std::string_view key) const { return {require(key), fmt::format("{}: '{}'", source_, key)}; }
+
+  int64_t integer(std::string_view key, int64_t min, int64_t max) const {
+    return in_range(key, require(key), min, max);
+  }
+  int64_t integer(std::string_view key, int64_t min, int64_t max, int64_t absent) const {
+    const json* value = find(key);
+    return value == nullptr ? absent : in_range(key, *value, min, max);
+  }
+  int size(std::string_view key, int max) const { return static_cast<int>(integer(key, 1, max)); }
+
+  double number(std::string_view key, double min, double max) const { return in_range(key, require(key), min, max); }
+  double number(std::string_view key, double min, double max, double absent) const {
+    const json* value = find(key);
+    return value == nullptr ? absent : in_range(key, *value, min, max);
+  }
+
+  // A key that may be absent but must not say anything else: the model would compute something that this runtime does
+  // not.
+  void expect(std::string_view key, const json& wanted) const {
+    const json* value = find(key);
+    check(value == nullptr || *value == wanted, Code::kUnsupported,
+          "{}: '{}' is {}; DeepSeek-V4 has {}, and nothing else is supported", source_, key,
+          value == nullptr ? std::string() : shown(*value), shown(wanted));
+  }
+
+ private:
+  template <class T>
+  T in_range(std::string_view key, const json& value, T min, T max) const {
+    const bool right_kind = std::is_integral_v<T> ? value.is_number_integer() : value.is_number();
+    // Unsigned JSON numbers above 2^63 would wrap: they are beyond every bound anyway.
+    const bool fits =
+        right_kind && !(value.is_number_unsigned() &&
+                        value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
+    check(fits && value.get<T>() >= min && value.get<T>() <= max, Code::kCorrupt,
+          "{}: '{}' is {}; expected {} from {} to {}", source_, key, shown(value),
+          std::is_integral_v<T> ? "an integer" : "a number", min, max);
+    return value.get<T>();
+  }
+
+  const json& object_;
+  std::string source_;
+};
+
+[[noreturn]] void refuse_v41(const Fields& f, std::string_view fact) {
+  fail(Code::kUnsupported,
+       "{}: {}: this is DeepSeek-V4.1 or later (compress ratios 0/1/2, FP8 blocks of 32 x 32, n-gram memory), whose "
+       "layers differ; "
+       "use a DeepSeek-V4-Flash or V4-Pro checkpoint",
+       f.source(), fact);
+}
+
+void check_model_type(const Fields& f) {
+  const json& type = f.require("model_type");
+  if (type == "deepseek_v4") return;
+  if (type.is_string() && type.get<std::string>().starts_with("deepseek_v4"))
+    refuse_v41(f, fmt::format("'model_type' is {}", shown(type)));
+  fail(Code::kUnsupported, "{}: 'model_type' is {}; only \"deepseek_v4\" checkpoints can be run", f.source(),
+       shown(type));
+}
+
+bool says_something(const json& value) {
+  return !(value.is_null() || value == json(false) || value == json(0) ||
+           ((value.is_array() || value.is_object()) && value.empty()));
+}
+
+void check_revision(const Fields& f, const json& object) {
+  for (const auto& [key, value] : object.items()) {
+    std::string lower = key;
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const bool memory = lower.find("ngram") != std::string::npos || lower.find("engram") != std::string::npos;
+    if (memory && says_something(value)) refuse_v41(f, fmt::format("'{}' is present", printable(key)));
+  }
+  if (f.find("quantization_config") == nullptr) return;
+  const Fields quantization = f.child("quantization_config");
+  const json* block = quantization.find("weight_block_size");
+  if (block != nullptr && *block == json::array({32, 32})) refuse_v41(quantization, "'weight_block_size' is [32,32]");
+  quantization.expect("weight_block_size", json::array({128, 128}));
+}
+
+void check_fixed(const Fields& f) {
+  f.expect("num_key_value_heads", 1);
+  f.expect("n_shared_experts", 1);
+  f.expect("scoring_func", "sqrtsoftplus");
+  f.expect("topk_method", "noaux_tc");
+  f.expect("norm_topk_prob", true);
+  f.expect("hidden_act", "silu");
+  f.expect("attention_bias", false);
+  f.expect("mlp_bias", false);
+  f.expect("tie_word_embeddings", false);
+  for (std::string_view key : {"n_group", "topk_group"}) {
+    const json* groups = f.find(key);
+    check(groups == nullptr || *groups == 0 || *groups == 1, Code::kUnsupported,
+          "{}: '{}' is {}; DeepSeek-V4 routes without expert groups", f.source(), key,
+          groups == nullptr ? std::string() : shown(*groups));
+  }
+}
+
+void read_sizes(const Fields& f, V4Config& c) {
+  c.vocab_size = f.integer("vocab_size", 1, 1 << 24);
+  c.hidden_size = f.size("hidden_size", 1 << 16);
+  c.num_layers = f.size("num_hidden_layers", 1024);
+  c.num_heads = f.size("num_attention_heads", 4096);
+  c.head_dim = f.size("head_dim", 4096);
+  c.rope_head_dim = f.size("qk_rope_head_dim", 4096);
+  c.q_lora_rank = f.size("q_lora_rank", 1 << 16);
+  c.o_lora_rank = f.size("o_lora_rank", 1 << 16);
+  c.o_groups = f.size("o_groups", 4096);
+  c.sliding_window = f.size("sliding_window", 1 << 16);
+  c.num_experts = f.size("n_routed_experts", 4096);
+  c.num_experts_per_token = f.size("num_experts_per_tok", 256);
+  c.moe_intermediate_size = f.size("moe_intermediate_size", 1 << 16);
+  c.hc_mult = static_cast<int>(f.integer("hc_mult", 1, 16, 4));
+  c.hc_sinkhorn_iters = static_cast<int>(f.integer("hc_sinkhorn_iters", 1, 1000, 20));
+  c.max_position = f.integer("max_position_embeddings", 1, int64_t{1} << 21);  // angles beyond 2^21 lose their meaning
+}
+
+void read_numbers(const Fields& f, V4Config& c) {
+  constexpr double kTiny = 1e-30;
+  c.hc_eps = f.number("hc_eps", kTiny, 1.0, 1e-6);
+  c.rms_norm_eps = f.number("rms_norm_eps", kTiny, 1.0, 1e-6);
+  c.routed_scaling_factor = f.number("routed_scaling_factor", kTiny, 1e6);
+  c.swiglu_limit = f.number("swiglu_limit", 0, 1e6);
+}
+
+void check_ratio(const Fields& f, int64_t ratio, size_t layer) {
+  if (ratio == 1 || ratio == 2) refuse_v41(f, fmt::format("layer {} has compress ratio {}", layer, ratio));
+  check(ratio == 0 || ratio == 4 || ratio == 128, Code::kUnsupported,
+        "{}: layer {} has compress ratio {}; only 0, 4 and 128 are supported", f.source(), layer, ratio);
+}
+
+std::vector<int> official_ratios(const Fields& f, const V4Config& c) {
+  const json& list = f.require("compress_ratios");
+  check(list.is_array() && list.size() >= static_cast<size_t>(c.num_layers), Code::kCorrupt,
+        "{}: 'compress_ratios' must be an array of at least num_hidden_layers = {} entries", f.source(), c.num_layers);
+  std::vector<int> ratios;
+  for (size_t i = 0; i < std::min(list.size(), static_cast<size_t>(c.num_layers) + 1); ++i) {
+    check(list[i].is_number_integer(), Code::kCorrupt, "{}: 'compress_ratios'[{}] is {}; expected an integer",
+          f.source(), i, shown(list[i]));
+    const bool fits = !list[i].is_number_unsigned() || list[i].get<uint64_t>() < 1u << 30;
+    check_ratio(f, fits ? list[i].get<int64_t>() : 1 << 30, i);
+    ratios.push_back(list[i].get<int>());
+  }
+  return ratios;
+}
+
+const json& layer_list(const Fields& f, std::string_view key, const V4Config& c) {
+  const json& list = f.require(key);
+  const bool ok = list.is_array() && list.size() == static_cast<size_t>(c.num_layers) &&
+                  std::all_of(list.begin(), list.end(), [](const json& kind) { return kind.is_string(); });
+  check(ok, Code::kCorrupt, "{}: '{}' must be an array of num_hidden_layers = {} names", f.source(), key, c.num_layers);
+  return list;
+}
+
+std::vector<int> transformers_ratios(const Fields& f, const V4Config& c) {
+  int64_t csa = 4, hca = 128;
+  if (f.find("compress_rates") != nullptr) {
+    const Fields rates = f.child("compress_rates");
+    csa = rates.integer("compressed_sparse_attention", 0, 1 << 20, csa);
+    hca = rates.integer("heavily_compressed_attention", 0, 1 << 20, hca);
+  }
+  std::vector<int> ratios;
+  for (const json& kind : layer_list(f, "layer_types", c)) {
+    const bool known =
+        kind == "sliding_attention" || kind == "compressed_sparse_attention" || kind == "heavily_compressed_attention";
+    check(known, Code::kUnsupported,
+          "{}: 'layer_types' names {}; known are sliding_attention, compressed_sparse_attention and "
+          "heavily_compressed_attention",
+          f.source(), shown(kind));
+    const int64_t ratio = kind == "sliding_attention" ? 0 : (kind == "compressed_sparse_attention" ? csa : hca);
+    check_ratio(f, ratio, ratios.size());
+    ratios.push_back(static_cast<int>(ratio));
+  }
+  return ratios;
+}
+
+// One entry a layer and one for the MTP block, which is a sliding-window layer where the file does not say.
+void read_ratios(const Fields& f, V4Config& c) {
+  const auto layers = static_cast<size_t>(c.num_layers);
+  const bool official = f.find("compress_ratios") != nullptr, transformers = f.find("layer_types") != nullptr;
+  check(official || transformers, Code::kCorrupt,
+        "{}: neither 'compress_ratios' nor 'layer_types' says how each layer attends", f.source());
+  c.compress_ratios = official ? official_ratios(f, c) : transformers_ratios(f, c);
+  if (official && transformers) {
+    const std::vector<int> other = transformers_ratios(f, c);
+    check(std::equal(other.begin(), other.end(), c.compress_ratios.begin()), Code::kCorrupt,
+          "{}: 'compress_ratios' and 'layer_types' contradict each other; remove the wrong one", f.source());
+  }
+  c.compress_ratios.resize(layers + 1, 0);
+}
+
+void read_hash_layers(const Fields& f, V4Config& c) {
+  if (f.find("num_hash_layers") != nullptr || f.find("mlp_layer_types") == nullptr) {
+    c.num_hash_layers = static_cast<int>(f.integer("num_hash_layers", 0, c.num_layers));
+    return;
+  }
+  bool hashed = true;
+  for (const json& kind : layer_list(f, "mlp_layer_types", c)) {
+    check(kind == "hash_moe" || kind == "moe", Code::kUnsupported,
+          "{}: 'mlp_layer_types' names {}; known are hash_moe and moe", f.source(), shown(kind));
+    check(hashed || kind == "moe", Code::kUnsupported,
+          "{}: 'mlp_layer_types' has a hash_moe layer after a moe layer; hash layers come first", f.source());
+    hashed = kind == "hash_moe";
+    c.num_hash_layers += hashed ? 1 : 0;
+  }
+}
+
+void read_yarn(const Fields& scaling, V4Config& c) {
+  const json* type = scaling.find("rope_type") != nullptr ? scaling.find("rope_type") : scaling.find("type");
+  if (type == nullptr || *type == "default") return;
+  check(*type == "yarn", Code::kUnsupported, "{}: type is {}; only yarn is supported", scaling.source(), shown(*type));
+  c.rope_factor = scaling.number("factor", 1.0, 1e4);
+  c.rope_original_context = static_cast<int>(scaling.integer("original_max_position_embeddings", 1, int64_t{1} << 21));
+  c.rope_beta_fast = scaling.number("beta_fast", 1e-3, 1e6, 32);
+  c.rope_beta_slow = scaling.number("beta_slow", 1e-3, 1e6, 1);
+  check(c.rope_beta_slow < c.rope_beta_fast, Code::kCorrupt, "{}: beta_slow ({}) must be less than beta_fast ({})",
+        scaling.source(), c.rope_beta_slow, c.rope_beta_fast);
+}
+
+void read_rope(const Fields& f, V4Config& c) {
+  constexpr double kMin = 1.0 + 1e-6, kMax = 1e12;  // the base of a logarithm
+  c.rope_theta = f.number("rope_theta", kMin, kMax, 10000);
+  c.compress_rope_theta = f.number("compress_rope_theta", kMin, kMax, 160000);
+  c.rope_original_context = static_cast<int>(c.max_position);
+  if (f.find("rope_parameters") != nullptr) {
+    const Fields parameters = f.child("rope_parameters");
+    const Fields main = parameters.child("main"), compress = parameters.child("compress");
+    main.expect("rope_type", "default");
+    c.rope_theta = main.number("rope_theta", kMin, kMax, c.rope_theta);
+    c.compress_rope_theta = compress.number("rope_theta", kMin, kMax, c.compress_rope_theta);
+    read_yarn(compress, c);
+  } else if (f.find("rope_scaling") != nullptr) {
+    read_yarn(f.child("rope_scaling"), c);
+  }
+}
+
+void read_indexer(const Fields& f, V4Config& c) {
+  const auto layers = c.compress_ratios.begin() + c.num_layers;
+  if (std::find(c.compress_ratios.begin(), layers, 4) == layers) return;
+  c.index_n_heads = f.size("index_n_heads", 4096);
+  c.index_head_dim = f.size("index_head_dim", 4096);
+  c.index_topk = f.size("index_topk", 1 << 20);
+  check(std::has_single_bit(static_cast<unsigned>(c.index_head_dim)), Code::kUnsupported,
+        "{}: 'index_head_dim' is {}; its Hadamard transform needs a power of two", f.source(), c.index_head_dim);
+  check(c.rope_head_dim <= c.index_head_dim, Code::kCorrupt, "{}: 'qk_rope_head_dim' {} exceeds 'index_head_dim' {}",
+        f.source(), c.rope_head_dim, c.index_head_dim);
+}
+
+void check_relations(const Fields& f, const V4Config& c) {
+  check(c.num_heads % c.o_groups == 0, Code::kCorrupt,
+        "{}: 'num_attention_heads' {} is not a multiple of 'o_groups' {}", f.source(), c.num_heads, c.o_groups);
+  check(c.rope_head_dim % 2 == 0 && c.rope_head_dim <= c.head_dim, Code::kCorrupt,
+        "{}: 'qk_rope_head_dim' {} must be even and at most 'head_dim' {}", f.source(), c.rope_head_dim, c.head_dim);
+  check(c.num_experts_per_token <= c.num_experts, Code::kCorrupt,
+        "{}: 'num_experts_per_tok' {} exceeds 'n_routed_experts' {}", f.source(), c.num_experts_per_token,
+        c.num_experts);
+}
+
+// The end token may be a list; the first is the one that ends an answer.
+int32_t token_id(const Fields& f, std::string_view key, const V4Config& c, int32_t absent) {
+  const json* value = f.find(key);
+  if (value == nullptr) return absent;
+  const json& id = value->is_array() && !value->empty() ? value->front() : *value;
+  const bool ok = id.is_number_unsigned() && id.get<uint64_t>() < static_cast<uint64_t>(c.vocab_size);
+  check(ok, Code::kCorrupt, "{}: '{}' is {}; expected a token id below vocab_size = {}", f.source(), key, shown(*value),
+        c.vocab_size);
+  return id.get<int32_t>();
+}
+
+}  // namespace
+
+V4Config parse_v4_config(std::string_view text, std::string_view source) {
+  const json object = parse_json(text, source);
+  const Fields f(object, std::string(source));
+  check_model_type(f);
+  check_revision(f, object);
+  check_fixed(f);
+  V4Config c;
+  read_sizes(f, c);
+  read_numbers(f, c);
+  read_ratios(f, c);
+  read_hash_layers(f, c);
+  read_rope(f, c);
+  read_indexer(f, c);
+  check_relations(f, c);
+  // Official code takes 0 for "no clamp", transformers clamps to 0: in a file of its layout the two readings differ.
+  const bool transformers_layout = f.find("compress_ratios") == nullptr;
+  check(!transformers_layout || c.swiglu_limit > 0, Code::kUnsupported,
+        "{}: 'swiglu_limit' is 0, which transformers takes as \"clamp to 0\" and the release as \"no clamp\"; set the "
+        "limit the model was trained with",
+        source);
+  c.bos_token_id = token_id(f, "bos_token_id", c, 0);
+  c.eos_token_id = token_id(f, "eos_token_id", c, std::min<int32_t>(1, static_cast<int32_t>(c.vocab_size) - 1));
+  return c;
+}
+
+V4Config read_v4_config(const std::string& path) {
+  return parse_v4_config(read_text_file(path, size_t{16} << 20), path);
+}
+
+}  // namespace v4rt

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "loaders/checkpoint/v4_config.h"
+#include "loaders/files/fingerprint.h"
+#include "ops/core/tensor.h"
+
+namespace v4rt {
+
+// One weight as the model wants it. Its bytes lie in one or more parts, one after the other along the leading
+// dimensions: the experts of a stack, or the two halves of a fused matrix, which are separate tensors in a file.
+struct WeightView {
+  TensorType type;                                      // of the whole; Layout::kRows
+  std::vector<std::span<const std::byte>> parts;        // together type.bytes()
+  std::vector<std::span<const std::byte>> scale_parts;  // together type.scale_bytes(); one per part, or empty
+  std::shared_ptr<const void> owner;                    // keeps the bytes alive
+};
+
+// What tells these weights from all others, by everything but their values.
+struct WeightIdentity {
+  std::string name;          // of the checkpoint, fit for the name of a file: the same while it is changed in place
+  Fingerprint::Value value;  // another one when anything changed
+};
+
+// Where weights come from. Names are those of loaders/checkpoint/v4_names.h: the official ones, with experts stacked.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual const V4Config& config() const = 0;
+  virtual bool has(std::string_view name) const = 0;
+  // The type that get() answers, from headers alone: no weight is read.
+  virtual TensorType type(std::string_view name) const { return get(name).type; }
+  // Throws Error naming the tensor when it is missing, has another shape, an unusable dtype or scales that cannot be.
+  virtual WeightView get(std::string_view name) const = 0;
+  // The values of `view` will not be read again soon: its pages may leave memory.
+  virtual void release(const WeightView& view) const { (void)view; }
+  // Whether `bytes` of a view are a file's, which may have to be read from disk.
+  virtual bool is_mapped(std::span<const std::byte> bytes) const { return (void)bytes, false; }
+  virtual std::optional<WeightIdentity> identity() const { return std::nullopt; }  // nothing: weights of no file
+};
+
+}  // namespace v4rt

@@ -1,0 +1,44 @@
+#include "loaders/files/json_file.h"
+
+#include "loaders/files/mapped_file.h"
+#include "ops/core/error.h"
+
+namespace v4rt {
+
+std::string read_text_file(const std::string& path, size_t max_bytes) {
+  const auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  check(bytes.size() <= max_bytes, Code::kCorrupt, "{}: is {} bytes long; a file of this kind has at most {}", path,
+        bytes.size(), max_bytes);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+nlohmann::json parse_json(std::string_view text, std::string_view source) {
+  constexpr int kMaxDepth = 64;
+  using Event = nlohmann::json::parse_event_t;
+  const auto limit_depth = [&](int depth, Event event, nlohmann::json&) {
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    check(!opens || depth < kMaxDepth, Code::kCorrupt, "{}: JSON nested deeper than {} levels", source, kMaxDepth);
+    return true;
+  };
+  try {
+    return nlohmann::json::parse(text, limit_depth);
+  } catch (const nlohmann::json::parse_error& e) {
+    fail(Code::kCorrupt, "{}: not valid JSON at byte {} of {}; the file is damaged or cut short", source, e.byte,
+         text.size());
+  } catch (const nlohmann::json::exception& e) {
+    fail(Code::kCorrupt, "{}: not usable JSON: {}", source, printable(e.what()));
+  }
+}
+
+std::string printable(std::string_view text) {
+  constexpr size_t kMax = 120;
+  std::string shown(text.substr(0, kMax));
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  if (text.size() > kMax) shown += "...";
+  return shown;
+}
+
+}  // namespace v4rt

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "loaders/files/pending_files.h"
+#include "loaders/safetensors/safetensors.h"
+
+namespace v4rt {
+
+struct NewTensor {
+  std::string name;
+  StoredType type = StoredType::kF32;
+  Shape shape;
+  int64_t bytes() const { return shape.elements() * bits(type) / 8; }
+};
+
+// Writes the shards of a model and their index, holding one block of values at a time:
+//   model-00001-of-00002.safetensors, model-00002-of-00002.safetensors, model.safetensors.index.json.
+// Tensors keep their order from shard to shard. Within one, those of wider elements come first, so that every value is
+// aligned, as the format's own writers do.
+class SafetensorsWriter {
+ public:
+  static constexpr size_t kBlock = size_t{1} << 20;
+
+  // A shard ends before the tensor that would take its data beyond `shard_bytes`.
+  SafetensorsWriter(std::vector<NewTensor> tensors, int64_t shard_bytes);
+
+  const std::vector<NewTensor>& tensors() const { return tensors_; }
+  std::vector<std::string> file_names() const;
+  int64_t data_bytes() const { return data_bytes_; }
+  int64_t file_bytes() const { return file_bytes_; }  // of shards and index
+
+  // Fills `out` with the bytes of tensors()[tensor] from `offset` on, a multiple of kBlock.
+  using Fill = std::function<void(size_t tensor, int64_t offset, std::span<std::byte> out)>;
+  void write(PendingFiles& files, const Fill& fill) const;
+
+ private:
+  struct Shard {
+    std::string name;
+    std::vector<size_t> tensors;  // in the order of their data
+    std::string header;           // all bytes before the data
+  };
+  void plan_shards(int64_t shard_bytes);
+  std::string header_of(const Shard& shard) const;
+  std::string index_of_all() const;
+
+  std::vector<NewTensor> tensors_;
+  std::vector<Shard> shards_;
+  std::string index_;
+  int64_t data_bytes_ = 0, file_bytes_ = 0;
+};
+
+}  // namespace v4rt

@@ -1,0 +1,150 @@
+#include "loaders/text/chat_encoding.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "ops/core/error.h"
+
+namespace v4rt {
+namespace {
+
+constexpr std::string_view kUser = "<｜User｜>";
+constexpr std::string_view kAssistant = "<｜Assistant｜>";
+constexpr std::string_view kReminder = "<｜latest_reminder｜>";
+constexpr std::string_view kThink = "<think>";
+constexpr std::string_view kEndThink = "</think>";
+
+constexpr std::string_view kMaximumEffort =
+    "Reasoning Effort: Absolute maximum with no shortcuts permitted.\n"
+    "You MUST be very thorough in your thinking and comprehensively decompose the problem to resolve the root cause, "
+    "rigorously "
+    "stress-testing your logic against all potential paths, edge cases, and adversarial scenarios.\n"
+    "Explicitly write out your entire deliberation process, documenting every intermediate step, considered "
+    "alternative, and "
+    "rejected hypothesis to ensure absolutely no assumption is left unchecked.\n\n";
+
+constexpr std::string_view kBeyondMaximumEffort =
+    "Reasoning Effort: Beyond maximum — exhaustive, relentless, and uncompromising.\n"
+    "You MUST reason with the utmost depth and rigor, leaving absolutely nothing to chance: exhaustively decompose the "
+    "problem "
+    "into its most fundamental components, trace every causal chain to its root, and resolve the underlying cause "
+    "rather than any "
+    "surface symptom.\n"
+    "Do not stop reasoning until you have independently verified the solution from multiple angles and are certain "
+    "that no "
+    "assumption remains unchecked and no error remains undiscovered.\n\n";
+
+std::string_view effort_text(const ChatOptions& options) {
+  if (options.thinking == ThinkingMode::kChat) return "";
+  const bool max = options.effort == ReasoningEffort::kMax;
+  if (options.revision == ChatRevision::kPreview) return max ? kMaximumEffort : "";
+  if (options.effort == ReasoningEffort::kHigh) return kMaximumEffort;
+  return max ? kBeyondMaximumEffort : "";
+}
+
+std::string opening(const ChatOptions& options) {
+  return fmt::format("{}{}", options.add_bos ? kBosToken : "", effort_text(options));
+}
+
+bool asks(const ChatMessage& message) { return message.role == "user" || message.role == "developer"; }
+
+void check_message(const ChatMessage& message, size_t index) {
+  static constexpr std::string_view kRoles[] = {"system", "user", "assistant", "developer", "latest_reminder"};
+  check(message.role != "tool", Code::kUnsupported, "message {}: role \"tool\": tool calls are not supported", index);
+  check(std::find(std::begin(kRoles), std::end(kRoles), message.role) != std::end(kRoles), Code::kInvalidArgument,
+        "message {}: unknown role \"{}\"; known are system, user, assistant, developer and latest_reminder", index,
+        message.role);
+  check(message.role != "developer" || !message.content.empty(), Code::kInvalidArgument,
+        "message {}: a developer message must not be empty", index);
+}
+
+// Users in a row are paragraphs of one message.
+std::vector<ChatMessage> merge_users(const std::vector<ChatMessage>& messages) {
+  std::vector<ChatMessage> merged;
+  for (const ChatMessage& message : messages) {
+    if (message.role == "user" && !merged.empty() && merged.back().role == "user") {
+      merged.back().content += "\n\n" + message.content;
+    } else {
+      merged.push_back(message);
+    }
+  }
+  return merged;
+}
+
+// The index of the last question, or nothing where there is none.
+std::optional<size_t> last_question(const std::vector<ChatMessage>& messages) {
+  const auto last = std::find_if(messages.rbegin(), messages.rend(), asks);
+  if (last == messages.rend()) return std::nullopt;
+  return static_cast<size_t>(messages.rend() - last) - 1;
+}
+
+// A conversation, and from which index on its reasoning shows (0: everywhere).
+struct Conversation {
+  std::vector<ChatMessage> messages;
+  size_t shows_from = 0;
+};
+
+Conversation prepare(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
+  Conversation chat{merge_users(messages)};
+  if (options.thinking == ThinkingMode::kChat || !options.drop_thinking) return chat;
+  const auto last = last_question(chat.messages);
+  if (!last) return chat;
+  const auto end = chat.messages.begin() + static_cast<ptrdiff_t>(*last);
+  chat.messages.erase(
+      std::remove_if(chat.messages.begin(), end, [](const ChatMessage& m) { return m.role == "developer"; }), end);
+  chat.shows_from = last_question(chat.messages).value();
+  return chat;
+}
+
+std::string render_message(const ChatMessage& message, bool shows_reasoning) {
+  if (message.role == "system") return message.content;
+  if (message.role == "latest_reminder") return fmt::format("{}{}", kReminder, message.content);
+  if (asks(message)) return fmt::format("{}{}", kUser, message.content);
+  const std::string thought = shows_reasoning ? fmt::format("{}{}", message.reasoning, kEndThink) : "";
+  return fmt::format("{}{}{}", thought, message.content, kEosToken);
+}
+
+// What makes the model answer.
+std::string answer_prompt(bool thinks) { return fmt::format("{}{}", kAssistant, thinks ? kThink : kEndThink); }
+
+// A header stands after a question that an answer or a reminder follows, though the answer after the reminder then has
+// none: the reference encoder does the same.
+bool has_header(const std::vector<ChatMessage>& messages, size_t i) {
+  if (!asks(messages[i])) return false;
+  return i + 1 == messages.size() || messages[i + 1].role == "assistant" || messages[i + 1].role == "latest_reminder";
+}
+
+// Whether the text ends in a header, or in reminders right after one.
+bool is_open(const std::vector<ChatMessage>& messages) {
+  size_t i = messages.size();
+  while (i > 0 && messages[i - 1].role == "latest_reminder") --i;
+  return i > 0 && asks(messages[i - 1]);
+}
+
+}  // namespace
+
+std::string render_chat(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
+  for (size_t i = 0; i < messages.size(); ++i) check_message(messages[i], i);
+  const Conversation chat = prepare(messages, options);
+  check(options.allow_closed || is_open(chat.messages), Code::kInvalidArgument,
+        "the conversation asks for no answer: it {}; the last message must come from a user",
+        messages.empty() ? "is empty" : fmt::format("ends with role \"{}\"", messages.back().role));
+
+  const bool thinking = options.thinking == ThinkingMode::kThinking;
+  std::string text = opening(options);
+  for (size_t i = 0; i < chat.messages.size(); ++i) {
+    const bool thinks = thinking && i >= chat.shows_from;
+    text += render_message(chat.messages[i], thinks);
+    if (has_header(chat.messages, i)) text += answer_prompt(thinks);
+  }
+  return text;
+}
+
+std::string render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
+                        const ChatOptions& options) {
+  const std::string before = first ? opening(options) : std::string(close_previous ? kEosToken : "");
+  return fmt::format("{}{}{}{}{}", before, system, kUser, user,
+                     answer_prompt(options.thinking == ThinkingMode::kThinking));
+}
+
+}  // namespace v4rt

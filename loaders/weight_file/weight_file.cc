@@ -1,0 +1,115 @@
+#include "loaders/weight_file/weight_file.h"
+
+#include <algorithm>
+
+#include "loaders/weight_file/weight_file_format.h"
+#include "ops/core/error.h"
+
+namespace v4rt {
+namespace {
+
+using namespace weight_file;  // the format that this file reads
+
+constexpr uint8_t kDTypes = static_cast<uint8_t>(DType::kFp4) + 1, kLayouts = static_cast<uint8_t>(Layout::kRows16) + 1;
+
+template <class T>
+T read(std::span<const std::byte> from) {
+  T value;
+  std::memcpy(&value, from.data(), sizeof(T));
+  return value;
+}
+
+class Reader {
+ public:
+  explicit Reader(const MappedFile& file) : path_(file.path()), file_(file.bytes()) {}
+
+  // Header and table, as long as they say and the file is.
+  std::span<const std::byte> checked_header(const Fingerprint::Value& key) const {
+    require(file_.size() >= sizeof(Header), "is too short for a header");
+    const auto header = read<Header>(file_);
+    require(header.magic == kMagic, "is no file of weights");
+    check(header.version == kVersion, Code::kCorrupt, "{}: has version {} of the format, not {}", path_, header.version,
+          kVersion);
+    require(header.key == key, "was made from another checkpoint, or by another version");
+    check(header.file_bytes == file_.size(), Code::kCorrupt, "{}: should have {} bytes and has {}", path_,
+          header.file_bytes, file_.size());
+    require(
+        header.header_bytes >= sizeof(Header) && header.header_bytes <= std::min<uint64_t>(file_.size(), kMaxHeader),
+        "has a header of a length that cannot be");
+    const auto bytes = file_.first(header.header_bytes);
+    require(checksum(bytes) == header.checksum, "has a header that does not match its checksum");
+    return bytes;
+  }
+
+  // The next weight of what is left of the table.
+  std::pair<NewWeight, WeightFile::Planes> next(std::span<const std::byte>& table) {
+    require(table.size() >= sizeof(Entry), "has a table that ends too soon");
+    const auto entry = read<Entry>(table);
+    table = table.subspan(sizeof(Entry));
+    require(entry.name_bytes <= table.size(), "has a table that ends too soon");
+    NewWeight weight{{reinterpret_cast<const char*>(table.data()), entry.name_bytes}, type(entry)};
+    table = table.subspan(entry.name_bytes);
+    const size_t scale_bytes = weight.type.scale_bytes();
+    WeightFile::Planes planes{plane(entry.values, weight.type.bytes()), {}};
+    if (scale_bytes > 0) planes.scales = plane(entry.scales, scale_bytes);
+    return {std::move(weight), planes};
+  }
+
+  // No two planes share bytes, nor one the header.
+  void check_apart(size_t header_bytes) {
+    std::sort(taken_.begin(), taken_.end());
+    size_t end = header_bytes;
+    for (const auto& [begin, bytes] : taken_) {
+      require(begin >= end, "has weights that overlap");
+      end = begin + bytes;
+    }
+  }
+
+  void require(bool ok, std::string_view fact) const { check(ok, Code::kCorrupt, "{}: {}", path_, fact); }
+
+ private:
+  TensorType type(const Entry& entry) const {
+    require(entry.dtype < kDTypes && entry.layout < kLayouts && entry.rank <= 4, "has a weight of an unknown type");
+    const std::span shape(entry.shape.data(), entry.rank);
+    require(std::all_of(shape.begin(), shape.end(), [](int64_t d) { return d >= 0; }), "has a shape that cannot be");
+    return {static_cast<DType>(entry.dtype), Shape(shape), static_cast<Layout>(entry.layout)};
+  }
+
+  std::span<const std::byte> plane(uint64_t offset, size_t bytes) {
+    require(offset % kPage == 0 && offset <= file_.size() && bytes <= file_.size() - offset,
+            "has a weight that does not lie inside the file");
+    taken_.emplace_back(offset, bytes);
+    return file_.subspan(offset, bytes);
+  }
+
+  const std::string& path_;
+  const std::span<const std::byte> file_;
+  std::vector<std::pair<uint64_t, size_t>> taken_;
+};
+
+}  // namespace
+
+std::shared_ptr<const WeightFile> WeightFile::open(const std::string& path, const Fingerprint::Value& key) {
+  std::shared_ptr<WeightFile> file(new WeightFile(MappedFile::open(path)));
+  Reader reader(*file->file_);
+  const std::span<const std::byte> header = reader.checked_header(key);
+  std::span<const std::byte> table = header.subspan(sizeof(Header));
+  for (uint32_t i = 0; i < read<Header>(header).weights; ++i) {
+    auto [weight, planes] = reader.next(table);
+    const Layout layout = weight.type.layout;
+    const bool is_new =
+        file->planes_.try_emplace({std::move(weight.name), layout}, std::move(weight.type), planes).second;
+    reader.require(is_new, "has a weight twice");
+  }
+  reader.require(table.empty(), "has a table that is too long");
+  reader.check_apart(header.size());
+  return file;
+}
+
+std::optional<WeightFile::Planes> WeightFile::find(std::string_view name, const TensorType& type) const {
+  const auto found = planes_.find(std::pair(std::string(name), type.layout));
+  if (found == planes_.end() || found->second.first != type) return std::nullopt;
+  return found->second.second;
+}
+
+}  // namespace v4rt

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "loaders/files/fingerprint.h"
+#include "loaders/files/mapped_file.h"
+#include "ops/core/tensor.h"
+
+namespace v4rt {
+
+// A file of weights as a device uses them, to be mapped: a header, a table, then planes of bytes that begin on pages.
+//
+//   header   magic, version, number of weights, key, bytes of header and table, bytes of the file, checksum of both
+//   weight   type (dtype, layout, shape), where its values and scales begin, its name
+//   planes   from offsets that are multiples of 4 KiB, large ones of 2 MiB; as long as the type says
+//
+// The key says what the weights were made from and how; who asks for another one gets nothing.
+class WeightFile {
+ public:
+  struct Planes {
+    std::span<const std::byte> values, scales;
+  };
+
+  // Throws Error naming the path and what is wrong: not such a file, another version or key, cut short, a checksum or
+  // an offset that cannot be. Nothing of the planes is read.
+  static std::shared_ptr<const WeightFile> open(const std::string& path, const Fingerprint::Value& key);
+
+  std::optional<Planes> find(std::string_view name, const TensorType& type) const;  // valid as long as this file
+  size_t bytes() const { return file_->bytes().size(); }
+  size_t weights() const { return planes_.size(); }
+
+ private:
+  explicit WeightFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {}
+
+  std::shared_ptr<const MappedFile> file_;
+  std::map<std::pair<std::string, Layout>, std::pair<TensorType, Planes>, std::less<>> planes_;
+};
+
+struct NewWeight {
+  std::string name;
+  TensorType type;
+};
+
+// Writes such a file under a temporary name, plane by plane in any order; commit() gives it its own name. Until then
+// nothing is at `path`, and without it nothing stays.
+class WeightFileWriter {
+ public:
+  static constexpr std::string_view kUnfinished = ".part";  // what temporary names end in; they begin with the path's
+
+  WeightFileWriter(std::string path, const Fingerprint::Value& key, std::vector<NewWeight> weights);
+  ~WeightFileWriter();
+  WeightFileWriter(const WeightFileWriter&) = delete;
+  WeightFileWriter& operator=(const WeightFileWriter&) = delete;
+
+  uint64_t file_bytes() const { return file_bytes_; }
+  void begin();  // throws Error: no room (with figures), a folder that cannot be written
+  // Bytes [at, ...) of a plane of weights[index].
+  void write_values(size_t index, uint64_t at, std::span<const std::byte> bytes);
+  void write_scales(size_t index, uint64_t at, std::span<const std::byte> bytes);
+  void commit();
+
+ private:
+  struct Place {
+    uint64_t values, scales;
+  };
+  void lay_out();
+  std::vector<std::byte> header() const;
+  void check_room() const;
+  void write(uint64_t offset, std::span<const std::byte> bytes);
+
+  const std::string path_, temporary_;
+  const Fingerprint::Value key_;
+  const std::vector<NewWeight> weights_;
+  std::vector<Place> places_;
+  uint64_t file_bytes_ = 0;
+  int file_ = -1;
+};
+
+}  // namespace v4rt
