@@ -19,7 +19,7 @@ int main(int argc, char** argv) try {
   std::vector<int32_t> prompt = tokenizer->encode(argc > 3 ? argv[3] : "def factorial(n):\n    ");
   prompt.insert(prompt.begin(), model->config().bos_token_id);
   v4rt::Sampler greedy({}, model->config().vocab_size);
-  v4rt::generate(session, prompt, {.end_token = model->config().eos_token_id}, greedy, [&](int32_t id) {
+  v4rt::generate(session, prompt, {.end_tokens = model->config().eos_token_ids}, greedy, [&](int32_t id) {
     std::cout << tokenizer->token_bytes(id) << std::flush;
     return true;
   });

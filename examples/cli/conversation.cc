@@ -41,8 +41,7 @@ Conversation::Conversation(std::shared_ptr<const Model> model, std::shared_ptr<c
       session_(model),
       sampler_(options_.sampling, model->config().vocab_size),
       think_(control_token(*tokenizer_, "<think>")),
-      end_think_(control_token(*tokenizer_, "</think>")),
-      end_(model->config().eos_token_id) {}
+      end_think_(control_token(*tokenizer_, "</think>")) {}
 
 void Conversation::start_over() {
   session_.reset();
@@ -52,7 +51,7 @@ void Conversation::start_over() {
 
 GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& reply,
                                     const std::function<bool()>& stopped) {
-  const GenerateOptions options{options_.max_tokens, end_};
+  const GenerateOptions options{options_.max_tokens, session_.model().config().eos_token_ids};
   const GenerateResult result = generate(session_, prompt, options, sampler_, [&](int32_t id) {
     reply.add(id);
     return !stopped();

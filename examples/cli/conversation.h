@@ -50,7 +50,7 @@ class Conversation {
   std::shared_ptr<const Tokenizer> tokenizer_;
   Session session_;
   Sampler sampler_;
-  int32_t think_, end_think_, end_;
+  int32_t think_, end_think_;
   std::vector<int32_t> unread_;  // of the conversation, but not yet of the state
   bool first_ = true;
   std::function<void(int64_t, int64_t)> progress_;

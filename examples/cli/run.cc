@@ -105,7 +105,8 @@ int run(const RunArguments& arguments) {
   });
   Sampler sampler(arguments.sampling, config.vocab_size);
   Completion completion(*tokenizer, !arguments.json);
-  const GenerateOptions options{arguments.max_tokens, arguments.ignore_end ? -1 : config.eos_token_id};
+  GenerateOptions options{.max_tokens = arguments.max_tokens};
+  if (!arguments.ignore_end) options.end_tokens = config.eos_token_ids;
   const GenerateResult result = generate(session, prompt, options, sampler, [&](int32_t id) {
     progress.clear();
     completion.add(id);
@@ -134,7 +135,7 @@ void add_run(CLI::App& app, Action& action) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   add_sampling(*command, a.sampling);
-  command->add_flag("--ignore-end", a.ignore_end, "Go on after the end token");
+  command->add_flag("--ignore-end", a.ignore_end, "Go on after an end token");
   command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line");
   command->add_flag("--json", a.json, "Print one JSON object at the end in place of the text");
   add_options(*command, a.model);

@@ -69,11 +69,22 @@ v4rt_status v4rt_model_get_info(const v4rt_model* model, v4rt_model_info* info) 
     result.context = model->model->options().context;
     result.layers = config.num_layers;
     result.bos_token = config.bos_token_id;
-    result.eos_token = config.eos_token_id;
+    result.eos_token = config.eos_token_ids.front();
     result.has_mtp = config.has_mtp ? 1 : 0;
     result.weight_bytes = model->model->weight_bytes();
     result.state_bytes = model->model->state_bytes();
     result.arena_bytes = model->model->arena_bytes();
     v4rt::api::write_result(result, info, "v4rt_model_info");
+  });
+}
+
+v4rt_status v4rt_model_end_tokens(const v4rt_model* model, const int32_t** ids, size_t* n_ids) {
+  return guarded([&] {
+    require(model, "v4rt_model_end_tokens: model");
+    require(ids, "v4rt_model_end_tokens: ids");
+    require(n_ids, "v4rt_model_end_tokens: n_ids");
+    const std::vector<int32_t>& end_tokens = model->model->config().eos_token_ids;
+    *ids = end_tokens.data();
+    *n_ids = end_tokens.size();
   });
 }

@@ -109,7 +109,7 @@ v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n
     const v4rt::V4Config& config = session->session.model().config();
     v4rt::GenerateOptions chosen;
     if (o.max_tokens > 0) chosen.max_tokens = o.max_tokens;
-    chosen.end_token = o.ignore_end_token != 0 ? -1 : config.eos_token_id;
+    if (o.ignore_end_token == 0) chosen.end_tokens = config.eos_token_ids;
 
     v4rt::Sampler greedy({}, config.vocab_size);
     const auto done =

@@ -85,7 +85,8 @@ typedef struct v4rt_model_info {
   int64_t vocab_size;
   int64_t context;
   int32_t layers;
-  int32_t bos_token, eos_token;
+  int32_t bos_token;
+  int32_t eos_token;     /* the first of v4rt_model_end_tokens */
   int32_t has_mtp;       /* 1: the checkpoint has the MTP block */
   uint64_t weight_bytes; /* on the device */
   uint64_t state_bytes;  /* of one session */
@@ -94,6 +95,10 @@ typedef struct v4rt_model_info {
 
 /* Set info->struct_size before the call; fields beyond it are not written. */
 v4rt_status v4rt_model_get_info(const v4rt_model* model, v4rt_model_info* info);
+
+/* The tokens that end a text, as config.json and generation_config.json name them: one or more; *ids lives as long as
+ * the model. v4rt_generate stops at any of them. */
+v4rt_status v4rt_model_end_tokens(const v4rt_model* model, const int32_t** ids, size_t* n_ids);
 
 /* ---- Session: the running state of one sequence */
 
@@ -161,7 +166,7 @@ typedef enum v4rt_stop {
 typedef struct v4rt_generate_options {
   size_t struct_size;
   int64_t max_tokens;       /* 0: 128 */
-  int32_t ignore_end_token; /* 1: go on after the model's end token */
+  int32_t ignore_end_token; /* 1: go on after the model's end tokens */
 } v4rt_generate_options;
 
 typedef struct v4rt_generate_result {

@@ -95,6 +95,9 @@ GenerateResult generate(Session& session, std::span<const int32_t> prompt, const
     result.stop = reason;
     return result;
   };
+  const auto ends = [&](int32_t id) {
+    return std::find(options.end_tokens.begin(), options.end_tokens.end(), id) != options.end_tokens.end();
+  };
   auto start = std::chrono::steady_clock::now();
   std::span<const float> logits = session.feed(prompt, slot);
   result.prefill_seconds = seconds_since(start);
@@ -103,7 +106,7 @@ GenerateResult generate(Session& session, std::span<const int32_t> prompt, const
   start = std::chrono::steady_clock::now();
   while (result.tokens < options.max_tokens) {
     const int32_t id = sample_at(session.position(slot), sampler, logits);
-    if (id == options.end_token) return stopped(StopReason::kEndToken);
+    if (ends(id)) return stopped(StopReason::kEndToken);
     if (session.position(slot) == session.model().options().context) return stopped(StopReason::kContextFull);
     const bool go_on = !on_token || on_token(id);
     logits = session.feed({&id, 1}, slot);

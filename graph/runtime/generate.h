@@ -34,7 +34,7 @@ class Sampler {
 
 struct GenerateOptions {
   int64_t max_tokens = 128;
-  int32_t end_token = -1;  // stop when it comes; it is neither handed on nor counted; -1: never
+  std::vector<int32_t> end_tokens = {};  // stop when one comes; it is neither handed on nor counted
 };
 
 enum class StopReason : uint8_t { kEndToken, kMaxTokens, kContextFull, kCancelled };

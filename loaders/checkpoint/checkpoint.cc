@@ -172,6 +172,16 @@ std::vector<TensorSummary> summarise(const SafetensorsSet& set) {
   return rows;
 }
 
+// A text ends at what either file names; the release's end token where neither does.
+void settle_end_tokens(V4Config& config, const std::optional<GenerationConfig>& generation) {
+  std::vector<int32_t>& ids = config.eos_token_ids;
+  if (generation) {
+    for (const int32_t id : generation->eos_token_ids)
+      if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  }
+  if (ids.empty()) ids = {std::min<int32_t>(1, static_cast<int32_t>(config.vocab_size) - 1)};
+}
+
 }  // namespace
 
 Checkpoint open_checkpoint(const std::string& path) {
@@ -179,6 +189,8 @@ Checkpoint open_checkpoint(const std::string& path) {
   V4Config config = read_v4_config((std::filesystem::path(set->folder()) / "config.json").string());
   Sorted sorted = Sorter(*set).sort();
   Checkpoint checkpoint;
+  checkpoint.generation = read_generation_config(set->folder(), config.vocab_size);
+  settle_end_tokens(config, checkpoint.generation);
   checkpoint.mtp_note = settle_mtp(sorted, config);
   checkpoint.weights = std::make_shared<CheckpointSource>(config, set, lay_out_all(config, sorted, *set, path));
   checkpoint.folder = set->folder();

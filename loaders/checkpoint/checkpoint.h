@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "loaders/checkpoint/generation_config.h"
 #include "loaders/checkpoint/weight_source.h"
 
 namespace v4rt {
@@ -24,11 +25,14 @@ struct Checkpoint {
   std::string naming;                  // "official" or "transformers"
   std::vector<TensorSummary> tensors;  // by dtype, largest first
   int64_t file_bytes = 0;
+  std::optional<GenerationConfig> generation;  // nothing: there is no generation_config.json
   std::optional<std::string> mtp_note;  // why a drafter in the file is not used: "later drafter (mtp.0.main_proj...)"
 };
 
 // `path`: a folder (model.safetensors, model.safetensors.index.json, or model-*-of-*.safetensors without an index) or
-// one .safetensors file. config.json is read from the same folder. Throws Error naming file, tensor, fact and way out.
+// one .safetensors file. config.json is read from the same folder,
+// and generation_config.json if it is there: a text ends at the end tokens of either. Throws Error naming file, tensor,
+// fact and way out.
 Checkpoint open_checkpoint(const std::string& path);
 
 }  // namespace v4rt

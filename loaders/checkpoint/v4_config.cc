@@ -4,9 +4,8 @@
 #include <array>
 #include <bit>
 #include <cctype>
-#include <cmath>
-#include <limits>
 
+#include "loaders/checkpoint/json_fields.h"
 #include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 
@@ -14,70 +13,6 @@ namespace v4rt {
 namespace {
 
 using nlohmann::json;
-
-std::string shown(const json& value) { return printable(value.dump(-1, ' ', false, json::error_handler_t::replace)); }
-
-// The keys of one JSON object. A null counts as absent, as it does for the libraries that write these files.
-class Fields {
- public:
-  Fields(const json& object, std::string source) : object_(object), source_(std::move(source)) {
-    check(object.is_object(), Code::kCorrupt, "{}: is not a JSON object", source_);
-  }
-
-  const std::string& source() const { return source_; }
-  const json* find(std::string_view key) const {
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-  }
-  const json& require(std::string_view key) const {
-    const json* value = find(key);
-    check(value != nullptr, Code::kCorrupt, "{}: '{}' is missing; restore the config.json of the checkpoint", source_,
-          key);
-    return *value;
-  }
-  Fields child(std::string_view key) const { return {require(key), fmt::format("{}: '{}'", source_, key)}; }
-
-  int64_t integer(std::string_view key, int64_t min, int64_t max) const {
-    return in_range(key, require(key), min, max);
-  }
-  int64_t integer(std::string_view key, int64_t min, int64_t max, int64_t absent) const {
-    const json* value = find(key);
-    return value == nullptr ? absent : in_range(key, *value, min, max);
-  }
-  int size(std::string_view key, int max) const { return static_cast<int>(integer(key, 1, max)); }
-
-  double number(std::string_view key, double min, double max) const { return in_range(key, require(key), min, max); }
-  double number(std::string_view key, double min, double max, double absent) const {
-    const json* value = find(key);
-    return value == nullptr ? absent : in_range(key, *value, min, max);
-  }
-
-  // A key that may be absent but must not say anything else: the model would compute something that this runtime does
-  // not.
-  void expect(std::string_view key, const json& wanted) const {
-    const json* value = find(key);
-    check(value == nullptr || *value == wanted, Code::kUnsupported,
-          "{}: '{}' is {}; DeepSeek-V4 has {}, and nothing else is supported", source_, key,
-          value == nullptr ? std::string() : shown(*value), shown(wanted));
-  }
-
- private:
-  template <class T>
-  T in_range(std::string_view key, const json& value, T min, T max) const {
-    const bool right_kind = std::is_integral_v<T> ? value.is_number_integer() : value.is_number();
-    // Unsigned JSON numbers above 2^63 would wrap: they are beyond every bound anyway.
-    const bool fits =
-        right_kind && !(value.is_number_unsigned() &&
-                        value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
-    check(fits && value.get<T>() >= min && value.get<T>() <= max, Code::kCorrupt,
-          "{}: '{}' is {}; expected {} from {} to {}", source_, key, shown(value),
-          std::is_integral_v<T> ? "an integer" : "a number", min, max);
-    return value.get<T>();
-  }
-
-  const json& object_;
-  std::string source_;
-};
 
 [[noreturn]] void refuse_v41(const Fields& f, std::string_view fact) {
   fail(Code::kUnsupported,
@@ -294,17 +229,6 @@ void check_relations(const Fields& f, const V4Config& c) {
         c.num_experts);
 }
 
-// The end token may be a list; the first is the one that ends an answer.
-int32_t token_id(const Fields& f, std::string_view key, const V4Config& c, int32_t absent) {
-  const json* value = f.find(key);
-  if (value == nullptr) return absent;
-  const json& id = value->is_array() && !value->empty() ? value->front() : *value;
-  const bool ok = id.is_number_unsigned() && id.get<uint64_t>() < static_cast<uint64_t>(c.vocab_size);
-  check(ok, Code::kCorrupt, "{}: '{}' is {}; expected a token id below vocab_size = {}", f.source(), key, shown(*value),
-        c.vocab_size);
-  return id.get<int32_t>();
-}
-
 }  // namespace
 
 V4Config parse_v4_config(std::string_view text, std::string_view source) {
@@ -327,8 +251,9 @@ V4Config parse_v4_config(std::string_view text, std::string_view source) {
         "{}: 'swiglu_limit' is 0, which transformers takes as \"clamp to 0\" and the release as \"no clamp\"; set the "
         "limit the model was trained with",
         source);
-  c.bos_token_id = token_id(f, "bos_token_id", c, 0);
-  c.eos_token_id = token_id(f, "eos_token_id", c, std::min<int32_t>(1, static_cast<int32_t>(c.vocab_size) - 1));
+  if (f.find("bos_token_id") != nullptr)
+    c.bos_token_id = static_cast<int32_t>(f.integer("bos_token_id", 0, c.vocab_size - 1));
+  c.eos_token_ids = f.token_ids("eos_token_id", c.vocab_size);
   return c;
 }
 

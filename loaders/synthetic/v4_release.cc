@@ -66,7 +66,8 @@ V4Config v4_pro_config() {
 }
 
 std::string official_config_json(const V4Config& c) {
-  const nlohmann::ordered_json json = {
+  using json = nlohmann::ordered_json;
+  const json object = {
       {"architectures", {"DeepseekV4ForCausalLM"}},
       {"model_type", "deepseek_v4"},
       {"vocab_size", c.vocab_size},
@@ -115,7 +116,7 @@ std::string official_config_json(const V4Config& c) {
       {"tie_word_embeddings", false},
       {"torch_dtype", "bfloat16"},
       {"bos_token_id", c.bos_token_id},
-      {"eos_token_id", c.eos_token_id},
+      {"eos_token_id", c.eos_token_ids.size() == 1 ? json(c.eos_token_ids.front()) : json(c.eos_token_ids)},
       {"expert_dtype", "fp4"},
       {"quantization_config",
        {{"activation_scheme", "dynamic"},
@@ -124,7 +125,7 @@ std::string official_config_json(const V4Config& c) {
         {"scale_fmt", "ue8m0"},
         {"weight_block_size", {128, 128}}}},
   };
-  return json.dump(2) + "\n";
+  return object.dump(2) + "\n";
 }
 
 }  // namespace v4rt

@@ -145,6 +145,14 @@ static void test_info(const v4rt_model* model) {
   FAILS(v4rt_model_get_info(model, &info), V4RT_INVALID_ARGUMENT, "struct_size");
   FAILS(v4rt_model_get_info(model, NULL), V4RT_INVALID_ARGUMENT, "info");
   FAILS(v4rt_model_get_info(NULL, &info), V4RT_INVALID_ARGUMENT, "model");
+
+  const int32_t* end_tokens = NULL;
+  size_t n_end_tokens = 0;
+  OK(v4rt_model_end_tokens(model, &end_tokens, &n_end_tokens));
+  EXPECT(n_end_tokens == 1 && end_tokens != NULL && end_tokens[0] == 1);
+  FAILS(v4rt_model_end_tokens(NULL, &end_tokens, &n_end_tokens), V4RT_INVALID_ARGUMENT, "model");
+  FAILS(v4rt_model_end_tokens(model, NULL, &n_end_tokens), V4RT_INVALID_ARGUMENT, "ids");
+  FAILS(v4rt_model_end_tokens(model, &end_tokens, NULL), V4RT_INVALID_ARGUMENT, "n_ids");
 }
 
 static void test_session(v4rt_model* model) {

@@ -15,11 +15,11 @@ namespace v4rt {
 namespace {
 
 std::vector<int32_t> greedy(const std::shared_ptr<const Model>& model, std::span<const int32_t> prompt, int64_t n,
-                            int32_t end_token) {
+                            std::vector<int32_t> end_tokens) {
   Session session(model);
   Sampler sampler({}, model->config().vocab_size);
   std::vector<int32_t> ids;
-  generate(session, prompt, {.max_tokens = n, .end_token = end_token}, sampler, [&](int32_t id) {
+  generate(session, prompt, {.max_tokens = n, .end_tokens = std::move(end_tokens)}, sampler, [&](int32_t id) {
     ids.push_back(id);
     return true;
   });
@@ -63,7 +63,7 @@ TEST_P(Mini, ContinuesAsTheGoldenTextDoes) {
     const auto margins = c["margin"].get<std::vector<float>>();
     size_t sure = 0;  // a choice between equals may go either way, and what follows with it
     while (sure < margins.size() && margins[sure] >= 1e-3f) ++sure;
-    const std::vector<int32_t> got = greedy(model, prompt, static_cast<int64_t>(expected.size()), -1);
+    const std::vector<int32_t> got = greedy(model, prompt, static_cast<int64_t>(expected.size()), {});
     ASSERT_EQ(got.size(), expected.size());
     EXPECT_TRUE(std::equal(got.begin(), got.begin() + static_cast<ptrdiff_t>(sure), expected.begin())) << c["name"];
   }
@@ -93,7 +93,7 @@ TEST(MiniTokens, AreTheSameFromEveryBackend) {
     for (const std::string& device : built_in_backends()) {
       const auto model = open_model(mini_path(), {.device = device, .numbers = mode, .context = 400});
       for (size_t i = 0; i < std::size(kPrompts); ++i) {
-        const auto ids = greedy(model, tokenizer->encode("<｜begin▁of▁sentence｜>" + kPrompts[i]), 256, -1);
+        const auto ids = greedy(model, tokenizer->encode("<｜begin▁of▁sentence｜>" + kPrompts[i]), 256, {});
         ASSERT_EQ(ids.size(), 256u);
         if (expected.size() <= i) expected.push_back(ids);
         EXPECT_EQ(ids, expected[i]) << device << ", " << mode_name(mode) << ", prompt " << i;

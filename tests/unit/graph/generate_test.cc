@@ -132,11 +132,14 @@ TEST_F(Generate, StopsAfterMaxTokensWithAllOfThemFed) {
   EXPECT_GT(result.decode_seconds, 0);
 }
 
-TEST_F(Generate, TheEndTokenIsNeitherHandedOnNorFed) {
+TEST_F(Generate, AnEndTokenIsNeitherHandedOnNorFed) {
   const std::vector<int32_t> expected = by_hand(6);
   size_t first = 0;  // where the token of index 3 first comes
   while (expected[first] != expected[3]) ++first;
-  const GenerateResult result = generate(session, prompt, {.max_tokens = 6, .end_token = expected[3]}, sampler, take);
+  int32_t other = 0;  // that does not come
+  while (std::find(expected.begin(), expected.end(), other) != expected.end()) ++other;
+  const GenerateResult result =
+      generate(session, prompt, {.max_tokens = 6, .end_tokens = {other, expected[3]}}, sampler, take);
   EXPECT_EQ(result.stop, StopReason::kEndToken);
   EXPECT_EQ(seen.size(), first);
   EXPECT_EQ(result.tokens, static_cast<int64_t>(first));

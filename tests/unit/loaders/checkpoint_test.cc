@@ -54,6 +54,28 @@ TEST(Checkpoint, OpensTwoShardsWithAnIndex) {
   EXPECT_EQ(bytes, 3976806);
 }
 
+// Keys of config.json to change, and generation_config.json.
+std::vector<int32_t> end_tokens_with(const nlohmann::json& patch, const std::string& generation) {
+  const TempFolder folder;
+  ModelFiles files = tiny_flash_files();
+  files.config.merge_patch(patch);
+  files.write(folder);
+  if (!generation.empty()) folder.write("generation_config.json", generation);
+  return open_checkpoint(folder.path()).weights->config().eos_token_ids;
+}
+
+TEST(Checkpoint, ATextEndsAtWhatEitherFileNames) {
+  const nlohmann::json none = {{"eos_token_id", nullptr}}, two = {{"eos_token_id", {1, 7}}};
+  EXPECT_THAT(end_tokens_with(two, ""), ElementsAre(1, 7));
+  EXPECT_THAT(end_tokens_with(two, R"({"eos_token_id": [9, 7]})"), ElementsAre(1, 7, 9));
+  EXPECT_THAT(end_tokens_with(none, R"({"eos_token_id": 9})"), ElementsAre(9));
+  EXPECT_THAT(end_tokens_with(none, R"({"temperature": 1})"), ElementsAre(1));
+  EXPECT_THAT(end_tokens_with(none, ""), ElementsAre(1));
+  EXPECT_FALSE(open_checkpoint(kTinyFlash).generation);
+  ASSERT_TRUE(open_checkpoint(kMini).generation);
+  EXPECT_EQ(open_checkpoint(kMini).generation->temperature, 1);
+}
+
 TEST(Checkpoint, OpensASingleFile) {
   for (const std::string& path : {kMini, kMini + "/model.safetensors"}) {
     const Checkpoint checkpoint = open_checkpoint(path);

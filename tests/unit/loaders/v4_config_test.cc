@@ -14,7 +14,9 @@ namespace {
 
 using nlohmann::json;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 const std::string kTinyFlash = std::string(V4RT_SOURCE_DIR) + "/tests/data/tiny-flash/config.json";
 
@@ -89,7 +91,7 @@ TEST(V4Config, ReadsTheOfficialKeys) {
   EXPECT_EQ(c.hc_eps, 1e-6);
   EXPECT_EQ(c.rms_norm_eps, 1e-6);
   EXPECT_EQ(c.bos_token_id, 0);
-  EXPECT_EQ(c.eos_token_id, 1);
+  EXPECT_THAT(c.eos_token_ids, ElementsAre(1));
   EXPECT_FALSE(c.has_mtp) << "only tensors tell";
 }
 
@@ -100,6 +102,14 @@ TEST(V4Config, ReadsTheTransformersKeys) {
   expect_same(parse(both), parse(tiny_json()));
   both["compress_ratios"][1] = 4;
   EXPECT_THAT(message_of(both.dump()), HasSubstr("contradict each other"));
+}
+
+TEST(V4Config, ReadsEveryEndToken) {
+  json config = tiny_json();
+  config["eos_token_id"] = json::array({7, 9, 7});
+  EXPECT_THAT(parse(config).eos_token_ids, ElementsAre(7, 9));
+  config.erase("eos_token_id");
+  EXPECT_THAT(parse(config).eos_token_ids, IsEmpty());
 }
 
 TEST(V4Config, ReadsWhatTransformersWrote) {
@@ -192,8 +202,10 @@ TEST(V4Config, RefusesValuesThatCannotBe) {
               HasSubstr("beta_slow (1) must be less than beta_fast (0.5)"));
   EXPECT_THAT(refused({{"rope_scaling", 5}}), HasSubstr("'rope_scaling': is not a JSON object"));
   EXPECT_THAT(refused({{"eos_token_id", 512}}),
-              HasSubstr("'eos_token_id' is 512; expected a token id below vocab_size = 512"));
-  EXPECT_THAT(refused({{"eos_token_id", json::array({7, 9})}}), HasSubstr("no error"));
+              HasSubstr("'eos_token_id' is 512; expected token ids below vocab_size = 512"));
+  EXPECT_THAT(refused({{"eos_token_id", json::array({7, 512})}}), HasSubstr("'eos_token_id' is [7,512]"));
+  EXPECT_THAT(refused({{"eos_token_id", json::array()}}), HasSubstr("'eos_token_id' is []"));
+  EXPECT_THAT(refused({{"bos_token_id", json::array({7, 9})}}), HasSubstr("'bos_token_id' is [7,9]"));
 }
 
 TEST(V4Config, RefusesValuesThatDoNotAgree) {

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "loaders/files/json_file.h"
+#include "ops/core/error.h"
+
+namespace v4rt {
+
+// A value out of a file as a message may show it.
+inline std::string shown(const nlohmann::json& value) {
+  return printable(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+// The keys of one JSON object. A null counts as absent, as it does for the libraries that write these files.
+class Fields {
+ public:
+  using json = nlohmann::json;
+
+  Fields(const json& object, std::string source) : object_(object), source_(std::move(source)) {
+    check(object.is_object(), Code::kCorrupt, "{}: is not a JSON object", source_);
+  }
+
+  const std::string& source() const { return source_; }
+  const json* find(std::string_view key) const {
+    const auto found = object_.find(key);
+    return found == object_.end() || found->is_null() ? nullptr : &*found;
+  }
+  const json& require(std::string_view key) const {
+    const json* value = find(key);
+    check(value != nullptr, Code::kCorrupt, "{}: '{}' is missing; restore the config.json of the checkpoint", source_,
+          key);
+    return *value;
+  }
+  Fields child(std::string_view key) const { return {require(key), fmt::format("{}: '{}'", source_, key)}; }
+
+  int64_t integer(std::string_view key, int64_t min, int64_t max) const {
+    return in_range(key, require(key), min, max);
+  }
+  int64_t integer(std::string_view key, int64_t min, int64_t max, int64_t absent) const {
+    const json* value = find(key);
+    return value == nullptr ? absent : in_range(key, *value, min, max);
+  }
+  int size(std::string_view key, int max) const { return static_cast<int>(integer(key, 1, max)); }
+
+  double number(std::string_view key, double min, double max) const { return in_range(key, require(key), min, max); }
+  double number(std::string_view key, double min, double max, double absent) const {
+    const json* value = find(key);
+    return value == nullptr ? absent : in_range(key, *value, min, max);
+  }
+
+  // One token id or a list of them, below `vocab_size`, each once; none where the key is absent.
+  std::vector<int32_t> token_ids(std::string_view key, int64_t vocab_size) const {
+    std::vector<int32_t> ids;
+    const json* value = find(key);
+    if (value == nullptr) return ids;
+    const auto add = [&](const json& id) {
+      const bool ok = id.is_number_unsigned() && id.get<uint64_t>() < static_cast<uint64_t>(vocab_size);
+      check(ok, Code::kCorrupt, "{}: '{}' is {}; expected token ids below vocab_size = {}", source_, key, shown(*value),
+            vocab_size);
+      if (std::find(ids.begin(), ids.end(), id.get<int32_t>()) == ids.end()) ids.push_back(id.get<int32_t>());
+    };
+    if (value->is_array() && !value->empty())
+      for (const json& id : *value) add(id);
+    else
+      add(*value);
+    return ids;
+  }
+
+  // A key that may be absent but must not say anything else: the model would compute something that this runtime does
+  // not.
+  void expect(std::string_view key, const json& wanted) const {
+    const json* value = find(key);
+    check(value == nullptr || *value == wanted, Code::kUnsupported,
+          "{}: '{}' is {}; DeepSeek-V4 has {}, and nothing else is supported", source_, key,
+          value == nullptr ? std::string() : shown(*value), shown(wanted));
+  }
+
+ private:
+  template <class T>
+  T in_range(std::string_view key, const json& value, T min, T max) const {
+    const bool right_kind = std::is_integral_v<T> ? value.is_number_integer() : value.is_number();
+    // Unsigned JSON numbers above 2^63 would wrap: they are beyond every bound anyway.
+    const bool fits =
+        right_kind && !(value.is_number_unsigned() &&
+                        value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
+    check(fits && value.get<T>() >= min && value.get<T>() <= max, Code::kCorrupt,
+          "{}: '{}' is {}; expected {} from {} to {}", source_, key, shown(value),
+          std::is_integral_v<T> ? "an integer" : "a number", min, max);
+    return value.get<T>();
+  }
+
+  const json& object_;
+  std::string source_;
+};
+
+}  // namespace v4rt
