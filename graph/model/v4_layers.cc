@@ -38,20 +38,30 @@ RowFormat V4Builder::index_format() const {
 
 ValueId V4Builder::weight(const std::string& name) {
   if (const auto found = weights.find(name); found != weights.end()) return found->second;
-  const ValueId id = g.weight(name, weight_type(name));
+  const ValueId id = g.weight(name, source.type(name));
   weights.emplace(name, id);
   return id;
 }
 
-ValueId V4Builder::quantised(std::string_view name, ValueId x, const std::string& for_weight) {
-  if (!faithful() || !is_quantised(g.type(weight(for_weight)).dtype)) return x;
+ValueId V4Builder::quantised(std::string_view name, ValueId x, std::initializer_list<std::string_view> for_weights) {
+  if (!faithful()) return x;
+  const ActivationRounding rounding = source.activation_rounding(*for_weights.begin());
+  for (const std::string_view weight : for_weights) {
+    const ActivationRounding own = source.activation_rounding(weight);
+    check(
+        own == rounding && own != ActivationRounding::kMixed, Code::kUnsupported,
+        "{}: some of its tensors are stored in FP8 or FP4, others, or its partner's, in more bits; the release rounds "
+        "activations before the former alone: store them alike, or run with plain numbers",
+        weight);
+  }
+  if (rounding == ActivationRounding::kNone) return x;
   const auto found = rounded.find(x);
   if (found != rounded.end()) return found->second;
   return rounded[x] = g.add<FakeQuant>(name, {x}, QuantGrid::kFp8, 128);
 }
 
 ValueId V4Builder::linear(std::string_view name, ValueId x, const std::string& weight_name, int heads) {
-  const ValueId rounded = quantised(std::string(name) + ".fake_quant", x, weight_name);
+  const ValueId rounded = quantised(std::string(name) + ".fake_quant", x, {weight_name});
   return g.add<Linear>(name, {rounded, weight(weight_name)}, activation(), 1, LiveRows::kTokens, heads);
 }
 

@@ -27,9 +27,9 @@ LayerPlan mtp_plan(const V4Config& config);
 HyperSpec hyper_spec(const V4Config& config);
 
 struct V4Builder {
-  const V4Config& config;
+  const WeightSource& source;
+  const V4Config& config;  // the source's
   const GraphOptions& options;
-  const std::function<TensorType(std::string_view)>& weight_type;
   Builder g;
   std::map<std::string, ValueId, std::less<>> weights;  // shared weights enter the graph once
   std::map<ValueId, ValueId> rounded;  // and so does the rounding of a value that several products read
@@ -41,9 +41,9 @@ struct V4Builder {
   RowFormat index_format() const;
 
   ValueId weight(const std::string& name);
-  // Rounds x to FP8 per 128 as the release does before an FP8 or FP4 product; nothing in plain mode, nor before weights
-  // that are stored in more bits (spec section 3.6).
-  ValueId quantised(std::string_view name, ValueId x, const std::string& for_weight);
+  // Rounds x to FP8 per 128 as the release does before a product with weights that are stored in FP8 or FP4; nothing in
+  // plain mode, nor before weights that are stored in more bits (spec section 3.6).
+  ValueId quantised(std::string_view name, ValueId x, std::initializer_list<std::string_view> for_weights);
   // quantised() and the product; `heads` shapes the output (ops/linear/linear.h).
   ValueId linear(std::string_view name, ValueId x, const std::string& weight_name, int heads = 0);
 };

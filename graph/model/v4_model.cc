@@ -64,10 +64,10 @@ ValueId mtp_logits(V4Builder& m, ValueId streams, ValueId next_ids, ValueId embe
 
 }  // namespace
 
-Graph build_v4(const V4Config& config, const GraphOptions& options,
-               const std::function<TensorType(std::string_view)>& weight_type) {
+Graph build_v4(const WeightSource& weights, const GraphOptions& options) {
+  const V4Config& config = weights.config();
   check_options(config, options);
-  V4Builder m{config, options, weight_type, {}, {}, {}};
+  V4Builder m{weights, config, options, {}, {}, {}};
   const ValueId ids = m.g.input("ids", {DType::kI32, Shape{options.tokens}});
   const ValueId embed = m.weight("embed.weight"), head_weight = m.weight("head.weight");
 
@@ -84,13 +84,13 @@ Graph build_v4(const V4Config& config, const GraphOptions& options,
   return m.g.take();
 }
 
-Graph build_v4_layer(const V4Config& config, const GraphOptions& options, int layer,
-                     const std::function<TensorType(std::string_view)>& weight_type) {
+Graph build_v4_layer(const WeightSource& weights, const GraphOptions& options, int layer) {
+  const V4Config& config = weights.config();
   check_options(config, options);
   const bool mtp = layer == config.num_layers;
   check(layer >= 0 && layer < config.num_layers + (config.has_mtp ? 1 : 0), Code::kInvalidArgument,
         "there is no layer {}", layer);
-  V4Builder m{config, options, weight_type, {}, {}, {}};
+  V4Builder m{weights, config, options, {}, {}, {}};
   const ValueId ids = m.g.input("ids", {DType::kI32, Shape{options.tokens}});
   ValueId streams = m.g.input("streams", {m.activation(), Shape{options.tokens, config.hc_mult, config.hidden_size}});
   if (mtp) streams = mtp_streams(m, streams, ids, m.weight("embed.weight"));

@@ -1,12 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <string>
-#include <string_view>
 
 #include "graph/ir/graph.h"
-#include "loaders/checkpoint/v4_config.h"
+#include "loaders/checkpoint/weight_source.h"
 
 namespace v4rt {
 
@@ -30,15 +27,13 @@ struct GraphOptions {
   bool mtp = false;  // also input "next_ids" I32 [tokens] and output "mtp_logits" [tokens, V]
 };
 
-// Inputs "ids" I32 [tokens]; output "logits" F32. Weight types come from the checkpoint: `weight_type(name)` answers
-// for every name of v4_weights(config). Spec sections 2 to 11, readable next to the report.
-Graph build_v4(const V4Config& config, const GraphOptions& options,
-               const std::function<TensorType(std::string_view)>& weight_type);
+// Inputs "ids" I32 [tokens]; output "logits" F32. `weights` is asked for its configuration, types and roundings; none
+// of its values is read. Spec sections 2 to 11, readable next to the report.
+Graph build_v4(const WeightSource& weights, const GraphOptions& options);
 
 // One layer by itself, for comparisons with another implementation's intermediate values: inputs "ids" and "streams",
 // activation [tokens, m, d]; outputs "attn", "ffn" (what the sublayers give, [tokens, d]) and "out" (the streams after
 // the layer). Layer num_layers is the MTP block, whose ids are the next tokens.
-Graph build_v4_layer(const V4Config& config, const GraphOptions& options, int layer,
-                     const std::function<TensorType(std::string_view)>& weight_type);
+Graph build_v4_layer(const WeightSource& weights, const GraphOptions& options, int layer);
 
 }  // namespace v4rt

@@ -37,10 +37,10 @@ ValueId v4_moe(V4Builder& m, const LayerPlan& layer, ValueId x, ValueId ids) {
   const ValueId gate_up = m.linear("shared.gate_up", x, w13);
   const ValueId shared = m.linear("shared.down", m.g.add<Swiglu>("shared.swiglu", {gate_up}, limit), w2);
 
-  const ValueId rounded = m.quantised("experts.fake_quant", x, w1_experts);
+  const ValueId rounded = m.quantised("experts.fake_quant", x, {w1_experts, w3_experts});
   const ValueId inner = m.g.add<MoeGateUp>(
       "experts.gate_up", {rounded, chosen.ids, chosen.weights, m.weight(w1_experts), m.weight(w3_experts)}, limit);
-  const ValueId inner_rounded = m.quantised("experts.inner_fake_quant", inner, w2_experts);
+  const ValueId inner_rounded = m.quantised("experts.inner_fake_quant", inner, {w2_experts});
   return m.g.add<MoeDown>("experts.down", {inner_rounded, chosen.ids, m.weight(w2_experts), shared});
 }
 

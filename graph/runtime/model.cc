@@ -67,7 +67,7 @@ Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
                        .numbers = options.numbers,
                        .logits = logits,
                        .mtp = options.mtp && logits == LogitsOf::kAllRows};
-  return build_v4(config, o, [this](std::string_view name) { return source->type(name); });
+  return build_v4(*source, o);
 }
 
 std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits) {

@@ -84,6 +84,13 @@ bool CheckpointSource::has(std::string_view name) const { return by_name_.count(
 
 TensorType CheckpointSource::type(std::string_view name) const { return layouts_[index_of(name)].type; }
 
+ActivationRounding CheckpointSource::activation_rounding(std::string_view name) const {
+  const std::vector<Piece>& pieces = layouts_[index_of(name)].pieces;
+  const auto narrow = std::count_if(pieces.begin(), pieces.end(), [](const Piece& p) { return is_quantised(p.dtype); });
+  if (narrow == 0) return ActivationRounding::kNone;
+  return narrow == std::ssize(pieces) ? ActivationRounding::kFp8 : ActivationRounding::kMixed;
+}
+
 WeightView CheckpointSource::get(std::string_view name) const {
   const size_t index = index_of(name);
   const WeightLayout& layout = layouts_[index];

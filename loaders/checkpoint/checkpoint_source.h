@@ -21,6 +21,7 @@ class CheckpointSource final : public WeightSource {
   const V4Config& config() const override { return config_; }
   bool has(std::string_view name) const override;
   TensorType type(std::string_view name) const override;
+  ActivationRounding activation_rounding(std::string_view name) const override;
   WeightView get(std::string_view name) const override;
   void release(const WeightView& view) const override;
   bool is_mapped(std::span<const std::byte> bytes) const override;

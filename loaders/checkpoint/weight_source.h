@@ -24,6 +24,10 @@ struct WeightView {
   std::shared_ptr<const void> owner;                    // keeps the bytes alive
 };
 
+// What the release does to activations before a product with a weight: where the weight is stored in FP8 or FP4, they
+// are rounded to FP8 (spec section 3.6). A weight of several tensors may ask for both.
+enum class ActivationRounding : uint8_t { kNone, kFp8, kMixed };
+
 // What tells these weights from all others, by everything but their values.
 struct WeightIdentity {
   std::string name;          // of the checkpoint, fit for the name of a file: the same while it is changed in place
@@ -38,6 +42,10 @@ class WeightSource {
   virtual bool has(std::string_view name) const = 0;
   // The type that get() answers, from headers alone: no weight is read.
   virtual TensorType type(std::string_view name) const { return get(name).type; }
+  // Follows from how the checkpoint stores the weight, whatever type() it is served in: serving changes no number.
+  virtual ActivationRounding activation_rounding(std::string_view name) const {
+    return is_quantised(type(name).dtype) ? ActivationRounding::kFp8 : ActivationRounding::kNone;
+  }
   // Throws Error naming the tensor when it is missing, has another shape, an unusable dtype or scales that cannot be.
   virtual WeightView get(std::string_view name) const = 0;
   // The values of `view` will not be read again soon: its pages may leave memory.
