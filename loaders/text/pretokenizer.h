@@ -1,12 +1,12 @@
 #pragma once
 
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-struct pcre2_real_code_8;  // PCRE2's pcre2_code
+#include "loaders/text/character_kinds.h"
+#include "loaders/text/split_matcher.h"
 
 namespace v4rt {
 
@@ -21,30 +21,21 @@ struct SplitRule {
 // that are not UTF-8 are kept: each maximal run of them is a piece, and text before and after it is cut as if it stood
 // alone.
 //
-// Character classes are those of PCRE2's Unicode tables (14.0 in PCRE2 10.42). Known to differ from Oniguruma, for
-// which these files are written: characters assigned in a later Unicode, and U+180E, which \s matches here and does not
-// match there.
+// What classes mean is said by code_points.h. The rules match views of the text (character_kinds.h), in which a class
+// is a set of bytes: PCRE2, which does the matching, knows nothing of Unicode here.
 class Pretokenizer {
  public:
-  // Throws Error with `source`, the rule's number and PCRE2's message and offset for a regex that does not compile.
+  // Throws Error with `source`, the rule's number and the offset in a regex that cannot be run.
   Pretokenizer(std::span<const SplitRule> rules, const std::string& source);
 
-  // The pieces in order; together they are `text`. Safe to call from several threads at once.
-  std::vector<std::string_view> split(std::string_view text) const;
+  // The pieces in order; together they are `text`. Safe to call from several threads at once, each with its matcher.
+  std::vector<std::string_view> split(std::string_view text, SplitMatcher& matcher) const;
 
  private:
-  struct FreeCode {
-    void operator()(pcre2_real_code_8* code) const;
-  };
-  struct Rule {
-    std::unique_ptr<pcre2_real_code_8, FreeCode> code;
-    std::string name;  // for messages: "tokenizer.json: pre_tokenizer split 2"
-  };
-  class Matcher;
+  void cut(std::string_view text, SplitMatcher& matcher, std::vector<std::string_view>& pieces) const;
 
-  static void isolate(const Rule& rule, std::string_view piece, Matcher& matcher, std::vector<std::string_view>& out);
-
-  std::vector<Rule> rules_;
+  CharacterKinds kinds_;
+  std::vector<SplitCode> rules_;
 };
 
 }  // namespace v4rt

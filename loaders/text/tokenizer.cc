@@ -15,8 +15,8 @@ struct Tokenizer::Impl {
         pretokenizer(file.splits, source),
         added(std::move(file.added)) {}
 
-  void encode_text(std::string_view text, std::vector<int32_t>& ids) const {
-    for (const std::string_view piece : pretokenizer.split(text)) bpe.encode(piece, ids);
+  void encode_text(std::string_view text, SplitMatcher& matcher, std::vector<int32_t>& ids) const {
+    for (const std::string_view piece : pretokenizer.split(text, matcher)) bpe.encode(piece, ids);
   }
 
   std::vector<std::string> tokens;  // bytes by id
@@ -40,20 +40,22 @@ std::shared_ptr<const Tokenizer> Tokenizer::parse(std::string_view json, std::st
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool added) const {
   std::vector<int32_t> ids;
+  SplitMatcher matcher(text.size());
   size_t done = 0;
   while (added) {
     const auto match = impl_->added.find(text, done);
     if (!match) break;
-    impl_->encode_text(text.substr(done, match->begin - done), ids);
+    impl_->encode_text(text.substr(done, match->begin - done), matcher, ids);
     ids.push_back(match->id);
     done = match->begin + match->size;
   }
-  impl_->encode_text(text.substr(done), ids);
+  impl_->encode_text(text.substr(done), matcher, ids);
   return ids;
 }
 
 std::vector<std::string> Tokenizer::pretokenize(std::string_view text) const {
-  const auto pieces = impl_->pretokenizer.split(text);
+  SplitMatcher matcher(text.size());
+  const auto pieces = impl_->pretokenizer.split(text, matcher);
   return {pieces.begin(), pieces.end()};
 }
 

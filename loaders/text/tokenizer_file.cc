@@ -28,16 +28,14 @@ std::array<int16_t, 0x100 + 68> byte_alphabet() {
   return bytes;
 }
 
-// The bytes that a vocab entry stands for; nothing where it has a character outside the alphabet. The alphabet ends at
-// U+0143: one or two bytes of UTF-8.
+// The bytes that a vocab entry stands for; nothing where it has a character outside the alphabet.
 std::optional<std::string> bytes_of(std::string_view token) {
   static const auto alphabet = byte_alphabet();
   std::string bytes;
   for (size_t i = 0; i < token.size();) {
     const Utf8Unit unit = next_utf8(token.substr(i));
-    const auto at = [&](size_t k) { return static_cast<uint32_t>(static_cast<uint8_t>(token[i + k])); };
-    if (unit.kind != Utf8Kind::kCharacter || unit.size > 2) return std::nullopt;
-    const uint32_t code = unit.size == 1 ? at(0) : (at(0) & 0x1F) << 6 | (at(1) & 0x3F);
+    if (unit.kind != Utf8Kind::kCharacter) return std::nullopt;
+    const uint32_t code = decode_utf8(token.substr(i));
     if (code >= alphabet.size() || alphabet[code] < 0) return std::nullopt;
     bytes += static_cast<char>(alphabet[code]);
     i += unit.size;

@@ -21,6 +21,22 @@ struct Utf8Unit {
 
 Utf8Unit next_utf8(std::string_view bytes);  // bytes must not be empty
 
+// The code point that well-formed bytes begin with.
+inline uint32_t decode_utf8(std::string_view bytes) {
+  const auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(bytes[i])); };
+  const auto more = [&](size_t i) { return at(i) & 0x3F; };
+  if (at(0) < 0x80) return at(0);
+  if (at(0) < 0xE0) return (at(0) & 0x1F) << 6 | more(1);
+  if (at(0) < 0xF0) return (at(0) & 0x0F) << 12 | more(1) << 6 | more(2);
+  return (at(0) & 0x07) << 18 | more(1) << 12 | more(2) << 6 | more(3);
+}
+
+// The bytes of the character that begins with `lead`, in well-formed text.
+inline size_t utf8_size(char lead) {
+  const auto byte = static_cast<uint8_t>(lead);
+  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
+
 // Length of the run at the start of `bytes` that is well-formed throughout, or that is ill-formed throughout (here a
 // truncated end counts as ill-formed). 0 only for no bytes.
 size_t uniform_run(std::string_view bytes);
