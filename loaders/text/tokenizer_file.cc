@@ -126,6 +126,9 @@ void read_merges(const JsonNode& merges, const Ids& ids, TokenizerFile& file) {
   }
 }
 
+// Looking for added tokens takes time in proportion to their length at every place where one could begin.
+constexpr size_t kLongestAdded = 1024;
+
 // Added tokens may be listed in the vocab too, as the same bytes under the same id.
 void read_added(const JsonNode& list, const Ids& ids, TokenizerFile& file) {
   std::unordered_set<std::string_view> contents;
@@ -135,6 +138,8 @@ void read_added(const JsonNode& list, const Ids& ids, TokenizerFile& file) {
     const std::string name = fmt::format("{}: {}", token.place(), JsonNode::quoted(content));
     const int32_t id = token.member("id").id();
     check(!content.empty(), Code::kCorrupt, "{} is an empty string", name);
+    check(content.size() <= kLongestAdded, Code::kUnsupported, "{} has {} bytes; at most {} can be run", name,
+          content.size(), kLongestAdded);
     check(contents.insert(content).second, Code::kCorrupt, "{} is listed twice", name);
     for (const char* key : {"lstrip", "rstrip", "single_word"}) {
       check(!token.member(key).flag(false), Code::kUnsupported, "{}: {} is true; only false can be run", name, key);

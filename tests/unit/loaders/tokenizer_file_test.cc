@@ -131,6 +131,8 @@ const std::vector<BadFile> kBadFiles = {
      [](Json& f) { f["added_tokens"][3].erase("content"); }},
     {"AddedEmpty", Code::kCorrupt, "added_tokens[3]: \"\" is an empty string",
      [](Json& f) { f["added_tokens"][3]["content"] = ""; }},
+    {"AddedTooLong", Code::kUnsupported, "has 1025 bytes; at most 1024 can be run",
+     [](Json& f) { f["added_tokens"][3]["content"] = std::string(1025, '<'); }},
     {"AddedNoId", Code::kCorrupt, "added_tokens[3].id is missing, expected an integer",
      [](Json& f) { f["added_tokens"][3].erase("id"); }},
     {"AddedHugeId", Code::kCorrupt, "added_tokens[3].id is 2147483648",
