@@ -72,10 +72,12 @@ std::string some(const std::vector<std::string>& names) {
   return text;
 }
 
-// Names that leave the folder could read any file of the machine.
+// Names that leave the folder could read any file of the machine, and control characters would steer the terminal that
+// a message with the name is shown on.
 void check_inside(const std::string& index_path, const std::string& file) {
-  const bool plain =
-      !file.empty() && file != "." && file != ".." && file.find_first_of(std::string("/\\\0", 3)) == std::string::npos;
+  const bool plain = !file.empty() && file != "." && file != ".." && file.size() <= 255 &&
+                     std::none_of(file.begin(), file.end(),
+                                  [](unsigned char c) { return c < 0x20 || c == 0x7f || c == '/' || c == '\\'; });
   check(plain, Code::kCorrupt, "{}: names the file '{}'; an index may only name files of its own folder", index_path,
         printable(file));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -53,7 +54,7 @@ void check_message(const ChatMessage& message, size_t index) {
   check(message.role != "tool", Code::kUnsupported, "message {}: role \"tool\": tool calls are not supported", index);
   check(std::find(std::begin(kRoles), std::end(kRoles), message.role) != std::end(kRoles), Code::kInvalidArgument,
         "message {}: unknown role \"{}\"; known are system, user, assistant, developer and latest_reminder", index,
-        message.role);
+        printable(message.role));
   check(message.role != "developer" || !message.content.empty(), Code::kInvalidArgument,
         "message {}: a developer message must not be empty", index);
 }

@@ -184,7 +184,7 @@ TEST(SafetensorsSet, ShardsWithIndex) {
   folder.write("model.safetensors.index.json", index_of({{"a", first}, {"b", "model-00003-of-00003.safetensors"}}));
   EXPECT_THAT(open_message(folder.path()),
               AllOf(HasSubstr("model-00003-of-00003.safetensors: the shard is missing"), HasSubstr("'b'")));
-  for (const char* name : {"../x.safetensors", "/etc/passwd", "", "..", "a\\b", "sub/x.safetensors"}) {
+  for (const char* name : {"../x.safetensors", "/etc/passwd", "", "..", "a\\b", "sub/x.safetensors", "a\x1b[2Jb"}) {
     folder.write("model.safetensors.index.json", index_of({{"a", name}}));
     EXPECT_THAT(open_message(folder.path()), HasSubstr("may only name files of its own folder")) << name;
   }
