@@ -23,7 +23,7 @@ RefMemory::Use::~Use() { current = nullptr; }
 void* RefMemory::allocate(size_t bytes) { return current != nullptr ? current->take(bytes) : ::operator new(bytes); }
 
 void RefMemory::release(void* memory, size_t bytes) {
-  if (current == nullptr) return ::operator delete(memory, bytes);
+  if (current == nullptr) return ::operator delete(memory);
   current->give_back(memory, bytes);
 }
 
