@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ops/attention/row_format.h"
 #include "ops/core/error.h"
 #include "ops/core/step.h"
 #include "ops/core/tensor.h"
@@ -48,12 +49,35 @@ enum class OpKind : uint8_t {
 
 std::string_view name(OpKind kind);  // "rms_norm"
 
-// What one execution touches, for plans, benchmarks and reports. FLOP = 2 per multiply-accumulate.
+// What one execution does and touches, for plans, benchmarks and reports. FLOP = 2 per multiply-accumulate.
 struct Cost {
   double flops = 0;
   double weight_bytes = 0;  // read from weights, scales included
   double state_bytes = 0;   // read from and written to caches
   double io_bytes = 0;      // activations in and out
+};
+
+// What an input of an op is. Passes, loaders and reports ask this and never switch on OpKind.
+enum class Role : uint8_t {
+  kActivation,  // rows of tokens: numbers, or ids of tokens, experts and cache rows
+  kWeight,      // a small weight that is read whole: norms, biases, sinks, mixing matrices
+  kMatrix,      // a weight [N, K] that rows are multiplied with; a device may want another layout
+  kExperts,     // a stack [E, N, K] of such matrices, of which each token reads those that its ids name
+  kTable,       // a weight of which rows are looked up by ids; if it is I32 itself, output 0 holds what was found
+  kState,       // what a sequence leaves behind for its next tokens
+};
+
+// The rows of a state [slots, rows, ...]: one per `positions` positions of the sequence. Where there are fewer rows
+// than that, later ones take the place of earlier ones, row by row.
+struct StateRows {
+  RowFormat format;
+  int positions = 1;
+};
+
+struct Input {
+  Role role = Role::kActivation;
+  int ids = -1;    // kExperts, kTable: the input whose ids choose
+  StateRows rows;  // kState
 };
 
 // Output `output` is the same memory as input `input`, changed in place.
@@ -66,11 +90,15 @@ class Op {
  public:
   virtual ~Op() = default;
   virtual OpKind kind() const = 0;
-  virtual std::string describe() const = 0;  // "rms_norm{eps=1e-06}": unique per attributes; test names, cache keys
+  virtual std::string describe() const = 0;     // "rms_norm{eps=1e-06}": unique per attributes; test names, cache keys
+  virtual Input input(size_t index) const = 0;  // for every index that infer() accepts
   virtual std::vector<TensorType> infer(std::span<const TensorType> in) const = 0;  // throws Error on bad inputs
-  virtual void reference(RefContext& context) const = 0;  // the meaning, bit for bit; plain loops
-  virtual Cost cost(std::span<const TensorType> in, const Step& step) const = 0;
+  virtual void reference(RefContext& context) const = 0;              // the meaning, bit for bit; plain loops
+  Cost cost(std::span<const TensorType> in, const Step& step) const;  // work(), and the weights that the roles say
   virtual std::span<const Alias> aliases() const { return {}; }
+
+ protected:
+  virtual Cost work(std::span<const TensorType> in, const Step& step) const = 0;  // all of a Cost but weight_bytes
 };
 
 template <OpKind K>

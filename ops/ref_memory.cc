@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <new>
 
+#include "ops/core/arith.h"
+
 namespace v4rt {
 namespace {
 
 thread_local RefMemory* current = nullptr;
 constexpr size_t kAlignment = 16, kFirstBlock = size_t{1} << 20;
-
-size_t round_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
@@ -28,13 +28,13 @@ void RefMemory::release(void* memory, size_t bytes) {
 }
 
 void RefMemory::give_back(void* memory, size_t bytes) {
-  bytes = round_up(bytes);
+  bytes = round_up(bytes, kAlignment);
   if (block_ < blocks_.size() && used_ >= bytes && memory == blocks_[block_].bytes.get() + (used_ - bytes))
     used_ -= bytes;
 }
 
 void* RefMemory::take(size_t bytes) {
-  bytes = round_up(bytes);
+  bytes = round_up(bytes, kAlignment);
   while (block_ < blocks_.size() && blocks_[block_].size - used_ < bytes) {
     ++block_;
     used_ = 0;

@@ -12,6 +12,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/target.h"
 #include "backend/host_buffer.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
@@ -34,8 +35,6 @@ std::string cpu_brand() {
   }
   return "CPU";
 }
-
-size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 class CpuQueue final : public Queue {
  public:

@@ -9,6 +9,7 @@
 #include "backend/kernel_table.h"
 #include "backend/opencl/opencl_device.h"
 #include "ops/attention/row_format.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 
@@ -60,7 +61,7 @@ inline int32_t narrow(int64_t value) {
 }
 
 constexpr int64_t kColumns = 1024;  // COLUMNS of common.cl
-inline size_t tiles(int64_t n, int64_t tile) { return static_cast<size_t>((n + tile - 1) / tile); }
+inline size_t tiles(int64_t n, int64_t tile) { return static_cast<size_t>(ceil_div(n, tile)); }
 
 // Rows of the last dimension per index of the first.
 inline size_t rows_per_first(const Shape& shape) {

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "backend/host_buffer.h"
+#include "ops/core/arith.h"
 #include "ops/ref_context.h"
 
 namespace v4rt {
@@ -58,7 +59,7 @@ class ReferenceDevice final : public Device {
   }
 
   BufferPtr allocate(size_t bytes) override {
-    const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    const size_t rounded = round_up(bytes, kAlignment);
     void* memory = rounded < bytes ? nullptr : std::aligned_alloc(kAlignment, rounded == 0 ? kAlignment : rounded);
     check(memory != nullptr, Code::kOutOfMemory, "reference: cannot allocate {} bytes", bytes);
     const std::shared_ptr<void> owner(memory, std::free);

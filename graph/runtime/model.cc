@@ -79,12 +79,21 @@ std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits) {
   return plan;
 }
 
+size_t StateInfo::live_bytes(int64_t position) const {
+  const int64_t live = std::min(type.shape[1], position / rows.positions);
+  return slot_bytes() / static_cast<size_t>(type.shape[1]) * static_cast<size_t>(live);
+}
+
 void Model::Impl::add_states(const Plan& plan) {
-  for (const Slot& slot : plan.slots) {
-    if (slot.storage != Storage::kState) continue;
-    const bool known =
-        std::any_of(states.begin(), states.end(), [&](const StateInfo& s) { return s.name == slot.name; });
-    if (!known) states.push_back({slot.name, slot.type, slot.device});
+  for (const PlanStep& step : plan.steps) {
+    const auto* launch = std::get_if<Launch>(&step);
+    for (size_t i = 0; launch != nullptr && i < static_cast<size_t>(launch->n_inputs); ++i) {
+      const Slot& slot = plan.slots[static_cast<size_t>(launch->args[i])];
+      if (slot.storage != Storage::kState) continue;
+      const bool known =
+          std::any_of(states.begin(), states.end(), [&](const StateInfo& s) { return s.name == slot.name; });
+      if (!known) states.push_back({slot.name, slot.type, slot.device, launch->op->input(i).rows});
+    }
   }
 }
 

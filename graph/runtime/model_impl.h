@@ -19,7 +19,9 @@ struct StateInfo {
   std::string name;
   TensorType type;
   int device;
+  StateRows rows;
   size_t slot_bytes() const { return type.bytes() / static_cast<size_t>(type.shape[0]); }
+  size_t live_bytes(int64_t position) const;  // of one sequence that has so many positions
 };
 
 struct Model::Impl {

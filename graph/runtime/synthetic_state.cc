@@ -2,37 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
-#include <string>
 
 #include "graph/runtime/model_impl.h"
-#include "ops/attention/attention.h"
 
 namespace v4rt {
 namespace {
-
-// How a state's rows are encoded, and of how many positions each is made.
-struct StateRows {
-  RowFormat format;
-  int64_t positions;
-};
-
-// The ops that write a state know: rings have a row a position, caches a row a block.
-std::map<std::string, StateRows> rows_by_state(const Plan& plan) {
-  std::map<std::string, StateRows> rows;
-  for (const PlanStep& step : plan.steps) {
-    const auto* launch = std::get_if<Launch>(&step);
-    if (launch == nullptr) continue;
-    const auto name = [&](size_t input) { return plan.slots[static_cast<size_t>(launch->args[input])].name; };
-    if (launch->op->kind() == OpKind::kRingAppend) {
-      rows[name(1)] = {static_cast<const RingAppend&>(*launch->op).format, 1};
-    } else if (launch->op->kind() == OpKind::kCompressPool) {
-      const CompressSpec& spec = static_cast<const CompressPool&>(*launch->op).spec;
-      rows[name(4)] = {spec.format, spec.ratio};
-    }
-  }
-  return rows;
-}
 
 // SplitMix64: quick, and the same everywhere.
 class Random {
@@ -77,20 +51,14 @@ void fill_synthetic_state(Session& session, int64_t position, uint64_t seed, int
   const int64_t context = model.options().context;
   check(position >= 0 && position <= context, Code::kInvalidArgument,
         "a state at position {}: the context has {}; open the model with a longer one", position, context);
-  std::map<std::string, StateRows> rows = rows_by_state(model.plan(1, LogitsOf::kLastRows));
-  if (model.options().mtp) rows.merge(rows_by_state(model.plan(model.options().chunk, LogitsOf::kAllRows)));
-
   session.reset(slot);
   Snapshot snapshot = session.snapshot(slot);
   snapshot.position = position;
   Random random(seed);
   size_t at = sizeof(uint64_t);  // the mark of the layout stays
   for (const StateInfo& state : model.impl().states) {
-    const auto found = rows.find(state.name);
-    check(found != rows.end(), Code::kInternal, "nothing writes the state {}", state.name);
-    const StateRows& of = found->second;
-    const int64_t live = std::min(state.type.shape[1], position / of.positions);
-    fill_rows(of.format, std::span(snapshot.bytes).subspan(at, static_cast<size_t>(live * of.format.bytes())), random);
+    const size_t live = state.live_bytes(position);
+    fill_rows(state.rows.format, std::span(snapshot.bytes).subspan(at, live), random);
     at += state.slot_bytes();
   }
   session.restore(snapshot, slot);

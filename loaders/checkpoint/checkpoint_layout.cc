@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
+#include "ops/core/arith.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
 namespace {
 
 constexpr int64_t kMaxWidened = int64_t{1} << 28;  // bytes that one weight may grow to in memory of its own
-
-int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 // [.., n, k] -> [.., ceil(n / rows), ceil(k / cols)].
 Shape scale_shape(const Shape& values, int rows, int cols) {
@@ -123,7 +122,7 @@ class Planner {
 
   void check_scales(const StoredWeight& stored, DType dtype, const Shape& shape) const {
     const StoredTensor& t = *stored.values;
-    if (!is_quantised(dtype)) {
+    if (!has_scale_plane(dtype)) {
       check(stored.scales == nullptr, Code::kCorrupt,
             "{}: is {} but has scales ('{}'): whether they are already applied cannot be told", set_.describe(t),
             spelling(t.type), stored.scales == nullptr ? std::string() : stored.scales->name);

@@ -16,7 +16,7 @@ struct Held {
 };
 
 // Kernels read numbers with ordinary loads; codes are bytes.
-size_t alignment(DType dtype) { return is_quantised(dtype) ? 1 : static_cast<size_t>(info(dtype).bits / 8); }
+size_t alignment(DType dtype) { return has_scale_plane(dtype) ? 1 : static_cast<size_t>(info(dtype).block_bytes); }
 
 std::span<const std::byte> aligned(std::span<const std::byte> bytes, DType dtype, std::vector<OwnedBytes>& memory) {
   if (reinterpret_cast<uintptr_t>(bytes.data()) % alignment(dtype) == 0) return bytes;
@@ -86,7 +86,8 @@ TensorType CheckpointSource::type(std::string_view name) const { return layouts_
 
 ActivationRounding CheckpointSource::activation_rounding(std::string_view name) const {
   const std::vector<Piece>& pieces = layouts_[index_of(name)].pieces;
-  const auto narrow = std::count_if(pieces.begin(), pieces.end(), [](const Piece& p) { return is_quantised(p.dtype); });
+  const auto narrow =
+      std::count_if(pieces.begin(), pieces.end(), [](const Piece& p) { return has_scale_plane(p.dtype); });
   if (narrow == 0) return ActivationRounding::kNone;
   return narrow == std::ssize(pieces) ? ActivationRounding::kFp8 : ActivationRounding::kMixed;
 }

@@ -6,6 +6,7 @@
 #include <new>
 #include <optional>
 
+#include "ops/core/arith.h"
 #include "ops/core/dequant.h"
 #include "ops/core/error.h"
 #include "ops/core/exact_math.h"
@@ -19,8 +20,6 @@ T load(std::span<const std::byte> bytes, int64_t index) {
   std::memcpy(&value, bytes.data() + static_cast<size_t>(index) * sizeof(T), sizeof(T));
   return value;
 }
-
-int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 // First byte for which `bad` holds. Whole blocks are tested without a branch per byte, so that a scan runs at memory
 // speed.
@@ -139,7 +138,7 @@ void widen_piece(const Piece& piece, int64_t width, std::span<float> out) {
   if (!dims.empty()) dims.back() = width;
   Tensor tensor{{piece.dtype, Shape(dims)}, std::make_shared<BytesView>(t.bytes), nullptr};
   std::vector<OwnedBytes> owned;
-  if (is_quantised(piece.dtype)) {
+  if (has_scale_plane(piece.dtype)) {
     const Piece all{piece.stored, piece.dtype, 0, stored_rows(t)};
     tensor.scales = std::make_shared<BytesView>(scale_bytes(all, owned));
   }

@@ -44,7 +44,7 @@ class WeightSource {
   virtual TensorType type(std::string_view name) const { return get(name).type; }
   // Follows from how the checkpoint stores the weight, whatever type() it is served in: serving changes no number.
   virtual ActivationRounding activation_rounding(std::string_view name) const {
-    return is_quantised(type(name).dtype) ? ActivationRounding::kFp8 : ActivationRounding::kNone;
+    return has_scale_plane(type(name).dtype) ? ActivationRounding::kFp8 : ActivationRounding::kNone;
   }
   // Throws Error naming the tensor when it is missing, has another shape, an unusable dtype or scales that cannot be.
   virtual WeightView get(std::string_view name) const = 0;

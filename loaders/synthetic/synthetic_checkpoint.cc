@@ -7,6 +7,7 @@
 #include "loaders/checkpoint/v4_names.h"
 #include "loaders/synthetic/random_values.h"
 #include "loaders/synthetic/v4_release.h"
+#include "ops/core/arith.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -15,8 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kConfigName = "config.json";
-
-int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 bool has(std::string_view name, std::string_view part) { return name.find(part) != std::string_view::npos; }
 

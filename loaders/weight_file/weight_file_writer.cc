@@ -7,6 +7,7 @@
 
 #include "loaders/weight_file/weight_file.h"
 #include "loaders/weight_file/weight_file_format.h"
+#include "ops/core/arith.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -15,8 +16,6 @@ namespace {
 using namespace weight_file;  // the format that this file writes
 
 namespace fs = std::filesystem;
-
-uint64_t round_up(uint64_t n, uint64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 std::string folder_of(const std::string& path) {
   const fs::path folder = fs::path(path).parent_path();

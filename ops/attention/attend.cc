@@ -14,6 +14,15 @@ std::string Attend::describe() const {
                      spec.format.describe(), spec.scale, spec.rounds);
 }
 
+Input Attend::input(size_t index) const {
+  switch (index) {
+    case 1: return {.role = Role::kState, .rows = {spec.format, 1}};
+    case 2: return {.role = Role::kWeight};
+    case 3: return {.role = Role::kState, .rows = {spec.format, spec.ratio}};
+    default: return {};
+  }
+}
+
 std::vector<TensorType> Attend::infer(std::span<const TensorType> in) const {
   expect_inputs("attend", in, spec.top_k > 0 ? 5 : (spec.ratio > 0 ? 4 : 3));
   expect_activation("attend", in[0], 3, 3);
@@ -138,7 +147,7 @@ void Attend::reference(RefContext& context) const {
   }
 }
 
-Cost Attend::cost(std::span<const TensorType> in, const Step& step) const {
+Cost Attend::work(std::span<const TensorType> in, const Step& step) const {
   const double per_row = static_cast<double>(in[0].shape[1] * in[0].shape[2]) * 4;  // scores and values
   Cost cost{.io_bytes = 2 * live_bytes(in[0], step.n_rows())};
   for (const Row& row : step.rows) {

@@ -17,10 +17,13 @@ class RingAppend final : public OpOf<OpKind::kRingAppend> {
   explicit RingAppend(const RowFormat& format) : format(format) {}
   const RowFormat format;
   std::string describe() const override;
+  Input input(size_t index) const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
   std::span<const Alias> aliases() const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // Forms one cache entry for every live row t whose position p completes a block, (p + 1) mod ratio == 0 (spec
@@ -33,8 +36,10 @@ class RingAppend final : public OpOf<OpKind::kRingAppend> {
 //   fma(e_i, v_i, acc); entry = acc / Z (em_div).
 // Then, rounding to bf16 after each step when `rounds`: entry = round(entry); RmsNorm(eps) with norm_w; RopeTail(table)
 // at position (p / ratio) * ratio; when `hadamard`: Hadamard over C; then encode_row (which quantises the packed
-// formats). in: as F32 [T, 2cC], pending F32 [slots, c * ratio, 2cC], ape F32 [ratio, cC], norm_w BF16|F32 [C],
-//     cache U8 [slots, capacity, format.bytes()].  out: cache, in place.
+// formats).
+// in: as F32 [T, 2cC], pending F32 [slots, c * ratio, 2cC], ape F32 [ratio, cC], norm_w BF16|F32 [C], cache U8 [slots,
+// capacity, format.bytes()].
+// out: cache, in place.
 struct CompressSpec {
   int ratio = 4;
   bool overlap = true;
@@ -45,6 +50,7 @@ struct CompressSpec {
   bool hadamard = false;                                        // index keys in faithful mode
   int width() const { return (overlap ? 2 : 1) * format.dim; }  // cC
   int pending_rows() const { return (overlap ? 2 : 1) * ratio; }
+  RowFormat pending_format() const { return {RowFormat::Kind::kF32, 2 * width(), 0}; }
 };
 
 class CompressPool final : public OpOf<OpKind::kCompressPool> {
@@ -53,10 +59,13 @@ class CompressPool final : public OpOf<OpKind::kCompressPool> {
   const CompressSpec spec;
   const std::vector<float> frequencies;
   std::string describe() const override;
+  Input input(size_t index) const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
   std::span<const Alias> aliases() const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // The lightning indexer's choice (spec section 7.5): for row t at position p, among entries j < n = (p + 1) / ratio,
@@ -78,9 +87,12 @@ class IndexSelect final : public OpOf<OpKind::kIndexSelect> {
   explicit IndexSelect(const IndexSpec& spec) : spec(spec) {}
   const IndexSpec spec;
   std::string describe() const override;
+  Input input(size_t index) const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // Scores of row t against entries [0, scores.size()), as IndexSelect computes them. For tests and reports.
@@ -99,8 +111,8 @@ void index_scores(const IndexSpec& spec, std::span<const float> q, std::span<con
 //   when `rounds`, else e. A block without a live slot changes nothing. o[d] = round(acc[d] / (Z + em_exp(sink[h] -
 //   M))).
 // in: q activation [T, H, D], ring U8 [slots, R, format.bytes()], sink F32 [H], then for ratio > 0 cache U8 [slots,
-// capacity,
-//     format.bytes()], then for top_k > 0 idx I32 [T, top_k].  out: activation [T, H, D].
+// capacity, format.bytes()], then for top_k > 0 idx I32 [T, top_k].
+// out: activation [T, H, D].
 struct AttendSpec {
   int window = 128;
   int ratio = 0;  // 0: window only
@@ -115,9 +127,12 @@ class Attend final : public OpOf<OpKind::kAttend> {
   explicit Attend(const AttendSpec& spec) : spec(spec) {}
   const AttendSpec spec;
   std::string describe() const override;
+  Input input(size_t index) const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 }  // namespace v4rt

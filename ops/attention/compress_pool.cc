@@ -17,6 +17,15 @@ std::string CompressPool::describe() const {
                      spec.overlap, spec.format.describe(), spec.table.describe(), spec.eps, spec.rounds, spec.hadamard);
 }
 
+Input CompressPool::input(size_t index) const {
+  switch (index) {
+    case 0: return {};
+    case 1: return {.role = Role::kState, .rows = {spec.pending_format(), 1}};
+    case 4: return {.role = Role::kState, .rows = {spec.format, spec.ratio}};
+    default: return {.role = Role::kWeight};
+  }
+}
+
 std::vector<TensorType> CompressPool::infer(std::span<const TensorType> in) const {
   expect_inputs("compress_pool", in, 5);
   const int64_t width = spec.width(), dim = spec.format.dim;
@@ -139,11 +148,10 @@ void CompressPool::reference(RefContext& context) const {
   }
 }
 
-Cost CompressPool::cost(std::span<const TensorType> in, const Step& step) const {
+Cost CompressPool::work(std::span<const TensorType> in, const Step& step) const {
   double entries = 0;
   for (const Row& row : step.rows) entries += (row.position + 1) % spec.ratio == 0 ? 1 : 0;
-  return {.weight_bytes = total_bytes(in[2]) + total_bytes(in[3]),
-          .state_bytes = entries * static_cast<double>(spec.format.bytes()),
+  return {.state_bytes = entries * static_cast<double>(spec.format.bytes()),
           .io_bytes = live_bytes(in[0], step.n_rows())};
 }
 

@@ -13,6 +13,10 @@ std::string IndexSelect::describe() const {
                      spec.format.describe(), spec.weight_scale, spec.rounds);
 }
 
+Input IndexSelect::input(size_t index) const {
+  return index == 2 ? Input{.role = Role::kState, .rows = {spec.format, spec.ratio}} : Input{};
+}
+
 std::vector<TensorType> IndexSelect::infer(std::span<const TensorType> in) const {
   expect_inputs("index_select", in, 3);
   expect_activation("index_select", in[0], 3, 3);
@@ -74,7 +78,7 @@ void IndexSelect::reference(RefContext& context) const {
   }
 }
 
-Cost IndexSelect::cost(std::span<const TensorType> in, const Step& step) const {
+Cost IndexSelect::work(std::span<const TensorType> in, const Step& step) const {
   const double heads = static_cast<double>(in[0].shape[1]), dim = spec.format.dim;
   Cost cost{.io_bytes = live_bytes(in[0], step.n_rows()) + step.n_rows() * 4.0 * spec.top_k};
   for (const Row& row : step.rows) {

@@ -8,6 +8,10 @@ static constexpr Alias kRing[] = {{0, 1}};
 
 std::string RingAppend::describe() const { return fmt::format("ring_append{{{}}}", format.describe()); }
 
+Input RingAppend::input(size_t index) const {
+  return index == 1 ? Input{.role = Role::kState, .rows = {format, 1}} : Input{};
+}
+
 std::vector<TensorType> RingAppend::infer(std::span<const TensorType> in) const {
   expect_inputs("ring_append", in, 2);
   expect_activation("ring_append", in[0], 2, 2);
@@ -33,7 +37,7 @@ void RingAppend::reference(RefContext& context) const {
   }
 }
 
-Cost RingAppend::cost(std::span<const TensorType> in, const Step& step) const {
+Cost RingAppend::work(std::span<const TensorType> in, const Step& step) const {
   return {.state_bytes = static_cast<double>(step.n_rows() * format.bytes()),
           .io_bytes = live_bytes(in[0], step.n_rows())};
 }

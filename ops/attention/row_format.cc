@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/core/arith.h"
 #include "ops/core/error.h"
 #include "ops/core/exact_math.h"
 
 namespace v4rt {
 namespace {
-
-int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 void put_bf16(uint8_t* at, float v) {
   const auto upper = static_cast<uint16_t>(em_bits(em_bf16(v)) >> 16);

@@ -9,9 +9,9 @@ namespace v4rt {
 // How one cache row of `dim` values is stored. The packed forms keep what fake_quant left, losslessly (spec
 // section 7.8).
 //   kF32, kBF16  dim numbers
-//   kFp8Tail     (dim - tail) E4M3 codes | tail bf16 numbers | one E8M0 byte per 64 codes | zero bytes up to a multiple
-//   of 8 kFp4         dim / 2 bytes of E2M1 pairs (low nibble = even index) | one E8M0 byte per 32 | zero up to a
-//   multiple of 4
+//   kFp8Tail     (dim - tail) E4M3 codes | tail bf16 numbers | one E8M0 byte per 64 codes | zeros to a multiple of 8
+//   kFp4         dim / 2 bytes of E2M1 pairs (low nibble = even index) | one E8M0 byte per 32 | zeros to a multiple of
+//   4
 struct RowFormat {
   enum class Kind : uint8_t { kF32, kBF16, kFp8Tail, kFp4 };
   Kind kind = Kind::kF32;

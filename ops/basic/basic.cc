@@ -28,10 +28,10 @@ void EmbedRows::reference(RefContext& context) const {
   }
 }
 
-Cost EmbedRows::cost(std::span<const TensorType> in, const Step& step) const {
+Cost EmbedRows::work(std::span<const TensorType> in, const Step& step) const {
   const double rows = step.n_rows(), d = static_cast<double>(in[1].shape[1]);
-  const double width = d * info(activation).bits / 8;
-  return {.weight_bytes = rows * d * info(in[1].dtype).bits / 8, .io_bytes = rows * width * (copies == 0 ? 1 : copies)};
+  const double width = d * info(activation).bytes_per_element();
+  return {.io_bytes = rows * width * (copies == 0 ? 1 : copies)};
 }
 
 std::string TakeLast::describe() const { return fmt::format("take_last{{segments={}}}", segments); }
@@ -55,7 +55,7 @@ void TakeLast::reference(RefContext& context) const {
   }
 }
 
-Cost TakeLast::cost(std::span<const TensorType> in, const Step& step) const {
+Cost TakeLast::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = 2 * live_bytes(in[0], step.n_segments())};
 }
 
@@ -82,7 +82,7 @@ void AddStreams::reference(RefContext& context) const {
   }
 }
 
-Cost AddStreams::cost(std::span<const TensorType> in, const Step& step) const {
+Cost AddStreams::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = live_bytes(in[0], step.n_rows()) + 2 * live_bytes(in[1], step.n_rows())};
 }
 

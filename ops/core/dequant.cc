@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/core/arith.h"
 #include "ops/core/error.h"
 #include "ops/core/exact_math.h"
 
@@ -15,8 +16,6 @@ T load(const uint8_t* bytes, int64_t index) {
   std::memcpy(&value, bytes + index * static_cast<int64_t>(sizeof(T)), sizeof(T));
   return value;
 }
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // FP8 and FP4 matrix stacks [.., n, k]: runs of elements that share a scale.
 void dequantise_blocks(const Tensor& t, int64_t first, std::span<float> out) {

@@ -6,8 +6,7 @@
 
 namespace v4rt {
 
-// What one element of a tensor is in memory. Quantised types carry E8M0 scales in a plane of their own
-// (Tensor::scales).
+// How the elements of a tensor lie in memory.
 enum class DType : uint8_t {
   kF32,
   kBF16,
@@ -18,15 +17,27 @@ enum class DType : uint8_t {
   kFp4,  // E2M1, two per byte (low nibble = even index), one E8M0 scale per 32 elements of a row
 };
 
+// Where the scales of a quantised type are.
+enum class Scales : uint8_t {
+  kNone,   // not a quantised type
+  kPlane,  // E8M0 bytes in a plane of their own (Tensor::scales), one per scale_rows x scale_cols elements
+  kBlock,  // inside the blocks, in a form of the type's own: GGUF's types, of which Q4_0 takes 18 bytes per 32 elements
+};
+
+// A row of n elements is stored as ceil(n / block) blocks of block_bytes.
 struct DTypeInfo {
   std::string_view name;
-  int bits;                    // per element, scales excluded
-  int scale_rows, scale_cols;  // elements that share one scale byte; 0 x 0 when there is no scale plane
+  int block, block_bytes;  // scales of kBlock included, those of kPlane not
+  Scales scales;
+  int scale_rows, scale_cols;  // of kPlane: the elements that share one scale
   int dot_block;               // elements of K that a dot product sums before it adds to the total (exact_math.h)
+
+  int64_t row_bytes(int64_t n) const;  // throws Error(kInvalidArgument) on overflow
+  double bytes_per_element() const { return static_cast<double>(block_bytes) / block; }
 };
 
 const DTypeInfo& info(DType dtype);
-inline bool is_quantised(DType dtype) { return info(dtype).scale_cols != 0; }
+inline bool has_scale_plane(DType dtype) { return info(dtype).scales == Scales::kPlane; }
 
 // How the rows of a weight matrix lie in memory.
 //   kRows    as in the file: row-major.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/core/arith.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -13,8 +14,6 @@ int64_t times(int64_t a, int64_t b, const Shape& shape) {
         to_string(shape));
   return product;
 }
-
-int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 // The last two dimensions as a matrix [n, k], and how many of them there are.
 struct Matrices {
@@ -53,20 +52,18 @@ int64_t Shape::rows() const {
 std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape.dims(), ", ")); }
 
 size_t TensorType::bytes() const {
-  const int bits = info(dtype).bits;
+  const int64_t row_bytes = info(dtype).row_bytes(shape.rank() == 0 ? 1 : shape[-1]);
   if (layout == Layout::kRows16) {
     const Matrices m = matrices(shape);
-    const int64_t words = ceil_div(times(m.k, bits, shape), 32);
     const int64_t groups = times(m.count, ceil_div(m.n, 16), shape);
-    return static_cast<size_t>(times(times(groups, words, shape), 64, shape));
+    return static_cast<size_t>(times(times(groups, ceil_div(row_bytes, 4), shape), 64, shape));
   }
-  const int64_t row_bits = times(shape.rank() == 0 ? 1 : shape[-1], bits, shape);
-  return static_cast<size_t>(times(shape.rows(), ceil_div(row_bits, 8), shape));
+  return static_cast<size_t>(times(shape.rows(), row_bytes, shape));
 }
 
 size_t TensorType::scale_bytes() const {
   const DTypeInfo& t = info(dtype);
-  if (t.scale_cols == 0) return 0;
+  if (t.scales != Scales::kPlane) return 0;
   const Matrices m = matrices(shape);
   const bool padded = layout == Layout::kRows16 && t.scale_rows == 1;
   const int64_t rows = padded ? ceil_div(m.n, 16) * 16 : ceil_div(m.n, t.scale_rows);

@@ -80,7 +80,6 @@ std::string describe_spec(const HyperSpec& spec) {
 
 Cost mix_cost(std::span<const TensorType> in, double rows) {
   return {.flops = 2 * rows * static_cast<double>(in[1].shape.elements()),
-          .weight_bytes = total_bytes(in[1]) + total_bytes(in[4]),
           .io_bytes = live_bytes(in[0], rows) * (1.0 + 1.0 / static_cast<double>(in[0].shape[1]))};
 }
 
@@ -113,7 +112,7 @@ void HcPre::reference(RefContext& context) const {
   }
 }
 
-Cost HcPre::cost(std::span<const TensorType> in, const Step& step) const { return mix_cost(in, step.n_rows()); }
+Cost HcPre::work(std::span<const TensorType> in, const Step& step) const { return mix_cost(in, step.n_rows()); }
 
 std::string HcPost::describe() const { return fmt::format("hc_post{{m={}}}", streams); }
 
@@ -147,7 +146,7 @@ void HcPost::reference(RefContext& context) const {
   }
 }
 
-Cost HcPost::cost(std::span<const TensorType> in, const Step& step) const {
+Cost HcPost::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = live_bytes(in[0], step.n_rows()) + 2 * live_bytes(in[1], step.n_rows())};
 }
 
@@ -171,7 +170,7 @@ void HcHead::reference(RefContext& context) const {
   }
 }
 
-Cost HcHead::cost(std::span<const TensorType> in, const Step& step) const {
+Cost HcHead::work(std::span<const TensorType> in, const Step& step) const {
   return mix_cost(in, live_rows(step, rows));
 }
 

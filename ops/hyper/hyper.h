@@ -19,17 +19,20 @@ struct HyperSpec {
 // Sinkhorn sums ascending, then + eps, then em_div). x[c] = round(sum over j, ascending from 0, of pre[j] * h[j, c]);
 // then x = RmsNorm(rms_eps, norm_w). pre = em_sigmoid(mix * scale + base) + eps and likewise for post and comb's
 // logits. Products and sums here round each for itself, without fma, as the release's own elementwise operations do:
-// the streams carry every rounding to the end, and with fma a third of the golden rows left their bits. in: h
-// activation [T, m, d], fn F32 [2m + m*m, m*d], scale F32 [3], base F32 [2m + m*m], norm_w BF16|F32 [d]. out: x
+// the streams carry every rounding to the end, and with fma a third of the golden rows left their bits.
+// in: h activation [T, m, d], fn F32 [2m + m*m, m*d], scale F32 [3], base F32 [2m + m*m], norm_w BF16|F32 [d]. out: x
 // activation [T, d], mix F32 [T, 2m + m*m].
 class HcPre final : public OpOf<OpKind::kHcPre> {
  public:
   explicit HcPre(const HyperSpec& spec) : spec(spec) {}
   const HyperSpec spec;
   std::string describe() const override;
+  Input input(size_t index) const override { return {.role = index == 0 ? Role::kActivation : Role::kWeight}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // out[k, c] = round(post[k] * f[c] + sum), sum over j, ascending from 0, of comb[j][k] * h[j, c]; no fma (see HcPre).
@@ -39,23 +42,30 @@ class HcPost final : public OpOf<OpKind::kHcPost> {
   explicit HcPost(int streams) : streams(streams) {}
   const int streams;
   std::string describe() const override;
+  Input input(size_t) const override { return {}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // The final collapse and norm: g[j] = em_sigmoid(mix[j] * scale[0] + base[j]) + eps with mix as in HcPre (m rows of
-// fn); x[c] = round(sum g[j] * h[j, c]); then RmsNorm(rms_eps, norm_w). Spec sections 5.4 and 9. in: h activation [T|S,
-// m, d], fn F32 [m, m*d], scale F32 [1], base F32 [m], norm_w BF16|F32 [d].  out: activation [T|S, d].
+// fn); x[c] = round(sum g[j] * h[j, c]); then RmsNorm(rms_eps, norm_w). Spec sections 5.4 and 9.
+// in: h activation [T|S, m, d], fn F32 [m, m*d], scale F32 [1], base F32 [m], norm_w BF16|F32 [d].  out: activation
+// [T|S, d].
 class HcHead final : public OpOf<OpKind::kHcHead> {
  public:
   HcHead(const HyperSpec& spec, LiveRows rows) : spec(spec), rows(rows) {}
   const HyperSpec spec;
   const LiveRows rows;
   std::string describe() const override;
+  Input input(size_t index) const override { return {.role = index == 0 ? Role::kActivation : Role::kWeight}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 }  // namespace v4rt

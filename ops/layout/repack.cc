@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/core/arith.h"
 #include "ops/infer.h"
 #include "ops/ref_context.h"
 
@@ -10,8 +11,6 @@ namespace v4rt {
 namespace {
 
 constexpr int64_t kGroup = 16;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Interleaves `n` rows of `row_bytes` bytes by units of `unit` bytes, sixteen rows to a group; what is missing is zero.
 void interleave(const uint8_t* from, int64_t n, int64_t row_bytes, int64_t unit, uint8_t* to) {
@@ -42,12 +41,12 @@ void Repack::reference(RefContext& context) const {
   const TensorType& in = context.input(0);
   const TensorType& out = context.output(0);
   const int64_t n = in.shape[-2], k = in.shape[-1], matrices = in.shape.elements() / std::max<int64_t>(n * k, 1);
-  const int64_t row_bytes = ceil_div(k * info(in.dtype).bits, 8);
+  const int64_t row_bytes = info(in.dtype).row_bytes(k);
   const auto to_stride = static_cast<int64_t>(out.bytes()) / std::max<int64_t>(matrices, 1);
   for (int64_t m = 0; m < matrices; ++m) {
     interleave(context.bytes(0) + m * n * row_bytes, n, row_bytes, 4, context.out_bytes(0) + m * to_stride);
   }
-  if (!is_quantised(in.dtype)) return;
+  if (!has_scale_plane(in.dtype)) return;
   const uint8_t* scales = context.tensor(0).scale_data();
   auto* out_scales = reinterpret_cast<uint8_t*>(context.out_tensor(0).scales->host());
   if (in.dtype == DType::kFp8) {
@@ -60,8 +59,6 @@ void Repack::reference(RefContext& context) const {
     interleave(scales + m * n * per_row, n, per_row, 1, out_scales + m * scale_stride);
 }
 
-Cost Repack::cost(std::span<const TensorType> in, const Step&) const {
-  return {.weight_bytes = total_bytes(in[0]), .io_bytes = total_bytes(in[0])};
-}
+Cost Repack::work(std::span<const TensorType> in, const Step&) const { return {.io_bytes = total_bytes(in[0])}; }
 
 }  // namespace v4rt

@@ -11,9 +11,12 @@ class Repack final : public OpOf<OpKind::kRepack> {
   explicit Repack(Layout layout) : layout(layout) {}
   const Layout layout;
   std::string describe() const override;
+  Input input(size_t) const override { return {.role = Role::kMatrix}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 }  // namespace v4rt

@@ -54,12 +54,11 @@ void Linear::reference(RefContext& context) const {
   context.write(0, 0, y);
 }
 
-Cost Linear::cost(std::span<const TensorType> in, const Step& step) const {
+Cost Linear::work(std::span<const TensorType> in, const Step& step) const {
   const auto live = static_cast<double>(live_rows(step, rows) * rows_per_token(in[0], in[1]));
   const double n = static_cast<double>(in[1].shape[0]), k = static_cast<double>(in[1].shape[1]);
   return {.flops = 2 * live * n * k,
-          .weight_bytes = total_bytes(in[1]),
-          .io_bytes = live * (k * groups * info(in[0].dtype).bits + n * info(out).bits) / 8};
+          .io_bytes = live * (k * groups * info(in[0].dtype).bytes_per_element() + n * info(out).bytes_per_element())};
 }
 
 }  // namespace v4rt

@@ -28,9 +28,12 @@ class Linear final : public OpOf<OpKind::kLinear> {
     return x.shape.elements() / (x.shape[0] * groups * w.shape[1]);
   }
   std::string describe() const override;
+  Input input(size_t index) const override { return {.role = index == 1 ? Role::kMatrix : Role::kActivation}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // Number of live leading rows of a tensor under `rows`.

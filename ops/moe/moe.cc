@@ -15,14 +15,6 @@ float gated(float g, float u, float limit) {
   return em_silu(g) * u;
 }
 
-// How many experts' weights a step of `picks` (token, expert) pairs touches, if picks are spread evenly.
-double experts_touched(double experts, double picks) { return picks < experts ? picks : experts; }
-
-double stack_bytes(const TensorType& w, double picks) {
-  const double experts = static_cast<double>(w.shape[0]);
-  return total_bytes(w) / experts * experts_touched(experts, picks);
-}
-
 }  // namespace
 
 std::string Swiglu::describe() const { return fmt::format("swiglu{{limit={}}}", limit); }
@@ -45,7 +37,7 @@ void Swiglu::reference(RefContext& context) const {
   }
 }
 
-Cost Swiglu::cost(std::span<const TensorType> in, const Step& step) const {
+Cost Swiglu::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = 1.5 * live_bytes(in[0], step.n_rows())};
 }
 
@@ -88,12 +80,11 @@ void MoeGateUp::reference(RefContext& context) const {
   }
 }
 
-Cost MoeGateUp::cost(std::span<const TensorType> in, const Step& step) const {
+Cost MoeGateUp::work(std::span<const TensorType> in, const Step& step) const {
   const double picks = step.n_rows() * static_cast<double>(in[1].shape[1]);
   return {.flops = 4 * picks * static_cast<double>(in[3].shape[1] * in[3].shape[2]),
-          .weight_bytes = stack_bytes(in[3], picks) + stack_bytes(in[4], picks),
           .io_bytes = live_bytes(in[0], step.n_rows()) +
-                      picks * static_cast<double>(in[3].shape[1]) * info(in[0].dtype).bits / 8};
+                      picks * static_cast<double>(in[3].shape[1]) * info(in[0].dtype).bytes_per_element()};
 }
 
 std::string MoeDown::describe() const { return "moe_down"; }
@@ -132,10 +123,9 @@ void MoeDown::reference(RefContext& context) const {
   }
 }
 
-Cost MoeDown::cost(std::span<const TensorType> in, const Step& step) const {
+Cost MoeDown::work(std::span<const TensorType> in, const Step& step) const {
   const double picks = step.n_rows() * static_cast<double>(in[1].shape[1]);
   return {.flops = 2 * picks * static_cast<double>(in[2].shape[1] * in[2].shape[2]),
-          .weight_bytes = stack_bytes(in[2], picks),
           .io_bytes = live_bytes(in[0], step.n_rows()) + 2 * live_bytes(in[3], step.n_rows())};
 }
 

@@ -8,17 +8,21 @@ namespace v4rt {
 //   route_topk  the k largest of s + bias, lower index on ties
 //   route_hash  ids = tid2eid[token, :]
 // Either way the chosen are put in ascending expert order, and weight = em_div(s[e], sum of the chosen s in that order)
-// * scale. in (topk): z F32 [T, E], bias F32 [E].  in (hash): z F32 [T, E], table I32 [V, k], tokens I32 [T]. out: ids
-// I32 [T, k], weights F32 [T, k].
+// * scale.
+// in (topk): z F32 [T, E], bias F32 [E].  in (hash): z F32 [T, E], table I32 [V, k], tokens I32 [T]. out: ids I32 [T,
+// k], weights F32 [T, k].
 class RouteTopK final : public OpOf<OpKind::kRouteTopK> {
  public:
   RouteTopK(int k, float scale) : k(k), scale(scale) {}
   const int k;
   const float scale;
   std::string describe() const override;
+  Input input(size_t index) const override { return {.role = index == 1 ? Role::kWeight : Role::kActivation}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 class RouteHash final : public OpOf<OpKind::kRouteHash> {
@@ -27,9 +31,12 @@ class RouteHash final : public OpOf<OpKind::kRouteHash> {
   const int k;
   const float scale;
   std::string describe() const override;
+  Input input(size_t index) const override { return index == 1 ? Input{.role = Role::kTable, .ids = 2} : Input{}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // a = em_silu(min(g, limit)) * clamp(u, -limit, limit); limit <= 0: no clamp. (spec section 8.2)
@@ -39,22 +46,28 @@ class Swiglu final : public OpOf<OpKind::kSwiglu> {
   explicit Swiglu(float limit) : limit(limit) {}
   const float limit;
   std::string describe() const override;
+  Input input(size_t) const override { return {}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // Gate and up of the chosen experts: y[t, s, i] = round(a * weights[t, s]) with g = round(dot(x[t], gate[ids[t, s],
-// i])), u = round(dot(x[t], up[ids[t, s], i])), round = to the activation dtype. in: x activation [T, d], ids I32 [T,
-// k], weights F32 [T, k], gate, up weight [E, I, d].  out: activation [T, k, I].
+// i])), u = round(dot(x[t], up[ids[t, s], i])), round = to the activation dtype.
+// in: x activation [T, d], ids I32 [T, k], weights F32 [T, k], gate, up weight [E, I, d].  out: activation [T, k, I].
 class MoeGateUp final : public OpOf<OpKind::kMoeGateUp> {
  public:
   explicit MoeGateUp(float limit) : limit(limit) {}
   const float limit;
   std::string describe() const override;
+  Input input(size_t index) const override { return index >= 3 ? Input{.role = Role::kExperts, .ids = 1} : Input{}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // y[t, n] = round((sum over s ascending, from 0, of round(dot(x[t, s], down[ids[t, s], n]))) + shared[t, n]).
@@ -62,9 +75,12 @@ class MoeGateUp final : public OpOf<OpKind::kMoeGateUp> {
 class MoeDown final : public OpOf<OpKind::kMoeDown> {
  public:
   std::string describe() const override;
+  Input input(size_t index) const override { return index == 2 ? Input{.role = Role::kExperts, .ids = 1} : Input{}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 }  // namespace v4rt

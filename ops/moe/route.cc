@@ -62,8 +62,8 @@ void RouteTopK::reference(RefContext& context) const {
   }
 }
 
-Cost RouteTopK::cost(std::span<const TensorType> in, const Step& step) const {
-  return {.weight_bytes = total_bytes(in[1]), .io_bytes = live_bytes(in[0], step.n_rows())};
+Cost RouteTopK::work(std::span<const TensorType> in, const Step& step) const {
+  return {.io_bytes = live_bytes(in[0], step.n_rows())};
 }
 
 std::string RouteHash::describe() const { return fmt::format("route_hash{{k={},scale={}}}", k, scale); }
@@ -84,8 +84,8 @@ void RouteHash::reference(RefContext& context) const {
   }
 }
 
-Cost RouteHash::cost(std::span<const TensorType> in, const Step& step) const {
-  return {.weight_bytes = 4.0 * k * step.n_rows(), .io_bytes = live_bytes(in[0], step.n_rows())};
+Cost RouteHash::work(std::span<const TensorType> in, const Step& step) const {
+  return {.io_bytes = live_bytes(in[0], step.n_rows())};
 }
 
 }  // namespace v4rt

@@ -34,8 +34,8 @@ void RmsNorm::reference(RefContext& context) const {
   }
 }
 
-Cost RmsNorm::cost(std::span<const TensorType> in, const Step& step) const {
-  return {.weight_bytes = total_bytes(in[1]), .io_bytes = 2 * live_bytes(in[0], live_rows(step, rows))};
+Cost RmsNorm::work(std::span<const TensorType> in, const Step& step) const {
+  return {.io_bytes = 2 * live_bytes(in[0], live_rows(step, rows))};
 }
 
 std::string HeadRms::describe() const { return fmt::format("head_rms{{eps={}}}", eps); }
@@ -66,7 +66,7 @@ void HeadRms::reference(RefContext& context) const {
   }
 }
 
-Cost HeadRms::cost(std::span<const TensorType> in, const Step& step) const {
+Cost HeadRms::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = 2 * live_bytes(in[0], step.n_rows())};
 }
 

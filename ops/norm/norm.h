@@ -9,16 +9,20 @@ namespace v4rt {
 void rms_norm_row(std::span<float> x, std::span<const float> w, float eps);
 
 // y = x * r * w over the last dimension n: r = rsqrt(em_div(sum64(x^2), n) + eps), y[i] = round((x[i] * r) * w[i]).
-// Spec section 4. rsqrt(a) is em_rsqrt: 1 / sqrt(a). in: x activation [T, ..., n], w BF16|F32 [n].  out: as x.
+// Spec section 4. rsqrt(a) is em_rsqrt: 1 / sqrt(a).
+// in: x activation [T, ..., n], w BF16|F32 [n].  out: as x.
 class RmsNorm final : public OpOf<OpKind::kRmsNorm> {
  public:
   explicit RmsNorm(float eps, LiveRows rows = LiveRows::kTokens) : eps(eps), rows(rows) {}
   const float eps;
   const LiveRows rows;
   std::string describe() const override;
+  Input input(size_t index) const override { return {.role = index == 1 ? Role::kWeight : Role::kActivation}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 // Per query head, without a weight: q * rsqrt(mean(q^2) + eps) over D. Spec section 4 (a).
@@ -30,9 +34,12 @@ class HeadRms final : public OpOf<OpKind::kHeadRms> {
   explicit HeadRms(float eps) : eps(eps) {}
   const float eps;
   std::string describe() const override;
+  Input input(size_t) const override { return {}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 }  // namespace v4rt

@@ -56,7 +56,7 @@ void FakeQuant::reference(RefContext& context) const {
   }
 }
 
-Cost FakeQuant::cost(std::span<const TensorType> in, const Step& step) const {
+Cost FakeQuant::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = 2 * live_bytes(in[0], step.n_rows())};
 }
 
@@ -81,7 +81,7 @@ void Hadamard::reference(RefContext& context) const {
   }
 }
 
-Cost Hadamard::cost(std::span<const TensorType> in, const Step& step) const {
+Cost Hadamard::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = 2 * live_bytes(in[0], step.n_rows())};
 }
 

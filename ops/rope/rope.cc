@@ -73,7 +73,7 @@ void RopeTail::reference(RefContext& context) const {
   }
 }
 
-Cost RopeTail::cost(std::span<const TensorType> in, const Step& step) const {
+Cost RopeTail::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = 2 * live_bytes(in[0], step.n_rows())};
 }
 

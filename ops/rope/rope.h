@@ -36,9 +36,12 @@ class RopeTail final : public OpOf<OpKind::kRopeTail> {
   const bool inverse;
   const std::vector<float> frequencies;
   std::string describe() const override;
+  Input input(size_t) const override { return {}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
-  Cost cost(std::span<const TensorType> in, const Step& step) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
 }  // namespace v4rt

@@ -156,7 +156,7 @@ CaseData make_data(const Case& c) {
       fill_rows_bytes(fill, values, random);
     } else if (type.dtype == DType::kI32) {
       fill_ids(c, fill, type, reinterpret_cast<int32_t*>(values.data()), random);
-    } else if (is_quantised(type.dtype)) {
+    } else if (has_scale_plane(type.dtype)) {
       fill_codes(type.dtype, values, scales, random);
     } else {
       fill_numbers(c, fill, type, is_token_input(c, i), values, random);

@@ -71,7 +71,7 @@ std::vector<std::vector<std::byte>> run_case(Device& device, const Case& c, cons
     if (tensor.values == nullptr) {
       out_buffers[o].push_back(guarded(device, *queue, std::vector<std::byte>(outputs[o].bytes(), kPoison)));
       tensor.values = out_buffers[o][0].part;
-      if (is_quantised(outputs[o].dtype)) {
+      if (has_scale_plane(outputs[o].dtype)) {
         out_buffers[o].push_back(guarded(device, *queue, std::vector<std::byte>(outputs[o].scale_bytes(), kPoison)));
         tensor.scales = out_buffers[o][1].part;
       }

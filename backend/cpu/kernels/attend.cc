@@ -7,6 +7,7 @@
 #include "backend/cpu/simd/elementwise.h"
 #include "backend/cpu/simd/quant.h"
 #include "ops/attention/attention.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
@@ -14,8 +15,6 @@ namespace {
 // Heads of a task at most. A lone token's heads are spread over the threads, by whole units: every task decodes the
 // rows again, but no head's result depends on the others.
 constexpr int64_t kMostHeads = 64;
-
-int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // The rows that one query sees, by slot.
 struct View {
@@ -51,8 +50,8 @@ class AttendKernel final : public CpuKernel {
 
   void run(const CpuArgs& args) const override {
     const int64_t rows = args.step.n_rows();
-    const int64_t alone = round_up((heads_ + args.pool.threads() - 1) / args.pool.threads(), simd::kAttendUnit);
-    const int64_t heads = std::min(most_heads_, rows == 1 ? alone : kMostHeads), parts = (heads_ + heads - 1) / heads;
+    const int64_t alone = round_up(ceil_div(heads_, args.pool.threads()), simd::kAttendUnit);
+    const int64_t heads = std::min(most_heads_, rows == 1 ? alone : kMostHeads), parts = ceil_div(heads_, heads);
     args.pool.for_ranges(rows * parts, work(args.step, heads), [&](int64_t begin, int64_t end, int worker) {
       for (int64_t i = begin; i < end; ++i) run_heads(args, i / parts, i % parts * heads, heads, worker);
     });

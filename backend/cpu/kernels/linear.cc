@@ -6,6 +6,7 @@
 #include "backend/cpu/kernels/support.h"
 #include "backend/cpu/simd/dot.h"
 #include "backend/cpu/simd/elementwise.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
@@ -38,9 +39,8 @@ class LinearKernel final : public CpuKernel {
     const int64_t rows = live_rows(args.step, live_) * rows_per_token_;
     if (rows == 0) return;
     if (packed_ != 0) pack(args, rows);
-    const int64_t chunks = (rows + kMatrixRows - 1) / kMatrixRows,
-                  tile = tile_groups(rows, chunks, args.pool.threads());
-    const int64_t tiles = (items() + tile - 1) / tile;
+    const int64_t chunks = ceil_div(rows, kMatrixRows), tile = tile_groups(rows, chunks, args.pool.threads());
+    const int64_t tiles = ceil_div(items(), tile);
     const double work = 16.0 * static_cast<double>(tile * k_ * std::min(rows, kMatrixRows));
     args.pool.for_ranges(groups_ * tiles * chunks, work, [&](int64_t begin, int64_t end, int worker) {
       const simd::Matrix w = simd::matrix_of(args[1]);
@@ -84,7 +84,7 @@ class LinearKernel final : public CpuKernel {
   void run_tile(const CpuArgs& args, const simd::Matrix& w, int64_t rows, int64_t g, int64_t item, int64_t tile,
                 int64_t row, int worker) const {
     const int64_t lo = g * width(), hi = lo + width();
-    const int64_t first = lo / 16 + item, last = std::min(first + tile, (hi + 15) / 16);
+    const int64_t first = lo / 16 + item, last = std::min(first + tile, ceil_div(hi, 16));
     if (first >= last) return;
     const simd::Packed x = packed_ != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
                                         : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};

@@ -7,6 +7,7 @@
 #include "backend/cpu/kernels/support.h"
 #include "backend/cpu/simd/dot.h"
 #include "backend/cpu/simd/elementwise.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
@@ -24,7 +25,7 @@ class SwigluKernel final : public CpuKernel {
         fns_(simd::elementwise(call.inputs[0].dtype)) {}
 
   void run(const CpuArgs& args) const override {
-    const int64_t parts = (half_ + kChannels - 1) / kChannels;
+    const int64_t parts = ceil_div(half_, kChannels);
     args.pool.for_ranges(args.step.n_rows() * parts, 10.0 * kChannels, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t t = i / parts, first = i % parts * kChannels;
@@ -93,10 +94,10 @@ class ExpertKernel : public CpuKernel {
     int64_t group, groups;  // of sixteen outputs
     int64_t first, n;       // outputs
   };
-  int64_t parts(int64_t groups) const { return (n_ + 16 * groups - 1) / (16 * groups); }
+  int64_t parts(int64_t groups) const { return ceil_div(n_, 16 * groups); }
   Part part(int64_t index, int64_t groups) const {
     const int64_t group = index * groups;
-    return {group, std::min(groups, (n_ + 15) / 16 - group), 16 * group, std::min(16 * groups, n_ - 16 * group)};
+    return {group, std::min(groups, ceil_div(n_, 16) - group), 16 * group, std::min(16 * groups, n_ - 16 * group)};
   }
   double part_work(int64_t groups, double rows) const { return 16.0 * static_cast<double>(groups * k_) * rows; }
   float* more(const CpuArgs& args) const { return args.scratch<float>() + more_; }
@@ -228,7 +229,7 @@ class MoeDownKernel final : public ExpertKernel {
       for (int64_t i = begin; i < end; ++i)
         add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), y, products);
     });
-    const int64_t pieces = (n_ + kChannels - 1) / kChannels;
+    const int64_t pieces = ceil_div(n_, kChannels);
     args.pool.for_ranges(rows * pieces, static_cast<double>(kChannels * chosen_) / 2, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t t = i / pieces, first = i % pieces * kChannels, n = std::min(kChannels, n_ - first);

@@ -5,13 +5,12 @@
 
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/kernels/support.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
 
 constexpr int64_t kGroup = 16;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Sixteen rows (`n` of them exist) of row_bytes bytes each, interleaved by units of T; what is missing is zero.
 template <class T>
@@ -40,7 +39,7 @@ class RepackKernel final : public CpuKernel {
 
   void run(const CpuArgs& args) const override {
     const int64_t n = type_.shape[-2], k = type_.shape[-1];
-    const int64_t row_bytes = ceil_div(k * info(type_.dtype).bits, 8);
+    const int64_t row_bytes = info(type_.dtype).row_bytes(k);
     interleave<uint32_t>(args, args.data<const uint8_t>(0), n, row_bytes, args.data<uint32_t>(1));
     if (type_.dtype == DType::kFp4) {
       auto* scales = reinterpret_cast<uint8_t*>(args[1].scales->host());

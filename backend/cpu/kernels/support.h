@@ -4,6 +4,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/library.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 
@@ -16,7 +17,7 @@ inline Support matrix_support(const TensorType& weight) {
   return Support::no("the weight must be in rows16 layout, not " + to_string(weight));
 }
 
-inline int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }  // of caches
+inline int64_t whole_lines(int64_t floats) { return round_up(floats, 16); }  // of caches
 
 // Ops that multiply rows, input 0, with a matrix or a stack of them, input kWeight: exactly, or with
 // simd::library_dot_fns.

@@ -14,6 +14,7 @@
 #include "backend/cpu/simd/pairs.h"
 #include "backend/cpu/simd/tile-inl.h"
 #include "backend/cpu/simd/weights-inl.h"
+#include "ops/core/arith.h"
 #include "ops/core/error.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -334,9 +335,9 @@ Matrix matrix_of(const Tensor& weight, int64_t index) {
   const TensorType& type = weight.type;
   const DTypeInfo& dtype = info(type.dtype);
   const int64_t n = type.shape[-2], k = type.shape[-1];
-  Matrix m{.k = k, .words = (k * dtype.bits + 31) / 32};
+  Matrix m{.k = k, .words = ceil_div(dtype.row_bytes(k), 4)};
   m.values = weight.data<const uint32_t>() + index * ((n + 15) / 16) * m.words * 16;
-  if (!is_quantised(type.dtype)) return m;
+  if (!has_scale_plane(type.dtype)) return m;
   m.blocks = (k + dtype.scale_cols - 1) / dtype.scale_cols;
   const int64_t scale_rows = dtype.scale_rows == 1 ? (n + 15) / 16 * 16 : (n + dtype.scale_rows - 1) / dtype.scale_rows;
   m.scales = weight.scale_data() + index * scale_rows * m.blocks;

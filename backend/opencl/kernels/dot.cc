@@ -3,8 +3,8 @@
 namespace v4rt {
 
 std::vector<std::string> DotTile::definitions(DType act, DType weight) const {
-  return {define("ACT", act), define("W", weight), define("W_BITS", info(weight).bits), define("TT", tokens),
-          define("GG", groups)};
+  return {define("ACT", act), define("W", weight), define("W_BITS", 8 * info(weight).block_bytes / info(weight).block),
+          define("TT", tokens), define("GG", groups)};
 }
 
 DotTile decode_tile(const OpenclDevice& device, int64_t rows) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "backend/opencl/kernels.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 
@@ -22,6 +23,6 @@ DotTile prefill_tile(const OpenclDevice& device);
 
 Support is_rows16(const TensorType& weight);
 
-inline int64_t row_groups_of(int64_t rows) { return (rows + 15) / 16; }
+inline int64_t row_groups_of(int64_t rows) { return ceil_div(rows, 16); }
 
 }  // namespace v4rt

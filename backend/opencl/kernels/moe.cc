@@ -4,6 +4,7 @@
 
 #include "backend/opencl/kernels/dot.h"
 #include "backend/opencl/kernels/entries.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
@@ -101,8 +102,8 @@ std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
   if (x.shape[0] == 1) return make_down_one(call, device);
   const DotTile tile = prefill_tile(device);
   Sorter sorter(picks_of(call.inputs[1], down, tile), device);
-  const uint32_t parts_at = static_cast<uint32_t>((sorter.picks.plan_bytes() + 63) / 64 * 64);
-  const size_t parts_bytes = static_cast<size_t>(sorter.picks.capacity * down.shape[1] * info(x.dtype).bits / 8);
+  const uint32_t parts_at = static_cast<uint32_t>(round_up(sorter.picks.plan_bytes(), 64));
+  const size_t parts_bytes = static_cast<size_t>(sorter.picks.capacity * info(x.dtype).row_bytes(down.shape[1]));
   return make_kernel(
       [sorter = std::move(sorter),
        function = device.function("moe.cl", sorted(tile, x.dtype, down.dtype), "moe_down_parts"),

@@ -12,9 +12,8 @@ Support supports(const OpCall& call, const OpenclDevice&) {
 std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
   const TensorType& in = call.inputs[0];
   const int64_t rows = in.shape[-2], k = in.shape[-1], matrices = in.shape.rank() == 3 ? in.shape[0] : 1;
-  const int64_t row_bytes = (k * info(in.dtype).bits + 7) / 8;
-  const int64_t scale_cols =
-      is_quantised(in.dtype) ? (k + info(in.dtype).scale_cols - 1) / info(in.dtype).scale_cols : 0;
+  const int64_t row_bytes = info(in.dtype).row_bytes(k);
+  const int64_t scale_cols = has_scale_plane(in.dtype) ? ceil_div(k, info(in.dtype).scale_cols) : 0;
   const bool by_row = info(in.dtype).scale_rows == 1;  // scales interleave like values; other planes keep their order
   std::unique_ptr<OpenclFunction> scale_bytes;
   if (by_row) scale_bytes = device.function("repack.cl", {define("UNIT", 1)}, "interleave");

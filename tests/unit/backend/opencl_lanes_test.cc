@@ -63,7 +63,8 @@ TEST_P(OpenclLanes, RowOps) {
 TEST_P(OpenclLanes, Linear) {
   for (const DType dtype : {DType::kFp4, DType::kFp8, DType::kBF16}) {
     for (const int64_t tokens : {1, 11, 40}) {
-      const TestTensor weight = is_quantised(dtype) ? codes(dtype, Shape{100, 288}) : numbers(dtype, Shape{100, 288});
+      const TestTensor weight =
+          has_scale_plane(dtype) ? codes(dtype, Shape{100, 288}) : numbers(dtype, Shape{100, 288});
       const std::vector<TestTensor> inputs{numbers(DType::kBF16, Shape{tokens, 288}), weight};
       const class Linear op(DType::kF32);
       EXPECT_EQ(run_on(*device_, op, packed(inputs, {1}))[0], run_reference(op, inputs)[0].values)

@@ -55,7 +55,7 @@ inline std::vector<std::vector<std::byte>> run_on(Device& device, const Op& op, 
   std::vector<BufferPtr> results;
   for (const TensorType& type : outputs) {
     args.push_back({type, device.allocate(type.bytes()),
-                    is_quantised(type.dtype) ? device.allocate(type.scale_bytes()) : nullptr});
+                    has_scale_plane(type.dtype) ? device.allocate(type.scale_bytes()) : nullptr});
     results.push_back(args.back().values);
     if (args.back().scales != nullptr) results.push_back(args.back().scales);
   }

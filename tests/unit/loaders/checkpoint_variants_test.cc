@@ -172,7 +172,7 @@ TEST_F(Variants, AnyAlignment) {
     for (const WeightInfo& info : v4_weights(checkpoint.weights->config())) {
       const WeightView view = checkpoint.weights->get(info.name);
       const size_t alignment =
-          is_quantised(view.type.dtype) ? 1 : static_cast<size_t>(v4rt::info(view.type.dtype).bits / 8);
+          has_scale_plane(view.type.dtype) ? 1 : static_cast<size_t>(v4rt::info(view.type.dtype).block_bytes);
       for (const auto part : view.parts)
         EXPECT_EQ(reinterpret_cast<uintptr_t>(part.data()) % alignment, 0u) << info.name;
     }
