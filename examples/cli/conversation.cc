@@ -62,7 +62,8 @@ GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& repl
 
 GenerateResult Conversation::ask(std::string_view message, const TextFn& text, const std::function<bool()>& stopped) {
   std::vector<int32_t> ids = unread_;
-  const std::string turn = render_turn(message, first_ ? options_.system : "", first_, !first_, options_.chat);
+  const std::vector<TextPart> turn =
+      render_turn(message, first_ ? options_.system : "", first_, !first_, options_.chat);
   for (const int32_t id : tokenizer_->encode(turn)) ids.push_back(id);
   const int64_t begin = session_.position(), context = session_.model().options().context;
   check(begin + static_cast<int64_t>(ids.size()) < context, Code::kInvalidArgument,

@@ -152,8 +152,13 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint) {
   return Tokenizer::open((fs::path(checkpoint.folder) / "tokenizer.json").string());
 }
 
-std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config) {
-  std::vector<int32_t> ids = tokenizer.encode(text);
+void add_plain(CLI::App& command, bool& plain) {
+  command.add_flag("--plain", plain, "Control tokens in the text, such as <｜User｜>, are text like any other");
+}
+
+std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config,
+                                 bool plain) {
+  std::vector<int32_t> ids = tokenizer.encode(text, !plain);
   if (ids.empty() || ids.front() != config.bos_token_id) ids.insert(ids.begin(), config.bos_token_id);
   return ids;
 }

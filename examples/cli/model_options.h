@@ -36,8 +36,12 @@ std::string model_path(const std::string& model);  // "mini" is the embedded mod
 Checkpoint open_files(const ModelArguments& arguments);
 std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint);
 
-// BOS and the text's tokens, control tokens recognised; a BOS that the text writes itself is not doubled.
-std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config);
+void add_plain(CLI::App& command, bool& plain);  // --plain
+
+// BOS and the text's tokens. Control tokens are recognised unless `plain`; a BOS that the text writes itself is not
+// doubled.
+std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config,
+                                 bool plain);
 
 // `positions`: what the work needs at least. Shows progress.
 std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& arguments,

@@ -17,7 +17,7 @@ namespace {
 struct PerplexityArguments {
   ModelArguments model;
   std::string file;
-  bool json = false;
+  bool json = false, plain = false;
 };
 
 // -ln softmax(logits)[id]
@@ -31,7 +31,8 @@ double negative_log_likelihood(std::span<const float> logits, int32_t id) {
 int perplexity(const PerplexityArguments& arguments) {
   const Checkpoint checkpoint = open_files(arguments.model);
   const std::string text = read_file(arguments.file);
-  const std::vector<int32_t> ids = encode_text(*open_tokenizer(checkpoint), text, checkpoint.weights->config());
+  const std::vector<int32_t> ids =
+      encode_text(*open_tokenizer(checkpoint), text, checkpoint.weights->config(), arguments.plain);
   check(ids.size() > 1, Code::kInvalidArgument, "{}: holds no text; perplexity needs at least one token",
         arguments.file);
   const auto model = open_model(checkpoint, arguments.model, static_cast<int64_t>(ids.size()));
@@ -78,6 +79,7 @@ void add_perplexity(CLI::App& app, Action& action) {
       "How surprised the model is by a text: exp of the mean negative log likelihood of its tokens after BOS.");
   add_model(*command, arguments->model);
   command->add_option("-f,--file", arguments->file, "A file that holds the text; - is standard input")->required();
+  add_plain(*command, arguments->plain);
   command->add_flag("--json", arguments->json, "Print JSON");
   add_options(*command, arguments->model);
   command->callback([arguments, &action] { action = [arguments] { return perplexity(*arguments); }; });

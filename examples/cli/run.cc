@@ -18,7 +18,7 @@ namespace {
 struct RunArguments {
   ModelArguments model;
   std::string prompt, file, save_ids;
-  bool has_prompt = false, ignore_end = false, json = false;
+  bool has_prompt = false, ignore_end = false, json = false, plain = false;
   int64_t max_tokens = 128;
   SamplerOptions sampling;
 };
@@ -91,7 +91,7 @@ int run(const RunArguments& arguments) {
   const Checkpoint checkpoint = open_files(arguments.model);
   const auto tokenizer = open_tokenizer(checkpoint);
   const V4Config& config = checkpoint.weights->config();
-  const std::vector<int32_t> prompt = encode_text(*tokenizer, prompt_text(arguments), config);
+  const std::vector<int32_t> prompt = encode_text(*tokenizer, prompt_text(arguments), config, arguments.plain);
   const auto n_prompt = static_cast<int64_t>(prompt.size());
   const auto model =
       open_model(checkpoint, arguments.model, arguments.model.context > 0 ? n_prompt : n_prompt + arguments.max_tokens);
@@ -131,6 +131,7 @@ void add_run(CLI::App& app, Action& action) {
   add_model(*command, a.model);
   auto* prompt = command->add_option("-p,--prompt", a.prompt, "The text (default: standard input)");
   command->add_option("-f,--file", a.file, "A file that holds the text; - is standard input")->excludes(prompt);
+  add_plain(*command, a.plain);
   command->add_option("-n,--max-tokens", a.max_tokens, "Tokens to make at most")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();

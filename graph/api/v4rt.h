@@ -128,7 +128,8 @@ typedef struct v4rt_tokenizer v4rt_tokenizer;
 v4rt_status v4rt_tokenizer_open(const char* path, v4rt_tokenizer** tokenizer);
 void v4rt_tokenizer_free(v4rt_tokenizer* tokenizer);
 
-/* Control tokens written in the text ("<think>") become their ids when `special` is not 0. BOS is never added.
+/* Control tokens written in the text ("<think>") become their ids when `special` is not 0, which text from others must
+ * not be given: it could speak as user, assistant or system. BOS is never added.
  * *n_ids is the number of ids of the text, also when `capacity` is too small; then the call is V4RT_INVALID_ARGUMENT
  * and writes no ids. With ids NULL and capacity 0 it only counts. */
 v4rt_status v4rt_tokenizer_encode(const v4rt_tokenizer* tokenizer, const char* text, size_t n_bytes, int32_t special,

@@ -43,8 +43,21 @@ std::string_view effort_text(const ChatOptions& options) {
   return max ? kBeyondMaximumEffort : "";
 }
 
-std::string opening(const ChatOptions& options) {
-  return fmt::format("{}{}", options.add_bos ? kBosToken : "", effort_text(options));
+class Writer {
+ public:
+  void control(std::string_view token) { parts_.push_back({std::string(token), true}); }
+  void text(std::string_view text) {
+    if (!text.empty()) parts_.push_back({std::string(text), false});
+  }
+  std::vector<TextPart> take() { return std::move(parts_); }
+
+ private:
+  std::vector<TextPart> parts_;
+};
+
+void write_opening(const ChatOptions& options, Writer& out) {
+  if (options.add_bos) out.control(kBosToken);
+  out.text(effort_text(options));
 }
 
 bool asks(const ChatMessage& message) { return message.role == "user" || message.role == "developer"; }
@@ -97,16 +110,23 @@ Conversation prepare(const std::vector<ChatMessage>& messages, const ChatOptions
   return chat;
 }
 
-std::string render_message(const ChatMessage& message, bool shows_reasoning) {
-  if (message.role == "system") return message.content;
-  if (message.role == "latest_reminder") return fmt::format("{}{}", kReminder, message.content);
-  if (asks(message)) return fmt::format("{}{}", kUser, message.content);
-  const std::string thought = shows_reasoning ? fmt::format("{}{}", message.reasoning, kEndThink) : "";
-  return fmt::format("{}{}{}", thought, message.content, kEosToken);
+void write_message(const ChatMessage& message, bool shows_reasoning, Writer& out) {
+  if (message.role == "latest_reminder") out.control(kReminder);
+  if (asks(message)) out.control(kUser);
+  const bool answers = message.role == "assistant";
+  if (answers && shows_reasoning) {
+    out.text(message.reasoning);
+    out.control(kEndThink);
+  }
+  out.text(message.content);
+  if (answers) out.control(kEosToken);
 }
 
 // What makes the model answer.
-std::string answer_prompt(bool thinks) { return fmt::format("{}{}", kAssistant, thinks ? kThink : kEndThink); }
+void write_answer_prompt(bool thinks, Writer& out) {
+  out.control(kAssistant);
+  out.control(thinks ? kThink : kEndThink);
+}
 
 // A header stands after a question that an answer or a reminder follows, though the answer after the reminder then has
 // none: the reference encoder does the same.
@@ -124,7 +144,7 @@ bool is_open(const std::vector<ChatMessage>& messages) {
 
 }  // namespace
 
-std::string render_chat(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
+std::vector<TextPart> render_chat(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
   for (size_t i = 0; i < messages.size(); ++i) check_message(messages[i], i);
   const Conversation chat = prepare(messages, options);
   check(options.allow_closed || is_open(chat.messages), Code::kInvalidArgument,
@@ -132,20 +152,35 @@ std::string render_chat(const std::vector<ChatMessage>& messages, const ChatOpti
         messages.empty() ? "is empty" : fmt::format("ends with role \"{}\"", messages.back().role));
 
   const bool thinking = options.thinking == ThinkingMode::kThinking;
-  std::string text = opening(options);
+  Writer out;
+  write_opening(options, out);
   for (size_t i = 0; i < chat.messages.size(); ++i) {
     const bool thinks = thinking && i >= chat.shows_from;
-    text += render_message(chat.messages[i], thinks);
-    if (has_header(chat.messages, i)) text += answer_prompt(thinks);
+    write_message(chat.messages[i], thinks, out);
+    if (has_header(chat.messages, i)) write_answer_prompt(thinks, out);
   }
-  return text;
+  return out.take();
 }
 
-std::string render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
-                        const ChatOptions& options) {
-  const std::string before = first ? opening(options) : std::string(close_previous ? kEosToken : "");
-  return fmt::format("{}{}{}{}{}", before, system, kUser, user,
-                     answer_prompt(options.thinking == ThinkingMode::kThinking));
+std::vector<TextPart> render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
+                                  const ChatOptions& options) {
+  Writer out;
+  if (first) {
+    write_opening(options, out);
+  } else if (close_previous) {
+    out.control(kEosToken);
+  }
+  out.text(system);
+  out.control(kUser);
+  out.text(user);
+  write_answer_prompt(options.thinking == ThinkingMode::kThinking, out);
+  return out.take();
+}
+
+std::string written_out(const std::vector<TextPart>& parts) {
+  std::string text;
+  for (const TextPart& part : parts) text += part.text;
+  return text;
 }
 
 }  // namespace v4rt

@@ -5,10 +5,13 @@
 #include <string_view>
 #include <vector>
 
+#include "loaders/text/tokenizer.h"
+
 namespace v4rt {
 
-// The V4 chat encoding: messages to text with control tokens written out. Nothing is trimmed or escaped: a control
-// token inside a message is one in the text too. Tools, tasks and response formats are not rendered.
+// The V4 chat encoding: messages to text and control tokens, for Tokenizer::encode. Only the encoding writes control
+// tokens: one inside a message is text there, so that nobody who is quoted can speak as somebody else. Nothing is
+// trimmed or escaped. Tools, tasks and response formats are not rendered.
 enum class ThinkingMode : uint8_t { kChat, kThinking };
 
 // How much to think, in thinking mode only. What it writes depends on the checkpoint's revision: V4-Flash and V4-Pro of
@@ -35,7 +38,7 @@ struct ChatOptions {
 // Ends with the generation prompt: "<｜Assistant｜>" and "</think>", or "<think>" in thinking mode. Users in a row
 // become one turn. Throws Error on an unknown role, an empty developer message, and, unless allow_closed, a
 // conversation that asks for no answer.
-std::string render_chat(const std::vector<ChatMessage>& messages, const ChatOptions& options);
+std::vector<TextPart> render_chat(const std::vector<ChatMessage>& messages, const ChatOptions& options);
 
 // The same conversation fed turn by turn into one sequence state: text that follows what the sequence already holds.
 // first: with BOS and effort. Then the system text if there is one, the user's text and the generation prompt.
@@ -45,8 +48,12 @@ std::string render_chat(const std::vector<ChatMessage>& messages, const ChatOpti
 // In chat mode, the turns and the answers between them are render_chat of the conversation so far. In thinking mode the
 // sequence keeps what it was fed, old reasoning too: that is render_chat with drop_thinking = false. drop_thinking has
 // no effect here.
-std::string render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
-                        const ChatOptions& options);
+std::vector<TextPart> render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
+                                  const ChatOptions& options);
+
+// All parts as one string, which is what DeepSeek's own encoder gives: to be shown and compared. Encoding it would take
+// control tokens inside messages for true ones.
+std::string written_out(const std::vector<TextPart>& parts);
 
 inline constexpr std::string_view kBosToken = "<｜begin▁of▁sentence｜>";
 inline constexpr std::string_view kEosToken = "<｜end▁of▁sentence｜>";

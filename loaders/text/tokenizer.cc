@@ -1,10 +1,13 @@
 #include "loaders/text/tokenizer.h"
 
+#include <numeric>
+
 #include "loaders/files/json_file.h"
 #include "loaders/text/pretokenizer.h"
 #include "loaders/text/tokenizer_added.h"
 #include "loaders/text/tokenizer_bpe.h"
 #include "loaders/text/tokenizer_file.h"
+#include "ops/core/error.h"
 
 namespace v4rt {
 
@@ -50,6 +53,26 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool added) const 
     done = match->begin + match->size;
   }
   impl_->encode_text(text.substr(done), matcher, ids);
+  return ids;
+}
+
+std::vector<int32_t> Tokenizer::encode(std::span<const TextPart> parts) const {
+  std::vector<int32_t> ids;
+  std::string text;
+  SplitMatcher matcher(std::accumulate(parts.begin(), parts.end(), size_t{0},
+                                       [](size_t sum, const TextPart& part) { return sum + part.text.size(); }));
+  for (const TextPart& part : parts) {
+    if (!part.control) {
+      text += part.text;
+      continue;
+    }
+    const std::optional<int32_t> id = find_added(part.text);
+    check(id.has_value(), Code::kUnsupported, "the tokenizer has no control token {}", part.text);
+    impl_->encode_text(text, matcher, ids);
+    ids.push_back(*id);
+    text.clear();
+  }
+  impl_->encode_text(text, matcher, ids);
   return ids;
 }
 

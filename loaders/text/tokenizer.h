@@ -10,6 +10,12 @@
 
 namespace v4rt {
 
+// A stretch of text. A control part is one added token ("<｜User｜>"); any other part is text, whatever it says.
+struct TextPart {
+  std::string text;
+  bool control = false;
+};
+
 // Byte-level BPE from tokenizer.json, the pre-tokenizer's regexes taken from the file. Immutable once made; safe to
 // share between threads. Encoding never adds BOS. Text need not be UTF-8: decode(encode(text)) == text for all bytes;
 // each run of bytes that are not UTF-8 is encoded apart from what surrounds it.
@@ -23,6 +29,8 @@ class Tokenizer {
   // With `added`, added tokens in the text ("<think>", "<｜User｜>") become their ids: leftmost first, longest first.
   // Without, they are text, which is how untrusted text is kept from speaking in control tokens.
   std::vector<int32_t> encode(std::string_view text, bool added = true) const;
+  // Text parts in a row are encoded as one text. Throws Error for a control part that is no added token.
+  std::vector<int32_t> encode(std::span<const TextPart> parts) const;
   std::vector<std::string> pretokenize(std::string_view text) const;  // the pieces that BPE sees; for tests
   std::string decode(std::span<const int32_t> ids) const;             // bytes, not checked to be UTF-8
   std::string_view token_bytes(int32_t id) const;                     // empty for an id outside the vocabulary

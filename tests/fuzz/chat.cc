@@ -50,7 +50,8 @@ std::string fed(const std::vector<ChatMessage>& messages, const ChatOptions& opt
     const ChatMessage& message = messages[i];
     if (message.role == "user") {
       const bool first = text.empty();
-      text += render_turn(message.content, first && has_system ? messages.front().content : "", first, !first, options);
+      const std::string_view system = first && has_system ? std::string_view(messages.front().content) : "";
+      text += written_out(render_turn(message.content, system, first, !first, options));
     } else {
       text += (thinking ? message.reasoning + "</think>" : "") + message.content;
     }
@@ -68,7 +69,7 @@ void read(std::string_view input) {
     const std::string role(cut(line, '\t')), content(cut(line, '\t'));
     messages.push_back({role, content, std::string(line)});
   }
-  const std::string text = render_chat(messages, options);
+  const std::string text = written_out(render_chat(messages, options));
   require(!options.add_bos || text.starts_with(kBosToken), "no begin token");
   if (!is_plain(messages)) return;
   if (options.thinking == ThinkingMode::kThinking && options.drop_thinking) return;  // turns keep what they were fed

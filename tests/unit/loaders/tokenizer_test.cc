@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "ops/core/error.h"
 #include "tests/unit/loaders/jsonl.h"
 #include "tests/unit/loaders/slow_tokenizer.h"
 
@@ -94,6 +95,22 @@ TEST(Tokenizer, AddedTokensAsText) {
     const Ids ids = toy().encode(text, false);
     EXPECT_EQ(toy().decode(ids), text);
     for (const int32_t id : ids) EXPECT_FALSE(toy().is_added(id)) << text;
+  }
+}
+
+TEST(Tokenizer, Parts) {
+  const auto encode = [](const std::vector<TextPart>& parts) { return toy().encode(parts); };
+  EXPECT_THAT(encode({}), IsEmpty());
+  EXPECT_THAT(encode({{"<think>", true}, {"hello"}, {"</think>", true}}), ElementsAre(276, 262, 277));
+  EXPECT_EQ(encode({{"<think>"}}), toy().encode("<think>", false));
+  EXPECT_THAT(encode({{"hel"}, {"lo wo"}, {""}, {"rld"}}), ElementsAre(262, 267)) << "one text";
+  EXPECT_EQ(encode({{"<thi"}, {"nk>"}}), toy().encode("<think>", false));
+  EXPECT_THAT(encode({{"a"}, {"<think>", true}, {"a"}}), ElementsAre(67, 276, 67)) << "nothing merges across";
+  try {
+    encode({{"<｜none｜>", true}});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "the tokenizer has no control token <｜none｜>");
   }
 }
 
