@@ -1,9 +1,9 @@
 // Published data for the tokenizer of DeepSeek-V4. The splits and the added tokens need no vocabulary of theirs; ids
-// need its tokenizer.json, whose path the environment variable V4RT_TOKENIZER_JSON gives.
+// need its tokenizer.json, which tests/text/reference.sh fetches.
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <filesystem>
 
 #include "loaders/text/chat_encoding.h"
 #include "loaders/text/tokenizer.h"
@@ -59,8 +59,8 @@ class V4Tokenizer : public testing::Test {
  protected:
   void SetUp() override {
     static std::shared_ptr<const Tokenizer> shared;
-    const char* path = std::getenv("V4RT_TOKENIZER_JSON");
-    if (path == nullptr) GTEST_SKIP() << "V4RT_TOKENIZER_JSON does not name DeepSeek-V4's tokenizer.json";
+    const std::string path = V4RT_REFERENCE_DIR "/tokenizer.json";
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not there; tests/text/reference.sh fetches it";
     folder_ = fixture_path("tokenizer");
     if (folder_.empty()) GTEST_SKIP() << "no tokenizer fixtures beside the source tree";
     if (shared == nullptr) shared = Tokenizer::open(path);
@@ -104,8 +104,10 @@ TEST_F(V4Tokenizer, OfficialPrompts) {
 TEST_F(V4Tokenizer, TokenCountsOfTheHostedService) {
   for (const auto& c : read_jsonl(folder_ + "/official_usage.jsonl")) {
     const std::string text = read_file(folder_ + "/" + c["prompt_file"].get<std::string>());
-    const Ids ids = tokenizer_->encode(render_turn(text, "", true, false, {}));
+    const auto parts = render_turn(text, "", true, false, {});
+    const Ids ids = tokenizer_->encode(parts);
     EXPECT_EQ(ids.size(), c["official_prompt_tokens"].get<size_t>()) << c["id"];
+    EXPECT_EQ(ids, tokenizer_->encode(written_out(parts))) << c["id"];
   }
 }
 
