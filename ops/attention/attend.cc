@@ -90,9 +90,12 @@ class HeadState {
     for (size_t i = 0; i < live.size(); ++i) e[i] = live[i] == 0 ? 0.0f : em_exp(e[i] - maximum);
     std::array<float, kBlock> lanes = e;
     sum_ = sum_ * rescale + fold64(lanes);
-    for (size_t i = 0; i < live.size(); i += 2) {
-      if (i + 1 < live.size() && live[i + 1] != 0) add(row(i + 1), e[i + 1]);
-      if (live[i] != 0) add(row(i), e[i]);
+    for (size_t begin = 0; begin < kBlock; begin += kDotBlock) {
+      Floats chains[2] = {Floats(q_.size()), Floats(q_.size())};
+      for (size_t i = begin; i < std::min<size_t>(begin + kDotBlock, live.size()); ++i) {
+        if (live[i] != 0) add(row(i), e[i], chains[(i - begin) / kDotChain]);
+      }
+      for (size_t d = 0; d < acc_.size(); ++d) acc_[d] += chains[0][d] + chains[1][d];
     }
   }
 
@@ -103,9 +106,9 @@ class HeadState {
   }
 
  private:
-  void add(std::span<const float> row, float e) {
+  void add(std::span<const float> row, float e, Floats& chain) const {
     const float weight = spec_->rounds ? em_bf16(e) : e;
-    for (size_t d = 0; d < row.size(); ++d) acc_[d] = em_fma(weight, row[d], acc_[d]);
+    for (size_t d = 0; d < row.size(); ++d) chain[d] = em_fma(weight, row[d], chain[d]);
   }
 
   const AttendSpec* spec_;

@@ -70,7 +70,7 @@ class CompressPool final : public OpOf<OpKind::kCompressPool> {
 
 // The lightning indexer's choice (spec section 7.5): for row t at position p, among entries j < n = (p + 1) / ratio,
 // the top_k by score, larger first, lower index on ties; written in ascending index order, -1 after the last.
-//   d = dot(q[t, h, :], key[j, :]) (one block per 128, as everywhere)
+//   d = dot(q[t, h, :], key[j, :]) (exact_math.h)
 //   rounds:  g = bf16(g[t, h] * weight_scale); d = bf16(d); S = sum over h in order of bf16(g * max(d, 0)); S = bf16(S)
 //   else:    g = g[t, h] * weight_scale; S = fma(g, max(d, 0), S) over h in order
 // n <= top_k: all of them, scores need not be computed. Keys are cache rows in `format`.
@@ -106,10 +106,10 @@ void index_scores(const IndexSpec& spec, std::span<const float> q, std::span<con
 //                   row cache[slot, entry]
 // Blocks of 64 slots, online softmax, masked slots skipped (they count as p = 0):
 //   s = dot(q, row) * scale;  M' = max(M, max s of the block), starting from -inf;  a = em_exp(M - M') (first block:
-//   nothing to rescale);  e = em_exp(s - M');  Z = Z * a + sum64(e) (lane = slot in the block);  acc[d] *= a; then over
-//   the block's pairs of slots (i, i + 1): acc[d] = fma(e'[i+1], row[i+1][d], acc[d]), then i; e' = round(e) to bf16
-//   when `rounds`, else e. A block without a live slot changes nothing. o[d] = round(acc[d] / (Z + em_exp(sink[h] -
-//   M))).
+//   nothing to rescale);  e = em_exp(s - M');  Z = Z * a + sum64(e) (lane = slot in the block);  acc[d] *= a; then, as
+//   dot does it, for slots 0..31 and 32..63 of the block: acc[d] = acc[d] + (c + c'), the chains c of the first and c'
+//   of the second sixteen slots, c = fma(e'[i], row[i][d], c) from 0 over live i ascending; e' = round(e) to bf16 when
+//   `rounds`, else e. A block without a live slot changes nothing. o[d] = round(acc[d] / (Z + em_exp(sink[h] - M))).
 // in: q activation [T, H, D], ring U8 [slots, R, format.bytes()], sink F32 [H], then for ratio > 0 cache U8 [slots,
 // capacity, format.bytes()], then for top_k > 0 idx I32 [T, top_k].
 // out: activation [T, H, D].

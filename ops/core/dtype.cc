@@ -16,13 +16,13 @@ int64_t DTypeInfo::row_bytes(int64_t n) const {
 
 const DTypeInfo& info(DType dtype) {
   static constexpr std::array<DTypeInfo, 7> kTable{{
-      {"f32", 1, 4, Scales::kNone, 0, 0, 128},
-      {"bf16", 1, 2, Scales::kNone, 0, 0, 128},
-      {"f16", 1, 2, Scales::kNone, 0, 0, 128},
-      {"i32", 1, 4, Scales::kNone, 0, 0, 0},
-      {"u8", 1, 1, Scales::kNone, 0, 0, 0},
-      {"fp8", 1, 1, Scales::kPlane, 128, 128, 128},
-      {"fp4", 2, 1, Scales::kPlane, 1, 32, 32},
+      {"f32", 1, 4, Scales::kNone, 0, 0},
+      {"bf16", 1, 2, Scales::kNone, 0, 0},
+      {"f16", 1, 2, Scales::kNone, 0, 0},
+      {"i32", 1, 4, Scales::kNone, 0, 0},
+      {"u8", 1, 1, Scales::kNone, 0, 0},
+      {"fp8", 1, 1, Scales::kPlane, 128, 128},
+      {"fp4", 2, 1, Scales::kPlane, 1, 32},
   }};
   return kTable[static_cast<size_t>(dtype)];
 }

@@ -30,7 +30,6 @@ struct DTypeInfo {
   int block, block_bytes;  // scales of kBlock included, those of kPlane not
   Scales scales;
   int scale_rows, scale_cols;  // of kPlane: the elements that share one scale
-  int dot_block;               // elements of K that a dot product sums before it adds to the total (exact_math.h)
 
   int64_t row_bytes(int64_t n) const;  // throws Error(kInvalidArgument) on overflow
   double bytes_per_element() const { return static_cast<double>(block_bytes) / block; }

@@ -3,12 +3,12 @@
 // Every value is IEEE-754 binary32, every operation correctly rounded, nothing is contracted or reassociated, so each
 // function has one answer, bit for bit, wherever it runs. Sums have one order too:
 //
-//   dot(x, w)     K is cut into blocks of `dot_block` (128; 32 for FP4 weights). Within a block c = 0, then for each
-//   pair
-//                 (k, k+1): c = fma(x[k+1], w[k+1], c); c = fma(x[k], w[k], c)   -- odd first, which is what the
-//                 AVX512-BF16 and similar pair instructions do; a missing odd partner of the last element counts as
-//                 nothing. After each block total = total + c (scales are powers of two, so c may carry them before or
-//                 after).
+//   dot(x, w)     K is cut into blocks of 32 elements, total = 0. In a block, e is the chain c = fma(x[k], w[k], c)
+//   from
+//                 c = 0 over its elements 0..15 and o the same over 16..31, both ascending; then total = total + (e +
+//                 o). Elements past the end of K count as nothing, which is what a product of two zeros does. Scales
+//                 are powers of two: weights may carry them, or e + o. Matrix units (AMX) add in just this order when
+//                 element i stands beside element 16 + i; for others the two chains are independent and short.
 //   sum64(f)      64 lanes; lane l adds f(l), f(l+64), ... in order, starting from 0 (products by fma); then the lanes
 //                 are folded by halves: lane[l] += lane[l + h] for h = 32, 16, 8, 4, 2, 1. The answer is lane 0.
 //   everything else sums in ascending index order, from 0.

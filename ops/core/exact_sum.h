@@ -31,17 +31,18 @@ inline float sum64(std::span<const float> a) {
   return fold64(lanes);
 }
 
-// dot(x, w) in blocks of `block` elements, odd first within pairs.
-inline float dot(std::span<const float> x, std::span<const float> w, size_t block = 128) {
+// dot: blocks of two chains.
+inline constexpr int kDotChain = 16, kDotBlock = 2 * kDotChain;
+
+inline float dot(std::span<const float> x, std::span<const float> w) {
   float total = 0;
-  for (size_t begin = 0; begin < x.size(); begin += block) {
-    const size_t end = begin + block < x.size() ? begin + block : x.size();
-    float c = 0;
-    for (size_t k = begin; k < end; k += 2) {
-      if (k + 1 < end) c = em_fma(x[k + 1], w[k + 1], c);
-      c = em_fma(x[k], w[k], c);
+  for (size_t begin = 0; begin < x.size(); begin += kDotBlock) {
+    float chain[2] = {0, 0};
+    for (size_t i = 0; i < kDotBlock && begin + i < x.size(); ++i) {
+      float& c = chain[i / kDotChain];
+      c = em_fma(x[begin + i], w[begin + i], c);
     }
-    total += c;
+    total += chain[0] + chain[1];
   }
   return total;
 }

@@ -39,7 +39,6 @@ void Linear::reference(RefContext& context) const {
   const Shape& w_shape = context.input(1).shape;
   const int64_t n_out = w_shape[0], k = w_shape[1], per_group = n_out / groups;
   const int64_t rows_live = live_rows(context.step(), rows) * rows_per_token(context.input(0), context.input(1));
-  const auto block = static_cast<size_t>(info(context.input(1).dtype).dot_block);
   Floats x(static_cast<size_t>(rows_live * groups * k)), w(static_cast<size_t>(k));
   Floats y(static_cast<size_t>(rows_live * n_out));
   context.read(0, 0, x);
@@ -48,7 +47,7 @@ void Linear::reference(RefContext& context) const {
     const int64_t group = n / per_group;
     for (int64_t t = 0; t < rows_live; ++t) {
       const std::span<const float> row(x.data() + (t * groups + group) * k, static_cast<size_t>(k));
-      y[static_cast<size_t>(t * n_out + n)] = dot(row, w, block);
+      y[static_cast<size_t>(t * n_out + n)] = dot(row, w);
     }
   }
   context.write(0, 0, y);

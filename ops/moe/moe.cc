@@ -62,11 +62,10 @@ void MoeGateUp::reference(RefContext& context) const {
   const Shape& stack = context.input(3).shape;
   const int64_t inner = stack[1], d = stack[2], k = context.input(1).shape[1];
   const bool rounds = context.input(0).dtype == DType::kBF16;
-  const auto block = static_cast<size_t>(info(context.input(3).dtype).dot_block);
   Floats x(static_cast<size_t>(d)), w(x.size()), y(static_cast<size_t>(inner)), weights = context.read(2);
   const auto product = [&](int input, int64_t row) {
     context.read(input, row * d, w);
-    const float value = dot(x, w, block);
+    const float value = dot(x, w);
     return rounds ? em_bf16(value) : value;
   };
   for (int64_t pick = 0; pick < context.n_rows() * k; ++pick) {
@@ -105,7 +104,6 @@ void MoeDown::reference(RefContext& context) const {
   const Shape& stack = context.input(2).shape;
   const int64_t d = stack[1], inner = stack[2], k = context.input(1).shape[1];
   const bool rounds = context.input(0).dtype == DType::kBF16;
-  const auto block = static_cast<size_t>(info(context.input(2).dtype).dot_block);
   Floats x(static_cast<size_t>(inner)), w(x.size()), y(static_cast<size_t>(d)), shared(y.size());
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     std::fill(y.begin(), y.end(), 0.0f);
@@ -113,7 +111,7 @@ void MoeDown::reference(RefContext& context) const {
       context.read(0, pick * inner, x);
       for (int64_t n = 0; n < d; ++n) {
         context.read(2, (context.ids(1)[pick] * d + n) * inner, w);
-        const float value = dot(x, w, block);
+        const float value = dot(x, w);
         y[static_cast<size_t>(n)] += rounds ? em_bf16(value) : value;
       }
     }

@@ -111,19 +111,20 @@ class AttendKernel final : public CpuKernel {
     fns_.finish(args.data<const float>(2) + first, state, args.data<std::byte>(out_) + head * head_bytes_);
   }
 
-  // Live slots of a block, the odd one of each pair first: the order in which values are added.
+  // Live slots of a block.
   simd::AttendTile decode_block(const View& rows, int64_t begin, float* to) const {
     const auto n = static_cast<int>(std::min<int64_t>(simd::kAttendBlock, rows.slots - begin));
     simd::AttendTile tile{.rows = to, .stride = stride()};
-    for (int i = 0; i < n; ++i) {
-      const int slot = (i ^ 1) < n ? i ^ 1 : i;  // 1, 0, 3, 2, ...
-      const uint8_t* row = rows.row(begin + slot);
+    for (int slot = 0; slot < simd::kAttendBlock; ++slot) {
+      if (slot % kDotChain == 0) tile.chains[slot / kDotChain] = tile.n;
+      const uint8_t* row = slot < n ? rows.row(begin + slot) : nullptr;
       if (row == nullptr) continue;
       float* values = to + tile.n * stride();
       decode_(spec_.format, row, values);
       std::fill(values + dim_, values + padded_, 0.0f);
       tile.slots[tile.n++] = slot;
     }
+    tile.chains[simd::kAttendBlock / kDotChain] = tile.n;
     return tile;
   }
 

@@ -36,10 +36,8 @@ void start(const void* q_rows, AttendState& state) {
 // s[i][h] = dot(q[h], row i) * scale.
 HWY_INLINE void scores(const AttendTile& tile, const float* q, int64_t dim, float scale, float* s) {
   std::fill_n(s, tile.n * kUnit, 0.0f);
-  for (int64_t at = 0; at < dim; at += 128) {
-    const auto row = [&](int64_t i) HWY_ATTR { return tile.rows + i * tile.stride + at; };
-    tile_rows<1, 128>(q + at * kUnit, std::min<int64_t>(128, dim - at), tile.n, row, s, kUnit);
-  }
+  const auto row = [&](int64_t i) HWY_ATTR { return tile.rows + i * tile.stride; };
+  tile_rows<1>(q, dim, tile.n, row, s, kUnit);
   for (int i = 0; i < tile.n * kUnit; ++i) s[i] *= scale;
 }
 
@@ -63,8 +61,23 @@ HWY_INLINE F16 softmax(const AttendTile& tile, float* s, float* maximum) {
   return exp(before - largest);
 }
 
-// acc[h][d] = acc[h][d] * rescale[h], then fma(e[i][h], row[i][d], .) for all rows in order: kHeads heads, kVectors *
-// 16 values.
+// c[h][v]: chain from 0 of fma(e[i][h], row[i][d + 16 v ..], c) over the rows [begin, end).
+template <int kHeads, int kVectors>
+HWY_INLINE void value_chain(const AttendTile& tile, int begin, int end, const float* e, int64_t d,
+                            F16 (&c)[kHeads][kVectors]) {
+  for (auto& of_head : c)
+    for (F16& sum : of_head) sum = zero();
+  for (int i = begin; i < end; ++i) {
+    F16 row[kVectors];
+    for (int v = 0; v < kVectors; ++v) row[v] = load16(tile.rows + i * tile.stride + d + 16 * v);
+    for (int h = 0; h < kHeads; ++h) {
+      const F16 weight = splat(e[i * kUnit + h]);
+      for (int v = 0; v < kVectors; ++v) c[h][v] = fma(weight, row[v], c[h][v]);
+    }
+  }
+}
+
+// acc[h][d] = acc[h][d] * rescale[h], then for every two chains + (c + c'): kHeads heads, kVectors * 16 values.
 template <int kHeads, int kVectors>
 HWY_INLINE void add_values(const AttendTile& tile, const float* e, const float* rescale, int64_t d, int64_t padded,
                            float* acc) {
@@ -73,13 +86,12 @@ HWY_INLINE void add_values(const AttendTile& tile, const float* e, const float* 
     const F16 r = splat(rescale[h]);
     for (int v = 0; v < kVectors; ++v) sum[h][v] = load16(acc + h * padded + d + 16 * v) * r;
   }
-  for (int i = 0; i < tile.n; ++i) {
-    F16 row[kVectors];
-    for (int v = 0; v < kVectors; ++v) row[v] = load16(tile.rows + i * tile.stride + d + 16 * v);
-    for (int h = 0; h < kHeads; ++h) {
-      const F16 weight = splat(e[i * kUnit + h]);
-      for (int v = 0; v < kVectors; ++v) sum[h][v] = fma(weight, row[v], sum[h][v]);
-    }
+  for (int c = 0; c < kAttendBlock / kDotChain; c += 2) {
+    F16 first[kHeads][kVectors], second[kHeads][kVectors];
+    value_chain(tile, tile.chains[c], tile.chains[c + 1], e, d, first);
+    value_chain(tile, tile.chains[c + 1], tile.chains[c + 2], e, d, second);
+    for (int h = 0; h < kHeads; ++h)
+      for (int v = 0; v < kVectors; ++v) sum[h][v] = sum[h][v] + (first[h][v] + second[h][v]);
   }
   for (int h = 0; h < kHeads; ++h)
     for (int v = 0; v < kVectors; ++v) store16(sum[h][v], acc + h * padded + d + 16 * v);

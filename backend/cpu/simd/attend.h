@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "ops/core/dtype.h"
+#include "ops/core/exact_sum.h"
 
 namespace v4rt::simd {
 
@@ -20,13 +21,14 @@ struct AttendState {
   float* weights = nullptr;  // [64, 16], twice: e of the live rows, and by slot
 };
 
-// Live rows of a block, decoded, in the order in which values are added: tile[i * stride ...] is slot slots[i] of the
-// block.
+// Live rows of a block, decoded, slots ascending: rows[i * stride ...] is slot slots[i] of the block, and rows
+// chains[c] <= i < chains[c + 1] are its slots 16 c .. 16 c + 15, which form one chain of a value sum.
 struct AttendTile {
   const float* rows = nullptr;
   int64_t stride = 0;
   int n = 0;
   int slots[kAttendBlock];
+  int chains[kAttendBlock / kDotChain + 1];
 };
 
 struct AttendFns {

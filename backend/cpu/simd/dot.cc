@@ -35,7 +35,7 @@ void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin,
   }
 }
 
-// One unit of k: odd before even within each pair.
+// One word of k.
 template <class W, bool kCareful, int kGroups>
 HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t far, const float* x, F16 (&c)[kGroups]) {
 #pragma GCC unroll 8
@@ -43,39 +43,35 @@ HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t far, const float* x,
     F16 w[W::kUnit];
     decode_unit<W, kCareful>(p[g], w);
 #pragma GCC unroll 8
-    for (int j = 0; j < W::kUnit; j += 2) c[g] = fma(splat(x[j]), w[j], fma(splat(x[j + 1]), w[j + 1], c[g]));
+    for (int j = 0; j < W::kUnit; ++j) c[g] = fma(splat(x[j]), w[j], c[g]);
     fetch(p[g], far);
-    p[g] += 16 * W::kUnitWords;
+    p[g] += 16;
   }
 }
 
-// The sum over one block of n elements; p moves past it.
+// One chain over n elements; p moves past it. In a last word that is not full, weights and x are zero.
 template <class W, int kGroups>
-HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const float* x, int64_t n, F16 (&c)[kGroups]) {
+HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const float* x, int64_t n, F16 (&c)[kGroups]) {
 #pragma GCC unroll 8
   for (int g = 0; g < kGroups; ++g) c[g] = zero();
-  int64_t k = 0;
-  for (; k + W::kUnit <= n || (W::kUnitWords == 1 && k < n); k += W::kUnit) {
+  for (int64_t k = 0; k < n; k += W::kUnit) {
     if (HWY_UNLIKELY((any_rare<W, kGroups>(p)))) {
       step<W, true, kGroups>(p, far, x + k, c);
     } else {
       step<W, false, kGroups>(p, far, x + k, c);
     }
   }
-  if (k < n) {  // the last of an odd number of F32 elements
-    for (int g = 0; g < kGroups; ++g) c[g] = fma(splat(x[k]), W::template decode<0>(p[g]), c[g]);
-  }
 }
 
-// sum_block of row `row` of x from element `at` on, by the quickest way that its numbers allow.
+// e + o of a block of n elements of row `row` of x from element `at` on, by the quickest way that its numbers allow; p
+// moves past it.
 template <class W, int kGroups>
-HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, int64_t row, int64_t at,
-                             int64_t n, F16 (&c)[kGroups]) {
-  const int64_t block = at / kPackBlock * x.rows + row;
+HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, int64_t row, int64_t at,
+                          int64_t n, F16 (&c)[kGroups]) {
 #if HWY_TARGET == HWY_AVX3
   if constexpr (std::is_same_v<W, Fp4Weights>) {
-    if (x.integers != nullptr && x.integers[at / 32].limbs != 0) {
-      const Integers& integers = x.integers[at / 32];
+    if (x.integers != nullptr && x.integers[at / kDotBlock].limbs != 0) {
+      const Integers& integers = x.integers[at / kDotBlock];
 #pragma GCC unroll 8
       for (int g = 0; g < kGroups; ++g) {
         c[g] = integers.limbs == 3 ? sum_integers<true>(p[g], far, integers) : sum_integers<false>(p[g], far, integers);
@@ -85,12 +81,17 @@ HWY_INLINE void sum_block_of(const uint32_t* (&p)[kGroups], int64_t far, const P
     }
   }
 #endif
-  sum_block<W, kGroups>(p, far, x.data + block * kPackBlock + at % kPackBlock, n, c);
+  const float* from = x.data + (at / kPackBlock * x.rows + row) * kPackBlock + at % kPackBlock;
+  F16 o[kGroups];
+  sum_chain<W, kGroups>(p, far, from, std::min<int64_t>(n, kDotChain), c);
+  sum_chain<W, kGroups>(p, far, from + kDotChain, n - kDotChain, o);
+#pragma GCC unroll 8
+  for (int g = 0; g < kGroups; ++g) c[g] = c[g] + o[g];
 }
 
 template <class W, int kGroups>
 void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row, float* y) {
-  constexpr int64_t kBlockWords = W::kBlock / W::kUnit * W::kUnitWords * 16;
+  constexpr int64_t kBlockWords = W::kScaleBlock / W::kUnit * 16;
   const int64_t stride = w.words * 16;
   const uint32_t* p[kGroups];
   F16 total[kGroups];
@@ -99,15 +100,20 @@ void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row,
     total[g] = zero();
   }
   const uint32_t* const end = p[0] + stride;
-  for (int64_t at = 0, block = 0; at < w.k; at += W::kBlock, ++block) {
-    F16 c[kGroups];
+  for (int64_t at = 0, block = 0; at < w.k; at += W::kScaleBlock, ++block) {
     // At the end of a group, what is far is the group that follows it in the same stream.
     const int64_t far = p[0] + kBlockWords + kFar <= end ? kFar : kFar + (kGroups - 1) * stride;
     [[maybe_unused]] const int64_t ahead_of_scales = block + 16 < w.blocks ? 256 : 256 + (kGroups - 1) * w.blocks * 16;
-    sum_block_of<W, kGroups>(p, far, x, row, at, std::min<int64_t>(W::kBlock, w.k - at), c);
-    for (int g = 0; g < kGroups; ++g) {
-      total[g] = fma(c[g], block_scale<W>(w, group + g, block), total[g]);
-      if constexpr (W::kBlock == 32) hwy::Prefetch(w.scales + ((group + g) * w.blocks + block) * 16 + ahead_of_scales);
+    F16 scale[kGroups];
+    for (int g = 0; g < kGroups; ++g) scale[g] = block_scale<W>(w, group + g, block);
+    for (int64_t k = at; k < std::min<int64_t>(at + W::kScaleBlock, w.k); k += kDotBlock) {
+      F16 c[kGroups];
+      sum_block<W, kGroups>(p, far, x, row, k, std::min<int64_t>(kDotBlock, w.k - k), c);
+      for (int g = 0; g < kGroups; ++g) total[g] = fma(c[g], scale[g], total[g]);
+    }
+    if constexpr (W::kScaleBlock == kDotBlock) {
+      for (int g = 0; g < kGroups; ++g)
+        hwy::Prefetch(w.scales + ((group + g) * w.blocks + block) * 16 + ahead_of_scales);
     }
   }
   for (int g = 0; g < kGroups; ++g) store16(total[g], y + 16 * g);
@@ -131,20 +137,17 @@ HWY_INLINE void store_unit(const uint32_t* p, const F16& scale, int64_t stride, 
 // Decodes block `block` of kPackBlock elements of one group, `n` of which exist: panel[k * stride + row], scaled.
 template <class W>
 HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int64_t n, int64_t stride, float* panel) {
-  constexpr int64_t kUnits = kPackBlock / W::kUnit, kScales = kPackBlock / W::kBlock;
-  const uint32_t* p = w.values + (group * w.words + block * kUnits * W::kUnitWords) * 16;
-  for (int64_t at = 0; at < n; at += W::kBlock) {
-    const F16 scale = block_scale<W>(w, group, block * kScales + at / W::kBlock);
-    const int64_t end = std::min<int64_t>(n, at + W::kBlock);
-    int64_t k = at;
-    for (; k + W::kUnit <= end || (W::kUnitWords == 1 && k < end); k += W::kUnit, p += 16 * W::kUnitWords) {
+  constexpr int64_t kScales = kPackBlock / W::kScaleBlock;
+  const uint32_t* p = w.values + (group * w.words + block * kPackBlock / W::kUnit) * 16;
+  for (int64_t at = 0; at < n; at += W::kScaleBlock) {
+    const F16 scale = block_scale<W>(w, group, block * kScales + at / W::kScaleBlock);
+    for (int64_t k = at; k < std::min<int64_t>(n, at + W::kScaleBlock); k += W::kUnit, p += 16) {
       if (HWY_UNLIKELY(W::rare(p))) {
         store_unit<W, true>(p, scale, stride, panel + k * stride);
       } else {
         store_unit<W, false>(p, scale, stride, panel + k * stride);
       }
     }
-    if (k < end) store16(W::template decode<0>(p) * scale, panel + k * stride);
   }
 }
 
@@ -156,7 +159,7 @@ HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t
   HWY_ALIGN float panel[kPackBlock * 16 * kGroups];
   for (int g = 0; g < kGroups; ++g) decode_panel<W>(w, group + g, block, live, 16 * kGroups, panel + 16 * g);
   const auto data = [&](int64_t i) HWY_ATTR { return x.data + (block * x.rows + row(i)) * kPackBlock; };
-  tile_rows<kGroups, W::kBlock>(panel, live, n, data, y, y_stride);
+  tile_rows<kGroups>(panel, live, n, data, y, y_stride);
 }
 
 #if HWY_TARGET == HWY_AVX3
@@ -164,7 +167,7 @@ HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t
 template <class W, int kGroups, class RowFn>
 HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n,
                                 const RowFn& row, float* y, int64_t y_stride) {
-  constexpr int64_t kUnits = kPackBlock / W::kUnit, kScales = kPackBlock / W::kBlock;
+  constexpr int64_t kUnits = kPackBlock / W::kUnit, kScales = kPackBlock / W::kScaleBlock;
   for (int64_t i = 0; i < n; ++i)
     if (x.fragile[block * x.rows + row(i)] != 0) return false;
   HWY_ALIGN uint32_t panel[kPackBlock / 2 * 16 * kGroups];
@@ -172,7 +175,8 @@ HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, i
   for (int g = 0; g < kGroups; ++g) {
     const uint32_t* p = w.values + ((group + g) * w.words + block * kUnits) * 16;
     if (!decode_pairs<W>(p, (live + W::kUnit - 1) / W::kUnit, 16 * kGroups, panel + 16 * g)) return false;
-    for (int64_t s = 0; s * W::kBlock < live; ++s) scales[s][g] = block_scale<W>(w, group + g, block * kScales + s);
+    for (int64_t s = 0; s * W::kScaleBlock < live; ++s)
+      scales[s][g] = block_scale<W>(w, group + g, block * kScales + s);
   }
   const auto pairs = [&](int64_t i) HWY_ATTR { return x.pairs + (block * x.rows + row(i)) * (kPackBlock / 2); };
   for_row_tiles<kGroups, uint32_t>(n, pairs, y, y_stride,
@@ -190,6 +194,8 @@ void pack_pairs(const Bf16* x, int64_t stride, int64_t k, int64_t rows, int64_t 
       const int64_t n = std::min(kPackBlock, k - b * kPackBlock);
       if (n < kPackBlock) std::fill_n(to, kPackBlock / 2, 0u);
       std::memcpy(to, x + r * stride + b * kPackBlock, static_cast<size_t>(n) * sizeof(Bf16));
+      for (int64_t i = 0; i < kPackBlock / 2; i += 16)
+        _mm512_storeu_si512(to + i, swap_halves(_mm512_loadu_si512(to + i)));
       fragile[b * rows + r] = safe_x(to, kPackBlock / 2) ? 0 : 1;
     }
   }
@@ -207,7 +213,7 @@ void pack_integers(const float* x, int64_t k, Integers* integers) {
 
 // Several rows become pairs too when kPairs, a lone row integers when kIntegers.
 template <bool kPairs, bool kIntegers>
-void pack_also(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
+void pack_for_paths(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
   pack<Bf16>(x, stride, k, rows, begin, end, memory);
   float* after = memory + (k + kPackBlock - 1) / kPackBlock * rows * kPackBlock;
   if (rows == 1) {
@@ -262,21 +268,21 @@ const DotFns* fns_of(bool bf16) {
 
 #if HWY_TARGET == HWY_AVX3
 template <class W, bool kPairs, bool kIntegers>
-const DotFns* short_cut() {
-  static constexpr DotFns kFns{pack_also<kPairs, kIntegers>, vector<W>, matrix<W, kPairs>, kPairs, kIntegers};
+const DotFns* fns_of_paths() {
+  static constexpr DotFns kFns{pack_for_paths<kPairs, kIntegers>, vector<W>, matrix<W, kPairs>, kPairs, kIntegers};
   return &kFns;
 }
 
-const DotFns* dot_fns_for(DType weight, bool bf16, const ShortCuts& cuts) {
-  const auto fns = [&]<class W>(W) { return bf16 && cuts.pairs ? short_cut<W, true, false>() : fns_of<W>(bf16); };
+const DotFns* dot_fns_for(DType weight, bool bf16, const DotPaths& paths) {
+  const auto fns = [&]<class W>(W) { return bf16 && paths.pairs ? fns_of_paths<W, true, false>() : fns_of<W>(bf16); };
   switch (weight) {
     case DType::kFp8: return fns(Fp8Weights());
     case DType::kBF16: return fns(Bf16Weights());
     case DType::kFp4:
-      if (!bf16 || !cuts.integers) return fns(Fp4Weights());
-      return cuts.pairs ? short_cut<Fp4Weights, true, true>() : short_cut<Fp4Weights, false, true>();
+      if (!bf16 || !paths.integers) return fns(Fp4Weights());
+      return paths.pairs ? fns_of_paths<Fp4Weights, true, true>() : fns_of_paths<Fp4Weights, false, true>();
 #else
-const DotFns* dot_fns_for(DType weight, bool bf16, const ShortCuts&) {
+const DotFns* dot_fns_for(DType weight, bool bf16, const DotPaths&) {
   switch (weight) {
     case DType::kFp8: return fns_of<Fp8Weights>(bf16);
     case DType::kBF16: return fns_of<Bf16Weights>(bf16);
@@ -297,10 +303,10 @@ namespace v4rt::simd {
 
 HWY_EXPORT(dot_fns_for);
 
-ShortCuts possible_short_cuts() { return {pairs_work(), integers_work()}; }
+DotPaths possible_paths() { return {pairs_work(), integers_work()}; }
 
-const DotFns& dot_fns(DType weight, DType activation, const ShortCuts& cuts) {
-  const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16, cuts);
+const DotFns& dot_fns(DType weight, DType activation, const DotPaths& paths) {
+  const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16, paths);
   check(fns != nullptr, Code::kInternal, "{} is not a weight type", info(weight).name);
   return *fns;
 }

@@ -65,13 +65,13 @@ inline constexpr int64_t kMatrixGroups = 16;  // at most, at once: the more of t
 inline constexpr int64_t kVectorGroups = 4;   // at once for a lone row: as many streams of weights as memory likes
 
 // Ways to the same bits that some processors offer, where the numbers allow it; only speed depends on them.
-struct ShortCuts {
+struct DotPaths {
   bool pairs = false;     // products of bf16 pairs (pairs.h), for several rows
   bool integers = false;  // sums of products of bytes (integers.h), for FP4 weights and a lone row
 };
-ShortCuts possible_short_cuts();
+DotPaths possible_paths();
 
-const DotFns& dot_fns(DType weight, DType activation, const ShortCuts& cuts);
+const DotFns& dot_fns(DType weight, DType activation, const DotPaths& paths);
 const DotFns& dot_fns(DType weight, DType activation);  // what is fastest here
 
 }  // namespace v4rt::simd

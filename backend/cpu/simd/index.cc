@@ -52,11 +52,8 @@ void turn_fp4(const RowFormat& format, const uint8_t* rows, int64_t n, float* pa
 // d[h][j] = dot(q[h], key j) for n heads.
 HWY_INLINE void head_dots(const float* panel, int64_t dim, const float* q, int64_t n, float* d) {
   std::fill_n(d, n * kIndexKeys, 0.0f);
-  for (int64_t at = 0; at < dim; at += 128) {
-    const auto row = [&](int64_t h) HWY_ATTR { return q + h * dim + at; };
-    const int64_t live = std::min<int64_t>(128, dim - at);
-    tile_rows<2, 128>(panel + at * kIndexKeys, live, n, row, d, kIndexKeys);
-  }
+  const auto row = [&](int64_t h) HWY_ATTR { return q + h * dim; };
+  tile_rows<2>(panel, dim, n, row, d, kIndexKeys);
 }
 
 // Adds the heads' shares, of dots d[h][j], to the sums over heads in order.

@@ -34,11 +34,11 @@ HWY_INLINE void widen_unit(const uint32_t* p, const F16& scale, int64_t n, int64
 // Elements [begin, end) of one group: to[(k - begin) * stride + row]. begin is a multiple of a block.
 template <class W>
 void widen(const Matrix& w, int64_t group, int64_t begin, int64_t end, int64_t stride, uint16_t* to) {
-  for (int64_t at = begin; at < end; at += W::kBlock) {
-    const F16 scale = block_scale<W>(w, group, at / W::kBlock);
-    const int64_t last = std::min<int64_t>(end, at + W::kBlock);
-    const uint32_t* p = w.values + (group * w.words + at / W::kUnit * W::kUnitWords) * 16;
-    for (int64_t k = at; k < last; k += W::kUnit, p += 16 * W::kUnitWords) {
+  for (int64_t at = begin; at < end; at += W::kScaleBlock) {
+    const F16 scale = block_scale<W>(w, group, at / W::kScaleBlock);
+    const int64_t last = std::min<int64_t>(end, at + W::kScaleBlock);
+    const uint32_t* p = w.values + (group * w.words + at / W::kUnit) * 16;
+    for (int64_t k = at; k < last; k += W::kUnit, p += 16) {
       const int64_t n = std::min<int64_t>(W::kUnit, last - k);
       if (HWY_UNLIKELY(W::rare(p))) {
         widen_unit<W, true>(p, scale, n, stride, to + (k - begin) * stride);

@@ -34,19 +34,22 @@ HWY_INLINE bool safe_x(const uint32_t* pairs, int64_t n) {
   return bad == 0;
 }
 
-// The elements of a unit as pairs: the values over W::kFactor are exact in bf16.
+// In a pair the earlier element is the upper half, which the instruction adds first: so its chains ascend.
+HWY_INLINE __m512i swap_halves(__m512i pairs) { return _mm512_rol_epi32(pairs, 16); }
+
+// The elements of a word as pairs: the values over W::kFactor are exact in bf16.
 template <class W, bool kCareful>
 HWY_INLINE void decode_unit_pairs(const uint32_t* p, int64_t stride, uint32_t* panel) {
   F16 v[W::kUnit];
   decode_unit<W, kCareful>(p, v);
   for (int j = 0; j < W::kUnit; j += 2, panel += stride) {
-    const __m512i even = _mm512_castps_si512(v[j].part[0].raw), odd = _mm512_castps_si512(v[j + 1].part[0].raw);
-    const __m512i upper = _mm512_and_si512(odd, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
-    _mm512_storeu_si512(panel, _mm512_or_si512(upper, _mm512_srli_epi32(even, 16)));
+    const __m512i first = _mm512_castps_si512(v[j].part[0].raw), second = _mm512_castps_si512(v[j + 1].part[0].raw);
+    const __m512i upper = _mm512_and_si512(first, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+    _mm512_storeu_si512(panel, _mm512_or_si512(upper, _mm512_srli_epi32(second, 16)));
   }
 }
 
-// `units` units of one group: panel[k / 2 * stride + row]. False when some weight is not safe.
+// `units` words of one group: panel[k / 2 * stride + row]. False when some weight is not safe.
 template <class W>
 HWY_INLINE bool decode_pairs(const uint32_t* p, int64_t units, int64_t stride, uint32_t* panel) {
   __mmask32 bad = 0;
@@ -54,7 +57,7 @@ HWY_INLINE bool decode_pairs(const uint32_t* p, int64_t units, int64_t stride, u
     if constexpr (W::kUnit == 2) {
       const __m512i pair = _mm512_loadu_si512(p);
       bad |= unsafe_lanes(pair, kLeastWeight);
-      _mm512_storeu_si512(panel, pair);
+      _mm512_storeu_si512(panel, swap_halves(pair));
     } else if (HWY_UNLIKELY(W::rare(p))) {
       decode_unit_pairs<W, true>(p, stride, panel);
     } else {
@@ -64,34 +67,49 @@ HWY_INLINE bool decode_pairs(const uint32_t* p, int64_t units, int64_t stride, u
   return bad == 0;
 }
 
-// y[t] = fma(sum over the pairs, scale, y[t]) for kRows rows of x and kGroups groups.
+// c[t][g]: the chain over `pairs` pairs from 0, for kRows rows of x, from pair `from` on, and kGroups groups.
 template <int kGroups, int kRows>
-HWY_INLINE void tile_pairs(const uint32_t* panel, int64_t pairs, const uint32_t* const* x, const F16 (&scale)[kGroups],
-                           float* const* y) {
-  __m512 c[kRows][kGroups];
+HWY_INLINE void pair_chain(const uint32_t* panel, int64_t pairs, const uint32_t* const* x, int64_t from,
+                           __m512 (&c)[kRows][kGroups]) {
   for (int t = 0; t < kRows; ++t)
     for (int g = 0; g < kGroups; ++g) c[t][g] = _mm512_setzero_ps();
+#pragma GCC unroll 8
   for (int64_t k = 0; k < pairs; ++k, panel += 16 * kGroups) {
     __m512i w[kGroups];
     for (int g = 0; g < kGroups; ++g) w[g] = _mm512_loadu_si512(panel + 16 * g);
     for (int t = 0; t < kRows; ++t) {
-      const __m512i v = _mm512_set1_epi32(static_cast<int>(x[t][k]));
+      const __m512i v = _mm512_set1_epi32(static_cast<int>(x[t][from + k]));
       for (int g = 0; g < kGroups; ++g) asm("vdpbf16ps %2, %1, %0" : "+v"(c[t][g]) : "v"(w[g]), "v"(v));
     }
   }
-  for (int t = 0; t < kRows; ++t)
-    for (int g = 0; g < kGroups; ++g) store16(fma(F16(VF{c[t][g]}), scale[g], load16(y[t] + 16 * g)), y[t] + 16 * g);
 }
 
-// One block of x against a panel, with a scale per W::kBlock elements: scales[s][g].
+// y[t] = fma(e + o, scale, y[t]) for a block whose chains are `n_even` and `n_odd` pairs.
+template <int kGroups, int kRows>
+HWY_INLINE void tile_pairs(const uint32_t* panel, int64_t n_even, int64_t n_odd, const uint32_t* const* x, int64_t at,
+                           const F16 (&scale)[kGroups], float* const* y) {
+  __m512 e[kRows][kGroups], o[kRows][kGroups];
+  pair_chain(panel, n_even, x, at, e);
+  pair_chain(panel + kDotChain / 2 * 16 * kGroups, n_odd, x, at + kDotChain / 2, o);
+  for (int t = 0; t < kRows; ++t)
+    for (int g = 0; g < kGroups; ++g)
+      store16(fma(F16(VF{_mm512_add_ps(e[t][g], o[t][g])}), scale[g], load16(y[t] + 16 * g)), y[t] + 16 * g);
+}
+
+// Blocks of x, n elements in all, against a panel, with a scale per W::kScaleBlock elements: scales[s][g].
 template <class W, int kGroups, int kRows>
 void tile_pair_blocks(const uint32_t* panel, int64_t n, const uint32_t* const* x, const F16 (*scales)[kGroups],
                       float* const* y) {
-  for (int64_t at = 0; at < n; at += W::kBlock, ++scales) {
-    const uint32_t* rows[kRows];
-    for (int t = 0; t < kRows; ++t) rows[t] = x[t] + at / 2;
-    const int64_t live = n - at < W::kBlock ? n - at : W::kBlock;
-    tile_pairs<kGroups, kRows>(panel + at / 2 * 16 * kGroups, (live + 1) / 2, rows, *scales, y);
+  constexpr int64_t kPairs = kDotChain / 2;
+  for (int64_t at = 0; at < n; at += kDotBlock) {
+    const F16(&scale)[kGroups] = scales[at / W::kScaleBlock];
+    const uint32_t* from = panel + at / 2 * 16 * kGroups;
+    if (at + kDotBlock <= n) {
+      tile_pairs<kGroups, kRows>(from, kPairs, kPairs, x, at / 2, scale, y);
+    } else {
+      const int64_t left = (n - at + 1) / 2, n_even = left < kPairs ? left : kPairs;
+      tile_pairs<kGroups, kRows>(from, n_even, left - n_even, x, at / 2, scale, y);
+    }
   }
 }
 

@@ -3,7 +3,8 @@
 namespace v4rt::simd {
 
 // VDPBF16PS adds the products of two bf16 pairs to a float: c = fma(odd, odd', c), then the even ones, each rounded to
-// nearest, as exact_math.h's dot does. It takes subnormal numbers for zero, so callers keep those away from it.
+// nearest: a chain of exact_math.h's dot, when the earlier element of each pair is the odd one. It takes subnormal
+// numbers for zero, so callers keep those away from it.
 
 bool pairs_work();  // this processor has the instruction, and it was seen to compute exactly that
 bool pairs_pay();   // and it is faster than the two fused multiply-adds that it replaces

@@ -7,6 +7,7 @@
 #endif
 
 #include "backend/cpu/simd/vec16-inl.h"
+#include "ops/core/exact_sum.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
@@ -17,38 +18,43 @@ constexpr int kTileGroups = kParts == 1 ? 2 : 1;
 template <int kGroups>
 constexpr int kTileRows = kParts == 1 ? 16 / kGroups : 4;
 
-// y[t][j] += sum over n elements of k of x[t][k] * panel[k * 16 kGroups + j], odd before even within each pair of k.
+// c[t][j] = fma chain from 0 over n elements k of x[t][from + k] * panel[k * 16 kGroups + j], ascending.
 template <int kGroups, int kRows>
-HWY_INLINE void tile(const float* panel, int64_t n, const float* const* x, float* const* y) {
-  constexpr int64_t kStride = 16 * kGroups;
-  F16 c[kRows][kGroups];
+HWY_INLINE void tile_chain(const float* panel, int64_t n, const float* const* x, int64_t from,
+                           F16 (&c)[kRows][kGroups]) {
   for (int t = 0; t < kRows; ++t)
     for (int g = 0; g < kGroups; ++g) c[t][g] = zero();
-  const auto add = [&](int64_t k) HWY_ATTR {
+#pragma GCC unroll 16
+  for (int64_t k = 0; k < n; ++k) {
     F16 w[kGroups];
-    for (int g = 0; g < kGroups; ++g) w[g] = load16(panel + k * kStride + 16 * g);
+    for (int g = 0; g < kGroups; ++g) w[g] = load16(panel + (k * kGroups + g) * 16);
     for (int t = 0; t < kRows; ++t) {
-      const F16 v = splat(x[t][k]);
+      const F16 v = splat(x[t][from + k]);
       for (int g = 0; g < kGroups; ++g) c[t][g] = fma(v, w[g], c[t][g]);
     }
-  };
-  int64_t k = 0;
-  for (; k + 2 <= n; k += 2) {
-    add(k + 1);
-    add(k);
   }
-  if (k < n) add(k);
-  for (int t = 0; t < kRows; ++t)
-    for (int g = 0; g < kGroups; ++g) store16(load16(y[t] + 16 * g) + c[t][g], y[t] + 16 * g);
 }
 
-// The same in partial sums of kBlock elements.
-template <int kGroups, int kBlock, int kRows>
+// y[t][j] += e + o, the two chains of a block: `n_even` elements and, after them, `n_odd`.
+template <int kGroups, int kRows>
+HWY_INLINE void tile_block(const float* panel, int64_t n_even, int64_t n_odd, const float* const* x, int64_t at,
+                           float* const* y) {
+  F16 e[kRows][kGroups], o[kRows][kGroups];
+  tile_chain(panel, n_even, x, at, e);
+  tile_chain(panel + kDotChain * 16 * kGroups, n_odd, x, at + kDotChain, o);
+  for (int t = 0; t < kRows; ++t)
+    for (int g = 0; g < kGroups; ++g) store16(load16(y[t] + 16 * g) + (e[t][g] + o[t][g]), y[t] + 16 * g);
+}
+
+// y[t][j] = y[t][j] + block after block of n elements of x[t] times panel[k * 16 kGroups + j], as dot adds them.
+template <int kGroups, int kRows>
 void tile_blocks(const float* panel, int64_t n, const float* const* x, float* const* y) {
-  for (int64_t at = 0; at < n; at += kBlock) {
-    const float* rows[kRows];
-    for (int t = 0; t < kRows; ++t) rows[t] = x[t] + at;
-    tile<kGroups, kRows>(panel + at * 16 * kGroups, n - at < kBlock ? n - at : kBlock, rows, y);
+  int64_t at = 0;
+  for (; at + kDotBlock <= n; at += kDotBlock)
+    tile_block<kGroups, kRows>(panel + at * 16 * kGroups, kDotChain, kDotChain, x, at, y);
+  if (at < n) {
+    const int64_t left = n - at, n_even = left < kDotChain ? left : kDotChain;
+    tile_block<kGroups, kRows>(panel + at * 16 * kGroups, n_even, left - n_even, x, at, y);
   }
 }
 
@@ -82,11 +88,11 @@ HWY_INLINE void for_row_tiles(int64_t rows, const RowFn& row, float* y, int64_t 
 }
 
 // tile_blocks for any number of rows.
-template <int kGroups, int kBlock, class RowFn>
+template <int kGroups, class RowFn>
 HWY_INLINE void tile_rows(const float* panel, int64_t n, int64_t rows, const RowFn& row, float* y, int64_t y_stride) {
   for_row_tiles<kGroups, float>(rows, row, y, y_stride,
                                 [&]<int kRows>(const float* const* xs, float* const* ys)
-                                    HWY_ATTR { tile_blocks<kGroups, kBlock, kRows>(panel, n, xs, ys); });
+                                    HWY_ATTR { tile_blocks<kGroups, kRows>(panel, n, xs, ys); });
 }
 
 #if HWY_TARGET != HWY_SCALAR

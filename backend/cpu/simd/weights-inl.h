@@ -60,12 +60,11 @@ HWY_INLINE void fetch(const uint32_t* p, int64_t far) {
   __builtin_prefetch(p + kNear, 0, 3);
 }
 
-// A unit is the least run of whole words that holds an even number of k. decode<J, kCareful>(p) is element J of the
-// unit at p, sixteen rows, as value / kFactor. rare(p): the unit has codes that only a careful decode gets right.
-// kBlock elements share a scale and a partial sum.
+// A word holds kUnit elements of k. decode<J, kCareful>(p) is element J of the words at p, sixteen rows, as value /
+// kFactor. rare(p): the words have codes that only a careful decode gets right. kScaleBlock elements share a scale.
 
 struct Fp8Weights {
-  static constexpr int kUnit = 4, kUnitWords = 1, kBlock = 128;
+  static constexpr int kUnit = 4, kScaleBlock = 128;
   static constexpr float kFactor = 0x1p-8f;
   static HWY_INLINE bool rare(const uint32_t* p) {  // a code whose exponent is zero
 #if HWY_TARGET == HWY_AVX3
@@ -93,7 +92,7 @@ struct Fp8Weights {
 };
 
 struct Fp4Weights {
-  static constexpr int kUnit = 8, kUnitWords = 1, kBlock = 32;
+  static constexpr int kUnit = 8, kScaleBlock = 32;
   static constexpr float kFactor = 0x1p-2f;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -119,7 +118,7 @@ struct Fp4Weights {
 };
 
 struct Bf16Weights {
-  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
+  static constexpr int kUnit = 2, kScaleBlock = 128;
   static constexpr float kFactor = 1;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -132,7 +131,7 @@ struct Bf16Weights {
 };
 
 struct F16Weights {
-  static constexpr int kUnit = 2, kUnitWords = 1, kBlock = 128;
+  static constexpr int kUnit = 2, kScaleBlock = 128;
   static constexpr float kFactor = 0x1p-16f;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
@@ -148,16 +147,16 @@ struct F16Weights {
 };
 
 struct F32Weights {
-  static constexpr int kUnit = 2, kUnitWords = 2, kBlock = 128;
+  static constexpr int kUnit = 1, kScaleBlock = 128;
   static constexpr float kFactor = 1;
   static HWY_INLINE bool rare(const uint32_t*) { return false; }
   template <int J, bool = true>
   static HWY_INLINE F16 decode(const uint32_t* p) {
-    return each([&](size_t i) HWY_ATTR { return hn::BitCast(DF(), hn::LoadU(DU(), p + 16 * J + i * kLanes)); });
+    return each([&](size_t i) HWY_ATTR { return hn::BitCast(DF(), hn::LoadU(DU(), p + i * kLanes)); });
   }
 };
 
-// Whether any of these units is rare.
+// Whether any of these words is rare.
 template <class W, int kGroups>
 HWY_INLINE bool any_rare(const uint32_t* const (&p)[kGroups]) {
 #if HWY_TARGET == HWY_AVX3
@@ -175,7 +174,7 @@ HWY_INLINE bool any_rare(const uint32_t* const (&p)[kGroups]) {
   return rare;
 }
 
-// All elements of a unit.
+// All elements of a word.
 template <class W, bool kCareful, int J = 0>
 HWY_INLINE void decode_unit(const uint32_t* p, F16 (&v)[W::kUnit]) {
 #if HWY_TARGET != HWY_SCALAR  // which has no lanes of half the width
@@ -207,10 +206,10 @@ HWY_INLINE F16 scales16(const uint8_t* p) {
   });
 }
 
-// The scale of block b for the rows of a group, times W::kFactor.
+// The scale of scale block `block` for the rows of a group, times W::kFactor.
 template <class W>
 HWY_INLINE F16 block_scale(const Matrix& w, int64_t group, int64_t block) {
-  if constexpr (W::kBlock == 32) {
+  if constexpr (W::kScaleBlock == 32) {
     return scales16(w.scales + (group * w.blocks + block) * 16) * splat(W::kFactor);
   } else {
     const float scale = w.scales == nullptr ? 1.0f : em_e8m0(w.scales[group / 8 * w.blocks + block]);

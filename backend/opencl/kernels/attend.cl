@@ -3,9 +3,10 @@
 // ROUNDS.
 //
 // All heads share the rows, so heads lie side by side: with VECTOR_LANES as a vector, else as registers of each
-// work-item. Blocks of 64 slots; the live ones are worked off in the order of the value sums: slot i + 1, then i.
+// work-item. Blocks of 64 slots, of which the live ones are worked off in ascending order.
 
 #define SLOTS 64
+#define CHAIN 16  // elements or slots of one chain; two make a block of dot (exact_math.h)
 
 typedef struct {
   int window, ratio, top_k, ring_rows, capacity;
@@ -52,6 +53,18 @@ typedef float4 headf;
 #define ROWS_AT_ONCE 8  // scores computed side by side
 #define DIMS_AT_ONCE 8  // accumulators held in registers
 
+// c[i] = the chain of q * row[i] over elements from `begin` on.
+EM_FN void score_chain(const float* q, __local const float* const row[ROWS_AT_ONCE], int begin, headf c[ROWS_AT_ONCE]) {
+#pragma unroll
+  for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = 0.0f;
+#pragma unroll 2
+  for (int d = begin; d < min(begin + CHAIN, DIM); ++d) {
+    const headf of_heads = load_heads(d, q);
+#pragma unroll
+    for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = fma(of_heads, (headf)row[i][d], c[i]);
+  }
+}
+
 // dot(q, row) * scale for rows [0, n) of `rows`; s[i] goes to scores[order[i]].
 EM_FN void score_rows(const float* q, __local const float* rows, const int* order, int n, float scale, float* scores) {
   for (int r = 0; r < n; r += ROWS_AT_ONCE) {
@@ -62,24 +75,12 @@ EM_FN void score_rows(const float* q, __local const float* rows, const int* orde
       row[i] = rows + min(r + i, n - 1) * DIM;
       total[i] = 0.0f;
     }
-    for (int block = 0; block < DIM; block += 128) {
-      const int end = min(block + 128, DIM);
-      headf c[ROWS_AT_ONCE];
+    for (int block = 0; block < DIM; block += 2 * CHAIN) {
+      headf e[ROWS_AT_ONCE], o[ROWS_AT_ONCE];
+      score_chain(q, row, block, e);
+      score_chain(q, row, block + CHAIN, o);
 #pragma unroll
-      for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = 0.0f;
-#pragma unroll 1
-      for (int d = block; d < end; d += 2) {
-        if (d + 1 < end) {
-          const headf odd = load_heads(d + 1, q);
-#pragma unroll
-          for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = fma(odd, (headf)row[i][d + 1], c[i]);
-        }
-        const headf even = load_heads(d, q);
-#pragma unroll
-        for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = fma(even, (headf)row[i][d], c[i]);
-      }
-#pragma unroll
-      for (int i = 0; i < ROWS_AT_ONCE; ++i) total[i] += c[i];
+      for (int i = 0; i < ROWS_AT_ONCE; ++i) total[i] += e[i] + o[i];
     }
 #pragma unroll
     for (int i = 0; i < ROWS_AT_ONCE; ++i) {
@@ -88,26 +89,57 @@ EM_FN void score_rows(const float* q, __local const float* rows, const int* orde
   }
 }
 
-// acc[d] = fma(e[order[i]], rows[i][d], acc[d]) for i ascending.
-EM_FN void add_values(const float* e, __local const float* rows, const int* order, int n, float* acc) {
-  int d = 0;
-  for (; d + DIMS_AT_ONCE <= DIM; d += DIMS_AT_ONCE) {
-    headf a[DIMS_AT_ONCE];
+// The live rows of a block: slot order[i], row source[i]; those of chain c of the value sums are begins[c] <= i <
+// begins[c + 1].
+typedef struct {
+  int order[SLOTS], source[SLOTS], begins[SLOTS / CHAIN + 1], live;
+} Block;
+
+// Where not all rows of a block can be held, values are read from the cache again.
+#if ROW_CHUNK < SLOTS
+#define VALUE row_value
+#else
+#define VALUE(row, d) ((row)[d])
+#endif
+
+// c[i] = the chain of e * row over the rows [begin, end) of a block, for element d + i.
+EM_FN void value_chain(const Block* block, int begin, int end, const Extent* extent, __global const uchar* ring,
+                       __global const uchar* cache, __local const float* rows, const float* e, int d,
+                       headf c[DIMS_AT_ONCE]) {
 #pragma unroll
-    for (int i = 0; i < DIMS_AT_ONCE; ++i) a[i] = load_heads(d + i, acc);
+  for (int i = 0; i < DIMS_AT_ONCE; ++i) c[i] = 0.0f;
 #pragma unroll 1
-    for (int r = 0; r < n; ++r) {
-      const headf weight = load_heads(order[r], e);
+  for (int r = begin; r < end; ++r) {
+    const headf weight = load_heads(block->order[r], e);
+#if ROW_CHUNK < SLOTS
+    __global const uchar* row = row_at(extent, ring, cache, block->source[r]);
+#else
+    __local const float* row = rows + r * DIM;
+#endif
 #pragma unroll
-      for (int i = 0; i < DIMS_AT_ONCE; ++i) a[i] = fma(weight, (headf)rows[r * DIM + d + i], a[i]);
+    for (int i = 0; i < DIMS_AT_ONCE; ++i) c[i] = fma(weight, (headf)VALUE(row, min(d + i, DIM - 1)), c[i]);
+  }
+}
+
+// acc[d] = acc[d] * rescale, then + (c + c') for every two chains of a block.
+EM_FN void add_values(const Block* block, const Extent* extent, __global const uchar* ring, __global const uchar* cache,
+                      __local const float* rows, const float* e, const float* rescale, float* acc) {
+  const headf factor = load_heads(0, rescale);
+  for (int d = 0; d < DIM; d += DIMS_AT_ONCE) {
+    headf sum[DIMS_AT_ONCE], first[DIMS_AT_ONCE], second[DIMS_AT_ONCE];
+#pragma unroll
+    for (int i = 0; i < DIMS_AT_ONCE; ++i) sum[i] = load_heads(min(d + i, DIM - 1), acc) * factor;
+    for (int c = 0; c < SLOTS / CHAIN; c += 2) {
+      const int* begins = block->begins + c;
+      value_chain(block, begins[0], begins[1], extent, ring, cache, rows, e, d, first);
+      value_chain(block, begins[1], begins[2], extent, ring, cache, rows, e, d, second);
+#pragma unroll
+      for (int i = 0; i < DIMS_AT_ONCE; ++i) sum[i] += first[i] + second[i];
     }
 #pragma unroll
-    for (int i = 0; i < DIMS_AT_ONCE; ++i) store_heads(a[i], d + i, acc);
-  }
-  for (; d < DIM; ++d) {
-    headf a = load_heads(d, acc);
-    for (int r = 0; r < n; ++r) a = fma(load_heads(order[r], e), (headf)rows[r * DIM + d], a);
-    store_heads(a, d, acc);
+    for (int i = 0; i < DIMS_AT_ONCE; ++i) {
+      if (d + i < DIM) store_heads(sum[i], d + i, acc);
+    }
   }
 }
 
@@ -150,41 +182,33 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
 
   const int slots = slot_count(&extent, row);
   for (int base = 0; base < slots; base += SLOTS) {
-    int order[SLOTS], source[SLOTS], live = 0;
-    for (int i = 0; i < min(SLOTS, slots - base); i += 2) {
-      for (int odd = 1; odd >= 0; --odd) {
-        if (base + i + odd >= slots) continue;
-        const int from = slot_row(&extent, row, idx, t, base + i + odd);
-        if (from < 0) continue;
-        order[live] = i + odd;
-        source[live++] = from;
-      }
+    Block block;
+    block.live = 0;
+    for (int i = 0; i < SLOTS; ++i) {
+      if (i % CHAIN == 0) block.begins[i / CHAIN] = block.live;
+      const int from = base + i < slots ? slot_row(&extent, row, idx, t, base + i) : -1;
+      if (from < 0) continue;
+      block.order[block.live] = i;
+      block.source[block.live++] = from;
     }
+    block.begins[SLOTS / CHAIN] = block.live;
+    const int live = block.live;
     if (live == 0) continue;
 
     for (int first = 0; first < live; first += ROW_CHUNK) {
       const int n = min(ROW_CHUNK, live - first);
-      for (int r = 0; r < n; ++r) decode_row(row_at(&extent, ring, cache, source[first + r]), rows + r * DIM);
-      score_rows(query, rows, order + first, n, scale, scores);
+      for (int r = 0; r < n; ++r) decode_row(row_at(&extent, ring, cache, block.source[first + r]), rows + r * DIM);
+      score_rows(query, rows, block.order + first, n, scale, scores);
     }
     float rescale[HEAD_LANES], sums[HEAD_LANES];
     for (int h = 0; h < HEAD_LANES; ++h) rescale[h] = maximum[h];
     for (int r = 0; r < live; ++r) {
-      for (int h = 0; h < HEAD_LANES; ++h) maximum[h] = em_max(maximum[h], scores[order[r] * HEAD_LANES + h]);
+      for (int h = 0; h < HEAD_LANES; ++h) maximum[h] = em_max(maximum[h], scores[block.order[r] * HEAD_LANES + h]);
     }
     for (int h = 0; h < HEAD_LANES; ++h) rescale[h] = em_exp(rescale[h] - maximum[h]);
-    exponentials(scores, order, live, maximum, sums);
+    exponentials(scores, block.order, live, maximum, sums);
     for (int h = 0; h < HEAD_LANES; ++h) total[h] = total[h] * rescale[h] + sums[h];
-    for (int d = 0; d < DIM; ++d) {
-      for (int h = 0; h < HEAD_LANES; ++h) acc[d * HEAD_LANES + h] *= rescale[h];
-    }
-    for (int first = 0; first < live; first += ROW_CHUNK) {
-      const int n = min(ROW_CHUNK, live - first);
-      if (live > ROW_CHUNK) {
-        for (int r = 0; r < n; ++r) decode_row(row_at(&extent, ring, cache, source[first + r]), rows + r * DIM);
-      }
-      add_values(scores, rows, order + first, n, acc);
-    }
+    add_values(&block, &extent, ring, cache, rows, scores, rescale, acc);
   }
 
   for (int h = 0; h < HEAD_LANES && head0 + h < HEADS; ++h) {
@@ -208,6 +232,26 @@ EM_FN float group_max(float v, __local float* fold) {
   const float largest = fold[0];
   SYNC;
   return largest;
+}
+
+// c[h] = the chain of query h times key over elements from `begin` on.
+EM_FN void score_chain(__local const float* query, __global const uchar* key, int begin, float c[HEAD_LANES]) {
+  for (int h = 0; h < HEAD_LANES; ++h) c[h] = 0.0f;
+  for (int d = begin; d < min(begin + CHAIN, DIM); ++d) {
+    const float value = row_value(key, d);
+    for (int h = 0; h < HEAD_LANES; ++h) c[h] = fma(query[h * DIM + d], value, c[h]);
+  }
+}
+
+// c[h] = the chain of weight * row over the slots from `begin` on, for element d.
+EM_FN void value_chain(__local const float* weight, __local const int* source, int begin, const Extent* extent,
+                       __global const uchar* ring, __global const uchar* cache, int d, float c[HEAD_LANES]) {
+  for (int h = 0; h < HEAD_LANES; ++h) c[h] = 0.0f;
+  for (int j = begin; j < begin + CHAIN; ++j) {
+    if (source[j] < 0) continue;
+    const float value = row_value(row_at(extent, ring, cache, source[j]), d);
+    for (int h = 0; h < HEAD_LANES; ++h) c[h] = fma(weight[h * SLOTS + j], value, c[h]);
+  }
 }
 
 // Grid (rows, head tiles). A work-item is one slot for the scores, every GROUP-th dimension for the values.
@@ -238,27 +282,22 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
     const int from = base + LANE < slots ? slot_row(&extent, row, idx, t, base + LANE) : -1;
     source[LANE] = from;
     SYNC;
+    int any = 0;
+    for (int j = 0; j < SLOTS; ++j) any |= source[j] >= 0;
+    if (!any) continue;
 
     float s[HEAD_LANES];
     for (int h = 0; h < HEAD_LANES; ++h) s[h] = 0.0f;
     if (from >= 0) {
       __global const uchar* key = row_at(&extent, ring, cache, from);
-      for (int block = 0; block < DIM; block += 128) {
-        const int end = min(block + 128, DIM);
-        float c[HEAD_LANES];
-        for (int h = 0; h < HEAD_LANES; ++h) c[h] = 0.0f;
-        for (int d = block; d < end; d += 2) {
-          if (d + 1 < end) {
-            const float odd = row_value(key, d + 1);
-            for (int h = 0; h < HEAD_LANES; ++h) c[h] = fma(query[h * DIM + d + 1], odd, c[h]);
-          }
-          const float even = row_value(key, d);
-          for (int h = 0; h < HEAD_LANES; ++h) c[h] = fma(query[h * DIM + d], even, c[h]);
-        }
-        for (int h = 0; h < HEAD_LANES; ++h) s[h] += c[h];
+      for (int block = 0; block < DIM; block += 2 * CHAIN) {
+        float e[HEAD_LANES], o[HEAD_LANES];
+        score_chain(query, key, block, e);
+        score_chain(query, key, block + CHAIN, o);
+        for (int h = 0; h < HEAD_LANES; ++h) s[h] += e[h] + o[h];
       }
     }
-    for (int h = 0; h < HEAD_LANES; ++h) {  // a block without a live slot changes nothing: it rescales by 1, or zeros
+    for (int h = 0; h < HEAD_LANES; ++h) {
       const float score = from >= 0 ? s[h] * scale : -INFINITY;
       const float larger = em_max(maximum[h], group_max(score, fold));
       const float rescale = em_exp(maximum[h] - larger);
@@ -269,14 +308,13 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
       for (int i = 0; i < DIMS_PER_ITEM; ++i) acc[h][i] *= rescale;
     }
     SYNC;
-    for (int slot = 0; slot < SLOTS; ++slot) {
-      const int j = slot ^ 1;  // the odd one of a pair first
-      if (source[j] < 0) continue;
-      __global const uchar* value = row_at(&extent, ring, cache, source[j]);
-      for (int i = 0; i < DIMS_PER_ITEM; ++i) {
-        const int d = i * GROUP + LANE;
-        const float v = d < DIM ? row_value(value, d) : 0.0f;
-        for (int h = 0; h < HEAD_LANES; ++h) acc[h][i] = fma(weight[h * SLOTS + j], v, acc[h][i]);
+    for (int i = 0; i < DIMS_PER_ITEM; ++i) {
+      const int d = min(i * GROUP + LANE, DIM - 1);
+      for (int begin = 0; begin < SLOTS; begin += 2 * CHAIN) {
+        float first[HEAD_LANES], second[HEAD_LANES];
+        value_chain(weight, source, begin, &extent, ring, cache, d, first);
+        value_chain(weight, source, begin + CHAIN, &extent, ring, cache, d, second);
+        for (int h = 0; h < HEAD_LANES; ++h) acc[h][i] += first[h] + second[h];
       }
     }
   }

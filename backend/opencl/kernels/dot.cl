@@ -1,5 +1,7 @@
 // dot(x, w) of a tile of tokens and a tile of weight rows, for weights in Layout::kRows16.
-// Options: W, the weight type (fp4, fp8, bf16, f16, f32), W_BITS its width; TT tokens by GG row groups make a tile.
+// Options: W, the weight type (fp4, fp8, bf16, f16, f32), W_BITS its width; TOKEN_TILE and ROW_TILE, the tokens and the
+// row groups of a tile: each lane holds TOKEN_TILE * ROW_TILE sums. Wider tiles read x and weights less often, until
+// the sums no longer fit the registers.
 #ifdef W
 
 // A lane holds the rows of one group: all 16 of a vector, or the one that is this work-item's.
@@ -24,26 +26,27 @@ typedef uint rowu;
 EM_FN rowu load_words(__global const uint* p) { return *p; }
 EM_FN rowu load_scales(__global const uchar* p) { return *p; }
 #endif
-#define TILE_GROUPS (GG * GROUPS_ABREAST)
+#define TILE_GROUPS (ROW_TILE * GROUPS_ABREAST)
 
 #define PER_WORD (32 / W_BITS)
 #if W_BITS == 4
-#define BLOCK 32
+#define SCALE_BLOCK 32  // values of k that share a scale
 #else
-#define BLOCK 128
+#define SCALE_BLOCK 128
 #endif
-#define STAGE 128  // values of k that are worked off at once
+#define CHAIN 16         // values of k of one chain; two make a block of dot (exact_math.h)
+#define STAGE_DEPTH 128  // values of k that are staged at once
 
-// With vector lanes and many tokens the weights of a stage are decoded once, into a panel, and used by SUB tokens at a
-// time.
-#if VECTOR_LANES && TT > 1
+// With vector lanes and many tokens the weights of a stage are decoded once, into a panel, and used by TOKENS_ABREAST
+// tokens at a time, whose sums fill the registers.
+#if VECTOR_LANES && TOKEN_TILE > 1
 #define PANEL 1
-#define SUB 8
-#define STAGE_FLOATS (SUB * STAGE + STAGE * GG * 16)
+#define TOKENS_ABREAST 8
+#define STAGE_FLOATS (TOKENS_ABREAST * STAGE_DEPTH + STAGE_DEPTH * ROW_TILE * 16)
 #else
 #define PANEL 0
-#define SUB TT
-#define STAGE_FLOATS (TT * STAGE)
+#define TOKENS_ABREAST TOKEN_TILE
+#define STAGE_FLOATS (TOKEN_TILE * STAGE_DEPTH)
 #endif
 
 // Element i of the words, times FACTOR, without its scale. Exact: the factors are powers of two.
@@ -113,14 +116,14 @@ EM_FN int group_of(const Matrix* m, int first, int g) {
 
 // Where the tile's weights are read: per lane group the words and the scales of block 0.
 typedef struct {
-  __global const uint* words[GG];
-  __global const uchar* scales[GG];
+  __global const uint* words[ROW_TILE];
+  __global const uchar* scales[ROW_TILE];
 } Rows;
 
 EM_FN Rows rows_at(const Matrix* m, int first) {
   Rows rows;
 #pragma unroll
-  for (int g = 0; g < GG; ++g) {
+  for (int g = 0; g < ROW_TILE; ++g) {
     const int group = group_of(m, first, g);
     rows.words[g] = m->words_at + (size_t)group * m->words * 16 + LANE_ROW;
 #if W_BITS == 4
@@ -143,32 +146,24 @@ EM_FN rowf block_scale(const Rows* rows, int g, int block) {
 #endif
 }
 
-// c += the products of elements k and k + 1, odd first. `x` holds SUB tokens, STAGE apart.
-EM_FN void add_pair(rowf c[SUB][GG], __local const float* x, int k, const rowf odd[GG], const rowf even[GG]) {
+// c += the products of element k. `x` holds TOKENS_ABREAST tokens, STAGE_DEPTH apart.
+EM_FN void add_element(rowf c[TOKENS_ABREAST][ROW_TILE], __local const float* x, int k, const rowf w[ROW_TILE]) {
 #pragma unroll
-  for (int t = 0; t < SUB; ++t) {
-    const float x_odd = x[t * STAGE + k + 1], x_even = x[t * STAGE + k];
+  for (int t = 0; t < TOKENS_ABREAST; ++t) {
 #pragma unroll
-    for (int g = 0; g < GG; ++g) c[t][g] = fma((rowf)x_odd, odd[g], c[t][g]);
-#pragma unroll
-    for (int g = 0; g < GG; ++g) c[t][g] = fma((rowf)x_even, even[g], c[t][g]);
+    for (int g = 0; g < ROW_TILE; ++g) c[t][g] = fma((rowf)x[t * STAGE_DEPTH + k], w[g], c[t][g]);
   }
 }
 
-// c += the products of element k alone.
-EM_FN void add_single(rowf c[SUB][GG], __local const float* x, int k, const rowf even[GG]) {
-#pragma unroll
-  for (int t = 0; t < SUB; ++t) {
-#pragma unroll
-    for (int g = 0; g < GG; ++g) c[t][g] = fma((rowf)x[t * STAGE + k], even[g], c[t][g]);
-  }
-}
-
-// Values [k0, k0 + n) of the SUB tokens that start at x_at[0] as floats, STAGE apart.
+// Values [k0, k0 + n) of the TOKENS_ABREAST tokens that start at x_at[0] as floats, STAGE_DEPTH apart. What a last word
+// holds past them is zero on both sides and counts as nothing.
 EM_FN void stage_tokens(__global const act_t* x, const size_t* x_at, int k0, int n, __local float* stage) {
+  const int whole_words = (n + PER_WORD - 1) / PER_WORD * PER_WORD;
   SYNC;
-  for (int t = 0; t < SUB; ++t) {
-    for (int i = LANE; i < n; i += GROUP) stage[t * STAGE + i] = load_act(x, x_at[t] + k0 + i);
+  for (int t = 0; t < TOKENS_ABREAST; ++t) {
+    for (int i = LANE; i < whole_words; i += GROUP) {
+      stage[t * STAGE_DEPTH + i] = i < n ? load_act(x, x_at[t] + k0 + i) : 0.0f;
+    }
   }
   SYNC;
 }
@@ -177,15 +172,15 @@ EM_FN void stage_tokens(__global const act_t* x, const size_t* x_at, int k0, int
 
 // Elements [0, n) of a stage that starts at element k0 of the rows: panel[k][g] holds 16 weights, scale included.
 EM_FN void decode_panel(const Rows* rows, int k0, int n, __local float* panel) {
-  for (int b = 0; b < n; b += BLOCK) {
-    rowf scale[GG];
+  for (int b = 0; b < n; b += SCALE_BLOCK) {
+    rowf scale[ROW_TILE];
 #pragma unroll
-    for (int g = 0; g < GG; ++g) scale[g] = block_scale(rows, g, (k0 + b) / BLOCK);
-    const int end = min(b + BLOCK, n);
+    for (int g = 0; g < ROW_TILE; ++g) scale[g] = block_scale(rows, g, (k0 + b) / SCALE_BLOCK);
+    const int end = min(b + SCALE_BLOCK, n);
 #pragma unroll 1
-    for (int k = b; k < end; k += PER_WORD) {  // the tail of a last word is zero and is not used
+    for (int k = b; k < end; k += PER_WORD) {
 #pragma unroll
-      for (int g = 0; g < GG; ++g) {
+      for (int g = 0; g < ROW_TILE; ++g) {
         const rowu bits = load_words(rows->words[g] + (size_t)((k0 + k) / PER_WORD) * 16);
 #pragma unroll
         for (int i = 0; i < PER_WORD; ++i) {
@@ -194,53 +189,47 @@ EM_FN void decode_panel(const Rows* rows, int k0, int n, __local float* panel) {
 #else
           const rowf value = decode(bits, i);
 #endif
-          vstore16(value, (k + i) * GG + g, panel);
+          vstore16(value, (k + i) * ROW_TILE + g, panel);
         }
       }
     }
   }
 }
 
-// c += elements [0, n) of a block.
-EM_FN void add_block(rowf c[SUB][GG], __local const float* x, __local const float* panel, int n) {
-  int k = 0;
-  rowf odd[GG], even[GG];
-#pragma unroll 2
-  for (; k + 2 <= n; k += 2) {
+// c = the chains over n elements.
+EM_FN void sum_chain(rowf c[TOKENS_ABREAST][ROW_TILE], __local const float* x, __local const float* panel, int n) {
 #pragma unroll
-    for (int g = 0; g < GG; ++g) {
-      even[g] = vload16(k * GG + g, panel);
-      odd[g] = vload16((k + 1) * GG + g, panel);
-    }
-    add_pair(c, x, k, odd, even);
-  }
-  if (k < n) {
+  for (int i = 0; i < TOKENS_ABREAST * ROW_TILE; ++i) c[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
+#pragma unroll 4
+  for (int k = 0; k < n; ++k) {
+    rowf w[ROW_TILE];
 #pragma unroll
-    for (int g = 0; g < GG; ++g) even[g] = vload16(k * GG + g, panel);
-    add_single(c, x, k, even);
+    for (int g = 0; g < ROW_TILE; ++g) w[g] = vload16(k * ROW_TILE + g, panel);
+    add_element(c, x, k, w);
   }
 }
 
 // total[t][g] = dot(x[x_at[t] .. + k), rows of group_of(first, g)) for t < live. `stage` is STAGE_FLOATS floats.
-EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_at[TT], int live, int k_all,
-                    const Matrix* m, int first, __local float* stage) {
-  __local float* panel = stage + SUB * STAGE;
+EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, const size_t x_at[TOKEN_TILE], int live,
+                    int k_all, const Matrix* m, int first, __local float* stage) {
+  __local float* panel = stage + TOKENS_ABREAST * STAGE_DEPTH;
   const Rows rows = rows_at(m, first);
-  for (int t = 0; t < TT; ++t) {
-    for (int g = 0; g < GG; ++g) total[t][g] = (rowf)0.0f;
+  for (int t = 0; t < TOKEN_TILE; ++t) {
+    for (int g = 0; g < ROW_TILE; ++g) total[t][g] = (rowf)0.0f;
   }
-  for (int k0 = 0; k0 < k_all; k0 += STAGE) {
-    const int n = min(STAGE, k_all - k0);
+  for (int k0 = 0; k0 < k_all; k0 += STAGE_DEPTH) {
+    const int n = min(STAGE_DEPTH, k_all - k0);
     decode_panel(&rows, k0, n, panel);
-    for (int t0 = 0; t0 < live; t0 += SUB) {
+    for (int t0 = 0; t0 < live; t0 += TOKENS_ABREAST) {
       stage_tokens(x, x_at + t0, k0, n, stage);
-      for (int b = 0; b < n; b += BLOCK) {
-        rowf c[SUB][GG];
+      for (int b = 0; b < n; b += 2 * CHAIN) {
+        rowf e[TOKENS_ABREAST][ROW_TILE], o[TOKENS_ABREAST][ROW_TILE];
+        sum_chain(e, stage + b, panel + b * ROW_TILE * 16, min(CHAIN, n - b));
+        sum_chain(o, stage + b + CHAIN, panel + (b + CHAIN) * ROW_TILE * 16, min(CHAIN, n - b - CHAIN));
 #pragma unroll
-        for (int i = 0; i < SUB * GG; ++i) c[i / GG][i % GG] = (rowf)0.0f;
-        add_block(c, stage + b, panel + b * GG * 16, min(BLOCK, n - b));
-#pragma unroll
-        for (int i = 0; i < SUB * GG; ++i) total[t0 + i / GG][i % GG] += c[i / GG][i % GG];
+        for (int i = 0; i < TOKENS_ABREAST * ROW_TILE; ++i) {
+          total[t0 + i / ROW_TILE][i % ROW_TILE] += e[i / ROW_TILE][i % ROW_TILE] + o[i / ROW_TILE][i % ROW_TILE];
+        }
       }
     }
   }
@@ -248,80 +237,55 @@ EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_
 
 #else
 
-// c += elements [0, n) of a block whose words start at w[g]. Nothing is read past the row's last word.
-EM_FN void add_block(rowf c[TT][GG], __local const float* x, __global const uint* const w[GG], int n) {
-  int k = 0;
-  rowf odd[GG], even[GG];
-#if PER_WORD == 1
+// c = the chains over n elements whose words start at w[g].
+EM_FN void sum_chain(rowf c[TOKEN_TILE][ROW_TILE], __local const float* x, __global const uint* const w[ROW_TILE],
+                     int n) {
+#pragma unroll
+  for (int i = 0; i < TOKEN_TILE * ROW_TILE; ++i) c[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
 #pragma unroll 1
-  for (; k + 2 <= n; k += 2) {
+  for (int k = 0; k < n; k += PER_WORD) {
+    rowu bits[ROW_TILE];
 #pragma unroll
-    for (int g = 0; g < GG; ++g) {
-      even[g] = as_rowf(load_words(w[g] + k * 16));
-      odd[g] = as_rowf(load_words(w[g] + (k + 1) * 16));
-    }
-    add_pair(c, x, k, odd, even);
-  }
-#else
-#pragma unroll 1
-  for (; k + PER_WORD <= n; k += PER_WORD) {
-    rowu bits[GG];
+    for (int g = 0; g < ROW_TILE; ++g) bits[g] = load_words(w[g] + k / PER_WORD * 16);
 #pragma unroll
-    for (int g = 0; g < GG; ++g) bits[g] = load_words(w[g] + k / PER_WORD * 16);
+    for (int i = 0; i < PER_WORD; ++i) {
+      rowf weight[ROW_TILE];
 #pragma unroll
-    for (int i = 0; i < PER_WORD; i += 2) {
-#pragma unroll
-      for (int g = 0; g < GG; ++g) {
-        even[g] = decode(bits[g], i);
-        odd[g] = decode(bits[g], i + 1);
-      }
-      add_pair(c, x, k + i, odd, even);
-    }
-  }
-#endif
-#pragma unroll 1
-  for (; k < n; k += 2) {  // a last word that is not full; pairs lie within words, or the last element is alone
-    const int i = k % PER_WORD;
-#pragma unroll
-    for (int g = 0; g < GG; ++g) {
-      const rowu bits = load_words(w[g] + k / PER_WORD * 16);
-      even[g] = decode(bits, i);
-      odd[g] = decode(bits, i + 1 < PER_WORD ? i + 1 : i);
-    }
-    if (k + 1 < n) {
-      add_pair(c, x, k, odd, even);
-    } else {
-      add_single(c, x, k, even);
+      for (int g = 0; g < ROW_TILE; ++g) weight[g] = decode(bits[g], i);
+      add_element(c, x, k + i, weight);
     }
   }
 }
 
 // total[t][g] = dot(x[x_at[t] .. + k), rows of group_of(first, g)). `stage` is STAGE_FLOATS floats.
-EM_FN void dot_tile(rowf total[TT][GG], __global const act_t* x, const size_t x_at[TT], int live, int k_all,
-                    const Matrix* m, int first, __local float* stage) {
+EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, const size_t x_at[TOKEN_TILE], int live,
+                    int k_all, const Matrix* m, int first, __local float* stage) {
   const Rows rows = rows_at(m, first);
 #pragma unroll
-  for (int i = 0; i < TT * GG; ++i) total[i / GG][i % GG] = (rowf)0.0f;
-  for (int k0 = 0; k0 < k_all; k0 += STAGE) {
-    const int n = min(STAGE, k_all - k0);
+  for (int i = 0; i < TOKEN_TILE * ROW_TILE; ++i) total[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
+  for (int k0 = 0; k0 < k_all; k0 += STAGE_DEPTH) {
+    const int n = min(STAGE_DEPTH, k_all - k0);
     stage_tokens(x, x_at, k0, n, stage);
-    for (int b = 0; b < n; b += BLOCK) {
-      rowf c[TT][GG];
-      __global const uint* w[GG];
+    for (int b = 0; b < n; b += 2 * CHAIN) {
+      rowf e[TOKEN_TILE][ROW_TILE], o[TOKEN_TILE][ROW_TILE];
+      __global const uint *w[ROW_TILE], *after[ROW_TILE];
 #pragma unroll
-      for (int i = 0; i < TT * GG; ++i) c[i / GG][i % GG] = (rowf)0.0f;
+      for (int g = 0; g < ROW_TILE; ++g) {
+        w[g] = rows.words[g] + (size_t)((k0 + b) / PER_WORD) * 16;
+        after[g] = w[g] + CHAIN / PER_WORD * 16;
+      }
+      sum_chain(e, stage + b, w, min(CHAIN, n - b));
+      sum_chain(o, stage + b + CHAIN, after, min(CHAIN, n - b - CHAIN));
 #pragma unroll
-      for (int g = 0; g < GG; ++g) w[g] = rows.words[g] + (size_t)((k0 + b) / PER_WORD) * 16;
-      add_block(c, stage + b, w, min(BLOCK, n - b));
+      for (int g = 0; g < ROW_TILE; ++g) {
+        const rowf scale = block_scale(&rows, g, (k0 + b) / SCALE_BLOCK);
 #pragma unroll
-      for (int g = 0; g < GG; ++g) {
-        const rowf scale = block_scale(&rows, g, (k0 + b) / BLOCK);
-#pragma unroll
-        for (int t = 0; t < TT; ++t) {
+        for (int t = 0; t < TOKEN_TILE; ++t) {
+          const rowf sum = e[t][g] + o[t][g];
 #if W_BITS <= 8
-          total[t][g] = fma(c[t][g] * UNFACTOR, scale, total[t][g]);  // both products are exact
+          total[t][g] = fma(sum * UNFACTOR, scale, total[t][g]);  // both products are exact
 #else
-          total[t][g] += c[t][g];
+          total[t][g] += sum;
 #endif
         }
       }

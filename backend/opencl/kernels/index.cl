@@ -23,26 +23,29 @@ typedef __global const act_t query_t;  // the same for every work-item: a broadc
 #define QUERY(h, d) load_act(query, min(h, heads - 1) * DIM + (d))
 #endif
 
+#define CHAIN 16  // elements of one chain; two make a block of dot (exact_math.h)
+
+// c[h] = the chain of query h of the chunk times key over elements from `begin` on.
+EM_FN void product_chain(const keyf key[DIM], query_t* query, int heads, int begin, keyf c[HEAD_CHUNK]) {
+#pragma unroll
+  for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = 0.0f;
+#pragma unroll 2
+  for (int d = begin; d < min(begin + CHAIN, DIM); ++d) {
+#pragma unroll
+    for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)QUERY(h, d), key[d], c[h]);
+  }
+}
+
 // products[i] = dot(query i of the chunk, key); `query` is [heads][DIM], heads <= HEAD_CHUNK.
 EM_FN void chunk_products(const keyf key[DIM], query_t* query, int heads, keyf products[HEAD_CHUNK]) {
 #pragma unroll
   for (int h = 0; h < HEAD_CHUNK; ++h) products[h] = 0.0f;
-  for (int block = 0; block < DIM; block += 128) {
-    const int end = min(block + 128, DIM);
-    keyf c[HEAD_CHUNK];
+  for (int block = 0; block < DIM; block += 2 * CHAIN) {
+    keyf e[HEAD_CHUNK], o[HEAD_CHUNK];
+    product_chain(key, query, heads, block, e);
+    product_chain(key, query, heads, block + CHAIN, o);
 #pragma unroll
-    for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = 0.0f;
-#pragma unroll 1
-    for (int d = block; d < end; d += 2) {
-      if (d + 1 < end) {
-#pragma unroll
-        for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)QUERY(h, d + 1), key[d + 1], c[h]);
-      }
-#pragma unroll
-      for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)QUERY(h, d), key[d], c[h]);
-    }
-#pragma unroll
-    for (int h = 0; h < HEAD_CHUNK; ++h) products[h] += c[h];
+    for (int h = 0; h < HEAD_CHUNK; ++h) products[h] += e[h] + o[h];
   }
 }
 

@@ -6,20 +6,20 @@ KERNEL void linear(__global const act_t* restrict x, __global const uint* restri
                    __global const uchar* restrict scales, __global CAT(OUT, _t) * restrict y, int rows, int k, int n,
                    int op_groups) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
-  const int z = get_group_id(2), token = (int)get_group_id(0) * TT;
+  const int z = get_group_id(2), token = (int)get_group_id(0) * TOKEN_TILE;
   const int begin = z * n, end = begin + n;  // weight rows of the op group; it may start and end within a row group
   const int first = begin / 16 + (int)get_group_id(1) * TILE_GROUPS;
   const Matrix m = matrix_at(w, scales, 0, op_groups * n, k);
-  size_t x_at[TT];
-  for (int t = 0; t < TT; ++t) x_at[t] = ((size_t)min(token + t, rows - 1) * op_groups + z) * k;
+  size_t x_at[TOKEN_TILE];
+  for (int t = 0; t < TOKEN_TILE; ++t) x_at[t] = ((size_t)min(token + t, rows - 1) * op_groups + z) * k;
 
-  rowf total[TT][GG];
-  dot_tile(total, x, x_at, min(TT, rows - token), k, &m, first, stage);
+  rowf total[TOKEN_TILE][ROW_TILE];
+  dot_tile(total, x, x_at, min(TOKEN_TILE, rows - token), k, &m, first, stage);
 
-  for (int g = 0; g < GG; ++g) {
+  for (int g = 0; g < ROW_TILE; ++g) {
     const int group = first + g * GROUPS_ABREAST + LANE / 16;
     if (group >= m.groups) continue;
-    for (int t = 0; t < TT; ++t) {
+    for (int t = 0; t < TOKEN_TILE; ++t) {
       if (token + t < rows) store_rows(y + (size_t)(token + t) * op_groups * n, group, begin, end, total[t][g]);
     }
   }

@@ -26,10 +26,11 @@ EM_FN rowf activate(rowf g, rowf u, float limit, float weight) {
 }
 
 #ifdef SORTED
-// Tiles of up to TT picks of one expert, made by moe_sort: {expert, first, count} per tile, then picks in expert order.
+// Tiles of up to TOKEN_TILE picks of one expert, made by moe_sort: {expert, first, count} per tile, then picks in
+// expert order.
 typedef struct {
   int expert, count;
-  int pick[TT];  // past `count`, the first again
+  int pick[TOKEN_TILE];  // past `count`, the first again
 } Tile;
 
 // A tile past the last has no picks; its work-group multiplies nothing.
@@ -40,7 +41,7 @@ EM_FN Tile tile_at(__global const int* plan, int max_tiles, int index) {
   Tile tile;
   tile.expert = at[0];
   tile.count = exists ? at[2] : 0;
-  for (int t = 0; t < TT; ++t) tile.pick[t] = order[t < tile.count ? t : 0];
+  for (int t = 0; t < TOKEN_TILE; ++t) tile.pick[t] = order[t < tile.count ? t : 0];
   return tile;
 }
 #define TILE_TOKENS tile.count
@@ -65,9 +66,9 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   const int expert = ids[pick0];
 #endif
   const int first = (int)get_group_id(1) * TILE_GROUPS;
-  size_t x_at[TT];
-  int pick[TT];
-  for (int t = 0; t < TT; ++t) {
+  size_t x_at[TOKEN_TILE];
+  int pick[TOKEN_TILE];
+  for (int t = 0; t < TOKEN_TILE; ++t) {
 #ifdef SORTED
     pick[t] = tile.pick[t];
 #else
@@ -75,15 +76,15 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
 #endif
     x_at[t] = (size_t)(pick[t] / k) * d;
   }
-  rowf g[TT][GG], u[TT][GG];
+  rowf g[TOKEN_TILE][ROW_TILE], u[TOKEN_TILE][ROW_TILE];
   Matrix m = matrix_at(gate, gate_scales, expert, inner, d);
   dot_tile(g, x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
   m = matrix_at(up, up_scales, expert, inner, d);
   dot_tile(u, x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
-  for (int i = 0; i < GG; ++i) {
+  for (int i = 0; i < ROW_TILE; ++i) {
     const int group = first + i * GROUPS_ABREAST + LANE / 16;
     if (group >= m.groups) continue;
-    for (int t = 0; t < TT; ++t) {
+    for (int t = 0; t < TOKEN_TILE; ++t) {
       const rowf a = activate(rounded(g[t][i]), rounded(u[t][i]), limit, weights[pick[t]]);
       if (t < TILE_TOKENS) store_rows(y + (size_t)pick[t] * inner, group, 0, inner, a);
     }
@@ -101,15 +102,15 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
   __global act_t* part = (__global act_t*)(scratch + parts_at);
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
   const int first = (int)get_group_id(1) * TILE_GROUPS;
-  size_t x_at[TT];
-  for (int t = 0; t < TT; ++t) x_at[t] = (size_t)tile.pick[t] * inner;
-  rowf v[TT][GG];
+  size_t x_at[TOKEN_TILE];
+  for (int t = 0; t < TOKEN_TILE; ++t) x_at[t] = (size_t)tile.pick[t] * inner;
+  rowf v[TOKEN_TILE][ROW_TILE];
   const Matrix m = matrix_at(down, scales, tile.expert, d, inner);
   dot_tile(v, x, x_at, TILE_TOKENS, TILE_K(inner), &m, first, stage);
-  for (int i = 0; i < GG; ++i) {
+  for (int i = 0; i < ROW_TILE; ++i) {
     const int group = first + i * GROUPS_ABREAST + LANE / 16;
     if (group >= m.groups) continue;
-    for (int t = 0; t < TT; ++t) {
+    for (int t = 0; t < TOKEN_TILE; ++t) {
       if (t < tile.count) store_rows(part + (size_t)tile.pick[t] * d, group, 0, d, v[t][i]);
     }
   }
@@ -121,17 +122,17 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
                      __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   const int token = get_group_id(0), first = (int)get_group_id(1) * TILE_GROUPS;
-  rowf sum[GG];
-  for (int i = 0; i < GG; ++i) sum[i] = (rowf)0.0f;
+  rowf sum[ROW_TILE];
+  for (int i = 0; i < ROW_TILE; ++i) sum[i] = (rowf)0.0f;
   for (int s = 0; s < k; ++s) {
     const int pick = token * k + s;
     const size_t x_at[1] = {(size_t)pick * inner};
-    rowf v[TT][GG];
+    rowf v[TOKEN_TILE][ROW_TILE];
     const Matrix m = matrix_at(down, scales, ids[pick], d, inner);
     dot_tile(v, x, x_at, TILE_TOKENS, TILE_K(inner), &m, first, stage);
-    for (int i = 0; i < GG; ++i) sum[i] += rounded(v[0][i]);
+    for (int i = 0; i < ROW_TILE; ++i) sum[i] += rounded(v[0][i]);
   }
-  for (int i = 0; i < GG; ++i) {
+  for (int i = 0; i < ROW_TILE; ++i) {
     const int group = first + i * GROUPS_ABREAST + LANE / 16;
 #if VECTOR_LANES
     float each[16];

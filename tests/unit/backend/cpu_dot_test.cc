@@ -76,7 +76,7 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
     fns.vector(matrix, 0, groups, packed, r, one.data());
     for (int64_t i = 0; i < n; ++i) {
       const std::span<const float> weights(decoded.data() + i * k, static_cast<size_t>(k));
-      const float expected = dot(row, weights, static_cast<size_t>(info(w.rows.dtype).dot_block));
+      const float expected = dot(row, weights);
       EXPECT_EQ(em_bits(all[static_cast<size_t>(r * groups * 16 + i)]), em_bits(expected))
           << what << ": matrix, row " << r << ", output " << i;
       EXPECT_EQ(em_bits(one[static_cast<size_t>(i)]), em_bits(expected))
@@ -85,9 +85,9 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   }
 }
 
-TEST(CpuDot, ShortCutsGiveTheSameBits) {
+TEST(CpuDot, EveryPathGivesTheSameBits) {
   std::mt19937 random(7);
-  const simd::ShortCuts possible = simd::possible_short_cuts();
+  const simd::DotPaths possible = simd::possible_paths();
   for (bool pairs : {false, true}) {
     for (bool integers : {false, true}) {
       if ((pairs && !possible.pairs) || (integers && !possible.integers)) continue;
@@ -112,7 +112,7 @@ TEST(CpuDot, ShortCutsGiveTheSameBits) {
 // Blocks of 32 numbers of x that are integers of one unit, of two or three bytes, and blocks that are not: all in one
 // row.
 TEST(CpuDot, SumsOfIntegersAreExact) {
-  if (!simd::possible_short_cuts().integers) GTEST_SKIP() << "this processor does not multiply bytes";
+  if (!simd::possible_paths().integers) GTEST_SKIP() << "this processor does not multiply bytes";
   std::mt19937 random(9);
   const simd::DotFns& fns = simd::dot_fns(DType::kFp4, DType::kBF16, {.integers = true});
   constexpr int64_t kBlocks = 40, kK = 32 * kBlocks + 8;
@@ -145,7 +145,7 @@ TEST(CpuDot, SumsOfIntegersAreExact) {
 TEST(CpuDot, TinyNumbersSurvive) {
   std::mt19937 random(8);
   for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
-    const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, simd::possible_short_cuts());
+    const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, simd::possible_paths());
     for (const auto& [x_exponent, w_exponent] :
          {std::pair{-130, 0}, std::pair{-100, -20}, std::pair{-20, -100}, std::pair{-62, -52}}) {
       const Weight w(dtype, 16, 200, w_exponent, random);

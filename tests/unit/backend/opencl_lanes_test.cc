@@ -4,6 +4,7 @@
 #include <bit>
 #include <random>
 
+#include "ops/attention/attention.h"
 #include "ops/layout/repack.h"
 #include "ops/linear/linear.h"
 #include "ops/moe/moe.h"
@@ -47,6 +48,16 @@ class OpenclLanes : public testing::TestWithParam<Lanes> {
     return inputs;
   }
 
+  TestTensor cache_rows(const RowFormat& format, int64_t n) {
+    TestTensor rows({DType::kU8, Shape{1, n, format.bytes()}});
+    std::vector<float> values(static_cast<size_t>(format.dim));
+    for (int64_t i = 0; i < n; ++i) {
+      for (float& v : values) v = std::normal_distribution<float>()(random_);
+      encode_row(format, values, reinterpret_cast<uint8_t*>(rows.values.data()) + i * format.bytes());
+    }
+    return rows;
+  }
+
   std::shared_ptr<OpenclDevice> device_;
   std::mt19937 random_{11};
 };
@@ -87,6 +98,21 @@ TEST_P(OpenclLanes, Experts) {
                                      codes(DType::kFp8, Shape{experts, d, inner}),
                                      numbers(DType::kBF16, Shape{tokens, d})};
   EXPECT_EQ(run_on(*device_, MoeDown(), packed(down, {2}))[0], run_reference(MoeDown(), down)[0].values);
+}
+
+TEST_P(OpenclLanes, Attention) {
+  constexpr int32_t kPosition = 230;
+  const AttendSpec spec{
+      .window = 40, .ratio = 4, .format = {RowFormat::Kind::kFp8Tail, 104, 20}, .scale = 0.1f, .rounds = true};
+  const std::vector<TestTensor> dense{numbers(DType::kBF16, Shape{3, 9, 104}), cache_rows(spec.format, 43),
+                                      numbers(DType::kF32, Shape{9}), cache_rows(spec.format, 60)};
+  EXPECT_EQ(run_on(*device_, Attend(spec), dense, kPosition)[0],
+            run_reference(Attend(spec), dense, kPosition)[0].values);
+  const IndexSpec index{.ratio = 2, .top_k = 37, .format = {RowFormat::Kind::kFp4, 72, 0}, .rounds = true};
+  const std::vector<TestTensor> keys{numbers(DType::kBF16, Shape{3, 5, 72}), numbers(DType::kBF16, Shape{3, 5}),
+                                     cache_rows(index.format, 120)};
+  EXPECT_EQ(run_on(*device_, IndexSelect(index), keys, kPosition)[0],
+            run_reference(IndexSelect(index), keys, kPosition)[0].values);
 }
 
 INSTANTIATE_TEST_SUITE_P(Both, OpenclLanes, testing::Values(Lanes::kVector, Lanes::kWorkItems),

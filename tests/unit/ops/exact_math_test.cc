@@ -4,6 +4,9 @@
 
 #include <cmath>
 #include <random>
+#include <vector>
+
+#include "ops/core/exact_sum.h"
 
 namespace v4rt {
 namespace {
@@ -129,6 +132,24 @@ TEST(ExactMath, E8M0) {
   EXPECT_EQ(em_e8m0(127), 1.0f);
   EXPECT_EQ(em_e8m0(0), 0x1p-127f);
   EXPECT_EQ(em_e8m0(254), 0x1p127f);
+}
+
+// Blocks of 32, two chains of 16 each: small numbers count where a chain brings two of them together before 1 comes in.
+TEST(ExactMath, DotAddsChainsThenBlocks) {
+  std::vector<float> x(40, 0.0f);
+  const std::vector<float> one(x.size(), 1.0f);
+  x[0] = 1;
+  x[1] = 0x1p-24f;  // to 1: a tie, which goes to 1
+  EXPECT_EQ(dot(x, one), 1.0f);
+  x[16] = x[17] = 0x1p-24f;  // to each other
+  EXPECT_EQ(dot(x, one), 1.0f + 0x1p-23f);
+  x[32] = x[33] = 0x1p-24f;  // the next block
+  EXPECT_EQ(dot(x, one), 1.0f + 0x1p-22f);
+  x[39] = -1;
+  EXPECT_EQ(dot(x, one), 0x1p-22f);  // 2^-23 - 1 is exact
+  const std::vector<float> third{1.0f / 3}, three{3.0f};
+  EXPECT_EQ(dot(third, three), 1.0f);
+  EXPECT_EQ(dot({}, {}), 0.0f);
 }
 
 }  // namespace
