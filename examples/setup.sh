@@ -10,6 +10,7 @@ opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its 
 fast_packages=(libdnnl-dev)  # oneDNN, for --fast
 test_packages=(libgtest-dev libgmock-dev clang-format-14)  # the last for the structure test
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
+lint_packages=(clang-tidy-14)  # for tests/lint.sh
 
 say() { printf '%s\n' "$@"; }
 die() { say "$*" >&2; exit 1; }

@@ -9,9 +9,10 @@
 
 namespace v4rt {
 
-Bpe::Bpe(const std::array<int32_t, 256>& byte_ids, std::span<const Merge> merges) : byte_ids_(byte_ids) {
-  slots_.resize(std::bit_ceil(std::max<size_t>(2, 2 * merges.size())));
-  shift_ = 64 - std::countr_zero(slots_.size());
+Bpe::Bpe(const std::array<int32_t, 256>& byte_ids, std::span<const Merge> merges)
+    : byte_ids_(byte_ids),
+      slots_(std::bit_ceil(std::max<size_t>(2, 2 * merges.size()))),
+      shift_(64 - std::countr_zero(slots_.size())) {
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const Merge& merge = merges[rank];
     slots_[slot_of(merge.left, merge.right)] = {merge.left, merge.right, {static_cast<uint32_t>(rank), merge.result}};
