@@ -5,7 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build
 
 base_packages=(g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libpcre2-dev
-  libhwy-dev)
+  libhwy-dev libxxhash-dev)
 opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its headers; an implementation on the CPU
 fast_packages=(libdnnl-dev)  # oneDNN, for --fast
 test_packages=(libgtest-dev libgmock-dev clang-format-14)  # the last for the structure test

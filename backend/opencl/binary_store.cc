@@ -5,37 +5,21 @@
 
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <span>
 
+#include "ops/core/hash.h"
 #include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
 
-constexpr uint64_t kMagic = 0x3130'6c63'7472'3476;  // "v4rtcl01": changes with the format
+constexpr uint64_t kMagic = 0x3230'6c63'7472'3476;  // "v4rtcl02": changes with the format
 
 struct Header {
-  uint64_t magic, key_bytes, data_bytes, checksum;
+  uint64_t magic, key_bytes, data_bytes;
+  Hash checksum;  // of the data
 };
-
-// 64-bit multiply and shift over 8-byte words; seeded, so that two of them name a file.
-uint64_t hash(std::span<const std::byte> bytes, uint64_t seed) {
-  uint64_t h = seed ^ (bytes.size() * 0x9e37'79b9'7f4a'7c15);
-  for (size_t i = 0; i < bytes.size(); i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + i, std::min<size_t>(8, bytes.size() - i));
-    h = (h ^ word) * 0xff51'afd7'ed55'8ccd;
-    h ^= h >> 32;
-  }
-  return h;
-}
-
-std::span<const std::byte> as_bytes(std::string_view text) {
-  return std::as_bytes(std::span<const char>(text.data(), text.size()));
-}
 
 // nullopt: not there. Throws std::runtime_error when it is there and not what it should be.
 std::optional<std::vector<std::byte>> read_entry(const std::string& path, std::string_view key) {
@@ -57,14 +41,14 @@ std::optional<std::vector<std::byte>> read_entry(const std::string& path, std::s
   file.read(reinterpret_cast<char*>(data.data()), static_cast<std::streamsize>(data.size()));
   if (!file) throw std::runtime_error("it could not be read");
   if (stored_key != key) throw std::runtime_error("it belongs to another program");
-  if (hash(data, kMagic) != header.checksum) throw std::runtime_error("its checksum is wrong");
+  if (hash_of(data) != header.checksum) throw std::runtime_error("its checksum is wrong");
   return data;
 }
 
 }  // namespace
 
 std::string BinaryStore::path(std::string_view key) const {
-  return fmt::format("{}/{:016x}{:016x}.clbin", directory_, hash(as_bytes(key), 1), hash(as_bytes(key), 2));
+  return fmt::format("{}/{}.clbin", directory_, to_string(hash_of(key)));
 }
 
 std::optional<std::vector<std::byte>> BinaryStore::load(std::string_view key) const {
@@ -85,7 +69,7 @@ void BinaryStore::store(std::string_view key, const std::vector<std::byte>& byte
   std::error_code error;
   std::filesystem::create_directories(directory_, error);
   {
-    const Header header{kMagic, key.size(), bytes.size(), hash(bytes, kMagic)};
+    const Header header{kMagic, key.size(), bytes.size(), hash_of(bytes)};
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
     file.write(reinterpret_cast<const char*>(&header), sizeof(header));
     file.write(key.data(), static_cast<std::streamsize>(key.size()));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/cli/format.h"
+#include "ops/core/human.h"
 
 namespace v4rt::cli {
 namespace {
@@ -58,13 +59,13 @@ std::string machine_text(const BenchReport& report) {
   std::string text = fmt::format(
       "limits of {} thread{}, measured between the runs: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma "
       "in registers)",
-      m.threads, m.threads == 1 ? "" : "s", m.read_gbs, bytes_text(m.buffer_bytes), m.peak_gflops);
+      m.threads, m.threads == 1 ? "" : "s", m.read_gbs, human_bytes(m.buffer_bytes), m.peak_gflops);
   if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
   return text;
 }
 
 std::string heading(const BenchReport& r) {
-  const auto size = [](int64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
+  const auto size = [](int64_t bytes) { return human_bytes(bytes); };
   const auto& use = r.huge_pages;
   const std::string huge_pages =
       use ? fmt::format(", {} of {} memory in huge pages", size(use->in_huge_pages), size(use->bytes)) : "";
@@ -82,8 +83,9 @@ Cells run_cells(const BenchReport& report) {
     const Rates r = rates(m);
     const auto shown = [](double share) { return share > 0 ? percent(share, 1) : "-"; };
     cells.push_back({title(m), fmt::format("{:.2f}", median(speeds)), fmt::format("{:.2f} .. {:.2f}", *least, *most),
-                     bytes_text(m.touched.memory_bytes() / static_cast<double>(m.tokens)), fmt::format("{:.2f}", r.gbs),
-                     shown(read_share(m)), fmt::format("{:.1f}", r.gflops), shown(peak_share(m))});
+                     human_bytes(m.touched.memory_bytes() / static_cast<double>(m.tokens)),
+                     fmt::format("{:.2f}", r.gbs), shown(read_share(m)), fmt::format("{:.1f}", r.gflops),
+                     shown(peak_share(m))});
   }
   return cells;
 }

@@ -5,18 +5,17 @@
 
 #include "backend/registry.h"
 #include "examples/cli/command.h"
-#include "examples/cli/format.h"
 #include "examples/cli/huge_pages.h"
 #include "examples/cli/terminal.h"
+#include "ops/core/human.h"
 
 namespace v4rt::cli {
 namespace {
 
 std::string describe(const DeviceInfo& device) {
   std::string text = fmt::format("{}\n  {}\n", device.name, device.description);
-  if (device.memory > 0) text += fmt::format("  memory      {}\n", bytes_text(static_cast<double>(device.memory)));
-  if (device.max_allocation > 0)
-    text += fmt::format("  one buffer  at most {}\n", bytes_text(static_cast<double>(device.max_allocation)));
+  if (device.memory > 0) text += fmt::format("  memory      {}\n", human_bytes(device.memory));
+  if (device.max_allocation > 0) text += fmt::format("  one buffer  at most {}\n", human_bytes(device.max_allocation));
   text += fmt::format("  alignment   {} bytes\n", device.alignment);
   if (!device.features.empty()) text += fmt::format("  features    {}\n", fmt::join(device.features, ", "));
   return text;

@@ -8,6 +8,7 @@
 #include "examples/cli/model_options.h"
 #include "examples/cli/terminal.h"
 #include "graph/plan/plan.h"
+#include "ops/core/human.h"
 
 namespace v4rt::cli {
 namespace {
@@ -43,7 +44,8 @@ struct Explanation {
 };
 
 std::vector<std::string> numbers(const ExplainRow& row) {
-  return {bytes_text(row.weight_bytes), bytes_text(row.state_bytes), bytes_text(row.io_bytes), count_text(row.flops)};
+  return {human_bytes(row.weight_bytes), human_bytes(row.state_bytes), human_bytes(row.io_bytes),
+          human_count(row.flops)};
 }
 
 std::string to_text(const Explanation& e) {
@@ -60,10 +62,10 @@ std::string to_text(const Explanation& e) {
   text += table(cells, "<<<>>>>");
   text += fmt::format("\n{} launches, {} transfers between devices, {} weights kept in another layout\n", e.launches(),
                       e.transfers(), e.plan.rebinds.size());
-  text += fmt::format("arena    {} per session\n", bytes_text(static_cast<double>(e.model.arena_bytes())));
-  text += fmt::format("state    {} per session, for {} positions\n",
-                      bytes_text(static_cast<double>(e.model.state_bytes())), e.model.options().context);
-  text += fmt::format("weights  {}\n", bytes_text(static_cast<double>(e.model.weight_bytes())));
+  text += fmt::format("arena    {} per session\n", human_bytes(e.model.arena_bytes()));
+  text += fmt::format("state    {} per session, for {} positions\n", human_bytes(e.model.state_bytes()),
+                      e.model.options().context);
+  text += fmt::format("weights  {}\n", human_bytes(e.model.weight_bytes()));
   text += e.plan.refusals.empty() ? "refusals none\n" : "refusals\n";
   for (const std::string& refusal : e.plan.refusals) text += fmt::format("  {}\n", refusal);
   return text;

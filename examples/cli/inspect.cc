@@ -11,6 +11,7 @@
 #include "examples/cli/terminal.h"
 #include "graph/model/v4_cost.h"
 #include "loaders/checkpoint/v4_names.h"
+#include "ops/core/human.h"
 
 namespace v4rt::cli {
 namespace {
@@ -87,8 +88,8 @@ std::string architecture_text(const V4Config& c) {
          line("experts", fmt::format("{} of {} routed + {} shared, width {}; {} hash-routed layer{}",
                                      c.num_experts_per_token, c.num_experts, c.num_shared_experts,
                                      c.moe_intermediate_size, c.num_hash_layers, c.num_hash_layers == 1 ? "" : "s")) +
-         line("parameters", fmt::format("{}, {} of them active per token; without MTP", count_text(total_parameters(c)),
-                                        count_text(linear_macs(c).total())));
+         line("parameters", fmt::format("{}, {} of them active per token; without MTP",
+                                        human_count(total_parameters(c)), human_count(linear_macs(c).total())));
 }
 
 std::string mtp_text(const Checkpoint& checkpoint) {
@@ -99,13 +100,13 @@ std::string mtp_text(const Checkpoint& checkpoint) {
 std::string files_text(const Checkpoint& checkpoint) {
   std::vector<std::vector<std::string>> rows = {{"tensors", "number", "bytes"}};
   for (const TensorSummary& t : checkpoint.tensors)
-    rows.push_back({t.dtype, std::to_string(t.tensors), bytes_text(static_cast<double>(t.bytes))});
+    rows.push_back({t.dtype, std::to_string(t.tensors), human_bytes(t.bytes)});
   const WeightBytes bytes = weight_bytes(*checkpoint.weights);
   return line("files", fmt::format("{}; {} names", checkpoint.container, checkpoint.naming)) +
          line("MTP", mtp_text(checkpoint)) + "\n" + table(rows, "<>>") + "\n" +
-         line("on disk", bytes_text(static_cast<double>(checkpoint.file_bytes))) +
-         line("in memory", fmt::format("{} of weights, without MTP", bytes_text(bytes.memory))) +
-         line("per token", fmt::format("{} of weights read", bytes_text(bytes.per_token)));
+         line("on disk", human_bytes(checkpoint.file_bytes)) +
+         line("in memory", fmt::format("{} of weights, without MTP", human_bytes(bytes.memory))) +
+         line("per token", fmt::format("{} of weights read", human_bytes(bytes.per_token)));
 }
 
 std::string cost_text(const V4Config& c) {
@@ -113,12 +114,12 @@ std::string cost_text(const V4Config& c) {
       {"context", "KV cache", "in plain mode", "FLOP per token", "of them attention"}};
   for (const auto& [name, context] : kContexts) {
     const ContextMacs macs = context_macs(c, context);
-    rows.push_back({std::string(name), bytes_text(cache_bytes(c, NumberMode::kFaithful, context).cache()),
-                    bytes_text(cache_bytes(c, NumberMode::kPlain, context).cache()),
-                    count_text(token_flops(c, context)), count_text(2 * (macs.core + macs.indexer))});
+    rows.push_back({std::string(name), human_bytes(cache_bytes(c, NumberMode::kFaithful, context).cache()),
+                    human_bytes(cache_bytes(c, NumberMode::kPlain, context).cache()),
+                    human_count(token_flops(c, context)), human_count(2 * (macs.core + macs.indexer))});
   }
   return table(rows, "<>>>>") + fmt::format("and {} for blocks that are not complete, at any context\n",
-                                            bytes_text(cache_bytes(c, NumberMode::kFaithful, 0).pending));
+                                            human_bytes(cache_bytes(c, NumberMode::kFaithful, 0).pending));
 }
 
 nlohmann::ordered_json architecture_json(const V4Config& c) {

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
 #include "examples/cli/command.h"
-#include "examples/cli/format.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/terminal.h"
 #include "loaders/synthetic/synthetic_checkpoint.h"
 #include "loaders/synthetic/v4_release.h"
+#include "ops/core/human.h"
 
 namespace v4rt::cli {
 namespace {
@@ -49,15 +49,14 @@ int synth(const SynthArguments& a) {
   Progress progress("writing");
   options.progress = [&](int64_t done, int64_t total) {
     if (InterruptGuard::raised()) throw Interrupted();
-    progress.update(
-        static_cast<double>(done) / static_cast<double>(total),
-        fmt::format("{} of {}", bytes_text(static_cast<double>(done)), bytes_text(static_cast<double>(total))));
+    progress.update(static_cast<double>(done) / static_cast<double>(total),
+                    fmt::format("{} of {}", human_bytes(done), human_bytes(total)));
   };
   const double begin = seconds_since_start();
   const SyntheticSummary written = write_synthetic_checkpoint(config, a.output, options);
   progress.clear();
   const double seconds = seconds_since_start() - begin, bytes = static_cast<double>(written.bytes);
-  say(fmt::format("{}: {} in {} tensors and {} shard{}, {:.2f} s, {:.0f} MB/s\n", a.output, bytes_text(bytes),
+  say(fmt::format("{}: {} in {} tensors and {} shard{}, {:.2f} s, {:.0f} MB/s\n", a.output, human_bytes(bytes),
                   written.tensors, written.shards, written.shards == 1 ? "" : "s", seconds, bytes / 1e6 / seconds));
   return kSuccess;
 }

@@ -3,12 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 
 #include "ops/core/error.h"
+#include "ops/core/human.h"
 
 namespace v4rt {
 namespace {
@@ -66,14 +66,6 @@ size_t available_memory() {
   }
   std::ifstream groups("/proc/self/cgroup");
   return std::min(available, control_group_limit("/sys/fs/cgroup", groups));
-}
-
-std::string human_bytes(size_t bytes) {
-  static constexpr std::array<std::string_view, 7> kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  double amount = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; amount >= 1024 && unit + 1 < kUnits.size(); ++unit) amount /= 1024;
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", amount, kUnits[unit]);
 }
 
 std::string exceeds(const DeviceInfo& device, const MemoryNeed& need) {

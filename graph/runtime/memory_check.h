@@ -34,6 +34,4 @@ size_t available_memory();
 // `root` where they are mounted. The largest number where there is none.
 size_t control_group_limit(const std::filesystem::path& root, std::istream& groups);
 
-std::string human_bytes(size_t bytes);  // "3.69 GiB"
-
 }  // namespace v4rt

@@ -41,28 +41,25 @@ void SessionState::clear(int slot) {
   }
 }
 
-// FNV-1a of what decides the layout: names and types of the states, whatever the number of sequences.
-uint64_t SessionState::mark() const {
-  uint64_t hash = 0xcbf29ce484222325u;
-  const auto mix = [&](std::string_view text) {
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  };
+// Of what decides the layout: names and types of the states, whatever the number of sequences.
+Hash SessionState::mark() const {
+  Hasher hasher;
   for (const StateInfo& state : states_) {
-    mix(state.name);
-    mix(fmt::format(" {} {}\n", info(state.type.dtype).name, fmt::join(state.type.shape.dims().subspan(1), "x")));
+    hasher.add(state.name);
+    hasher.add(fmt::format("{} {}", info(state.type.dtype).name, fmt::join(state.type.shape.dims().subspan(1), "x")));
   }
-  return hash;
+  return hasher.value();
 }
 
 size_t SessionState::saved_bytes() const {
-  size_t bytes = sizeof(uint64_t);
+  size_t bytes = sizeof(Hash);
   for (const StateInfo& state : states_) bytes += state.slot_bytes();
   return bytes;
 }
 
 void SessionState::save(int slot, std::vector<std::byte>& bytes) const {
   bytes.resize(saved_bytes());
-  const uint64_t head = mark();
+  const Hash head = mark();
   std::memcpy(bytes.data(), &head, sizeof head);
   size_t at = sizeof head;
   for (size_t i = 0; i < states_.size(); ++i) {
@@ -73,7 +70,7 @@ void SessionState::save(int slot, std::vector<std::byte>& bytes) const {
 }
 
 void SessionState::check_fits(std::span<const std::byte> bytes) const {
-  uint64_t head = 0;
+  Hash head{};
   if (bytes.size() >= sizeof head) std::memcpy(&head, bytes.data(), sizeof head);
   check(bytes.size() == saved_bytes() && head == mark(), Code::kInvalidArgument,
         "this snapshot ({} bytes) is of another model, context, chunk or number mode; here one has {} bytes",
@@ -81,7 +78,7 @@ void SessionState::check_fits(std::span<const std::byte> bytes) const {
 }
 
 void SessionState::load(int slot, std::span<const std::byte> bytes) {
-  size_t at = sizeof(uint64_t);
+  size_t at = sizeof(Hash);
   for (size_t i = 0; i < states_.size(); ++i) {
     const size_t n = states_[i].slot_bytes();
     queue(states_[i]).upload(*tensors_[i].values, static_cast<size_t>(slot) * n, bytes.subspan(at, n));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/runtime/model_impl.h"
+#include "ops/core/hash.h"
 
 namespace v4rt {
 
@@ -23,7 +24,7 @@ class SessionState {
   void load(int slot, std::span<const std::byte> bytes);
 
  private:
-  uint64_t mark() const;
+  Hash mark() const;
   size_t saved_bytes() const;
   Queue& queue(const StateInfo& state) const { return *queues_[static_cast<size_t>(state.device)]; }
 

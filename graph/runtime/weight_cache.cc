@@ -13,9 +13,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // Of the checkpoint and of how its bytes are laid out for devices.
-Fingerprint::Value key_of(const WeightIdentity& identity) {
-  Fingerprint sum;
-  for (const uint64_t part : identity.value) sum.add(part);
+Hash key_of(const WeightIdentity& identity) {
+  Hasher sum;
+  sum.add(identity.value);
   sum.add(kLayoutVersion);
   for (int d = 0; d <= static_cast<int>(DType::kFp4); ++d) sum.add(info(static_cast<DType>(d)).name);
   return sum.value();

@@ -8,6 +8,7 @@
 
 #include "loaders/checkpoint/weight_source.h"
 #include "loaders/weight_file/weight_file.h"
+#include "ops/core/hash.h"
 
 namespace v4rt {
 
@@ -44,7 +45,7 @@ class WeightCache {
 
   std::string folder_;
   std::string name_;
-  Fingerprint::Value key_;
+  Hash key_;
   std::vector<std::shared_ptr<const WeightFile>> files_;  // null: not there, or of no use
 };
 

@@ -33,7 +33,7 @@ void view_pieces(const WeightLayout& layout, WeightView& view, std::vector<Owned
 }
 
 // Size, time of change and header of a file: whoever writes its values again changes one of them.
-void add_file(Fingerprint& sum, const MappedFile& file) {
+void add_file(Hasher& sum, const MappedFile& file) {
   const std::span<const std::byte> bytes = file.bytes();
   uint64_t length = 0;
   for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
@@ -43,7 +43,7 @@ void add_file(Fingerprint& sum, const MappedFile& file) {
 }
 
 // From which rows of which tensors a weight is made: a matter of the configuration too.
-void add_layout(Fingerprint& sum, const WeightLayout& layout) {
+void add_layout(Hasher& sum, const WeightLayout& layout) {
   sum.add(layout.info.name);
   sum.add(to_string(layout.type));
   for (const Piece& piece : layout.pieces) {
@@ -61,9 +61,7 @@ std::string file_name(const SafetensorsSet& set) {
   if (error) path = fs::absolute(set.folder());
   const fs::path stem = fs::path(set.files().front()->path()).stem();
   if (set.files().size() == 1 && stem != "model") path /= stem;
-  Fingerprint place;
-  place.add(path.string());
-  return fmt::format("{:.100}-{:08x}", path.filename().string(), place.value()[0] >> 32);
+  return fmt::format("{:.100}-{:08x}", path.filename().string(), hash_of(path.string())[0] >> 32);
 }
 
 }  // namespace
@@ -119,7 +117,7 @@ bool CheckpointSource::is_mapped(std::span<const std::byte> bytes) const {
 }
 
 std::optional<WeightIdentity> CheckpointSource::identity() const {
-  Fingerprint sum;
+  Hasher sum;
   for (const auto& file : set_->files()) add_file(sum, *file);
   for (const WeightLayout& layout : layouts_) add_layout(sum, layout);
   return WeightIdentity{file_name(*set_), sum.value()};

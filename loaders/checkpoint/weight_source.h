@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "loaders/checkpoint/v4_config.h"
-#include "loaders/files/fingerprint.h"
+#include "ops/core/hash.h"
 #include "ops/core/tensor.h"
 
 namespace v4rt {
@@ -30,8 +30,8 @@ enum class ActivationRounding : uint8_t { kNone, kFp8, kMixed };
 
 // What tells these weights from all others, by everything but their values.
 struct WeightIdentity {
-  std::string name;          // of the checkpoint, fit for the name of a file: the same while it is changed in place
-  Fingerprint::Value value;  // another one when anything changed
+  std::string name;  // of the checkpoint, fit for the name of a file: the same while it is changed in place
+  Hash value;        // another one when anything changed
 };
 
 // Where weights come from. Names are those of loaders/checkpoint/v4_names.h: the official ones, with experts stacked.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/core/exact_math.h"
+#include "ops/core/hash.h"
 
 namespace v4rt {
 namespace {
@@ -18,13 +19,6 @@ uint64_t mix(uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
   return x ^ (x >> 31);
-}
-
-// FNV-1a.
-uint64_t hash(std::string_view text) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return h;
 }
 
 using Fp8Table = std::array<uint8_t, 65536>;
@@ -45,7 +39,7 @@ uint16_t bf16_bits(float value) { return static_cast<uint16_t>(em_bits(em_bf16(v
 
 }  // namespace
 
-RandomValues::RandomValues(uint64_t seed, std::string_view name) : key_(mix(mix(seed + kGolden) ^ hash(name))) {}
+RandomValues::RandomValues(uint64_t seed, std::string_view name) : key_(mix(mix(seed + kGolden) ^ hash_of(name)[0])) {}
 
 uint64_t RandomValues::word(uint64_t index) const { return mix(key_ + (index + 1) * kGolden); }
 

@@ -9,6 +9,7 @@
 #include "loaders/synthetic/v4_release.h"
 #include "ops/core/arith.h"
 #include "ops/core/error.h"
+#include "ops/core/human.h"
 
 namespace v4rt {
 namespace {
@@ -119,8 +120,6 @@ std::vector<std::string> checkpoint_files(const std::string& folder) {
   return names;
 }
 
-std::string gigabytes(uintmax_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); }
-
 void check_room(const std::string& folder, int64_t bytes) {
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
@@ -128,7 +127,7 @@ void check_room(const std::string& folder, int64_t bytes) {
   if (error || space.available >= needed) return;
   fail(Code::kInvalidArgument,
        "{}: the checkpoint takes {}, its disk has {} free: {} are missing; make room, or a smaller checkpoint", folder,
-       gigabytes(needed), gigabytes(space.available), gigabytes(needed - space.available));
+       human_bytes(needed), human_bytes(space.available), human_bytes(needed - space.available));
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ class Reader {
   explicit Reader(const MappedFile& file) : path_(file.path()), file_(file.bytes()) {}
 
   // Header and table, as long as they say and the file is.
-  std::span<const std::byte> checked_header(const Fingerprint::Value& key) const {
+  std::span<const std::byte> checked_header(const Hash& key) const {
     require(file_.size() >= sizeof(Header), "is too short for a header");
     const auto header = read<Header>(file_);
     require(header.magic == kMagic, "is no file of weights");
@@ -89,7 +89,7 @@ class Reader {
 
 }  // namespace
 
-std::shared_ptr<const WeightFile> WeightFile::open(const std::string& path, const Fingerprint::Value& key) {
+std::shared_ptr<const WeightFile> WeightFile::open(const std::string& path, const Hash& key) {
   std::shared_ptr<WeightFile> file(new WeightFile(MappedFile::open(path)));
   Reader reader(*file->file_);
   const std::span<const std::byte> header = reader.checked_header(key);

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "loaders/files/fingerprint.h"
 #include "loaders/files/mapped_file.h"
+#include "ops/core/hash.h"
 #include "ops/core/tensor.h"
 
 namespace v4rt {
@@ -31,7 +31,7 @@ class WeightFile {
 
   // Throws Error naming the path and what is wrong: not such a file, another version or key, cut short, a checksum or
   // an offset that cannot be. Nothing of the planes is read.
-  static std::shared_ptr<const WeightFile> open(const std::string& path, const Fingerprint::Value& key);
+  static std::shared_ptr<const WeightFile> open(const std::string& path, const Hash& key);
 
   std::optional<Planes> find(std::string_view name, const TensorType& type) const;  // valid as long as this file
   size_t bytes() const { return file_->bytes().size(); }
@@ -55,7 +55,7 @@ class WeightFileWriter {
  public:
   static constexpr std::string_view kUnfinished = ".part";  // what temporary names end in; they begin with the path's
 
-  WeightFileWriter(std::string path, const Fingerprint::Value& key, std::vector<NewWeight> weights);
+  WeightFileWriter(std::string path, const Hash& key, std::vector<NewWeight> weights);
   ~WeightFileWriter();
   WeightFileWriter(const WeightFileWriter&) = delete;
   WeightFileWriter& operator=(const WeightFileWriter&) = delete;
@@ -77,7 +77,7 @@ class WeightFileWriter {
   void write(uint64_t offset, std::span<const std::byte> bytes);
 
   const std::string path_, temporary_;
-  const Fingerprint::Value key_;
+  const Hash key_;
   const std::vector<NewWeight> weights_;
   std::vector<Place> places_;
   uint64_t file_bytes_ = 0;

@@ -7,24 +7,24 @@
 #include <cstring>
 #include <span>
 
-#include "loaders/files/fingerprint.h"
+#include "ops/core/hash.h"
 
 namespace v4rt::weight_file {
 
 inline constexpr std::array<char, 8> kMagic{'v', '4', 'r', 't', 'w', 'g', 't', 's'};
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 inline constexpr uint64_t kPage = 4096, kHugePage = uint64_t{2} << 20;
 inline constexpr uint64_t kMaxHeader = uint64_t{64} << 20;
 
 struct Header {
   std::array<char, 8> magic;
   uint32_t version, weights;
-  Fingerprint::Value key;
+  Hash key;
   uint64_t header_bytes;  // with the table
   uint64_t file_bytes;
-  uint64_t checksum;  // of header and table, this field zero
+  Hash checksum;  // of header and table, this field zero
 };
-static_assert(sizeof(Header) == 56);
+static_assert(sizeof(Header) == 64);
 
 // One weight of the table; its name follows.
 struct Entry {
@@ -36,14 +36,14 @@ struct Entry {
 static_assert(sizeof(Entry) == 56);
 
 // Of header and table.
-inline uint64_t checksum(std::span<const std::byte> bytes) {
+inline Hash checksum(std::span<const std::byte> bytes) {
   Header header;
   std::memcpy(&header, bytes.data(), sizeof(header));
-  header.checksum = 0;
-  Fingerprint sum;
-  sum.add(std::as_bytes(std::span(&header, 1)));
-  sum.add(bytes.subspan(sizeof(header)));
-  return sum.value()[0];
+  header.checksum = {};
+  Hasher sum;
+  sum.append(std::as_bytes(std::span(&header, 1)));
+  sum.append(bytes.subspan(sizeof(header)));
+  return sum.value();
 }
 
 }  // namespace v4rt::weight_file

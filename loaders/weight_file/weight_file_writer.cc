@@ -9,6 +9,7 @@
 #include "loaders/weight_file/weight_file_format.h"
 #include "ops/core/arith.h"
 #include "ops/core/error.h"
+#include "ops/core/human.h"
 
 namespace v4rt {
 namespace {
@@ -22,15 +23,13 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder.string();
 }
 
-std::string gigabytes(uint64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); }
-
 void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
 }  // namespace
 
-WeightFileWriter::WeightFileWriter(std::string path, const Fingerprint::Value& key, std::vector<NewWeight> weights)
+WeightFileWriter::WeightFileWriter(std::string path, const Hash& key, std::vector<NewWeight> weights)
     : path_(std::move(path)),
       temporary_(fmt::format("{}.{}{}", path_, ::getpid(), kUnfinished)),
       key_(key),
@@ -76,7 +75,7 @@ std::vector<std::byte> WeightFileWriter::header() const {
     append(bytes, std::as_bytes(std::span(&entry, 1)));
     append(bytes, std::as_bytes(std::span(name.data(), name.size())));
   }
-  Header header{kMagic, kVersion, static_cast<uint32_t>(weights_.size()), key_, bytes.size(), file_bytes_, 0};
+  Header header{kMagic, kVersion, static_cast<uint32_t>(weights_.size()), key_, bytes.size(), file_bytes_, {}};
   std::memcpy(bytes.data(), &header, sizeof(header));
   header.checksum = checksum(bytes);
   std::memcpy(bytes.data(), &header, sizeof(header));
@@ -88,7 +87,7 @@ void WeightFileWriter::check_room() const {
   const fs::space_info space = fs::space(folder_of(path_), error);
   check(error || space.available >= file_bytes_, Code::kInvalidArgument,
         "{}: these weights take {}, its disk has {} free; make room, or name another folder", folder_of(path_),
-        gigabytes(file_bytes_), gigabytes(space.available));
+        human_bytes(file_bytes_), human_bytes(space.available));
 }
 
 void WeightFileWriter::begin() {
@@ -100,9 +99,9 @@ void WeightFileWriter::begin() {
   const auto size = static_cast<off_t>(file_bytes_);
   const bool reserved = ::fallocate(file_, 0, 0, size) == 0;
   check(reserved || errno != ENOSPC, Code::kInvalidArgument,
-        "{}: has no room for {}; make room, or name another folder", folder_of(path_), gigabytes(file_bytes_));
+        "{}: has no room for {}; make room, or name another folder", folder_of(path_), human_bytes(file_bytes_));
   const bool sized = reserved || ::ftruncate(file_, size) == 0;
-  check(sized, Code::kInvalidArgument, "{}: cannot be {} long: {}", temporary_, gigabytes(file_bytes_),
+  check(sized, Code::kInvalidArgument, "{}: cannot be {} long: {}", temporary_, human_bytes(file_bytes_),
         std::strerror(errno));
 }
 

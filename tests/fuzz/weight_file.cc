@@ -14,7 +14,7 @@
 namespace v4rt::fuzz {
 namespace {
 
-constexpr Fingerprint::Value kKey{1, 2};
+constexpr Hash kKey{1, 2};
 
 std::string with_checksum(std::string_view input) {
   std::string bytes(input);

@@ -5,6 +5,7 @@
 
 #include "fakes.h"
 #include "graph/runtime/memory_check.h"
+#include "ops/core/human.h"
 #include "tiny_model.h"
 
 namespace v4rt {
@@ -233,13 +234,6 @@ TEST(MemoryCheck, FindsTheLargestContext) {
   EXPECT_EQ(largest_context(1000, [](int64_t c) { return c <= 1; }), 1);
   EXPECT_EQ(largest_context(1000, [](int64_t) { return false; }), 0);
   EXPECT_EQ(largest_context(1000, [](int64_t) { return true; }), 999);  // the limit itself is known not to
-}
-
-TEST(MemoryCheck, WritesBytesForPeople) {
-  EXPECT_EQ(human_bytes(0), "0 B");
-  EXPECT_EQ(human_bytes(1023), "1023 B");
-  EXPECT_EQ(human_bytes(1536), "1.50 KiB");
-  EXPECT_EQ(human_bytes(size_t{3} << 30), "3.00 GiB");
 }
 
 }  // namespace

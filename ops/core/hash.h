@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+struct XXH3_state_s;  // xxhash.h
+
+namespace v4rt {
+
+// 128 bits (XXH3), equal on every machine: they tell things apart that nobody made to look alike. What is kept under
+// one, or checked by one, has to be trusted otherwise.
+using Hash = std::array<uint64_t, 2>;
+
+std::string to_string(const Hash& hash);  // 32 hexadecimal digits
+
+class Hasher {
+ public:
+  Hasher();
+
+  void append(std::span<const std::byte> bytes);  // as if it went on where the last call ended
+  // Parts that stay apart: "ab", "c" gives another hash than "a", "bc".
+  void add(std::span<const std::byte> bytes);
+  void add(std::string_view text) { add(std::as_bytes(std::span<const char>(text.data(), text.size()))); }
+  void add(uint64_t number);
+  void add(const Hash& hash);
+
+  Hash value() const;
+
+ private:
+  struct Free {
+    void operator()(XXH3_state_s* state) const;
+  };
+  std::unique_ptr<XXH3_state_s, Free> state_;
+};
+
+Hash hash_of(std::span<const std::byte> bytes);
+inline Hash hash_of(std::string_view text) {
+  return hash_of(std::as_bytes(std::span<const char>(text.data(), text.size())));
+}
+
+}  // namespace v4rt
