@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "graph/runtime/file_lock.h"
+#include "loaders/files/folders.h"
 #include "ops/core/error.h"
 #include "ops/core/log.h"
 
@@ -25,12 +26,10 @@ Hash key_of(const WeightIdentity& identity) {
 
 WeightCache::WeightCache(std::string folder, const std::optional<WeightIdentity>& identity)
     : folder_(std::move(folder)), files_(kFiles) {
-  std::error_code error;
-  check(fs::is_directory(folder_, error), Code::kNotFound, "weight cache: {}: no such folder; make it, or name another",
-        folder_);
   check(identity.has_value(), Code::kUnsupported,
         "weight cache: these weights come from no file, so nothing tells whether kept ones are theirs; open the model "
         "without a cache");
+  make_folders(folder_);
   name_ = identity->name;
   key_ = key_of(*identity);
   open(true);

@@ -24,7 +24,8 @@ class WeightCache {
     std::shared_ptr<const void> owner;
   };
 
-  // Throws Error: no such folder, or weights that come from no file. Reads headers of files that are there.
+  // Makes the folder where there is none. Throws Error: it cannot be made, or weights that come from no file. Reads
+  // headers of files that are there, and some of their weights.
   WeightCache(std::string folder, const std::optional<WeightIdentity>& identity);
 
   std::optional<Found> find(std::string_view name, const TensorType& type) const;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "loaders/files/folders.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -20,19 +21,15 @@ namespace fs = std::filesystem;
 
 }  // namespace
 
-PendingFiles::PendingFiles(std::string folder) : folder_(std::move(folder)) {
-  std::error_code error;
-  if (!fs::exists(folder_, error)) {
-    made_folder_ = fs::create_directory(folder_, error);
-    if (error) fail_to("created", folder_, error.value());
-  }
-  check(fs::is_directory(folder_, error), Code::kInvalidArgument, "{}: is not a folder; name another", folder_);
-}
+PendingFiles::PendingFiles(std::string folder) : folder_(std::move(folder)), made_folders_(make_folders(folder_)) {}
 
 PendingFiles::~PendingFiles() {
   if (file_ >= 0) ::close(file_);
   for (const std::string& name : names_) ::unlink(temporary(name).c_str());
-  if (made_folder_) ::rmdir(folder_.c_str());  // fails, as it should, when something is in it
+  while (!made_folders_.empty()) {
+    ::rmdir(made_folders_.back().c_str());  // fails, as it should, when something is in it
+    made_folders_.pop_back();
+  }
 }
 
 std::string PendingFiles::path(const std::string& name) const { return (fs::path(folder_) / name).string(); }

@@ -8,10 +8,10 @@
 namespace v4rt {
 
 // New files of one folder. They are written one after the other under temporary names, and get their own by commit();
-// whatever has not come so far when the object goes is removed, and so is a folder that was made for it.
+// whatever has not come so far when the object goes is removed, and so are folders that were made for it.
 class PendingFiles {
  public:
-  explicit PendingFiles(std::string folder);  // made if it is not there; throws Error naming it
+  explicit PendingFiles(std::string folder);  // made, with its parents, if it is not there; throws Error naming it
   ~PendingFiles();
   PendingFiles(const PendingFiles&) = delete;
   PendingFiles& operator=(const PendingFiles&) = delete;
@@ -28,7 +28,7 @@ class PendingFiles {
   void finish();
 
   std::string folder_;
-  bool made_folder_ = false;
+  std::vector<std::string> made_folders_;
   std::vector<std::string> names_;  // begun and not yet renamed
   int file_ = -1;
 };

@@ -1,6 +1,6 @@
 # Synthetic checkpoints: the smallest of true width, and what is refused.
 . "$(dirname "$0")/lib.sh"
-new=$work/new
+new=$work/not/there/new
 synth=(synth flash -o "$new")
 
 call synth; refuses 2 "RELEASE"
@@ -17,7 +17,7 @@ check "nothing is made" [ ! -e "$new" ]
 
 : >"$work/file"
 call synth flash -o "$work/file"; refuses 1 "$work/file" "not a folder"
-call synth flash -o "$work/none/of"; refuses 1 "$work/none/of"
+call synth flash -o "$work/file/of"; refuses 1 "$work/file/of" "cannot be made" "another folder"
 call synth flash -o "$mini"; refuses 1 "$mini" "config.json" "another folder" "--force"
 
 # One layer, six experts: 200 MB.
@@ -32,7 +32,8 @@ check "logits of 4 tokens" [ "$(stat -c %s "$work/logits.safetensors")" -gt 256 
 call "${synth[@]}"; refuses 1 "$new" "another folder" "--force"
 rm -r "$new"
 
-# Ctrl-C: nothing is left behind.
+# Ctrl-C: nothing is left behind, nor what was made on the way.
+rm -r "$work/not"
 called="v4rt synth, interrupted" status=0
 "$v4rt" synth flash -o "$new" --layers 3 >"$work/out" 2>"$work/err" &
 program=$!
@@ -40,5 +41,5 @@ for _ in $(seq 300); do [ -n "$(ls "$new" 2>/dev/null)" ] && break; sleep 0.1; d
 kill -INT $program
 wait $program || status=$?
 refuses 130 "interrupted"
-check "nothing is left behind" [ ! -e "$new" ]
+check "nothing is left behind" [ ! -e "$work/not" ]
 finish

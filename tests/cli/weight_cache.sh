@@ -54,8 +54,9 @@ call logits "$work/large" --ids "$work/few.ids" -o "$work/large.cached" "${cache
 call logits "$work/large" --ids "$work/few.ids" -o "$work/large.cached" "${cache[@]}"; exits 0; same_files "$work/large.without" "$work/large.cached"
 check "nothing unfinished" [ "$(files .part)" = 0 ]
 
-call run "$work/model" -p a --weight-cache "$work/absent"; refuses 1 "$work/absent: no such folder"
-call run "$work/model" -p a --weight-cache "$work/model/config.json"; refuses 1 "no such folder"
+call run "$work/model" -p 'def f' -n 4 --weight-cache "$work/not/yet/there"; exits 0; same_files "$work/out" "$work/cached.txt"
+check "the folder was made" [ -n "$(find "$work/not/yet/there" -name '*.weights')" ]
+call run "$work/model" -p a --weight-cache "$work/model/config.json"; refuses 1 "config.json: is not a folder"
 call run "$work/model" -p a --weight-cache /proc; refuses 1 "/proc/" "cannot be written"
 call run --help; exits 0; out_has "--weight-cache"
 finish

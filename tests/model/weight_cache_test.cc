@@ -179,8 +179,9 @@ TEST_F(CpuWeightCache, ProcessesThatStartAtOnce) {
   EXPECT_EQ(open().work.count(kWriting), 0u);
 }
 
-TEST_F(CpuWeightCache, AFolderThatIsNotThereIsAnError) {
-  EXPECT_THROW(open_cached(model.path(), "cpu", cache.file("absent")), Error);
+TEST_F(CpuWeightCache, AFolderThatIsNotThereIsMade) {
+  EXPECT_EQ(open_cached(model.path(), "cpu", cache.file("a/b")).work.count(kWriting), 1u);
+  EXPECT_EQ(open_cached(model.path(), "cpu", cache.file("a/b")).work.count(kWriting), 0u);
   EXPECT_THROW(open_cached(model.path(), "cpu", "/proc"), Error);
 }
 

@@ -181,10 +181,19 @@ TEST_F(Cache, SaysWhatIsWrongWithItsFolder) {
     }
     return "no error";
   };
-  EXPECT_THAT(message(folder.file("absent")), HasSubstr("absent: no such folder; make it, or name another"));
-  EXPECT_THAT(message(folder.write("file", "x")), HasSubstr("no such folder"));
+  const std::string file = folder.write("file", "x");
+  EXPECT_THAT(message(file), HasSubstr("file: is not a folder; name another"));
+  EXPECT_THAT(message(file + "/below"), HasSubstr("file/below: cannot be made: Not a directory; name another folder"));
+  EXPECT_THAT(message("/proc/v4rt/kept"), HasSubstr("/proc/v4rt/kept: cannot be made: "));
   EXPECT_THAT(message("/proc"), HasSubstr("/proc/model.0.weights.lock: cannot be written"));
   EXPECT_THROW(WeightCache(folder.path(), std::nullopt), Error);
+}
+
+TEST_F(Cache, MakesItsFolderWithItsParents) {
+  const std::string below = folder.file("a/b/c");
+  WeightCache cache(below, WeightIdentity{"model", {1, 0}});
+  EXPECT_EQ(complete(cache, {"a"}), 1u);
+  EXPECT_TRUE(std::filesystem::exists(below + "/model.0.weights"));
 }
 
 TEST_F(Cache, WeightsOfNoFileCannotBeKept) {
