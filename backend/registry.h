@@ -10,7 +10,7 @@
 namespace v4rt {
 
 struct DeviceOptions {
-  int threads = 0;        // cpu: 0 = one per core available to the process
+  int threads = 0;        // cpu: 0 = one per processor that the process may use
   bool fast = false;      // cpu: may take products whose order of summation is a library's, where that is faster
   std::string cache_dir;  // opencl: compiled programs; empty = no cache on disk
 };

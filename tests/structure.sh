@@ -19,7 +19,7 @@ foreign ops 'ops/' | complain "ops includes what is above it"
 foreign backend 'ops/|backend/' | complain "backend may include ops only"
 foreign loaders 'ops/|loaders/' | complain "loaders may include ops only"
 foreign graph 'ops/|backend/|loaders/|graph/' | complain "graph includes what is above it"
-foreign examples 'graph/(api/|runtime/|plan/plan\.h|model/v4_cost\.h)|loaders/|backend/registry\.h|ops/core/(error|human)\.h|examples/|version\.h' |
+foreign examples 'graph/(api/|runtime/|plan/plan\.h|model/v4_cost\.h)|loaders/|backend/registry\.h|ops/core/(error|host|human)\.h|examples/|version\.h' |
   complain "examples use more than the public interface"
 grep -rl 'spdlog/' ops backend loaders graph examples --include='*.cc' --include='*.h' | grep -v '^ops/core/log' |
   complain "only ops/core/log includes spdlog"

@@ -1,6 +1,5 @@
 #include "backend/cpu/cpu_device.h"
 
-#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,18 +12,14 @@
 #include "backend/cpu/simd/target.h"
 #include "backend/host_buffer.h"
 #include "ops/core/arith.h"
+#include "ops/core/host.h"
+#include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-
-int available_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-}
 
 std::string cpu_brand() {
   std::ifstream file("/proc/cpuinfo");
@@ -60,7 +55,8 @@ class CpuQueue final : public Queue {
 
 }  // namespace
 
-CpuDevice::CpuDevice(int threads, bool fast) : threads_(threads > 0 ? threads : available_cores()), fast_(fast) {
+CpuDevice::CpuDevice(int threads, bool fast)
+    : asked_threads_(threads), threads_(threads > 0 ? threads : usable_processors()), fast_(fast) {
   const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   info_.name = "cpu";
   info_.features = simd::features();
@@ -112,8 +108,20 @@ BufferPtr CpuDevice::import_host(std::span<const std::byte> memory) {
 }
 
 ThreadPool& CpuDevice::pool() {
-  std::call_once(pool_once_, [this] { pool_ = std::make_unique<ThreadPool>(threads_); });
+  std::call_once(pool_once_, [this] { pool_ = start_pool(); });
   return *pool_;
+}
+
+// The results do not depend on the number of threads; only who asked for one is owed it.
+std::unique_ptr<ThreadPool> CpuDevice::start_pool() const {
+  auto pool = std::make_unique<ThreadPool>(threads_);
+  if (pool->threads() == threads_) return pool;
+  const std::string fact = fmt::format("cpu: {} of {} threads could be started: {}", pool->threads(), threads_,
+                                       pool->start_error().message());
+  check(asked_threads_ == 0, Code::kOutOfMemory,
+        "{}; ask for fewer, or raise the limits of processes and of address space", fact);
+  log::warn("{}; it goes on with these", fact);
+  return pool;
 }
 
 std::unique_ptr<Queue> CpuDevice::create_queue() { return std::make_unique<CpuQueue>(shared_from_this()); }

@@ -11,7 +11,7 @@ namespace v4rt {
 
 class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDevice> {
  public:
-  // threads, 0: one per core available to the process. fast: products may sum in a library's order where that is
+  // threads, 0: one per processor that the process may use. fast: products may sum in a library's order where that is
   // faster.
   explicit CpuDevice(int threads, bool fast = false);
 
@@ -25,10 +25,15 @@ class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDe
 
   int threads() const { return threads_; }
   bool fast() const { return fast_; }
-  ThreadPool& pool();  // its threads start with the first queue: describing a device is cheap
+  // Its threads start with the first queue: describing a device is cheap. Throws Error when they were asked for and
+  // cannot be started.
+  ThreadPool& pool();
 
  private:
+  std::unique_ptr<ThreadPool> start_pool() const;
+
   DeviceInfo info_;
+  int asked_threads_;  // 0: as many as there are processors
   int threads_;
   bool fast_;
   std::once_flag pool_once_;

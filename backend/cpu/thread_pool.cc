@@ -25,8 +25,14 @@ constexpr uint32_t generation(uint64_t state) { return static_cast<uint32_t>(sta
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(std::max(threads, 1))) {
-  workers_.reserve(static_cast<size_t>(std::max(threads, 1) - 1));
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  workers_.reserve(shares_.size() - 1);
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error& e) {
+    start_error_ = e.code();
+  } catch (const std::bad_alloc&) {
+    start_error_ = std::make_error_code(std::errc::not_enough_memory);
+  }
 }
 
 ThreadPool::~ThreadPool() {

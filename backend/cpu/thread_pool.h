@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -15,12 +16,14 @@ namespace v4rt {
 // time has the workers: a run from inside a run, or from another thread meanwhile, goes inline.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // including the caller; >= 1
+  // `threads` >= 1 includes the caller. Where not all can be started there are fewer, and start_error() says why.
+  explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  std::error_code start_error() const { return start_error_; }
 
   // body(begin, end) or body(begin, end, worker) for disjoint ranges that cover [0, count); `worker` < threads() is
   // another number for each thread that takes part. `cost`: multiply-adds (or what takes as long) per index. The body
@@ -81,6 +84,7 @@ class ThreadPool {
   std::atomic<uint32_t> wake_{0};
   std::atomic<int> sleepers_{0};
   Job job_;
+  std::error_code start_error_;
   std::vector<std::thread> workers_;
 };
 

@@ -7,6 +7,7 @@
 #include "examples/cli/interrupt.h"
 #include "examples/cli/model_options.h"
 #include "examples/cli/terminal.h"
+#include "ops/core/host.h"
 
 namespace v4rt::cli {
 namespace {
@@ -53,7 +54,7 @@ DeviceSummary summarise(const Model& model, int threads) {
     summary.names += separator + info.name;
     summary.descriptions += separator + info.description;
     if (!is_cpu(info)) summary.not_cpu = info.name;
-    const int mine = info.name == "reference" ? 1 : info.name == "cpu" && threads > 0 ? threads : available_threads();
+    const int mine = info.name == "reference" ? 1 : info.name == "cpu" && threads > 0 ? threads : usable_processors();
     summary.threads = std::max(summary.threads, mine);
   }
   return summary;

@@ -61,6 +61,7 @@ HWY_AFTER_NAMESPACE();
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -68,7 +69,8 @@ HWY_AFTER_NAMESPACE();
 #include <immintrin.h>
 #endif
 
-#include "graph/runtime/memory_check.h"
+#include "ops/core/error.h"
+#include "ops/core/host.h"
 
 namespace v4rt::cli {
 
@@ -102,7 +104,15 @@ double best_rate(int threads, int passes, const std::function<void(int)>& prepar
     }
   };
   std::vector<std::jthread> others;
-  for (int thread = 1; thread < threads; ++thread) others.emplace_back(run, thread);
+  others.reserve(static_cast<size_t>(threads - 1));
+  try {
+    while (static_cast<int>(others.size()) + 1 < threads) others.emplace_back(run, static_cast<int>(others.size()) + 1);
+  } catch (const std::system_error& e) {
+    const int started = static_cast<int>(others.size());
+    for (int thread = started; thread < threads; ++thread) together.arrive_and_drop();  // none waits for who never came
+    fail(Code::kOutOfMemory, "the machine's speed: thread {} of {} does not start: {}; ask for fewer with --threads",
+         started + 2, threads, e.code().message());
+  }
   run(0);
   return best;
 }
@@ -161,8 +171,6 @@ bool has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 #endif
 
 }  // namespace
-
-int available_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 MachineSpeed measure_machine(int threads) {
   MachineSpeed speed{.threads = std::max(1, threads)};

@@ -18,7 +18,4 @@ struct MachineSpeed {
 // from one second to the next: measure them often.
 MachineSpeed measure_machine(int threads);
 
-// One per core that the process may use.
-int available_threads();
-
 }  // namespace v4rt::cli

@@ -119,7 +119,9 @@ void add_options(CLI::App& command, ModelArguments& a) {
   command.add_option("--chunk", a.chunk, "Prompt tokens read at once; the results do not depend on it")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
-  command.add_option("--threads", a.threads, "Threads of the cpu device (default: one per core)")
+  command
+      .add_option("--threads", a.threads,
+                  "Threads of the cpu device (default: one per processor that the process may use)")
       ->check(CLI::Range(1, 4096));
   command
       .add_option("--place", a.place,

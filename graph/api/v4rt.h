@@ -65,7 +65,7 @@ typedef struct v4rt_model_options {
   size_t struct_size;
   const char* device; /* "reference", "cpu", "opencl", "opencl:1", or a part of a device's description; NULL: "cpu" */
   const char* cache_dir; /* where compiled OpenCL programs are kept; NULL: nowhere */
-  int32_t threads;       /* of the cpu device; 0: one per core */
+  int32_t threads;       /* of the cpu device; 0: one per processor that the process may use */
   int32_t numbers;       /* a v4rt_numbers */
   int64_t context;       /* positions a session can hold; 0: 4096 */
   int32_t chunk;         /* prompt tokens read at once; 0: 512. The results do not depend on it */

@@ -2,9 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
-#include <iosfwd>
 #include <string>
 
 #include "backend/device.h"
@@ -25,13 +23,5 @@ std::string exceeds(const DeviceInfo& device, const MemoryNeed& need);
 
 // The largest context in [0, limit) that `fits`, a monotone predicate; 0 when none does.
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits);
-
-// Of the host, for pages of files too: what is free or can be made free, within the limit of the process's control
-// group.
-size_t available_memory();
-
-// The least limit of control groups and those above them, of either version: `groups` is a process's /proc/self/cgroup,
-// `root` where they are mounted. The largest number where there is none.
-size_t control_group_limit(const std::filesystem::path& root, std::istream& groups);
 
 }  // namespace v4rt

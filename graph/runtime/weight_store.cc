@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "graph/runtime/memory_check.h"
+#include "ops/core/host.h"
 
 namespace v4rt {
 namespace {

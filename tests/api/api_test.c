@@ -1,10 +1,12 @@
 /* The C interface from C11: api_test MODEL DEVICE. Says which check failed; exit status 0 when none did. */
 #include <math.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "graph/api/v4rt.h"
 
@@ -303,6 +305,24 @@ static void test_generate(v4rt_model* model) {
   v4rt_session_free(session);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* these need all the address space there is */
+/* Threads that cannot be started are an error, and what comes after it works. */
+static void test_threads_that_do_not_start(const char* path) {
+  struct rlimit all;
+  getrlimit(RLIMIT_AS, &all);
+  const struct rlimit limit = {(rlim_t)2 << 30, all.rlim_max};
+  v4rt_model* model = NULL;
+  v4rt_model_options options = {.struct_size = sizeof(options), .device = "cpu", .threads = 4096, .context = 64};
+  setrlimit(RLIMIT_AS, &limit);
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_OUT_OF_MEMORY, "of 4096 threads could be started");
+  EXPECT(model == NULL);
+  options.threads = 2;
+  OK(v4rt_model_open(path, &options, &model));
+  v4rt_model_close(model);
+  setrlimit(RLIMIT_AS, &all);
+}
+#endif
+
 static void* fail_elsewhere(void* unused) {
   (void)unused;
   FAILS(v4rt_devices(NULL, NULL), V4RT_INVALID_ARGUMENT, "visit");
@@ -325,6 +345,9 @@ int main(int argc, char** argv) {
   test_tokenizer(argv[1]);
   test_errors_are_per_thread();
   test_bad_models(argv[1], argv[2]);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  if (strcmp(argv[2], "cpu") == 0) test_threads_that_do_not_start(argv[1]);
+#endif
 
   v4rt_model* model = NULL;
   const v4rt_model_options options = {

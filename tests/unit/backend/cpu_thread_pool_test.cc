@@ -1,12 +1,20 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
 #include <numeric>
 #include <thread>
 #include <vector>
 
+#include "backend/cpu/cpu_device.h"
 #include "backend/cpu/thread_pool.h"
+#include "ops/core/error.h"
+#include "ops/core/host.h"
+#include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
@@ -125,6 +133,46 @@ TEST(ThreadPool, SeveralCallersAtOnce) {
   for (std::thread& caller : callers) caller.join();
   EXPECT_EQ(wrong, 0);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // these need all the address space there is
+// In a process of its own: with no more address space than `room` bytes beyond what is taken.
+void limit_address_space(size_t room) {
+  size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlim_t bytes = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + room;
+  const rlimit limit{bytes, bytes};
+  setrlimit(RLIMIT_AS, &limit);
+}
+
+TEST(ThreadPoolDeathTest, WorksWithThoseThatCanBeStarted) {
+  const auto body = [] {
+    limit_address_space(size_t{64} << 20);  // some stacks of 8 MiB
+    ThreadPool pool(100);
+    const bool fewer = pool.threads() < 100 && pool.start_error();
+    std::exit(fewer && visits(pool, 500, kHeavy) == std::vector<int>(500, 1) ? 0 : 1);
+  };
+  EXPECT_EXIT(body(), testing::ExitedWithCode(0), "");
+}
+
+TEST(ThreadPoolDeathTest, ADeviceOwesOnlyTheThreadsThatWereAskedFor) {
+  if (usable_processors() < 2) GTEST_SKIP() << "one processor";
+  const auto body = [](int threads) {
+    std::string notice;
+    log::set_sink([&](log::Level, std::string_view text) { notice = text; });
+    const auto device = create_cpu_device(threads);
+    limit_address_space(size_t{1} << 20);
+    try {
+      device->create_queue();
+      std::fprintf(stderr, "notice: %s\n", notice.c_str());
+    } catch (const Error& e) {
+      std::fprintf(stderr, "error: %s\n", e.what());
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(body(0), testing::ExitedWithCode(0), "notice: cpu: 1 of [0-9]+ threads could be started");
+  EXPECT_EXIT(body(2), testing::ExitedWithCode(0), "error: cpu: 1 of 2 threads could be started: .*; ask for fewer");
+}
+#endif
 
 }  // namespace
 }  // namespace v4rt

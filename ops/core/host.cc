@@ -1,0 +1,127 @@
+#include "ops/core/host.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace v4rt {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
+
+// The numbers that a file of the kernel begins with; none where it says "max" or is not there.
+std::vector<int64_t> numbers_in(const fs::path& path) {
+  std::ifstream file(path);
+  std::vector<int64_t> numbers;
+  for (int64_t number = 0; file >> number;) numbers.push_back(number);
+  return numbers;
+}
+
+// The number behind `name` in a file of lines "name number"; 0 where there is none.
+size_t number_of(const fs::path& path, std::string_view name) {
+  std::ifstream file(path);
+  size_t number = 0;
+  for (std::string key; file >> key >> number;) {
+    if (key == name) return number;
+  }
+  return 0;
+}
+
+// How the two versions of control groups call what is asked of a folder.
+struct MemoryFiles {
+  const char *limit, *used, *inactive, *active;
+};
+constexpr MemoryFiles kUnified{"memory.max", "memory.current", "inactive_file", "active_file"};
+constexpr MemoryFiles kFirst{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+                             "total_active_file"};
+
+size_t memory_left(const fs::path& folder, const MemoryFiles& files) {
+  const auto limit = numbers_in(folder / files.limit), used = numbers_in(folder / files.used);
+  if (limit.empty() || limit[0] < 0) return kNoLimit;
+  const fs::path statistics = folder / "memory.stat";
+  const size_t pages = number_of(statistics, files.inactive) + number_of(statistics, files.active);
+  const size_t taken = used.empty() ? 0 : static_cast<size_t>(used[0]);
+  const size_t held = taken - std::min(taken, pages);  // what no file can be read again for
+  return static_cast<size_t>(limit[0]) - std::min(static_cast<size_t>(limit[0]), held);
+}
+
+double share(const std::vector<int64_t>& quota, const std::vector<int64_t>& period) {
+  if (quota.empty() || period.empty() || quota[0] <= 0 || period[0] <= 0) return HUGE_VAL;
+  return static_cast<double>(quota[0]) / static_cast<double>(period[0]);
+}
+
+double processors_left(const fs::path& folder) {
+  const auto unified = numbers_in(folder / "cpu.max");  // quota and period
+  const auto first = share(numbers_in(folder / "cpu.cfs_quota_us"), numbers_in(folder / "cpu.cfs_period_us"));
+  return unified.size() < 2 ? first : std::min(first, share({unified[0]}, {unified[1]}));
+}
+
+// The least that `limit` answers for a group's folder and those above it; in a container, its own is at the top.
+template <class Limit>
+auto least(const fs::path& root, fs::path group, Limit limit) {
+  for (auto found = limit(root / group.relative_path());;) {
+    if (group == group.parent_path()) return found;
+    group = group.parent_path();
+    found = std::min(found, limit(root / group.relative_path()));
+  }
+}
+
+std::optional<int> affinity() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return std::nullopt;
+  return CPU_COUNT(&set);
+}
+
+GroupLimits own_limits() {
+  std::ifstream groups("/proc/self/cgroup");
+  return group_limits("/sys/fs/cgroup", groups);
+}
+
+}  // namespace
+
+GroupLimits group_limits(const fs::path& root, std::istream& groups) {
+  std::string unified = "/", memory = "/", processors = "/";
+  fs::path processors_root = root / "cpu";
+  for (std::string line; std::getline(groups, line);) {  // number:controllers:path
+    const size_t controllers = line.find(':') + 1, path = line.find(':', controllers) + 1;
+    if (controllers == 0 || path == 0) continue;
+    const std::string names = line.substr(controllers, path - 1 - controllers);
+    const auto has = [&](const char* name) { return ("," + names + ",").find(name) != std::string::npos; };
+    if (names.empty()) unified = line.substr(path);
+    if (has(",memory,")) memory = line.substr(path);  // the first version of control groups
+    if (!has(",cpu,")) continue;
+    processors = line.substr(path);
+    std::error_code ignored;
+    if (fs::exists(root / names, ignored)) processors_root = root / names;  // "cpu,cpuacct"
+  }
+  const auto unified_memory = [](const fs::path& folder) { return memory_left(folder, kUnified); };
+  const auto first_memory = [](const fs::path& folder) { return memory_left(folder, kFirst); };
+  return {std::min(least(root, unified, unified_memory), least(root / "memory", memory, first_memory)),
+          std::min(least(root, unified, processors_left), least(processors_root, processors, processors_left))};
+}
+
+int usable_processors() {
+  const int cores = affinity().value_or(static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+  const double time = std::ceil(own_limits().processors);
+  return std::max(1, time < cores ? static_cast<int>(time) : cores);
+}
+
+size_t available_memory() {
+  size_t available = static_cast<size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  std::ifstream memory("/proc/meminfo");
+  for (std::string line; std::getline(memory, line);) {
+    if (line.starts_with("MemAvailable:")) available = std::stoull(line.substr(13)) << 10;
+  }
+  return std::min(available, own_limits().memory);
+}
+
+}  // namespace v4rt
