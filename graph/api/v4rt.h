@@ -115,7 +115,7 @@ v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position
 v4rt_status v4rt_session_reset(v4rt_session* session);                             /* to position 0 */
 
 /* A copy of the sequence's state. It can be restored any number of times into any session of a model that was opened
- * from the same checkpoint with the same options. */
+ * from the same checkpoint, unchanged, with the same options; another one refuses it. */
 v4rt_status v4rt_session_snapshot(const v4rt_session* session, v4rt_snapshot** snapshot);
 v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot);
 void v4rt_snapshot_free(v4rt_snapshot* snapshot);

@@ -33,12 +33,16 @@ size_t io_bytes(const Plan& plan, int device) {
 }  // namespace
 
 Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const ModelOptions& model_options)
-    : source(std::move(weight_source)), config(source->config()), options(model_options), weights(source, {}) {
+    : source(std::move(weight_source)),
+      identity(source->identity()),
+      config(source->config()),
+      options(model_options),
+      weights(source, {}) {
   check_options(config, options);
   device_index(options.device);
   for (const auto& [pattern, name] : options.place) rules.push_back({pattern, device_index(name)});
   std::optional<WeightCache> cache;
-  if (!options.weight_cache.empty()) cache.emplace(options.weight_cache, source->identity());
+  if (!options.weight_cache.empty()) cache.emplace(options.weight_cache, identity);
   weights = WeightStore(source, devices, std::move(cache));
 }
 

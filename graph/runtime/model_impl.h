@@ -4,6 +4,7 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,6 +41,7 @@ struct Model::Impl {
   std::vector<size_t> arena_bytes();  // of one session, per device: the largest of the plans made so far
 
   std::shared_ptr<const WeightSource> source;
+  std::optional<WeightIdentity> identity;  // of the weights when the model was opened
   V4Config config;
   ModelOptions options;
   std::vector<std::shared_ptr<Device>> devices;

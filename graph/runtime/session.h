@@ -14,7 +14,7 @@ namespace v4rt {
 // Everything that a sequence is, outside any session: state bytes by name and the position.
 struct Snapshot {
   int64_t position = 0;
-  // A mark of the states' layout (16 bytes), then the slot's rows of every state, in plan order.
+  // A mark of the weights and of the layout of states (16 bytes), then the slot's rows of every state, in plan order.
   std::vector<std::byte> bytes;
 };
 
@@ -59,7 +59,7 @@ class Session {
   int64_t position(int slot = 0) const;
   void reset(int slot = 0);
   Snapshot snapshot(int slot = 0) const;
-  void restore(const Snapshot& snapshot, int slot = 0);  // throws Error when it is of another model or context
+  void restore(const Snapshot& snapshot, int slot = 0);  // throws Error when it is of other weights or another context
 
   const Model& model() const;
 

@@ -7,10 +7,22 @@ namespace {
 
 constexpr size_t kZeroBlock = size_t{64} << 10;
 
+// Of the weights, of the rounding, and of names and types of the states, whatever the number of sequences.
+Hash mark_of(const Model::Impl& model) {
+  Hasher hasher;
+  if (model.identity) hasher.add(model.identity->value);
+  hasher.add(static_cast<uint64_t>(model.options.numbers));
+  for (const StateInfo& state : model.states) {
+    hasher.add(state.name);
+    hasher.add(fmt::format("{} {}", info(state.type.dtype).name, fmt::join(state.type.shape.dims().subspan(1), "x")));
+  }
+  return hasher.value();
+}
+
 }  // namespace
 
 SessionState::SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues)
-    : states_(model.states), queues_(queues), zeros_(kZeroBlock) {
+    : mark_(mark_of(model)), states_(model.states), queues_(queues), zeros_(kZeroBlock) {
   for (const StateInfo& state : states_) {
     const auto device = static_cast<size_t>(state.device);
     tensors_.push_back(
@@ -41,16 +53,6 @@ void SessionState::clear(int slot) {
   }
 }
 
-// Of what decides the layout: names and types of the states, whatever the number of sequences.
-Hash SessionState::mark() const {
-  Hasher hasher;
-  for (const StateInfo& state : states_) {
-    hasher.add(state.name);
-    hasher.add(fmt::format("{} {}", info(state.type.dtype).name, fmt::join(state.type.shape.dims().subspan(1), "x")));
-  }
-  return hasher.value();
-}
-
 size_t SessionState::saved_bytes() const {
   size_t bytes = sizeof(Hash);
   for (const StateInfo& state : states_) bytes += state.slot_bytes();
@@ -59,9 +61,8 @@ size_t SessionState::saved_bytes() const {
 
 void SessionState::save(int slot, std::vector<std::byte>& bytes) const {
   bytes.resize(saved_bytes());
-  const Hash head = mark();
-  std::memcpy(bytes.data(), &head, sizeof head);
-  size_t at = sizeof head;
+  std::memcpy(bytes.data(), &mark_, sizeof mark_);
+  size_t at = sizeof mark_;
   for (size_t i = 0; i < states_.size(); ++i) {
     const size_t n = states_[i].slot_bytes();
     queue(states_[i]).download(std::span(bytes).subspan(at, n), *tensors_[i].values, static_cast<size_t>(slot) * n);
@@ -72,8 +73,8 @@ void SessionState::save(int slot, std::vector<std::byte>& bytes) const {
 void SessionState::check_fits(std::span<const std::byte> bytes) const {
   Hash head{};
   if (bytes.size() >= sizeof head) std::memcpy(&head, bytes.data(), sizeof head);
-  check(bytes.size() == saved_bytes() && head == mark(), Code::kInvalidArgument,
-        "this snapshot ({} bytes) is of another model, context, chunk or number mode; here one has {} bytes",
+  check(bytes.size() == saved_bytes() && head == mark_, Code::kInvalidArgument,
+        "this snapshot ({} bytes) is of other weights, another context, chunk or number mode; here one has {} bytes",
         bytes.size(), saved_bytes());
 }
 

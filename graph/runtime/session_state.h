@@ -24,10 +24,10 @@ class SessionState {
   void load(int slot, std::span<const std::byte> bytes);
 
  private:
-  Hash mark() const;
   size_t saved_bytes() const;
   Queue& queue(const StateInfo& state) const { return *queues_[static_cast<size_t>(state.device)]; }
 
+  const Hash mark_;  // of what a sequence of this model is: no other model takes it
   std::span<const StateInfo> states_;
   std::span<const std::unique_ptr<Queue>> queues_;
   std::vector<Tensor> tensors_;

@@ -32,14 +32,16 @@ void view_pieces(const WeightLayout& layout, WeightView& view, std::vector<Owned
   }
 }
 
-// Size, time of change and header of a file: whoever writes its values again changes one of them.
-void add_file(Hasher& sum, const MappedFile& file) {
+// Not all of a file, which would take as long as reading the model: its header, some of its pages, and what its disk
+// knows of it. Who changes a value changes the time, and who can hide that does not meet the pages.
+void add_file(Hasher& sum, const MappedFile& file, size_t pages) {
   const std::span<const std::byte> bytes = file.bytes();
   uint64_t length = 0;
   for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
-  sum.add(uint64_t{bytes.size()});
-  sum.add(static_cast<uint64_t>(file.modified()));
+  sum.add(file.inode());
+  sum.add(static_cast<uint64_t>(file.changed()));
   sum.add(bytes.subspan(8, length));
+  sum.add(hash_of_pages(bytes, pages));
 }
 
 // From which rows of which tensors a weight is made: a matter of the configuration too.
@@ -117,8 +119,10 @@ bool CheckpointSource::is_mapped(std::span<const std::byte> bytes) const {
 }
 
 std::optional<WeightIdentity> CheckpointSource::identity() const {
+  constexpr size_t kPages = 256, kLeastPages = 4;  // a page may be a disk's access
+  const size_t pages = std::max(kLeastPages, kPages / set_->files().size());
   Hasher sum;
-  for (const auto& file : set_->files()) add_file(sum, *file);
+  for (const auto& file : set_->files()) add_file(sum, *file, pages);
   for (const WeightLayout& layout : layouts_) add_layout(sum, layout);
   return WeightIdentity{file_name(*set_), sum.value()};
 }

@@ -28,7 +28,7 @@ struct WeightView {
 // are rounded to FP8 (spec section 3.6). A weight of several tensors may ask for both.
 enum class ActivationRounding : uint8_t { kNone, kFp8, kMixed };
 
-// What tells these weights from all others, by everything but their values.
+// What tells these weights from all others, at the cost of some reading.
 struct WeightIdentity {
   std::string name;  // of the checkpoint, fit for the name of a file: the same while it is changed in place
   Hash value;        // another one when anything changed

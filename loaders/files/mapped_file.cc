@@ -40,7 +40,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   if (::fstat(descriptor, &status) != 0) fail_errno(path, errno);
   const auto size = static_cast<size_t>(status.st_size);
   check(size > 0, Code::kCorrupt, "{}: is empty (0 bytes); fetch it again", path);
-  file->modified_ = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  file->inode_ = status.st_ino;
+  file->changed_ = int64_t{status.st_ctim.tv_sec} * 1'000'000'000 + status.st_ctim.tv_nsec;
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
   if (address == MAP_FAILED) fail_errno(path, errno);
   file->bytes_ = {static_cast<const std::byte*>(address), size};

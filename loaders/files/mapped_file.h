@@ -24,7 +24,10 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return bytes_; }
-  int64_t modified() const { return modified_; }  // when the file was opened: nanoseconds since 1970
+  // What told the file apart when it was opened: its number on its disk, and when anything of it was changed last, in
+  // nanoseconds since 1970; programs set the time of modification, but not this one.
+  uint64_t inode() const { return inode_; }
+  int64_t changed() const { return changed_; }
   bool contains(std::span<const std::byte> range) const;
 
   // A hint: `range` must lie inside bytes(), and failure is of no consequence.
@@ -39,7 +42,8 @@ class MappedFile {
 
   std::string path_;
   int descriptor_;
-  int64_t modified_ = 0;
+  uint64_t inode_ = 0;
+  int64_t changed_ = 0;
   std::span<const std::byte> bytes_;
 };
 

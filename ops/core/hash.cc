@@ -44,4 +44,18 @@ Hash Hasher::value() const { return parts(XXH3_128bits_digest(state_.get())); }
 
 Hash hash_of(std::span<const std::byte> bytes) { return parts(XXH3_128bits(bytes.data(), bytes.size())); }
 
+Hash hash_of_pages(std::span<const std::byte> bytes, size_t pages) {
+  constexpr size_t kPage = 4096;
+  Hasher hasher;
+  hasher.add(uint64_t{bytes.size()});
+  const size_t all = bytes.size() / kPage;
+  if (pages < 2 || all <= pages) {
+    hasher.append(bytes);
+  } else {
+    for (size_t i = 0; i + 1 < pages; ++i) hasher.append(bytes.subspan((all - 1) * i / (pages - 1) * kPage, kPage));
+    hasher.append(bytes.last(kPage));
+  }
+  return hasher.value();
+}
+
 }  // namespace v4rt

@@ -43,4 +43,8 @@ inline Hash hash_of(std::string_view text) {
   return hash_of(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
 
+// Of the size and of `pages` pages of 4 KiB spread evenly from the first to the last; of all bytes when there are no
+// more.
+Hash hash_of_pages(std::span<const std::byte> bytes, size_t pages);
+
 }  // namespace v4rt

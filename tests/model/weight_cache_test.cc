@@ -146,6 +146,34 @@ TEST_F(CpuWeightCache, ADamagedFileIsWrittenAnew) {
   expect_written_anew();
 }
 
+TEST_F(CpuWeightCache, DamagedWeightsAreWrittenAnew) {
+  damage([](const std::string& file) {
+    std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekp(-1, std::ios::end);
+    stream.put(static_cast<char>(stream.peek() ^ 0x40));
+  });
+  expect_written_anew();
+}
+
+// Of another checkpoint with the same shapes, whose values alone differ.
+TEST_F(CpuWeightCache, OtherValuesUnderTheSameNameSizeAndTimeAreKeptAnew) {
+  const std::string file = model.file("model.safetensors");
+  const auto time = fs::last_write_time(file);
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(-2, std::ios::end);
+  const char was = static_cast<char>(stream.get());
+  stream.seekp(-2, std::ios::end);
+  stream.put(static_cast<char>(was ^ 0x20));
+  stream.close();
+  fs::last_write_time(file, time);
+  Session old_values(Model::open(open_checkpoint(mini_path()).weights, {}));
+  expected = bits(open_cached(model.path(), "cpu", "").model);
+  expect_written_anew();
+  old_values.feed(std::vector<int32_t>{1, 2, 3});
+  Session new_values(Model::open(open_checkpoint(model.path()).weights, {}));
+  EXPECT_THROW(new_values.restore(old_values.snapshot()), Error);
+}
+
 TEST_F(CpuWeightCache, ACheckpointThatChangedIsKeptAnew) {
   const std::string file = model.file("model.safetensors");
   fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(1));

@@ -172,6 +172,33 @@ TEST_P(SessionTest, ProgressIsReportedAndCanStop) {
 }
 
 // Every bad argument is found before anything changes.
+// Weights of the same names and shapes as all others here, and told apart from them.
+class MarkedWeights final : public WeightSource {
+ public:
+  explicit MarkedWeights(uint64_t mark) : mark_(mark), weights_(tiny_weights()) {}
+  const V4Config& config() const override { return weights_->config(); }
+  bool has(std::string_view name) const override { return weights_->has(name); }
+  WeightView get(std::string_view name) const override { return weights_->get(name); }
+  std::optional<WeightIdentity> identity() const override { return WeightIdentity{"tiny", {mark_, 0}}; }
+
+ private:
+  uint64_t mark_;
+  std::shared_ptr<const WeightSource> weights_;
+};
+
+TEST_P(SessionTest, SnapshotsAreOfTheirWeights) {
+  ModelOptions options = tiny_options();
+  options.numbers = GetParam();
+  const auto opened = [&](uint64_t mark) { return Model::open(std::make_shared<MarkedWeights>(mark), options); };
+  Session first(opened(1)), same(opened(1)), other(opened(2));
+  first.feed(tiny_ids(10));
+  const Snapshot snapshot = first.snapshot();
+  same.restore(snapshot);
+  EXPECT_TRUE(same.snapshot().bytes == snapshot.bytes);
+  EXPECT_THROW(other.restore(snapshot), Error);
+  EXPECT_EQ(other.position(), 0);
+}
+
 TEST_P(SessionTest, ErrorsLeaveTheSessionAsItWas) {
   ModelOptions options = tiny_options();
   options.slots = 2;
@@ -208,10 +235,10 @@ TEST_P(SessionTest, ErrorsLeaveTheSessionAsItWas) {
   refused([&] { session.feed_batch(many); }, "a chunk holds 7");
   Snapshot wrong = before;
   wrong.bytes.pop_back();
-  refused([&] { session.restore(wrong); }, "another model");
+  refused([&] { session.restore(wrong); }, "of other weights");
   wrong = before;
   wrong.bytes[0] ^= std::byte{1};
-  refused([&] { session.restore(wrong); }, "another model");
+  refused([&] { session.restore(wrong); }, "of other weights");
   wrong = before;
   wrong.position = 65;
   refused([&] { session.restore(wrong); }, "position 65");

@@ -237,6 +237,18 @@ TEST_F(Identity, ChangesWithFilesAndConfiguration) {
   EXPECT_NE(get().value, touched.value);
 }
 
+// Same path, size, header and time of modification; other values.
+TEST_F(Identity, ChangesWithValuesWhoseTimesAreSetBack) {
+  const WeightIdentity first = get();
+  const auto time = std::filesystem::last_write_time(shard);
+  std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-3, std::ios::end);
+  file.put('\x21');
+  file.close();
+  std::filesystem::last_write_time(shard, time);
+  EXPECT_NE(get().value, first.value);
+}
+
 TEST_F(Identity, IsOfThePlaceToo) {
   const TempFolder other;
   std::filesystem::copy(folder.path(), other.path(),

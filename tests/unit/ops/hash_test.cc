@@ -38,5 +38,24 @@ TEST(Hashes, DependOnEveryByteAndOnWhereItIs) {
   EXPECT_NE(of({std::string_view("a\0", 2)}), of({"a"}));
 }
 
+TEST(Hashes, OfPagesDependOnSizeAndSomeOfTheBytes) {
+  std::vector<std::byte> bytes(size_t{4096} * 100 + 17);
+  const Hash before = hash_of_pages(bytes, 5);
+  size_t seen = 0;
+  for (size_t at = 0; at < bytes.size(); at += 16) {
+    bytes[at] = std::byte{1};
+    seen += hash_of_pages(bytes, 5) != before;
+    bytes[at] = std::byte{0};
+  }
+  EXPECT_EQ(seen, 5u * 4096 / 16);
+  EXPECT_EQ(hash_of_pages(bytes, 5), before);
+  for (const size_t at : {size_t{0}, bytes.size() / 4, bytes.size() - 1}) {
+    bytes[at / 4096 * 4096] = std::byte{1};
+    EXPECT_NE(hash_of_pages(bytes, 200), hash_of_pages(std::vector<std::byte>(bytes.size()), 200)) << at;
+    bytes[at / 4096 * 4096] = std::byte{0};
+  }
+  EXPECT_NE(hash_of_pages(bytes, 5), hash_of_pages(std::span(bytes).first(bytes.size() - 1), 5));
+}
+
 }  // namespace
 }  // namespace v4rt
