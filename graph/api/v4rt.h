@@ -8,7 +8,8 @@
  *    abort or crash comes out of a bad argument: NULL where something is needed is V4RT_INVALID_ARGUMENT.
  *  - Results are written through the last pointers, only on V4RT_OK unless said otherwise.
  *  - Structures begin with struct_size = sizeof(the structure): old programs keep working when fields are added at
- *    their end. In options, zero means the default; NULL options mean all defaults.
+ *    their end. They end without padding, so that no new field lies where an old program left it unset. In options,
+ *    zero means the default; NULL options mean all defaults.
  *  - *_close and *_free take NULL. What a handle needs lives as long as it, so handles may be closed in any order.
  *  - A model and a tokenizer may be used from many threads; a session and a sampler from one thread at a time.
  *  - Text is UTF-8, with lengths in bytes; it need not end in a zero byte.
@@ -72,8 +73,8 @@ typedef struct v4rt_model_options {
   void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
   void* progress_user;
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
-  int32_t
-      fast; /* 1: the cpu device may read prompts in a library's order of summation where that is faster; 0: never */
+  int32_t fast;             /* 1: the cpu device may read prompts in a library's order where that is faster; 0: never */
+  int32_t reserved;         /* not read */
 } v4rt_model_options;
 
 /* `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */
@@ -168,6 +169,7 @@ typedef struct v4rt_generate_options {
   size_t struct_size;
   int64_t max_tokens;       /* 0: 128 */
   int32_t ignore_end_token; /* 1: go on after the model's end tokens */
+  int32_t reserved;         /* not read */
 } v4rt_generate_options;
 
 typedef struct v4rt_generate_result {

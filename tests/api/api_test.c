@@ -42,6 +42,39 @@ static void test_statuses(void) {
   EXPECT(strcmp(v4rt_status_name(99), "unknown status") == 0);
 }
 
+/* What old programs were compiled with. A new field goes to the end, and here beside it; none moves. */
+static void test_layouts(void) {
+#if UINTPTR_MAX == UINT64_MAX
+#define AT(type, field, offset) EXPECT(offsetof(type, field) == (offset))
+  AT(v4rt_device_info, name, 8), AT(v4rt_device_info, description, 16), AT(v4rt_device_info, memory, 24);
+  AT(v4rt_device_info, max_allocation, 32), EXPECT(sizeof(v4rt_device_info) == 40);
+  AT(v4rt_model_options, device, 8), AT(v4rt_model_options, cache_dir, 16), AT(v4rt_model_options, threads, 24);
+  AT(v4rt_model_options, numbers, 28), AT(v4rt_model_options, context, 32), AT(v4rt_model_options, chunk, 40);
+  AT(v4rt_model_options, progress, 48), AT(v4rt_model_options, progress_user, 56);
+  AT(v4rt_model_options, weight_cache, 64), AT(v4rt_model_options, fast, 72), AT(v4rt_model_options, reserved, 76);
+  EXPECT(sizeof(v4rt_model_options) == 80);
+  AT(v4rt_model_info, vocab_size, 8), AT(v4rt_model_info, context, 16), AT(v4rt_model_info, layers, 24);
+  AT(v4rt_model_info, bos_token, 28), AT(v4rt_model_info, eos_token, 32), AT(v4rt_model_info, has_mtp, 36);
+  AT(v4rt_model_info, weight_bytes, 40), AT(v4rt_model_info, state_bytes, 48), AT(v4rt_model_info, arena_bytes, 56);
+  EXPECT(sizeof(v4rt_model_info) == 64);
+  AT(v4rt_sampler_options, temperature, 8), AT(v4rt_sampler_options, top_p, 12), AT(v4rt_sampler_options, seed, 16);
+  EXPECT(sizeof(v4rt_sampler_options) == 24);
+  AT(v4rt_generate_options, max_tokens, 8), AT(v4rt_generate_options, ignore_end_token, 16);
+  AT(v4rt_generate_options, reserved, 20), EXPECT(sizeof(v4rt_generate_options) == 24);
+  AT(v4rt_generate_result, stop, 8), AT(v4rt_generate_result, prompt_tokens, 16), AT(v4rt_generate_result, tokens, 24);
+  AT(v4rt_generate_result, prefill_seconds, 32), AT(v4rt_generate_result, decode_seconds, 40);
+  EXPECT(sizeof(v4rt_generate_result) == 48);
+#endif
+/* The last field ends where the structure does: nothing that a caller leaves unset becomes part of it. */
+#define ENDS(type, field) EXPECT(offsetof(type, field) + sizeof(((type*)0)->field) == sizeof(type))
+  ENDS(v4rt_device_info, max_allocation);
+  ENDS(v4rt_model_options, reserved);
+  ENDS(v4rt_model_info, arena_bytes);
+  ENDS(v4rt_sampler_options, seed);
+  ENDS(v4rt_generate_options, reserved);
+  ENDS(v4rt_generate_result, decode_seconds);
+}
+
 static void count_device(const v4rt_device_info* info, void* user) {
   int* found = user;
   EXPECT(info->struct_size == sizeof(*info));
@@ -341,6 +374,7 @@ static void test_errors_are_per_thread(void) {
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   test_statuses();
+  test_layouts();
   test_devices();
   test_tokenizer(argv[1]);
   test_errors_are_per_thread();
