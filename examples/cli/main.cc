@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
   add_perplexity(app, action);
   add_bench(app, action);
   add_synth(app, action);
+  add_verify(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version

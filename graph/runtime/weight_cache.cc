@@ -44,7 +44,9 @@ void WeightCache::open(bool complain) {
     std::error_code error;
     if (files_[i] != nullptr || !fs::exists(path(i), error)) continue;
     try {
-      files_[i] = WeightFile::open(path(i), key_);
+      auto file = WeightFile::open(path(i), key_);
+      file->check_some();
+      files_[i] = std::move(file);
       log::info("weight cache: {}: {} weights", path(i), files_[i]->weights());
     } catch (const Error& e) {
       if (complain) log::warn("weight cache: {}; it is not used", e.what());
@@ -60,17 +62,17 @@ std::optional<WeightCache::Found> WeightCache::find(std::string_view name, const
   return std::nullopt;
 }
 
-void WeightCache::complete(const Lacking& lacking, const Fill& fill, const std::function<void()>& waiting) {
-  const FileLock lock(path(0) + ".lock", waiting);
+void WeightCache::complete(const Lacking& lacking, const Fill& fill, const Telling& telling) {
+  const FileLock lock(path(0) + ".lock", telling.waiting);
   open(false);  // what others have written meanwhile
   std::vector<NewWeight> weights = lacking();
   if (weights.empty()) return;
   if (lock.held()) remove_unfinished();
-  write(std::move(weights), fill);
+  write(std::move(weights), fill, telling.checking);
 }
 
 // To the first file that is of no use so far; it makes room before its successor takes any.
-void WeightCache::write(std::vector<NewWeight> weights, const Fill& fill) {
+void WeightCache::write(std::vector<NewWeight> weights, const Fill& fill, const std::function<void(double)>& checking) {
   const auto unused = static_cast<size_t>(std::find(files_.begin(), files_.end(), nullptr) - files_.begin());
   const size_t file = std::min(unused, kFiles - 1);
   std::error_code ignored;
@@ -78,7 +80,7 @@ void WeightCache::write(std::vector<NewWeight> weights, const Fill& fill) {
   WeightFileWriter writer(path(file), key_, std::move(weights));
   writer.begin();
   fill(writer);
-  writer.commit();
+  writer.commit(checking);
   files_[file] = WeightFile::open(path(file), key_);
   log::info("weight cache: {}: {} weights written, {} bytes", path(file), files_[file]->weights(), writer.file_bytes());
 }

@@ -31,17 +31,21 @@ class WeightCache {
   std::optional<Found> find(std::string_view name, const TensorType& type) const;
 
   // Makes what find() lacks: `lacking` is asked once no other process writes, and what it answers is written by `fill`.
-  // `waiting` is called now and then before that. Throws Error: the folder cannot be written, or has no room.
+  // Throws Error: the folder cannot be written, or has no room.
   using Lacking = std::function<std::vector<NewWeight>()>;
   using Fill = std::function<void(WeightFileWriter& writer)>;
-  void complete(const Lacking& lacking, const Fill& fill, const std::function<void()>& waiting);
+  struct Telling {
+    std::function<void()> waiting;              // now and then, while another process writes
+    std::function<void(double done)> checking;  // the share of what was written that has been read again
+  };
+  void complete(const Lacking& lacking, const Fill& fill, const Telling& telling);
 
  private:
   static constexpr size_t kFiles = 16;
 
   std::string path(size_t file) const;
   void open(bool complain);
-  void write(std::vector<NewWeight> weights, const Fill& fill);
+  void write(std::vector<NewWeight> weights, const Fill& fill, const std::function<void(double)>& checking);
   void remove_unfinished() const;
 
   std::string folder_;

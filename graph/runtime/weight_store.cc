@@ -125,11 +125,13 @@ void WeightStore::fill_cache(const Progress& progress) {
     }
     return weights;
   };
-  const auto waiting = [&] {
-    if (progress) progress("waiting for another process to write the weight cache", 0);
-  };
+  WeightCache::Telling telling;
+  if (progress) {
+    telling.waiting = [&] { progress("waiting for another process to write the weight cache", 0); };
+    telling.checking = [&](double done) { progress("checking the weight cache", done); };
+  }
   cache_->complete(
-      lacking, [&](WeightFileWriter& writer) { write(writer, all, progress); }, waiting);
+      lacking, [&](WeightFileWriter& writer) { write(writer, all, progress); }, telling);
   bind_found();
 }
 
@@ -141,12 +143,9 @@ void WeightStore::write(WeightFileWriter& writer, const std::vector<Missing>& al
   for (size_t i = 0; i < all.size(); ++i) {
     const Missing& m = all[i];
     const WeightView view = source_->get(std::get<0>(m.key));
-    size_t at = 0, scale_at = 0;
     copier(m.key, copiers).read(view, m.type, m.repack, [&](auto values, auto scales) {
-      writer.write_values(i, at, values);
-      writer.write_scales(i, scale_at, scales);
-      at += values.size();
-      scale_at += scales.size();
+      writer.append_values(i, values);
+      writer.append_scales(i, scales);
       share.add(values.size() + scales.size());
     });
     source_->release(view);

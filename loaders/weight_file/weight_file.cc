@@ -1,6 +1,7 @@
 #include "loaders/weight_file/weight_file.h"
 
 #include <algorithm>
+#include <random>
 
 #include "loaders/weight_file/weight_file_format.h"
 #include "ops/core/error.h"
@@ -23,36 +24,49 @@ class Reader {
  public:
   explicit Reader(const MappedFile& file) : path_(file.path()), file_(file.bytes()) {}
 
-  // Header and table, as long as they say and the file is.
-  std::span<const std::byte> checked_header(const Hash& key) const {
+  // Header and table, as long as they say and the file is. A copy: whoever changes the file while it is mapped changes
+  // values, but not where they are looked for.
+  std::vector<std::byte> checked_header(const std::optional<Hash>& key) const {
     require(file_.size() >= sizeof(Header), "is too short for a header");
     const auto header = read<Header>(file_);
     require(header.magic == kMagic, "is no file of weights");
     check(header.version == kVersion, Code::kCorrupt, "{}: has version {} of the format, not {}", path_, header.version,
           kVersion);
-    require(header.key == key, "was made from another checkpoint, or by another version");
+    require(!key || header.key == *key, "was made from another checkpoint, or by another version");
     check(header.file_bytes == file_.size(), Code::kCorrupt, "{}: should have {} bytes and has {}", path_,
           header.file_bytes, file_.size());
     require(
         header.header_bytes >= sizeof(Header) && header.header_bytes <= std::min<uint64_t>(file_.size(), kMaxHeader),
         "has a header of a length that cannot be");
-    const auto bytes = file_.first(header.header_bytes);
+    const auto mapped = file_.first(header.header_bytes);
+    std::vector<std::byte> bytes(mapped.begin(), mapped.end());
     require(checksum(bytes) == header.checksum, "has a header that does not match its checksum");
     return bytes;
   }
 
+  struct Stored {
+    NewWeight weight;
+    WeightFile::Planes planes;
+    std::vector<Hash> hashes;  // of the pieces of values, then of scales
+  };
+
   // The next weight of what is left of the table.
-  std::pair<NewWeight, WeightFile::Planes> next(std::span<const std::byte>& table) {
+  Stored next(std::span<const std::byte>& table) {
     require(table.size() >= sizeof(Entry), "has a table that ends too soon");
     const auto entry = read<Entry>(table);
     table = table.subspan(sizeof(Entry));
     require(entry.name_bytes <= table.size(), "has a table that ends too soon");
-    NewWeight weight{{reinterpret_cast<const char*>(table.data()), entry.name_bytes}, type(entry)};
+    Stored stored{{{reinterpret_cast<const char*>(table.data()), entry.name_bytes}, type(entry)}, {}, {}};
     table = table.subspan(entry.name_bytes);
-    const size_t scale_bytes = weight.type.scale_bytes();
-    WeightFile::Planes planes{plane(entry.values, weight.type.bytes()), {}};
-    if (scale_bytes > 0) planes.scales = plane(entry.scales, scale_bytes);
-    return {std::move(weight), planes};
+    const size_t scale_bytes = stored.weight.type.scale_bytes();
+    stored.planes.values = plane(entry.values, stored.weight.type.bytes());
+    if (scale_bytes > 0) stored.planes.scales = plane(entry.scales, scale_bytes);
+    stored.hashes.resize(pieces(stored.planes.values.size()) + pieces(scale_bytes));
+    const auto hashes = std::as_writable_bytes(std::span(stored.hashes));
+    require(hashes.size() <= table.size(), "has a table that ends too soon");
+    std::copy_n(table.begin(), hashes.size(), hashes.begin());
+    table = table.subspan(hashes.size());
+    return stored;
   }
 
   // No two planes share bytes, nor one the header.
@@ -89,21 +103,53 @@ class Reader {
 
 }  // namespace
 
-std::shared_ptr<const WeightFile> WeightFile::open(const std::string& path, const Hash& key) {
+std::shared_ptr<const WeightFile> WeightFile::open(const std::string& path, const std::optional<Hash>& key) {
   std::shared_ptr<WeightFile> file(new WeightFile(MappedFile::open(path)));
   Reader reader(*file->file_);
-  const std::span<const std::byte> header = reader.checked_header(key);
-  std::span<const std::byte> table = header.subspan(sizeof(Header));
+  const std::vector<std::byte> header = reader.checked_header(key);
+  std::span<const std::byte> table = std::span(header).subspan(sizeof(Header));
   for (uint32_t i = 0; i < read<Header>(header).weights; ++i) {
-    auto [weight, planes] = reader.next(table);
-    const Layout layout = weight.type.layout;
-    const bool is_new =
-        file->planes_.try_emplace({std::move(weight.name), layout}, std::move(weight.type), planes).second;
+    auto [weight, planes, hashes] = reader.next(table);
+    const auto [place, is_new] =
+        file->planes_.try_emplace({std::move(weight.name), weight.type.layout}, weight.type, planes);
     reader.require(is_new, "has a weight twice");
+    auto hash = hashes.begin();
+    for (std::span<const std::byte> left : {planes.values, planes.scales}) {
+      for (; !left.empty(); left = left.subspan(std::min<size_t>(kPiece, left.size()))) {
+        file->pieces_.push_back({&place->first.first, left.first(std::min<size_t>(kPiece, left.size())), *hash++});
+      }
+    }
   }
   reader.require(table.empty(), "has a table that is too long");
   reader.check_apart(header.size());
   return file;
+}
+
+void WeightFile::check_piece(const Piece& piece) const {
+  const auto begin = piece.bytes.data() - file_->bytes().data();
+  check(hash_of(piece.bytes) == piece.hash, Code::kCorrupt,
+        "{}: {} does not match its checksum in bytes [{}, {}) of the file; delete it, and it is written anew",
+        file_->path(), *piece.weight, begin, begin + static_cast<ptrdiff_t>(piece.bytes.size()));
+}
+
+void WeightFile::check_some() const {
+  constexpr size_t kEnough = size_t{16} << 20;
+  if (bytes() <= kEnough || pieces_.empty()) return check_all(nullptr);
+  std::minstd_rand random(std::random_device{}());
+  std::uniform_int_distribution<size_t> any(0, pieces_.size() - 1);
+  for (size_t read = 0; read < kEnough;) {
+    const Piece& piece = pieces_[any(random)];
+    check_piece(piece);
+    read += std::max<size_t>(piece.bytes.size(), kPage);
+  }
+}
+
+void WeightFile::check_all(const std::function<void(double done)>& progress) const {
+  for (const Piece& piece : pieces_) {
+    check_piece(piece);
+    const auto end = piece.bytes.data() + piece.bytes.size() - file_->bytes().data();
+    if (progress) progress(static_cast<double>(end) / static_cast<double>(bytes()));
+  }
 }
 
 std::optional<WeightFile::Planes> WeightFile::find(std::string_view name, const TensorType& type) const {

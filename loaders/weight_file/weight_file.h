@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,7 +20,7 @@ namespace v4rt {
 // A file of weights as a device uses them, to be mapped: a header, a table, then planes of bytes that begin on pages.
 //
 //   header   magic, version, number of weights, key, bytes of header and table, bytes of the file, checksum of both
-//   weight   type (dtype, layout, shape), where its values and scales begin, its name
+//   weight   type (dtype, layout, shape), where its values and scales begin, its name, a checksum of each MiB of them
 //   planes   from offsets that are multiples of 4 KiB, large ones of 2 MiB; as long as the type says
 //
 // The key says what the weights were made from and how; who asks for another one gets nothing.
@@ -30,18 +31,31 @@ class WeightFile {
   };
 
   // Throws Error naming the path and what is wrong: not such a file, another version or key, cut short, a checksum or
-  // an offset that cannot be. Nothing of the planes is read.
-  static std::shared_ptr<const WeightFile> open(const std::string& path, const Hash& key);
+  // an offset that cannot be. Nothing of the planes is read. Without a key: whatever it was made from.
+  static std::shared_ptr<const WeightFile> open(const std::string& path, const std::optional<Hash>& key);
+
+  // Throw Error naming the weight when its bytes are not those that were written: some pieces by chance, in
+  // milliseconds; or every one, `progress` being told the share that was read.
+  void check_some() const;
+  void check_all(const std::function<void(double done)>& progress) const;
 
   std::optional<Planes> find(std::string_view name, const TensorType& type) const;  // valid as long as this file
   size_t bytes() const { return file_->bytes().size(); }
   size_t weights() const { return planes_.size(); }
 
  private:
+  struct Piece {
+    const std::string* weight;
+    std::span<const std::byte> bytes;
+    Hash hash;
+  };
+  void check_piece(const Piece& piece) const;
+
   explicit WeightFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {}
 
   std::shared_ptr<const MappedFile> file_;
   std::map<std::pair<std::string, Layout>, std::pair<TensorType, Planes>, std::less<>> planes_;
+  std::vector<Piece> pieces_;
 };
 
 struct NewWeight {
@@ -49,8 +63,8 @@ struct NewWeight {
   TensorType type;
 };
 
-// Writes such a file under a temporary name, plane by plane in any order; commit() gives it its own name. Until then
-// nothing is at `path`, and without it nothing stays.
+// Writes such a file under a temporary name, planes in any order; commit() gives it its own name. Until then nothing is
+// at `path`, and without it nothing stays.
 class WeightFileWriter {
  public:
   static constexpr std::string_view kUnfinished = ".part";  // what temporary names end in; they begin with the path's
@@ -62,24 +76,31 @@ class WeightFileWriter {
 
   uint64_t file_bytes() const { return file_bytes_; }
   void begin();  // throws Error: no room (with figures), a folder that cannot be written
-  // Bytes [at, ...) of a plane of weights[index].
-  void write_values(size_t index, uint64_t at, std::span<const std::byte> bytes);
-  void write_scales(size_t index, uint64_t at, std::span<const std::byte> bytes);
-  void commit();
+  // The next bytes of a plane of weights[index].
+  void append_values(size_t index, std::span<const std::byte> bytes);
+  void append_scales(size_t index, std::span<const std::byte> bytes);
+  // Reads what the disk has before it gets its name. Throws Error when planes lack bytes or have others.
+  void commit(const std::function<void(double done)>& progress);
 
  private:
-  struct Place {
-    uint64_t values, scales;
+  struct Plane {
+    uint64_t begin = 0, bytes = 0, written = 0;
+    std::optional<Hasher> piece;  // the one that is being written
+    std::vector<Hash> hashes;     // of those that are
+  };
+  struct Planes {
+    Plane values, scales;
   };
   void lay_out();
   std::vector<std::byte> header() const;
   void check_room() const;
+  void append(const std::string& weight, Plane& plane, std::span<const std::byte> bytes);
   void write(uint64_t offset, std::span<const std::byte> bytes);
 
   const std::string path_, temporary_;
   const Hash key_;
   const std::vector<NewWeight> weights_;
-  std::vector<Place> places_;
+  std::vector<Planes> planes_;
   uint64_t file_bytes_ = 0;
   int file_ = -1;
 };

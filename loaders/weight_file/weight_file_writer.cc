@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -23,7 +24,7 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder.string();
 }
 
-void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
+void add(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
@@ -45,16 +46,19 @@ WeightFileWriter::~WeightFileWriter() {
 
 void WeightFileWriter::lay_out() {
   uint64_t at = sizeof(Header);
-  for (const NewWeight& weight : weights_) at += sizeof(Entry) + weight.name.size();
+  for (const auto& [name, type] : weights_) {
+    at += sizeof(Entry) + name.size() + sizeof(Hash) * (pieces(type.bytes()) + pieces(type.scale_bytes()));
+  }
   check(at <= kMaxHeader, Code::kUnsupported, "{}: a table of {} weights is too long", path_, weights_.size());
   const auto place = [&](uint64_t bytes) {
     const uint64_t begin = round_up(at, bytes >= 4 * kHugePage ? kHugePage : kPage);
     at = begin + bytes;
-    return begin;
+    return Plane{.begin = begin, .bytes = bytes, .written = 0, .piece = {}, .hashes = {}};
   };
-  for (const NewWeight& weight : weights_) {
-    const uint64_t values = place(weight.type.bytes());
-    places_.push_back({values, weight.type.scale_bytes() > 0 ? place(weight.type.scale_bytes()) : 0});
+  for (const auto& [name, type] : weights_) {
+    Planes& planes = planes_.emplace_back();
+    planes.values = place(type.bytes());
+    if (type.scale_bytes() > 0) planes.scales = place(type.scale_bytes());
   }
   file_bytes_ = at;
 }
@@ -63,17 +67,19 @@ std::vector<std::byte> WeightFileWriter::header() const {
   std::vector<std::byte> bytes(sizeof(Header));
   for (size_t i = 0; i < weights_.size(); ++i) {
     const auto& [name, type] = weights_[i];
+    const auto& [values, scales] = planes_[i];
     Entry entry{.dtype = static_cast<uint8_t>(type.dtype),
                 .layout = static_cast<uint8_t>(type.layout),
                 .rank = static_cast<uint8_t>(type.shape.rank()),
                 .unused = 0,
                 .name_bytes = static_cast<uint32_t>(name.size()),
                 .shape = {},
-                .values = places_[i].values,
-                .scales = places_[i].scales};
+                .values = values.begin,
+                .scales = scales.begin};
     for (int d = 0; d < type.shape.rank(); ++d) entry.shape[static_cast<size_t>(d)] = type.shape[d];
-    append(bytes, std::as_bytes(std::span(&entry, 1)));
-    append(bytes, std::as_bytes(std::span(name.data(), name.size())));
+    add(bytes, std::as_bytes(std::span(&entry, 1)));
+    add(bytes, std::as_bytes(std::span(name.data(), name.size())));
+    for (const Plane* plane : {&values, &scales}) add(bytes, std::as_bytes(std::span(plane->hashes)));
   }
   Header header{kMagic, kVersion, static_cast<uint32_t>(weights_.size()), key_, bytes.size(), file_bytes_, {}};
   std::memcpy(bytes.data(), &header, sizeof(header));
@@ -115,27 +121,45 @@ void WeightFileWriter::write(uint64_t offset, std::span<const std::byte> bytes) 
   }
 }
 
-void WeightFileWriter::write_values(size_t index, uint64_t at, std::span<const std::byte> bytes) {
-  const uint64_t size = weights_[index].type.bytes();
-  check(at <= size && bytes.size() <= size - at, Code::kInternal, "{}: values [{}, +{}) of {}", weights_[index].name,
-        at, bytes.size(), size);
-  write(places_[index].values + at, bytes);
+void WeightFileWriter::append(const std::string& weight, Plane& plane, std::span<const std::byte> bytes) {
+  check(bytes.size() <= plane.bytes - plane.written, Code::kInternal, "{}: {} bytes after {} of {}", weight,
+        bytes.size(), plane.written, plane.bytes);
+  write(plane.begin + plane.written, bytes);
+  while (!bytes.empty()) {
+    const auto part = bytes.first(std::min<uint64_t>(bytes.size(), kPiece - plane.written % kPiece));
+    if (!plane.piece) plane.piece.emplace();
+    plane.piece->append(part);
+    plane.written += part.size();
+    bytes = bytes.subspan(part.size());
+    if (plane.written % kPiece != 0 && plane.written != plane.bytes) continue;
+    plane.hashes.push_back(plane.piece->value());
+    plane.piece.reset();
+  }
 }
 
-void WeightFileWriter::write_scales(size_t index, uint64_t at, std::span<const std::byte> bytes) {
-  const uint64_t size = weights_[index].type.scale_bytes();
-  check(at <= size && bytes.size() <= size - at, Code::kInternal, "{}: scales [{}, +{}) of {}", weights_[index].name,
-        at, bytes.size(), size);
-  write(places_[index].scales + at, bytes);
+void WeightFileWriter::append_values(size_t index, std::span<const std::byte> bytes) {
+  append(weights_[index].name, planes_[index].values, bytes);
 }
 
-// The header goes last, and the name when all bytes are on the disk: what has the name is whole.
-void WeightFileWriter::commit() {
+void WeightFileWriter::append_scales(size_t index, std::span<const std::byte> bytes) {
+  append(weights_[index].name, planes_[index].scales, bytes);
+}
+
+// The header goes last, and the name when the disk has every byte: what has the name is whole.
+void WeightFileWriter::commit(const std::function<void(double done)>& progress) {
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    for (const Plane* plane : {&planes_[i].values, &planes_[i].scales}) {
+      check(plane->written == plane->bytes, Code::kInternal, "{}: {} of {} bytes were written", weights_[i].name,
+            plane->written, plane->bytes);
+    }
+  }
   write(0, header());
   while (::fsync(file_) != 0) {
     if (errno == EINVAL) break;  // a file system that knows no fsync
     check(errno == EINTR, Code::kInvalidArgument, "{}: cannot be written: {}", temporary_, std::strerror(errno));
   }
+  (void)::posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED);  // so that the disk is read, and not what memory has of it
+  WeightFile::open(temporary_, key_)->check_all(progress);
   const bool renamed = std::rename(temporary_.c_str(), path_.c_str()) == 0;
   check(renamed, Code::kInvalidArgument, "{}: cannot be written: {}", path_, std::strerror(errno));
   ::close(std::exchange(file_, -1));

@@ -32,6 +32,28 @@ touch "$work/model/model.safetensors"
 logits "$work/model" touched "${cache[@]}"; exits 0; err_has "made from another checkpoint"; same_files "$work/without" "$work/touched"
 logits "$work/model" again "${cache[@]}"; exits 0; check "no complaint" [ "$(grep -c 'weight cache' "$work/err")" = 0 ]
 
+# Other values under the same name, of the same size, with the time set back: another checkpoint.
+cp "$work/model/model.safetensors" "$work/first.safetensors"
+printf '\x21' | dd of="$work/model/model.safetensors" bs=1 seek=$(($(stat -c %s "$work/first.safetensors") - 2)) conv=notrunc status=none
+touch -r "$work/first.safetensors" "$work/model/model.safetensors"
+logits "$work/model" other.without; exits 0; check "other logits" [ "$(cksum <"$work/without")" != "$(cksum <"$work/other.without")" ]
+logits "$work/model" other "${cache[@]}"; exits 0; same_files "$work/other.without" "$work/other"
+cp "$work/first.safetensors" "$work/model/model.safetensors"
+logits "$work/model" again "${cache[@]}"; exits 0; same_files "$work/without" "$work/again"
+
+# Every byte of the weights is under a checksum.
+call verify "$work/kept"; exits 0; out_has ".weights: "; out_has "as they were written"
+kept=$(ls "$work"/kept/*.weights)
+cp "$kept" "$work/whole.weights"
+printf '\x21' | dd of="$kept" bs=1 seek=$(($(stat -c %s "$kept") - 2)) conv=notrunc status=none
+call verify "$kept"; refuses 1 "$kept: " "does not match its checksum"
+call verify "$work/whole.weights" "$kept"; exits 1; out_has "$work/whole.weights: "; err_has "$kept: "
+logits "$work/model" damaged "${cache[@]}"; exits 0; err_has "does not match its checksum"; same_files "$work/without" "$work/damaged"
+call verify "$kept"; exits 0
+call verify "$work/model"; refuses 1 "$work/model: " "no weight cache"
+call verify "$work/model/config.json"; refuses 1 "is no file of weights"
+call verify "$work/none"; refuses 1 "$work/none: "
+
 # Many at once, without a file: one writes.
 rm "$work"/kept/*
 for i in 1 2 3 4; do

@@ -123,10 +123,10 @@ void write_weight_file(Seeds seeds) {
     WeightFileWriter writer(seeds.next(), {1, 2}, {weights.begin(), weights.begin() + static_cast<ptrdiff_t>(n)});
     writer.begin();
     for (size_t i = 0; i < n; ++i) {
-      writer.write_values(i, 0, std::vector<std::byte>(weights[i].type.bytes()));
-      writer.write_scales(i, 0, std::vector<std::byte>(weights[i].type.scale_bytes()));
+      writer.append_values(i, std::vector<std::byte>(weights[i].type.bytes()));
+      writer.append_scales(i, std::vector<std::byte>(weights[i].type.scale_bytes()));
     }
-    writer.commit();
+    writer.commit(nullptr);
   }
 }
 

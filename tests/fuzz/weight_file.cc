@@ -36,6 +36,7 @@ void open(const std::string& bytes) {
   const auto file = WeightFile::open(folder.write("weights", bytes), kKey);
   require(file->bytes() == bytes.size(), "a file of another length");
   require(file->weights() <= bytes.size(), "more weights than the table has room for");
+  file->check_some();
   file->find("matrix", {.dtype = DType::kFp4, .shape = {2, 32, 64}, .layout = Layout::kRows16});
 }
 

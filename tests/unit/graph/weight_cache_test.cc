@@ -38,10 +38,10 @@ class Cache : public testing::Test {
     };
     const auto fill = [&](WeightFileWriter& writer) {
       for (size_t i = 0; i < weights.size(); ++i, ++written) {
-        writer.write_values(i, 0, std::vector<std::byte>(1000, static_cast<std::byte>(weights[i].name[0])));
+        writer.append_values(i, std::vector<std::byte>(1000, static_cast<std::byte>(weights[i].name[0])));
       }
     };
-    cache.complete(lacking, fill, nullptr);
+    cache.complete(lacking, fill, {});
     return written;
   }
   static char first(const WeightCache& cache, const std::string& name) {
@@ -104,6 +104,11 @@ TEST_F(Cache, ADamagedFileIsWrittenAnewAndOthersStay) {
   EXPECT_EQ(complete(again, {"a", "b"}), 1u);
   EXPECT_EQ(files(".weights"), 2u);
   EXPECT_EQ(first(open(), "a"), 'a');
+  std::fstream last(file(0), std::ios::in | std::ios::out | std::ios::binary);
+  last.seekp(-1, std::ios::end);
+  last.put('b');
+  last.close();
+  EXPECT_EQ(first(open(), "a"), '-');
   std::ofstream(file(0)) << "not at all";
   EXPECT_EQ(first(open(), "a"), '-');
   std::ofstream(file(0)) << "";
@@ -124,7 +129,7 @@ TEST_F(Cache, FailedWritesLeaveNothingAndUnfinishedOnesAreRemoved) {
   WeightCache cache = open();
   const auto lacking = [] { return std::vector<NewWeight>{{"a", kType}}; };
   const auto fill = [](WeightFileWriter&) { fail(Code::kCorrupt, "the checkpoint is broken"); };
-  EXPECT_THROW(cache.complete(lacking, fill, nullptr), Error);
+  EXPECT_THROW(cache.complete(lacking, fill, {}), Error);
   EXPECT_EQ(files(".weights") + files(".part"), 0u);
   folder.write("model.3.weights.77.part", "left by a process that was ended");
   folder.write("model2.3.weights.77.part", "another model's");
@@ -154,9 +159,10 @@ TEST_F(Cache, WaitsForWhoeverWrites) {
   EXPECT_TRUE(other->held());
   int waits = 0;
   const auto lacking = [] { return std::vector<NewWeight>{}; };
-  cache.complete(lacking, nullptr, [&] {
+  const auto waiting = [&] {
     if (++waits == 2) other.reset();
-  });
+  };
+  cache.complete(lacking, nullptr, {.waiting = waiting, .checking = nullptr});
   EXPECT_EQ(waits, 2);
 }
 

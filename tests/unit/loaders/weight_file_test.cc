@@ -37,15 +37,15 @@ std::vector<std::byte> content(size_t bytes, size_t seed) {
   return out;
 }
 
-// In halves, the second one first.
+// In pieces, the last weight first.
 void write_all(WeightFileWriter& writer) {
-  for (size_t i = 0; i < weights().size(); ++i) {
+  for (size_t i = weights().size(); i-- > 0;) {
     const auto values = content(weights()[i].type.bytes(), i),
                scales = content(weights()[i].type.scale_bytes(), i + 50);
-    const size_t half = values.size() / 2;
-    writer.write_values(i, half, std::span(values).subspan(half));
-    writer.write_values(i, 0, std::span(values).first(half));
-    writer.write_scales(i, 0, scales);
+    const size_t third = values.size() / 3;
+    writer.append_values(i, std::span(values).first(third));
+    writer.append_scales(i, scales);
+    writer.append_values(i, std::span(values).subspan(third));
   }
 }
 
@@ -55,7 +55,7 @@ class WeightFiles : public testing::Test {
     WeightFileWriter writer(path, kKey, weights());
     writer.begin();
     write_all(writer);
-    writer.commit();
+    writer.commit(nullptr);
   }
   size_t files() const {
     const std::filesystem::directory_iterator all(folder.path());
@@ -142,8 +142,8 @@ TEST_F(WeightFiles, NothingIsThereBeforeCommit) {
     write_all(writer);
     EXPECT_FALSE(std::filesystem::exists(path));
     EXPECT_EQ(files(), 1u);
-    EXPECT_THROW(writer.write_values(0, 0, content(61, 0)), Error);
-    EXPECT_THROW(writer.write_scales(0, 0, content(1, 0)), Error);
+    EXPECT_THROW(writer.append_values(0, content(1, 0)), Error);
+    EXPECT_THROW(writer.append_scales(0, content(1, 0)), Error);
   }
   EXPECT_EQ(files(), 0u);
 }
@@ -157,7 +157,7 @@ TEST_F(WeightFiles, SaysWhereItCannotWrite) {
     large.begin();
     FAIL() << "a disk with room for 4 PiB";
   } catch (const Error& e) {
-    EXPECT_THAT(e.what(), HasSubstr("these weights take 4503599.63 GB, its disk has"));
+    EXPECT_THAT(e.what(), HasSubstr("these weights take 4.00 PiB, its disk has"));
     EXPECT_THAT(e.what(), HasSubstr(folder.path()));
   }
   EXPECT_EQ(files(), 0u);
@@ -168,7 +168,7 @@ TEST_F(WeightFiles, RefusesWhatIsNotWhatItShouldBe) {
   EXPECT_EQ(refusal([](std::string&) {}), "no error");
   EXPECT_THAT(refusal([](std::string& b) { b.resize(20); }), HasSubstr("too short"));
   EXPECT_THAT(refusal([](std::string& b) { b[0] = 'x'; }), HasSubstr("is no file of weights"));
-  EXPECT_THAT(refusal(header([](Header& h) { ++h.version; })), HasSubstr("has version 2 of the format, not 1"));
+  EXPECT_THAT(refusal(header([](Header& h) { ++h.version; })), HasSubstr("has version 4 of the format, not 3"));
   EXPECT_THAT(refusal(header([](Header& h) { h.key[1] = 3; })), HasSubstr("another checkpoint"));
   EXPECT_THAT(refusal([](std::string& b) { b.pop_back(); }), HasSubstr("should have"));
   EXPECT_THAT(refusal([](std::string& b) { b += 'x'; }), HasSubstr("should have"));
@@ -176,7 +176,7 @@ TEST_F(WeightFiles, RefusesWhatIsNotWhatItShouldBe) {
   EXPECT_THAT(refusal(header([](Header& h) { h.header_bytes = uint64_t{1} << 62; })),
               HasSubstr("a length that cannot"));
   EXPECT_THAT(refusal([](std::string& b) { b[sizeof(Header) + 9] ^= 1; }, true), HasSubstr("checksum"));
-  EXPECT_THAT(refusal(header([](Header& h) { ++h.checksum; }), true), HasSubstr("checksum"));
+  EXPECT_THAT(refusal(header([](Header& h) { ++h.checksum[1]; }), true), HasSubstr("checksum"));
   EXPECT_THAT(refusal(header([](Header& h) { ++h.weights; })), HasSubstr("ends too soon"));
   EXPECT_THAT(refusal(header([](Header& h) { h.weights = ~0u; })), HasSubstr("ends too soon"));
   EXPECT_THAT(refusal(header([](Header& h) { --h.weights; })), HasSubstr("too long"));
@@ -191,6 +191,59 @@ TEST_F(WeightFiles, RefusesWhatIsNotWhatItShouldBe) {
   EXPECT_THAT(refusal(entry([](Entry& e) { e.values = ~uint64_t{4095}; })), HasSubstr("inside the file"));
   EXPECT_THAT(refusal(entry([](Entry& e) { e.values = 0; })), HasSubstr("overlap"));
   EXPECT_THAT(refusal(entry([](Entry& e) { e.values += 4096; })), HasSubstr("overlap"));
+}
+
+// What `check` says about the file with one bit of byte `at` changed.
+std::string complaint(const std::string& path, uint64_t at, const std::function<void(const WeightFile&)>& check) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const auto flip = [&] {
+    file.seekg(static_cast<std::streamoff>(at));
+    const int byte = file.get();
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(static_cast<char>(byte ^ 4)).flush();
+  };
+  flip();
+  std::string message = "no error";
+  try {
+    check(*WeightFile::open(path, kKey));
+  } catch (const Error& e) {
+    message = e.what();
+  }
+  flip();
+  return message;
+}
+
+TEST_F(WeightFiles, AnyByteOfAPlaneMatters) {
+  load();
+  const auto file = WeightFile::open(path, std::nullopt);
+  double done = 0;
+  file->check_all([&](double share) { done = share; });
+  EXPECT_EQ(done, 1);
+  file->check_some();
+  for (size_t i = 0; i < weights().size(); ++i) {
+    const auto planes = *file->find(weights()[i].name, weights()[i].type);
+    for (const auto plane : {planes.values, planes.scales}) {
+      if (plane.empty()) continue;
+      const auto where = static_cast<uint64_t>(std::search(original.begin(), original.end(),
+                                                           reinterpret_cast<const char*>(plane.data()),
+                                                           reinterpret_cast<const char*>(plane.data()) + plane.size()) -
+                                               original.begin());
+      for (const uint64_t at : {where, where + plane.size() / 2, where + plane.size() - 1}) {
+        const std::string message = complaint(path, at, [](const WeightFile& f) { f.check_all(nullptr); });
+        EXPECT_THAT(message, HasSubstr(weights()[i].name + " does not match its checksum in bytes ["));
+      }
+    }
+  }
+  EXPECT_THAT(complaint(path, original.size() - 1, [](const WeightFile& f) { f.check_some(); }),
+              HasSubstr("large does not match"));
+}
+
+TEST_F(WeightFiles, WhatWasNotWrittenIsNotCommitted) {
+  WeightFileWriter writer(path, kKey, weights());
+  writer.begin();
+  writer.append_values(0, content(60, 0));
+  EXPECT_THROW(writer.commit(nullptr), Error);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(WeightFiles, AnyByteOfTheHeaderMatters) {
