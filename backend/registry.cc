@@ -21,9 +21,9 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-std::vector<DeviceInfo> opencl_devices() {
+std::vector<DeviceInfo> opencl_devices([[maybe_unused]] std::vector<std::string>& problems) {
 #ifdef V4RT_HAVE_OPENCL
-  return list_opencl_devices();
+  return list_opencl_devices(problems);
 #else
   return {};
 #endif
@@ -37,11 +37,13 @@ std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused
 #endif
 }
 
-std::string available(const DeviceOptions& options) {
+// Where something went wrong, the device may be one that is there.
+[[noreturn]] void fail_unknown(std::string_view name, const DeviceOptions& options) {
+  const DeviceList list = list_devices(options);
   std::string names;
-  for (const DeviceInfo& device : list_devices(options))
-    names += fmt::format("\n  {}  {}", device.name, device.description);
-  return names;
+  for (const DeviceInfo& device : list.devices) names += fmt::format("\n  {}  {}", device.name, device.description);
+  for (const std::string& problem : list.problems) names += "\n  " + problem;
+  fail(list.problems.empty() ? Code::kNotFound : Code::kDevice, "no device named '{}'; there is:{}", name, names);
 }
 
 // "opencl" -> 0, "opencl:2" -> 2, anything else -> -1.
@@ -70,11 +72,10 @@ std::vector<std::string> built_in_libraries() {
   return {};
 }
 
-std::vector<DeviceInfo> list_devices(const DeviceOptions& options) {
-  std::vector<DeviceInfo> devices{create_reference_device()->info(),
-                                  create_cpu_device(options.threads, options.fast)->info()};
-  for (DeviceInfo& device : opencl_devices()) devices.push_back(std::move(device));
-  return devices;
+DeviceList list_devices(const DeviceOptions& options) {
+  DeviceList list{{create_reference_device()->info(), create_cpu_device(options.threads, options.fast)->info()}, {}};
+  for (DeviceInfo& device : opencl_devices(list.problems)) list.devices.push_back(std::move(device));
+  return list;
 }
 
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options) {
@@ -82,11 +83,11 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
   if (wanted == "reference") return create_reference_device();
   if (wanted == "cpu") return create_cpu_device(options.threads, options.fast);
   if (const int index = opencl_index(wanted); index >= 0) return create_opencl(index, options);
-  check(!wanted.empty(), Code::kNotFound, "no device named ''; there is:{}", available(options));
-  for (const DeviceInfo& device : list_devices(options)) {
-    if (lower(device.description).find(wanted) != std::string::npos) return create_device(device.name, options);
+  for (const DeviceInfo& device : list_devices(options).devices) {
+    if (!wanted.empty() && lower(device.description).find(wanted) != std::string::npos)
+      return create_device(device.name, options);
   }
-  fail(Code::kNotFound, "no device named '{}'; there is:{}", name, available(options));
+  fail_unknown(name, options);
 }
 
 }  // namespace v4rt

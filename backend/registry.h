@@ -16,11 +16,17 @@ struct DeviceOptions {
 };
 
 // "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.
-// Throws Error(kNotFound) that lists what there is; Error(kUnsupported) when the backend was not built in.
+// Throws Error: kNotFound that lists what there is, or kDevice where a driver failed and it may be one of its;
+// kUnsupported when the backend was not built in.
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options = {});
 
-// Every device of every backend, cheap to ask: nothing is compiled. A driver that fails is reported, not fatal.
-std::vector<DeviceInfo> list_devices(const DeviceOptions& options = {});
+// Every device of every backend, cheap to ask: nothing is compiled. A driver that fails, and a device that cannot be
+// used, are problems: a line each, that names it with the call and its code, or with the fact.
+struct DeviceList {
+  std::vector<DeviceInfo> devices;
+  std::vector<std::string> problems;
+};
+DeviceList list_devices(const DeviceOptions& options = {});
 
 std::vector<std::string> built_in_backends();  // {"reference", "cpu", "opencl"}
 

@@ -70,7 +70,7 @@ void add(Runner& runner, const std::string& device, const std::string& group, co
 }
 
 void add_all(Runner& runner) {
-  for (const DeviceInfo& device : list_devices()) {
+  for (const DeviceInfo& device : list_devices().devices) {
     for (const Case& c : flash_cases()) {
       // The definition takes its time: a token is enough to compare with.
       if (device.name != "reference" || n_tokens(c) == 1) add(runner, device.name, "flash/", c, true);

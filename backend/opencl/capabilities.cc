@@ -3,45 +3,56 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include "ops/core/log.h"
+#include <span>
 
 namespace v4rt {
 namespace {
 
-std::vector<cl_device_id> devices_of(cl_platform_id platform) {
-  // A platform without devices may answer an error and leave the count as it was.
+constexpr cl_int kPlatformNotFound = -1001;  // CL_PLATFORM_NOT_FOUND_KHR: nothing is installed, which is no problem
+
+// Whether `status` is success. A platform that is there and says that it has no device may be one that could not look.
+bool succeeded(cl_int status, const std::string& what, OpenclSites& found) {
+  if (status != CL_SUCCESS && status != kPlatformNotFound)
+    found.problems.push_back(fmt::format("opencl: {}: {} ({})", what, cl::error_name(status), status));
+  return status == CL_SUCCESS;
+}
+
+void add_devices(cl_platform_id platform, OpenclSites& found) {
+  const std::string call = cl::platform_text(platform, CL_PLATFORM_NAME) + ": clGetDeviceIDs";
+  const auto ask = [&](std::span<cl_device_id> devices, cl_uint* count) {
+    return succeeded(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, static_cast<cl_uint>(devices.size()),
+                                    devices.empty() ? nullptr : devices.data(), count),
+                     call, found);
+  };
   cl_uint count = 0;
-  const cl_int status = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, nullptr, &count);
-  if (status != CL_SUCCESS && status != CL_DEVICE_NOT_FOUND) {
-    log::warn("opencl: platform {} is skipped: clGetDeviceIDs: {} ({})", cl::platform_text(platform, CL_PLATFORM_NAME),
-              cl::error_name(status), status);
-  }
-  if (status != CL_SUCCESS || count == 0) return {};
+  if (!ask({}, &count) || count == 0) return;
   std::vector<cl_device_id> devices(count);
-  if (clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, devices.data(), nullptr) != CL_SUCCESS) return {};
-  return devices;
+  if (!ask(devices, nullptr)) return;
+  for (cl_device_id device : devices) {
+    const std::string reason = unusable_because({platform, device});
+    if (reason.empty()) {
+      found.sites.push_back({platform, device});
+    } else {
+      found.problems.push_back(fmt::format("opencl: {}: {}", cl::device_text(device, CL_DEVICE_NAME), reason));
+    }
+  }
 }
 
 }  // namespace
 
-std::vector<OpenclSite> find_opencl_sites() {
+OpenclSites find_opencl_sites() {
+  OpenclSites found;
   cl_uint count = 0;
-  if (clGetPlatformIDs(0, nullptr, &count) != CL_SUCCESS || count == 0) return {};
+  const auto ask = [&](std::span<cl_platform_id> platforms, cl_uint* n) {
+    return succeeded(
+        clGetPlatformIDs(static_cast<cl_uint>(platforms.size()), platforms.empty() ? nullptr : platforms.data(), n),
+        "clGetPlatformIDs", found);
+  };
+  if (!ask({}, &count) || count == 0) return found;
   std::vector<cl_platform_id> platforms(count);
-  if (clGetPlatformIDs(count, platforms.data(), nullptr) != CL_SUCCESS) return {};
-  std::vector<OpenclSite> sites;
-  for (cl_platform_id platform : platforms) {
-    for (cl_device_id device : devices_of(platform)) {
-      const std::string reason = unusable_because({platform, device});
-      if (reason.empty()) {
-        sites.push_back({platform, device});
-      } else {
-        log::warn("opencl: {} is skipped: {}", cl::device_text(device, CL_DEVICE_NAME), reason);
-      }
-    }
-  }
-  return sites;
+  if (!ask(platforms, nullptr)) return found;
+  for (cl_platform_id platform : platforms) add_devices(platform, found);
+  return found;
 }
 
 std::string unusable_because(const OpenclSite& site) {

@@ -14,8 +14,13 @@ struct OpenclSite {
   cl_device_id device = nullptr;
 };
 
-// Every device of every platform, in the loader's order. A platform that fails or has no device is left out.
-std::vector<OpenclSite> find_opencl_sites();
+// Every device of every platform that can be used, in the loader's order; and what went wrong with others: the platform
+// or device, the call and its code, or the fact.
+struct OpenclSites {
+  std::vector<OpenclSite> sites;
+  std::vector<std::string> problems;
+};
+OpenclSites find_opencl_sites();
 
 // Where the lanes of a kernel live. Kernels are chosen by this alone.
 //   kVector      one work-item holds 16 lanes as a vector; work-groups of one item (devices of CPU type)

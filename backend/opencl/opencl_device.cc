@@ -1,6 +1,7 @@
 #include "backend/opencl/opencl_device.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "backend/opencl/kernels.h"
 #include "ops/core/log.h"
@@ -95,18 +96,21 @@ BufferPtr OpenclDevice::constant(std::span<const float> values) {
   return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
 }
 
-std::vector<DeviceInfo> list_opencl_devices() {
+std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) {
   std::vector<DeviceInfo> infos;
-  for (const OpenclSite& site : find_opencl_sites()) {
+  const OpenclSites found = find_opencl_sites();
+  problems.insert(problems.end(), found.problems.begin(), found.problems.end());
+  for (const OpenclSite& site : found.sites) {
     infos.push_back(describe(query_capabilities(site), static_cast<int>(infos.size())));
   }
   return infos;
 }
 
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir) {
-  const std::vector<OpenclSite> sites = find_opencl_sites();
-  check(index >= 0 && static_cast<size_t>(index) < sites.size(), Code::kNotFound,
-        "opencl:{}: there is no such device, {} found", index, sites.size());
+  const auto [sites, problems] = find_opencl_sites();
+  check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
+        "opencl:{}: there is no such device, {} found{}{}", index, sites.size(), problems.empty() ? "" : "\n  ",
+        fmt::join(problems, "\n  "));
   const OpenclSite& site = sites[static_cast<size_t>(index)];
   return std::make_shared<OpenclDevice>(site, query_capabilities(site), index, cache_dir);
 }

@@ -45,10 +45,12 @@ class OpenclDevice final : public Device {
   std::unique_ptr<ProgramCache> programs_;
 };
 
-// Devices in the order of the platforms, "opencl:0" first; nothing is compiled.
-std::vector<DeviceInfo> list_opencl_devices();
+// Devices in the order of the platforms, "opencl:0" first; nothing is compiled. What went wrong with others is added to
+// `problems`.
+std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems);
 
-// Throws Error(kNotFound) when there is no such device. An empty cache_dir keeps no programs on disk.
+// Throws Error: kNotFound when there is no such device, kDevice when one may be missing because of a problem. An empty
+// cache_dir keeps no programs on disk.
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir);
 
 }  // namespace v4rt

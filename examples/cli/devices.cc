@@ -38,19 +38,21 @@ std::string huge_page_text(const std::string& mode) {
 }
 
 int devices(bool as_json) {
-  const std::vector<DeviceInfo> found = list_devices();
+  const DeviceList found = list_devices();
   const std::string mode = huge_page_mode();
   if (as_json) {
     nlohmann::ordered_json json = {
         {"backends", built_in_backends()},
         {"transparent_huge_pages", mode.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(mode)},
-        {"devices", nlohmann::ordered_json::array()}};
-    for (const DeviceInfo& device : found) json["devices"].push_back(to_json(device));
+        {"devices", nlohmann::ordered_json::array()},
+        {"problems", found.problems}};
+    for (const DeviceInfo& device : found.devices) json["devices"].push_back(to_json(device));
     print(json.dump(2) + "\n");
     return kSuccess;
   }
   std::string text;
-  for (const DeviceInfo& device : found) text += describe(device);
+  for (const DeviceInfo& device : found.devices) text += describe(device);
+  for (const std::string& problem : found.problems) text += fmt::format("not usable: {}\n", problem);
   text += fmt::format("\nbackends of this build: {}\ntransparent huge pages: {}\n",
                       fmt::join(built_in_backends(), ", "), huge_page_text(mode));
   print(text);

@@ -9,7 +9,7 @@ using v4rt::api::require;
 v4rt_status v4rt_devices(void (*visit)(const v4rt_device_info* info, void* user), void* user) {
   return guarded([&] {
     v4rt::check(visit != nullptr, Code::kInvalidArgument, "v4rt_devices: visit is NULL");
-    for (const v4rt::DeviceInfo& device : v4rt::list_devices()) {
+    for (const v4rt::DeviceInfo& device : v4rt::list_devices().devices) {
       v4rt_device_info info{};
       info.struct_size = sizeof(info);
       info.name = device.name.c_str();

@@ -16,6 +16,17 @@ call run mini --device "$device" -p "$prompt" --numbers plain --json; exits 0; o
 
 if [ "$device" = opencl ]; then
   check "compiled programs are kept" [ -n "$(ls "$XDG_CACHE_HOME/v4rt")" ]
+
+  # PoCL without a home to write to lists no devices: it is named with the call and its code.
+  broken() { called="v4rt $* without a home" status=0; env -u XDG_CACHE_HOME -u POCL_CACHE_DIR HOME=/proc "$v4rt" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?; }
+  broken devices; exits 0
+  if ! grep -q "^opencl:" "$work/out"; then  # of another platform
+    out_has "Portable Computing Language: clGetDeviceIDs: CL_"
+    broken devices --json; exits 0; check "a problem" [ "$("$json_value" "$work/out" /problems/0 | grep -c clGetDeviceIDs)" = 1 ]
+    for name in opencl opencl:1 portable; do
+      broken run mini -p a -n 1 --device $name; refuses 1 "Portable Computing Language: clGetDeviceIDs: CL_"
+    done
+  fi
 fi
 
 # The same choice for the same seed, whatever the chunk; another one for another seed.

@@ -49,7 +49,8 @@ std::string message_of(const std::function<void()>& body) {
 }
 
 TEST_F(OpenclDeviceTest, ListsWhatItCreates) {
-  const std::vector<DeviceInfo> list = list_opencl_devices();
+  std::vector<std::string> problems;
+  const std::vector<DeviceInfo> list = list_opencl_devices(problems);
   ASSERT_FALSE(list.empty());
   for (size_t i = 0; i < list.size(); ++i) {
     EXPECT_EQ(list[i].name, fmt::format("opencl:{}", i));
@@ -129,7 +130,7 @@ TEST_F(OpenclDeviceTest, AllocationsBeyondTheDeviceAreRefusedWithFigures) {
 TEST_F(OpenclDeviceTest, TheSumOfAllocationsHasALimit) {
   Capabilities small = device_->capabilities();
   small.memory = 1 << 20;
-  const OpenclDevice device(find_opencl_sites()[0], small, 0, "");
+  const OpenclDevice device(find_opencl_sites().sites[0], small, 0, "");
   auto& limited = const_cast<OpenclDevice&>(device);
   BufferPtr first = limited.allocate(600 << 10);
   EXPECT_EQ(code_of([&] { limited.allocate(600 << 10); }), Code::kOutOfMemory);

@@ -14,13 +14,13 @@ namespace v4rt {
 
 // The first OpenCL device of the machine; nullptr where there is none. `lanes` overrides what its type would choose.
 inline std::shared_ptr<OpenclDevice> test_opencl(const std::string& cache_dir = {}) {
-  const std::vector<OpenclSite> sites = find_opencl_sites();
+  const std::vector<OpenclSite> sites = find_opencl_sites().sites;
   if (sites.empty()) return nullptr;
   return std::make_shared<OpenclDevice>(sites[0], query_capabilities(sites[0]), 0, cache_dir);
 }
 
 inline std::shared_ptr<OpenclDevice> test_opencl(Lanes lanes) {
-  const std::vector<OpenclSite> sites = find_opencl_sites();
+  const std::vector<OpenclSite> sites = find_opencl_sites().sites;
   if (sites.empty()) return nullptr;
   Capabilities capabilities = query_capabilities(sites[0]);
   capabilities.lanes = lanes;
