@@ -4,6 +4,7 @@
 #include <new>
 
 #include "examples/cli/command.h"
+#include "examples/cli/lost_pages.h"
 #include "examples/cli/terminal.h"
 #include "ops/core/error.h"
 
@@ -41,6 +42,7 @@ std::string full_name(const CLI::App& app) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write()
+  report_lost_pages();
   CLI::App app{"DeepSeek-V4 on any hardware: one model, the same bits on every device.", "v4rt"};
   app.set_version_flag("--version", version_text, "Version, commit, compiler and what was built in");
   app.require_subcommand(1);

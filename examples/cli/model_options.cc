@@ -131,8 +131,14 @@ void add_options(CLI::App& command, ModelArguments& a) {
       "--fast", a.fast,
       "Let the cpu device read prompts with a library's products (oneDNN) where those are faster: results then "
       "differ in last bits, also with --chunk");
-  command.add_option("--weight-cache", a.weight_cache,
-                     "A folder for weights as the device wants them: written once, mapped from then on");
+  auto* weight_cache = command.add_option(
+      "--weight-cache", a.weight_cache,
+      "A folder for weights as the device wants them: written once, mapped from then on; for instance "
+      "~/.cache/v4rt/weights");
+  command
+      .add_flag("--no-mmap", a.no_mmap,
+                "Read files whole in place of mapping them: nothing that happens to them later matters")
+      ->excludes(weight_cache);
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
 }
 
@@ -148,7 +154,9 @@ void add_sampling(CLI::App& command, SamplerOptions& options) {
 
 std::string model_path(const std::string& model) { return model == "mini" ? embedded_model() : model; }
 
-Checkpoint open_files(const ModelArguments& arguments) { return open_checkpoint(model_path(arguments.model)); }
+Checkpoint open_files(const ModelArguments& arguments) {
+  return open_checkpoint(model_path(arguments.model), arguments.no_mmap ? FileAccess::kRead : FileAccess::kMap);
+}
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint) {
   return Tokenizer::open((fs::path(checkpoint.folder) / "tokenizer.json").string());

@@ -23,6 +23,7 @@ struct ModelArguments {
   int chunk = 512;
   int threads = 0;
   std::string weight_cache;  // empty: none
+  bool no_mmap = false;
   bool no_cache = false;
   bool fast = false;
 };

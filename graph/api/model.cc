@@ -52,8 +52,10 @@ v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options,
   return guarded([&] {
     require(path, "v4rt_model_open: path");
     require(model, "v4rt_model_open: model");
-    const auto opened = model_options(v4rt::api::read_options(options, "v4rt_model_options"));
-    *model = new v4rt_model{v4rt::Model::open(v4rt::open_checkpoint(path).weights, opened)};
+    const auto given = v4rt::api::read_options(options, "v4rt_model_options");
+    const auto opened = model_options(given);
+    const auto access = given.no_mmap != 0 ? v4rt::FileAccess::kRead : v4rt::FileAccess::kMap;
+    *model = new v4rt_model{v4rt::Model::open(v4rt::open_checkpoint(path, access).weights, opened)};
   });
 }
 

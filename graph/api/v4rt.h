@@ -75,9 +75,16 @@ typedef struct v4rt_model_options {
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
   int32_t fast;             /* 1: the cpu device may read prompts in a library's order where that is faster; 0: never */
   int32_t reserved;         /* not read */
+  int32_t no_mmap;          /* 1: files are read into memory when the model is opened; 0: they are mapped */
+  int32_t reserved_2;       /* not read */
 } v4rt_model_options;
 
-/* `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */
+/* Files are mapped for as long as the model lives. One that is replaced by another of its name does no harm. One that
+ * is written to gives other numbers: the next call that asks for logits is V4RT_CORRUPT. One that is cut short ends the
+ * process with SIGBUS where its pages are read, unless the program handles the signal: the library handles none. Who
+ * cannot rule that out sets no_mmap, and has memory for the files.
+ *
+ * `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */
 v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options, v4rt_model** model);
 void v4rt_model_close(v4rt_model* model);
 

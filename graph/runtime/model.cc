@@ -149,6 +149,12 @@ void Model::Impl::check_memory() {
   }
 }
 
+void Model::Impl::check_files() {
+  source->check_intact();
+  const std::lock_guard lock(mutex);
+  weights.check_cache_intact();
+}
+
 void Model::Impl::load_weights() {
   weights.load([this](std::string_view what, double done) { report(options, what, done); });
 }

@@ -33,6 +33,12 @@ struct ModelOptions {
 };
 
 // A checkpoint on devices: weights bound once, plans compiled once. Immutable and shared by many sessions.
+//
+// Weights that a device takes as they lie are read from files that are mapped, for as long as the model lives. A file
+// that is replaced by another of its name does no harm. One that is written to gives other numbers: the next call that
+// asks for logits throws. One that is cut short ends the process with SIGBUS where its pages are read, as mapped files
+// do, unless the host handles the signal; the library handles none. Who cannot rule that out opens the checkpoint with
+// FileAccess::kRead.
 class Model {
  public:
   // Throws Error: wrong weights (names the tensor), an unknown device, a context that memory does not allow (says how

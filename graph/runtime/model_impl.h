@@ -38,6 +38,8 @@ struct Model::Impl {
   void check_memory();
   void load_weights();
 
+  void check_files();  // throws Error when a file that is in use was changed
+
   std::vector<size_t> arena_bytes();  // of one session, per device: the largest of the plans made so far
 
   std::shared_ptr<const WeightSource> source;

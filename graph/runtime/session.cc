@@ -155,6 +155,7 @@ std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int 
   }
   const std::span<float> out = logits_of(1, logits);
   last->read("logits", out);
+  shared.check_files();
   return out;
 }
 
@@ -178,6 +179,7 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
     const std::span<float> second = hand_mtp ? logits_of(n, mtp_logits) : std::span<float>{};
     run(all, part);
     all.read("logits", main);
+    shared.check_files();
     if (hand_mtp) all.read("mtp_logits", second);
     const auto v = static_cast<size_t>(vocab);
     for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
@@ -212,6 +214,7 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
   run(batch, ids);
   const std::span<float> out = logits_of(static_cast<int64_t>(items.size()), logits);
   batch.read("logits", out);
+  shared.check_files();
   return out;
 }
 

@@ -54,6 +54,12 @@ void WeightCache::open(bool complain) {
   }
 }
 
+void WeightCache::check_intact() const {
+  for (const auto& file : files_) {
+    if (file != nullptr) file->check_intact();
+  }
+}
+
 std::optional<WeightCache::Found> WeightCache::find(std::string_view name, const TensorType& type) const {
   for (const auto& file : files_) {
     if (file == nullptr) continue;

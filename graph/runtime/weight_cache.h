@@ -28,6 +28,8 @@ class WeightCache {
   // headers of files that are there, and some of their weights.
   WeightCache(std::string folder, const std::optional<WeightIdentity>& identity);
 
+  void check_intact() const;  // throws Error when a file that is in use was changed
+
   std::optional<Found> find(std::string_view name, const TensorType& type) const;
 
   // Makes what find() lacks: `lacking` is asked once no other process writes, and what it answers is written by `fill`.

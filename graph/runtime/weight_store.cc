@@ -171,6 +171,10 @@ WeightCopier& WeightStore::copier(const Key& key, std::map<int, WeightCopier>& c
   return copiers.try_emplace(std::get<1>(key), device(key)).first->second;
 }
 
+void WeightStore::check_cache_intact() const {
+  if (cache_) cache_->check_intact();
+}
+
 const Tensor& WeightStore::tensor(const Slot& slot) const {
   const auto found = bound_.find(key(slot));
   check(found != bound_.end(), Code::kInternal, "weight {} is not bound", slot.name);

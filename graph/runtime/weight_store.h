@@ -31,6 +31,8 @@ class WeightStore {
   void add(const Plan& plan);  // throws Error when the source's weight is not of the type that the plan expects
   void load(const Progress& progress);  // makes what add() left over
 
+  void check_cache_intact() const;        // throws Error when a file of it was changed
+
   const Tensor& tensor(const Slot& slot) const;
   Residence residence(const Slot& slot) const;  // after load()
   size_t copied_bytes(int device) const {

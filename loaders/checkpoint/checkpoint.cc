@@ -184,8 +184,8 @@ void settle_end_tokens(V4Config& config, const std::optional<GenerationConfig>& 
 
 }  // namespace
 
-Checkpoint open_checkpoint(const std::string& path) {
-  const auto set = SafetensorsSet::open(path);
+Checkpoint open_checkpoint(const std::string& path, FileAccess access) {
+  const auto set = SafetensorsSet::open(path, access);
   V4Config config = read_v4_config((std::filesystem::path(set->folder()) / "config.json").string());
   Sorted sorted = Sorter(*set).sort();
   Checkpoint checkpoint;

@@ -7,6 +7,7 @@
 
 #include "loaders/checkpoint/generation_config.h"
 #include "loaders/checkpoint/weight_source.h"
+#include "loaders/files/mapped_file.h"
 
 namespace v4rt {
 
@@ -33,6 +34,6 @@ struct Checkpoint {
 // one .safetensors file. config.json is read from the same folder,
 // and generation_config.json if it is there: a text ends at the end tokens of either. Throws Error naming file, tensor,
 // fact and way out.
-Checkpoint open_checkpoint(const std::string& path);
+Checkpoint open_checkpoint(const std::string& path, FileAccess access = FileAccess::kMap);
 
 }  // namespace v4rt

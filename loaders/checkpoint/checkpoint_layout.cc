@@ -169,7 +169,7 @@ class Planner {
       dtype = DType::kF32;
     if (info().role == WeightRole::kTable) dtype = DType::kI32;
     layout_.type = {dtype, info().shape};
-    layout_.widen = !uniform || dtype != pieces.front().dtype || pieces.front().stored.values->type == StoredType::kI64;
+    layout_.convert = !uniform || dtype != pieces.front().dtype || info().role == WeightRole::kTable;
     const auto bytes = static_cast<int64_t>(layout_.type.bytes());
     check(uniform || bytes <= kMaxWidened, Code::kUnsupported,
           "{}: its tensors ({} and others) differ in dtype or in how their scale blocks lie, and as F32 it would take "

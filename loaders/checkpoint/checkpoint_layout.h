@@ -28,7 +28,7 @@ struct WeightLayout {
   WeightInfo info;
   TensorType type;            // as the model sees it
   std::vector<Piece> pieces;  // rows after rows, the whole weight
-  bool widen = false;         // some piece is not stored in `type`: all values are converted
+  bool convert = false;       // some piece is not stored in `type`, or it is a table: all values are converted
 };
 
 int64_t columns(const Shape& shape);         // of a row: the last dimension

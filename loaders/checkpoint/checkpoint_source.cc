@@ -40,7 +40,7 @@ void add_file(Hasher& sum, const MappedFile& file, size_t pages) {
   for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
   sum.add(file.inode());
   sum.add(static_cast<uint64_t>(file.changed()));
-  sum.add(bytes.subspan(8, length));
+  sum.add(bytes.subspan(8, std::min<uint64_t>(length, bytes.size() - 8)));
   sum.add(hash_of_pages(bytes, pages));
 }
 
@@ -95,17 +95,17 @@ ActivationRounding CheckpointSource::activation_rounding(std::string_view name) 
 WeightView CheckpointSource::get(std::string_view name) const {
   const size_t index = index_of(name);
   const WeightLayout& layout = layouts_[index];
-  for (const auto& file : set_->files()) file->check_intact();
+  check_intact();
   if (!checked_[index].load(std::memory_order_relaxed)) {
-    check_values(layout, config_.num_experts, *set_);
+    check_values(layout, *set_);
     checked_[index].store(true, std::memory_order_relaxed);
   }
   auto held = std::make_shared<Held>();
   held->set = set_;
   WeightView view{layout.type, {}, {}, held};
-  if (layout.widen) {
+  if (layout.convert) {
     const auto bytes = held->memory.emplace_back(layout.type.bytes()).bytes();
-    convert(layout, bytes);
+    convert(layout, config_.num_experts, *set_, bytes);
     view.parts.push_back(bytes);
   } else {
     view_pieces(layout, view, held->memory);
@@ -115,7 +115,12 @@ WeightView CheckpointSource::get(std::string_view name) const {
 
 bool CheckpointSource::is_mapped(std::span<const std::byte> bytes) const {
   const auto& files = set_->files();
-  return std::any_of(files.begin(), files.end(), [&](const auto& file) { return file->contains(bytes); });
+  return std::any_of(files.begin(), files.end(),
+                     [&](const auto& file) { return file->is_mapped() && file->contains(bytes); });
+}
+
+void CheckpointSource::check_intact() const {
+  for (const auto& file : set_->files()) file->check_intact();
 }
 
 std::optional<WeightIdentity> CheckpointSource::identity() const {

@@ -11,9 +11,9 @@
 
 namespace v4rt {
 
-// Weights out of mapped files. Values are views on the map where the file's bytes serve as they lie, otherwise memory
-// of the view's own. The first get() of a weight also reads its scales, FP8 values and expert ids once, looking for
-// what cannot be.
+// Weights out of files. Values are views on a file's bytes where these serve as they lie, otherwise memory of the
+// view's own; so are token tables always, since a program follows what it reads there, and a file may change. The first
+// get() of a weight also reads its scales, FP8 values and expert ids once, looking for what cannot be.
 class CheckpointSource final : public WeightSource {
  public:
   CheckpointSource(V4Config config, std::shared_ptr<const SafetensorsSet> set, std::vector<WeightLayout> layouts);
@@ -25,6 +25,7 @@ class CheckpointSource final : public WeightSource {
   WeightView get(std::string_view name) const override;
   void release(const WeightView& view) const override;
   bool is_mapped(std::span<const std::byte> bytes) const override;
+  void check_intact() const override;
   std::optional<WeightIdentity> identity() const override;
 
  private:

@@ -101,15 +101,16 @@ int64_t expert_id(const StoredTensor& t, int64_t index) {
   return t.type == StoredType::kI64 ? load<int64_t>(t.bytes, index) : load<int32_t>(t.bytes, index);
 }
 
-void check_table(const StoredTensor& t, int64_t experts, const SafetensorsSet& set) {
-  const int64_t k = columns(t.shape);
-  std::vector<int64_t> ids(static_cast<size_t>(k));
-  for (int64_t row = 0; row < stored_rows(t); ++row) {
-    for (int64_t i = 0; i < k; ++i) {
-      const int64_t id = ids[static_cast<size_t>(i)] = expert_id(t, row * k + i);
-      if (id < 0 || id >= experts) {
+// Every id is read once: what was looked at is what is kept, whatever happens to the file.
+void copy_table(const StoredTensor& t, int64_t experts, const SafetensorsSet& set, std::span<int32_t> out) {
+  const auto k = static_cast<size_t>(columns(t.shape));
+  std::vector<int32_t> ids(k);
+  for (size_t row = 0; row < out.size() / k; ++row) {
+    for (size_t i = 0; i < k; ++i) {
+      const int64_t id = expert_id(t, static_cast<int64_t>(row * k + i));
+      if (id < 0 || id >= experts)
         fail(Code::kCorrupt, "{}: row {} names expert {}; there are {}", set.describe(t), row, id, experts);
-      }
+      ids[i] = out[row * k + i] = static_cast<int32_t>(id);
     }
     std::sort(ids.begin(), ids.end());
     const auto twice = std::adjacent_find(ids.begin(), ids.end());
@@ -156,9 +157,8 @@ OwnedBytes::OwnedBytes(size_t bytes) : size_(bytes) {
 
 void OwnedBytes::Free::operator()(std::byte* memory) const { std::free(memory); }
 
-void check_values(const WeightLayout& weight, int64_t experts, const SafetensorsSet& set) {
+void check_values(const WeightLayout& weight, const SafetensorsSet& set) {
   for (const Piece& piece : weight.pieces) {
-    if (weight.info.role == WeightRole::kTable) check_table(*piece.stored.values, experts, set);
     if (piece.dtype == DType::kFp8) check_fp8(piece, set);
     // Pieces of one tensor share its plane, which is checked once.
     if (piece.stored.scales != nullptr && (piece.first_row == 0 || &piece == &weight.pieces.front()))
@@ -184,14 +184,10 @@ std::span<const std::byte> scale_bytes(const Piece& piece, std::vector<OwnedByte
   return bytes;
 }
 
-void convert(const WeightLayout& weight, std::span<std::byte> out) {
+void convert(const WeightLayout& weight, int64_t experts, const SafetensorsSet& set, std::span<std::byte> out) {
   if (weight.info.role == WeightRole::kTable) {
-    const StoredTensor& t = *weight.pieces.front().stored.values;
-    for (int64_t i = 0; i < t.shape.elements(); ++i) {
-      const auto id = static_cast<int32_t>(expert_id(t, i));
-      std::memcpy(out.data() + i * 4, &id, 4);
-    }
-    return;
+    const std::span ids(reinterpret_cast<int32_t*>(out.data()), out.size() / sizeof(int32_t));
+    return copy_table(*weight.pieces.front().stored.values, experts, set, ids);
   }
   const int64_t width = columns(weight.info.shape);
   std::span<float> floats(reinterpret_cast<float*>(out.data()), out.size() / sizeof(float));

@@ -24,9 +24,8 @@ class OwnedBytes {
   size_t size_;
 };
 
-// Throws Error naming tensor and place: an E4M3 NaN, an E8M0 NaN or a scale that is no power of two, a token table
-// whose expert ids lie outside [0, experts) or repeat in a row.
-void check_values(const WeightLayout& weight, int64_t experts, const SafetensorsSet& set);
+// Throws Error naming tensor and place: an E4M3 NaN, an E8M0 NaN or a scale that is no power of two.
+void check_values(const WeightLayout& weight, const SafetensorsSet& set);
 
 // The rows of `piece`, where they lie.
 std::span<const std::byte> value_bytes(const Piece& piece);
@@ -34,7 +33,8 @@ std::span<const std::byte> value_bytes(const Piece& piece);
 // The scale bytes of the rows of `piece`: where they lie, or converted into `owned`.
 std::span<const std::byte> scale_bytes(const Piece& piece, std::vector<OwnedBytes>& owned);
 
-// The whole weight converted to weight.type (F32 or I32), pieces one after the other.
-void convert(const WeightLayout& weight, std::span<std::byte> out);
+// The whole weight converted to weight.type (F32 or I32), pieces one after the other. Throws Error naming tensor and
+// row: a token table whose expert ids lie outside [0, experts) or repeat in a row.
+void convert(const WeightLayout& weight, int64_t experts, const SafetensorsSet& set, std::span<std::byte> out);
 
 }  // namespace v4rt

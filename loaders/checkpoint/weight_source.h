@@ -52,6 +52,8 @@ class WeightSource {
   virtual void release(const WeightView& view) const { (void)view; }
   // Whether `bytes` of a view are a file's, which may have to be read from disk.
   virtual bool is_mapped(std::span<const std::byte> bytes) const { return (void)bytes, false; }
+  // Throws Error naming the file when one that views lie in was changed since.
+  virtual void check_intact() const {}
   virtual std::optional<WeightIdentity> identity() const { return std::nullopt; }  // nothing: weights of no file
 };
 

@@ -10,6 +10,8 @@
 #include <functional>
 
 #include "ops/core/error.h"
+#include "ops/core/host.h"
+#include "ops/core/human.h"
 
 namespace v4rt {
 namespace {
@@ -19,6 +21,8 @@ namespace {
   const Code code = error == ENOMEM ? Code::kOutOfMemory : Code::kInvalidArgument;
   fail(code, "{}: cannot be read: {}", path, std::strerror(error));
 }
+
+int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
 
 // Asked of the path before it is opened: opening a pipe would wait for its writer.
 void check_plain(const std::string& path) {
@@ -30,22 +34,44 @@ void check_plain(const std::string& path) {
 
 }  // namespace
 
-std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
+std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path, FileAccess access) {
   check_plain(path);
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) fail_errno(path, errno);
   // From here on the object closes the descriptor, whatever fails.
-  std::shared_ptr<MappedFile> file(new MappedFile(path, descriptor, {}));
+  std::shared_ptr<MappedFile> file(new MappedFile(path, descriptor, access));
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) fail_errno(path, errno);
   const auto size = static_cast<size_t>(status.st_size);
   check(size > 0, Code::kCorrupt, "{}: is empty (0 bytes); fetch it again", path);
   file->inode_ = status.st_ino;
-  file->changed_ = int64_t{status.st_ctim.tv_sec} * 1'000'000'000 + status.st_ctim.tv_nsec;
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
-  if (address == MAP_FAILED) fail_errno(path, errno);
-  file->bytes_ = {static_cast<const std::byte*>(address), size};
+  file->changed_ = nanoseconds(status.st_ctim);
+  file->modified_ = nanoseconds(status.st_mtim);
+  access == FileAccess::kMap ? file->map(size) : file->read(size);
   return file;
+}
+
+void MappedFile::map(size_t size) {
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor_, 0);
+  if (address == MAP_FAILED) fail_errno(path_, errno);
+  bytes_ = {static_cast<const std::byte*>(address), size};
+}
+
+// Into pages of its own, so that it begins as a mapping does.
+void MappedFile::read(size_t size) {
+  const size_t available = available_memory();
+  check(size <= available, Code::kOutOfMemory, "{}: has {}, and {} of memory is available; let it be mapped", path_,
+        human_bytes(static_cast<double>(size)), human_bytes(static_cast<double>(available)));
+  void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (address == MAP_FAILED) fail_errno(path_, errno);
+  bytes_ = {static_cast<const std::byte*>(address), size};
+  for (size_t at = 0; at < size;) {
+    const ssize_t n = ::pread(descriptor_, static_cast<std::byte*>(address) + at, size - at, static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno(path_, errno);
+    check(n > 0, Code::kCorrupt, "{}: shrank from {} to {} bytes while it was read", path_, size, at);
+    at += static_cast<size_t>(n);
+  }
 }
 
 MappedFile::~MappedFile() {
@@ -60,7 +86,7 @@ bool MappedFile::contains(std::span<const std::byte> range) const {
 }
 
 void MappedFile::advise(std::span<const std::byte> range, Advice advice) const {
-  if (range.empty() || !contains(range)) return;
+  if (!is_mapped() || range.empty() || !contains(range)) return;
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const auto down = [page](size_t x) { return x / page * page; };
   size_t begin = static_cast<size_t>(range.data() - bytes_.data());
@@ -77,11 +103,14 @@ void MappedFile::advise(std::span<const std::byte> range, Advice advice) const {
 }
 
 void MappedFile::check_intact() const {
+  if (!is_mapped()) return;
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) fail_errno(path_, errno);
   check(static_cast<size_t>(status.st_size) >= bytes_.size(), Code::kCorrupt,
         "{}: shrank from {} to {} bytes while it was in use; restore the file and open the model again", path_,
         bytes_.size(), status.st_size);
+  check(nanoseconds(status.st_mtim) == modified_, Code::kCorrupt,
+        "{}: was written to while it was in use; restore the file and open the model again", path_);
 }
 
 }  // namespace v4rt

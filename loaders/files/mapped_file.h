@@ -8,7 +8,13 @@
 
 namespace v4rt {
 
-// A file mapped read-only; the mapping lives as long as the last shared_ptr. Safe to share between threads.
+// How the bytes of a file come to memory.
+enum class FileAccess : uint8_t {
+  kMap,   // page by page, when they are looked at; whoever cuts the file short ends those who look (SIGBUS)
+  kRead,  // all of them, when it is opened; nothing that happens to the file later matters
+};
+
+// A file mapped read-only, or read; its bytes live as long as the last shared_ptr. Safe to share between threads.
 class MappedFile {
  public:
   enum class Advice : uint8_t {
@@ -16,8 +22,9 @@ class MappedFile {
     kDontNeed,  // drop the pages that lie wholly inside the range; they are read again when touched
   };
 
-  // Throws Error naming the path: missing, not a plain file, empty, unreadable.
-  static std::shared_ptr<const MappedFile> open(const std::string& path);
+  // Throws Error naming the path: missing, not a plain file, empty, unreadable; to be read and larger than the memory
+  // that is available.
+  static std::shared_ptr<const MappedFile> open(const std::string& path, FileAccess access = FileAccess::kMap);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -29,19 +36,24 @@ class MappedFile {
   uint64_t inode() const { return inode_; }
   int64_t changed() const { return changed_; }
   bool contains(std::span<const std::byte> range) const;
+  bool is_mapped() const { return access_ == FileAccess::kMap; }
 
-  // A hint: `range` must lie inside bytes(), and failure is of no consequence.
+  // A hint: `range` must lie inside bytes(), and failure is of no consequence. Nothing for what was read.
   void advise(std::span<const std::byte> range, Advice advice) const;
 
-  // Throws Error if the file became shorter than its mapping: reading the lost pages would end the process (SIGBUS).
+  // Throws Error if the file is mapped and was written to since it was opened, or became shorter than its mapping.
   void check_intact() const;
 
  private:
-  MappedFile(std::string path, int descriptor, std::span<const std::byte> bytes)
-      : path_(std::move(path)), descriptor_(descriptor), bytes_(bytes) {}
+  MappedFile(std::string path, int descriptor, FileAccess access)
+      : path_(std::move(path)), descriptor_(descriptor), access_(access) {}
+  void map(size_t size);
+  void read(size_t size);
 
   std::string path_;
   int descriptor_;
+  FileAccess access_;
+  int64_t modified_ = 0;
   uint64_t inode_ = 0;
   int64_t changed_ = 0;
   std::span<const std::byte> bytes_;

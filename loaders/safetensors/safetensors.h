@@ -55,7 +55,7 @@ class SafetensorsSet {
  public:
   // `path`: a .safetensors file, or a folder with model.safetensors, model.safetensors.index.json and its shards,
   // model-0000i-of-0000n.safetensors without an index, or one .safetensors file of any name. Reads headers only.
-  static std::shared_ptr<const SafetensorsSet> open(const std::string& path);
+  static std::shared_ptr<const SafetensorsSet> open(const std::string& path, FileAccess access = FileAccess::kMap);
 
   const std::string& folder() const { return folder_; }
   const std::string& container() const { return container_; }  // "safetensors, 2 shards with index"
@@ -65,7 +65,7 @@ class SafetensorsSet {
   std::string describe(const StoredTensor& tensor) const;  // "<path>: tensor 'embed.weight'", for messages
 
  private:
-  SafetensorsSet() = default;
+  explicit SafetensorsSet(FileAccess access) : access_(access) {}
   std::vector<StoredTensor> map_file(const std::string& path);
   void open_single(const std::string& path);
   void open_indexed(const std::string& index_path);
@@ -73,6 +73,7 @@ class SafetensorsSet {
   void open_folder(const std::string& path);
   void add(StoredTensor tensor);
 
+  FileAccess access_;
   std::string folder_, container_;
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::vector<StoredTensor> tensors_;

@@ -101,7 +101,7 @@ std::map<std::string, std::vector<std::string>> read_index(const std::string& in
 }  // namespace
 
 std::vector<StoredTensor> SafetensorsSet::map_file(const std::string& path) {
-  files_.push_back(MappedFile::open(path));
+  files_.push_back(MappedFile::open(path, access_));
   std::vector<StoredTensor> tensors = parse_safetensors(files_.back()->bytes(), path);
   for (StoredTensor& t : tensors) t.file = files_.size() - 1;
   return tensors;
@@ -182,8 +182,8 @@ void SafetensorsSet::open_folder(const std::string& path) {
   open_single(join(path, names.front()));
 }
 
-std::shared_ptr<const SafetensorsSet> SafetensorsSet::open(const std::string& path) {
-  std::shared_ptr<SafetensorsSet> set(new SafetensorsSet);
+std::shared_ptr<const SafetensorsSet> SafetensorsSet::open(const std::string& path, FileAccess access) {
+  std::shared_ptr<SafetensorsSet> set(new SafetensorsSet(access));
   if (is_folder(path)) {
     set->open_folder(path);
     return set;

@@ -40,6 +40,7 @@ class WeightFile {
   void check_all(const std::function<void(double done)>& progress) const;
 
   std::optional<Planes> find(std::string_view name, const TensorType& type) const;  // valid as long as this file
+  void check_intact() const { file_->check_intact(); }
   size_t bytes() const { return file_->bytes().size(); }
   size_t weights() const { return planes_.size(); }
 

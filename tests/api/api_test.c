@@ -52,7 +52,8 @@ static void test_layouts(void) {
   AT(v4rt_model_options, numbers, 28), AT(v4rt_model_options, context, 32), AT(v4rt_model_options, chunk, 40);
   AT(v4rt_model_options, progress, 48), AT(v4rt_model_options, progress_user, 56);
   AT(v4rt_model_options, weight_cache, 64), AT(v4rt_model_options, fast, 72), AT(v4rt_model_options, reserved, 76);
-  EXPECT(sizeof(v4rt_model_options) == 80);
+  AT(v4rt_model_options, no_mmap, 80), AT(v4rt_model_options, reserved_2, 84);
+  EXPECT(sizeof(v4rt_model_options) == 88);
   AT(v4rt_model_info, vocab_size, 8), AT(v4rt_model_info, context, 16), AT(v4rt_model_info, layers, 24);
   AT(v4rt_model_info, bos_token, 28), AT(v4rt_model_info, eos_token, 32), AT(v4rt_model_info, has_mtp, 36);
   AT(v4rt_model_info, weight_bytes, 40), AT(v4rt_model_info, state_bytes, 48), AT(v4rt_model_info, arena_bytes, 56);
@@ -68,7 +69,7 @@ static void test_layouts(void) {
 /* The last field ends where the structure does: nothing that a caller leaves unset becomes part of it. */
 #define ENDS(type, field) EXPECT(offsetof(type, field) + sizeof(((type*)0)->field) == sizeof(type))
   ENDS(v4rt_device_info, max_allocation);
-  ENDS(v4rt_model_options, reserved);
+  ENDS(v4rt_model_options, reserved_2);
   ENDS(v4rt_model_info, arena_bytes);
   ENDS(v4rt_sampler_options, seed);
   ENDS(v4rt_generate_options, reserved);

@@ -109,6 +109,24 @@ INSTANTIATE_TEST_SUITE_P(Devices, WeightCacheOn,
                                           testing::Values("mini", "tiny_flash")),
                          [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
 
+// A file that is written to while a model uses it is told of with the next logits.
+TEST(MappedWeights, AFileThatChangesIsAnError) {
+  const TempFolder folder;
+  for (const char* name : {"config.json", "model.safetensors"}) fs::copy(mini_path() + "/" + name, folder.file(name));
+  const std::string file = folder.file("model.safetensors");
+  for (const FileAccess access : {FileAccess::kMap, FileAccess::kRead}) {
+    Session session(Model::open(open_checkpoint(folder.path(), access).weights, {}));
+    const std::vector<int32_t> ids{1, 2, 3};
+    session.feed(ids);
+    fs::last_write_time(file, fs::last_write_time(file) - std::chrono::seconds(5));
+    if (access == FileAccess::kMap) {
+      EXPECT_THROW(session.feed(ids), Error);
+    } else {
+      EXPECT_NO_THROW(session.feed(ids));
+    }
+  }
+}
+
 class CpuWeightCache : public testing::Test {
  protected:
   CpuWeightCache() {

@@ -104,5 +104,37 @@ TEST(MappedFile, NoticesThatTheFileShrank) {
   }
 }
 
+TEST(MappedFile, NoticesThatTheFileWasWrittenTo) {
+  const TempFolder folder;
+  const std::string path = folder.write("a", "hello");
+  const auto mapped = MappedFile::open(path), read = MappedFile::open(path, FileAccess::kRead);
+  std::filesystem::rename(path, folder.file("b"));  // another name, and another file in its place
+  folder.write("a", "other");
+  EXPECT_NO_THROW(mapped->check_intact());
+  std::ofstream(folder.file("b"), std::ios::in | std::ios::out) << "j";
+  const auto now = std::filesystem::last_write_time(folder.file("b"));
+  std::filesystem::last_write_time(folder.file("b"), now + std::chrono::seconds(1));  // clocks of disks are coarse
+  try {
+    mapped->check_intact();
+    FAIL() << "a file that was written to went unnoticed";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("was written to while it was in use"));
+  }
+  EXPECT_NO_THROW(read->check_intact());
+  EXPECT_EQ(static_cast<char>(read->bytes()[0]), 'h');
+}
+
+TEST(MappedFile, WhatWasReadStays) {
+  const TempFolder folder;
+  const std::string text(1 << 20, 'x'), path = folder.write("a", text);
+  const auto file = MappedFile::open(path, FileAccess::kRead);
+  std::filesystem::resize_file(path, 100);
+  file->advise(file->bytes(), MappedFile::Advice::kDontNeed);
+  const auto bytes = file->bytes();
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), text);
+  EXPECT_TRUE(file->contains(bytes));
+  EXPECT_FALSE(file->is_mapped());
+}
+
 }  // namespace
 }  // namespace v4rt

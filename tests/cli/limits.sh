@@ -1,0 +1,50 @@
+# Files that change while they are mapped, threads that do not start: the program says so and ends with 1.
+. "$(dirname "$0")/lib.sh"
+
+copy() { rm -rf "$work/model"; mkdir "$work/model"; cp "$mini"/*.json "$mini"/model.safetensors "$work/model"; }
+file=$work/model/model.safetensors
+
+# talk CHANGE OPTIONS...: a conversation of two messages, and between them what CHANGE does.
+talk() {
+  local change=$1
+  shift
+  copy
+  called="v4rt chat, $change, $*" status=0
+  rm -f "$work/messages"
+  mkfifo "$work/messages"
+  "$v4rt" chat "$work/model" -n 4 --thinking off --context 512 "$@" <"$work/messages" >"$work/out" 2>"$work/err" &
+  local program=$!
+  exec 3>"$work/messages"
+  printf 'hello\n' >&3
+  for _ in $(seq 600); do [ -s "$work/out" ] && break; sleep 0.1; done
+  $change
+  printf 'and then?\n' >&3
+  exec 3>&-
+  wait $program || status=$?
+}
+nothing() { :; }
+cut_short() { truncate -s 5000 "$file"; }
+written_to() { printf '\x21' | dd of="$file" bs=1 seek=$(($(stat -c %s "$mini/model.safetensors") - 2)) conv=notrunc status=none; }
+replaced() { cp "$file" "$work/another"; written_to_another; mv "$work/another" "$file"; }
+written_to_another() { printf '\x21' | dd of="$work/another" bs=1 seek=5000 conv=notrunc status=none; }
+
+talk nothing; exits 0; cp "$work/out" "$work/answers"
+talk cut_short; exits 1; err_has "$file: was cut short while it was in use"
+talk written_to; exits 1; err_has "$file: was written to while it was in use"
+talk replaced; exits 0; same_files "$work/out" "$work/answers"
+talk cut_short --no-mmap; exits 0; same_files "$work/out" "$work/answers"
+talk written_to --no-mmap; exits 0; same_files "$work/out" "$work/answers"
+
+copy
+small=(-p 'def f' -n 4 --context 64 --chunk 8)
+call run "$work/model" "${small[@]}"; exits 0; cp "$work/out" "$work/text"
+call run "$work/model" "${small[@]}" --no-mmap --weight-cache "$work/kept"; refuses 2 "--no-mmap"
+
+# Threads: whose stacks find no room. Sanitizers need all the address space there is.
+limited() { called="v4rt $* with 2 GB of address space" status=0; (ulimit -v 2000000; "$v4rt" "$@") >"$work/out" 2>"$work/err" </dev/null || status=$?; }
+limited --version
+if [ "$status" = 0 ]; then
+  limited run mini "${small[@]}" --threads 4096; refuses 1 "of 4096 threads could be started" "ask for fewer"
+  limited run mini "${small[@]}" --threads 3; exits 0; same_files "$work/out" "$work/text"
+fi
+finish
