@@ -31,7 +31,7 @@ std::string embedded_model() {
 }
 
 // XDG_CACHE_HOME/v4rt, else ~/.cache/v4rt; empty where neither is set.
-std::string program_cache() {
+std::string user_cache() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   if (cache != nullptr && fs::path(cache).is_absolute()) return (fs::path(cache) / "v4rt").string();
   const char* home = std::getenv("HOME");
@@ -136,6 +136,10 @@ void add_options(CLI::App& command, ModelArguments& a) {
       "A folder for weights as the device wants them: written once, mapped from then on; for instance "
       "~/.cache/v4rt/weights");
   command
+      .add_option("--memory", a.memory,
+                  "Host memory that the model may take, such as 8GiB (default: what is available)")
+      ->transform(CLI::AsSizeValue(false));
+  command
       .add_flag("--no-mmap", a.no_mmap,
                 "Read files whole in place of mapping them: nothing that happens to them later matters")
       ->excludes(weight_cache);
@@ -184,8 +188,10 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
   options.device_options.threads = a.threads;
   options.device_options.fast = a.fast;
-  if (!a.no_cache) options.device_options.cache_dir = program_cache();
+  if (!a.no_cache) options.device_options.cache_dir = user_cache();
   options.weight_cache = a.weight_cache;
+  options.weight_cache_hint = "--weight-cache " + (user_cache().empty() ? "DIR" : user_cache() + "/weights");
+  options.memory = a.memory;
   options.numbers = number_mode(a);
   options.context = context_for(a, positions, checkpoint.weights->config());
   options.chunk = a.chunk;

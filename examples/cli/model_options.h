@@ -23,6 +23,7 @@ struct ModelArguments {
   int chunk = 512;
   int threads = 0;
   std::string weight_cache;  // empty: none
+  uint64_t memory = 0;       // bytes; 0: what is available
   bool no_mmap = false;
   bool no_cache = false;
   bool fast = false;

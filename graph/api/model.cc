@@ -33,6 +33,7 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   if (o.device != nullptr) options.device = o.device;
   if (o.cache_dir != nullptr) options.device_options.cache_dir = o.cache_dir;
   if (o.weight_cache != nullptr) options.weight_cache = o.weight_cache;
+  options.weight_cache_hint = "set v4rt_model_options.weight_cache to a folder";
   options.device_options.threads = o.threads;
   options.device_options.fast = o.fast != 0;
   options.numbers = o.numbers == V4RT_PLAIN ? v4rt::NumberMode::kPlain : v4rt::NumberMode::kFaithful;

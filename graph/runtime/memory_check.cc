@@ -36,6 +36,16 @@ std::string exceeds(const DeviceInfo& device, const MemoryNeed& need) {
   return state.empty() ? one_allocation(device, "working memory", need.arena) : state;
 }
 
+std::string exceeds_host(const HostNeed& need, size_t available) {
+  const size_t total = sum({need.weights, need.rest});
+  if (total <= available) return {};
+  return fmt::format(
+      "opening takes {} of memory ({} of weights in the device's own layout, {} of state and working "
+      "memory), and {} is available",
+      human_bytes(static_cast<double>(total)), human_bytes(static_cast<double>(need.weights)),
+      human_bytes(static_cast<double>(need.rest)), human_bytes(static_cast<double>(available)));
+}
+
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits) {
   int64_t good = 0, bad = limit;
   while (bad - good > 1) {

@@ -21,6 +21,16 @@ struct MemoryNeed {
 // Empty when it fits, otherwise why not, with figures. A device that does not know its memory takes everything.
 std::string exceeds(const DeviceInfo& device, const MemoryNeed& need);
 
+// What a model with one session takes of the host's memory, on all devices that live in it together, and cannot give
+// back: unlike pages of files.
+struct HostNeed {
+  size_t weights = 0;  // copied
+  size_t rest = 0;     // state and working memory
+};
+
+// Empty when it fits in `available` bytes, otherwise why not, with figures.
+std::string exceeds_host(const HostNeed& need, size_t available);
+
 // The largest context in [0, limit) that `fits`, a monotone predicate; 0 when none does.
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits);
 

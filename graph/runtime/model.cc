@@ -4,6 +4,8 @@
 #include <optional>
 
 #include "graph/runtime/model_impl.h"
+#include "ops/core/host.h"
+#include "ops/core/human.h"
 #include "ops/core/log.h"
 
 namespace v4rt {
@@ -143,10 +145,37 @@ void Model::Impl::check_memory() {
     if (problem.empty()) continue;
     const int64_t best =
         largest_context(options.context, [&](int64_t c) { return exceeds(info, need(device, c)).empty(); });
-    check(best > 0, Code::kOutOfMemory, "{}: does not fit at any context: {}", info.name, problem);
+    check(best > 0, Code::kOutOfMemory, "{}: does not fit at any context: {}{}", info.name, problem,
+          weights.in_host_memory(device) ? cache_hint(weights.copied_bytes(device)) : "");
     fail(Code::kOutOfMemory, "a context of {} positions ({} sequences): {}; the largest context that fits is {}",
          options.context, options.slots, problem, best);
   }
+}
+
+// What keeps `copied` bytes of weights out of memory, for a message; empty where nothing does.
+std::string Model::Impl::cache_hint(size_t copied) const {
+  if (copied == 0 || !identity) return {};
+  return fmt::format("; keep the weights in a file that is mapped, {} on disk: {}",
+                     human_bytes(static_cast<double>(copied)), options.weight_cache_hint);
+}
+
+// The system ends, without a word, who takes more memory than there is. Some of it is left for what is not counted:
+// staging, drivers, what allocators lose.
+void Model::Impl::check_host_memory() {
+  HostNeed host;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const int device = static_cast<int>(i);
+    if (!weights.in_host_memory(device)) continue;
+    const MemoryNeed mine = need(device, options.context);
+    host.weights += mine.weights;
+    host.rest += mine.states + mine.arena + mine.io;
+  }
+  const size_t all = options.memory > 0 ? std::min(options.memory, available_memory()) : available_memory();
+  const size_t available = all - all / 32;
+  const std::string problem = exceeds_host(host, available);
+  const std::string hint = exceeds_host({0, host.rest}, available).empty() ? cache_hint(host.weights) : "";
+  check(problem.empty(), Code::kOutOfMemory, "{}{}", problem,
+        hint.empty() ? "; ask for a shorter context, a smaller chunk or fewer sequences" : hint);
 }
 
 void Model::Impl::check_files() {
@@ -198,6 +227,7 @@ std::shared_ptr<const Model> Model::open(std::shared_ptr<const WeightSource> wei
   model->impl_ = std::make_unique<Impl>(std::move(weights), options);
   model->impl_->make_first_plans();
   model->impl_->check_memory();
+  model->impl_->check_host_memory();
   model->impl_->load_weights();
   model->impl_->options.progress = nullptr;  // the caller's, and only for this call
   return model;

@@ -24,6 +24,9 @@ struct ModelOptions {
   // A folder where weights that a device wants in another layout are kept, and mapped from then on: opening is nearly
   // instant the second time, and the model may be larger than memory. As much room as those weights. Empty: none.
   std::string weight_cache;
+  // How the caller's users ask for such a folder: what a message says when memory is short and one would help.
+  std::string weight_cache_hint = "set ModelOptions::weight_cache to a folder";
+  size_t memory = 0;  // bytes of the host's that opening may count on, of those that are available; 0: all of them
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
   int chunk = 512;         // tokens of the chunk plan
@@ -42,7 +45,7 @@ struct ModelOptions {
 class Model {
  public:
   // Throws Error: wrong weights (names the tensor), an unknown device, a context that memory does not allow (says how
-  // much it would take), a device that refuses a node.
+  // much it would take), weights that memory does not allow (before any is loaded), a device that refuses a node.
   static std::shared_ptr<const Model> open(std::shared_ptr<const WeightSource> weights, const ModelOptions& options);
   ~Model();
 

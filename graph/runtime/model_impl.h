@@ -36,6 +36,7 @@ struct Model::Impl {
   // The plans that open() makes, then their weights.
   void make_first_plans();
   void check_memory();
+  void check_host_memory();
   void load_weights();
 
   void check_files();  // throws Error when a file that is in use was changed
@@ -60,6 +61,7 @@ struct Model::Impl {
   std::unique_ptr<Plan> make_plan(int tokens, LogitsOf logits);  // compiled, its weights not yet loaded
   void add_states(const Plan& plan);
   MemoryNeed need(int device, int64_t context);
+  std::string cache_hint(size_t copied) const;
 };
 
 }  // namespace v4rt

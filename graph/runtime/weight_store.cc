@@ -171,6 +171,8 @@ WeightCopier& WeightStore::copier(const Key& key, std::map<int, WeightCopier>& c
   return copiers.try_emplace(std::get<1>(key), device(key)).first->second;
 }
 
+bool WeightStore::in_host_memory(int device) const { return uses_host_memory(*devices_[static_cast<size_t>(device)]); }
+
 void WeightStore::check_cache_intact() const {
   if (cache_) cache_->check_intact();
 }

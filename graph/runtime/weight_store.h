@@ -31,6 +31,7 @@ class WeightStore {
   void add(const Plan& plan);  // throws Error when the source's weight is not of the type that the plan expects
   void load(const Progress& progress);  // makes what add() left over
 
+  bool in_host_memory(int device) const;  // what is on the device is in the host's memory
   void check_cache_intact() const;        // throws Error when a file of it was changed
 
   const Tensor& tensor(const Slot& slot) const;

@@ -1,4 +1,4 @@
-# Files that change while they are mapped, threads that do not start: the program says so and ends with 1.
+# Files that change while they are mapped, memory and threads that do not suffice: the program says so and ends with 1.
 . "$(dirname "$0")/lib.sh"
 
 copy() { rm -rf "$work/model"; mkdir "$work/model"; cp "$mini"/*.json "$mini"/model.safetensors "$work/model"; }
@@ -35,9 +35,15 @@ talk replaced; exits 0; same_files "$work/out" "$work/answers"
 talk cut_short --no-mmap; exits 0; same_files "$work/out" "$work/answers"
 talk written_to --no-mmap; exits 0; same_files "$work/out" "$work/answers"
 
+# Memory: refused with the figures before anything is loaded, and with what helps.
 copy
 small=(-p 'def f' -n 4 --context 64 --chunk 8)
 call run "$work/model" "${small[@]}"; exits 0; cp "$work/out" "$work/text"
+call run "$work/model" "${small[@]}" --memory 3MiB
+refuses 1 "opening takes" "of weights" "is available" "--weight-cache $XDG_CACHE_HOME/v4rt/weights"
+call run "$work/model" "${small[@]}" --memory 3MiB --weight-cache "$work/kept"; exits 0; same_files "$work/out" "$work/text"
+call run "$work/model" "${small[@]}" --memory 10KiB --weight-cache "$work/kept"; refuses 1 "opening takes" "a shorter context"
+call run "$work/model" "${small[@]}" --memory much; refuses 2 "--memory"
 call run "$work/model" "${small[@]}" --no-mmap --weight-cache "$work/kept"; refuses 2 "--no-mmap"
 
 # Threads: whose stacks find no room. Sanitizers need all the address space there is.

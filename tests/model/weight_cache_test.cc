@@ -12,6 +12,7 @@
 #include <set>
 
 #include "graph/runtime/model_impl.h"
+#include "ops/core/human.h"
 #include "tests/support/models.h"
 #include "tests/support/safetensors_writer.h"
 
@@ -108,6 +109,38 @@ INSTANTIATE_TEST_SUITE_P(Devices, WeightCacheOn,
                          testing::Combine(testing::ValuesIn(built_in_backends()),
                                           testing::Values("mini", "tiny_flash")),
                          [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
+
+// What would not fit is refused before anything is loaded; from a cache it runs.
+TEST(HostMemory, IsAskedBeforeAnythingIsLoaded) {
+  const TempFolder folder;
+  std::set<std::string> work;
+  ModelOptions options;
+  options.context = 64;
+  options.chunk = 8;
+  options.progress = [&](std::string_view what, double) { work.emplace(what); };
+  const auto open = [&] { return Model::open(open_checkpoint(mini_path()).weights, options); };
+  const auto refusal = [&]() -> std::string {
+    try {
+      open();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), Code::kOutOfMemory);
+      return e.what();
+    }
+    return "opened";
+  };
+  const auto free = open();
+  const size_t weights = free->impl().weights.copied_bytes(0);
+  const std::vector<uint32_t> expected = bits(free, 30);
+  work.clear();
+  options.memory = weights;
+  EXPECT_THAT(refusal(), testing::HasSubstr(human_bytes(static_cast<double>(weights)) + " of weights"));
+  EXPECT_THAT(refusal(), testing::HasSubstr("set ModelOptions::weight_cache to a folder"));
+  EXPECT_EQ(work.count(kLoading), 0u);
+  options.weight_cache = folder.path();
+  EXPECT_TRUE(bits(open(), 30) == expected);
+  options.memory = 4096;
+  EXPECT_THAT(refusal(), testing::HasSubstr("shorter context"));
+}
 
 // A file that is written to while a model uses it is told of with the next logits.
 TEST(MappedWeights, AFileThatChangesIsAnError) {
