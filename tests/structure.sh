@@ -24,6 +24,10 @@ foreign examples 'graph/(api/|runtime/|plan/plan\.h|model/v4_cost\.h)|loaders/|b
 grep -rl 'spdlog/' ops backend loaders graph examples --include='*.cc' --include='*.h' | grep -v '^ops/core/log' |
   complain "only ops/core/log includes spdlog"
 
+grep -rnE '(^|[a-z0-9_>] )(ceil_div|round_up|div_up|align_up)\([^;]*\{|auto (ceil_div|round_up|div_up|align_up)\b' \
+  ops backend loaders graph examples tests bench --include='*.cc' --include='*.h' | grep -v '^ops/core/' |
+  complain "ceil_div and round_up are in ops/core/arith.h"
+
 git ls-files '*.cc' '*.h' '*.c' '*.hpp' '*.cl' 2>/dev/null | xargs -r wc -l | awk '$2 != "total" && $1 > 600' | complain "more than 600 lines"
 if command -v clang-format-14 >/dev/null; then  # the one of Debian 12
   git ls-files '*.cc' '*.h' '*.c' '*.hpp' '*.cl' 2>/dev/null | xargs -r clang-format-14 --dry-run 2>&1 | grep -oE '^[^:]+:[0-9]+' |
