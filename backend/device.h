@@ -14,10 +14,11 @@
 
 namespace v4rt {
 
-// Yes, or no with the reason. Reasons are shown to users: they name the fact.
+// Yes, and by which of the device's kernels; or no, with the reason. Reasons are shown to users: they name the fact.
 struct Support {
   bool ok = true;
   std::string reason;
+  int kernel = 0;  // for Device::make
   static Support no(std::string why) { return {false, std::move(why)}; }
   explicit operator bool() const { return ok; }
 };
@@ -58,7 +59,9 @@ class Device {
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
   virtual Support supports(const OpCall& call) const = 0;
-  virtual std::unique_ptr<Kernel> compile(const OpCall& call) = 0;  // slow; never while tokens flow
+  // The kernel that supports() chose for this call. Slow; never while tokens flow.
+  virtual std::unique_ptr<Kernel> make(const OpCall& call, int kernel) = 0;
+  std::unique_ptr<Kernel> compile(const OpCall& call);  // both; throws Error(kUnsupported) with the reasons
   virtual Layout weight_layout(const TensorType& weight) const {
     (void)weight;
     return Layout::kRows;

@@ -42,6 +42,8 @@ enum class OpKind : uint8_t {
   kSwiglu,
   kMoeGateUp,
   kMoeDown,
+  kMoeDownParts,
+  kMoeSum,
   // weights
   kRepack,
   kCount,
@@ -80,6 +82,27 @@ struct Input {
   StateRows rows;  // kState
 };
 
+// Indices [first, first + count) of a weight's leading dimension; all of them when count is 0.
+struct WeightRange {
+  int64_t first = 0, count = 0;
+  bool operator==(const WeightRange&) const = default;
+};
+TensorType range_of(const TensorType& weight, const WeightRange& range);
+
+class Op;
+using OpPtr = std::shared_ptr<const Op>;
+
+// One of the smaller ops that an op can be rewritten as. An input is one of the whole op's, of weights a range where
+// that is said, or what an earlier part has made.
+struct OpPart {
+  struct From {
+    int input = 0;  // of the whole op; -1 - n: output 0 of part n
+    WeightRange range;
+  };
+  OpPtr op;
+  std::vector<From> inputs;
+};
+
 // Output `output` is the same memory as input `input`, changed in place.
 struct Alias {
   int output, input;
@@ -96,6 +119,11 @@ class Op {
   virtual void reference(RefContext& context) const = 0;              // the meaning, bit for bit; plain loops
   Cost cost(std::span<const TensorType> in, const Step& step) const;  // work(), and the weights that the roles say
   virtual std::span<const Alias> aliases() const { return {}; }
+  // The same output 0, bit for bit, by parts whose weights take at most `max_bytes` each; the last part makes it. Empty
+  // where there is no such way. For devices that refuse the whole.
+  virtual std::vector<OpPart> expand(std::span<const TensorType> in, size_t max_bytes) const {
+    return (void)in, (void)max_bytes, std::vector<OpPart>();
+  }
 
  protected:
   virtual Cost work(std::span<const TensorType> in, const Step& step) const = 0;  // all of a Cost but weight_bytes
@@ -107,8 +135,6 @@ class OpOf : public Op {
   static constexpr OpKind kKind = K;
   OpKind kind() const final { return K; }
 };
-
-using OpPtr = std::shared_ptr<const Op>;
 
 struct OpCall {
   const Op& op;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the tree promises of itself: who may include whom, sizes, a README per folder. Argument: the source folder.
 set -u
+shopt -s lastpipe  # complain counts in this shell, not in that of a pipe
 cd "$1" || exit 2
 failures=0
 
@@ -19,8 +20,10 @@ foreign ops 'ops/' | complain "ops includes what is above it"
 foreign backend 'ops/|backend/' | complain "backend may include ops only"
 foreign loaders 'ops/|loaders/' | complain "loaders may include ops only"
 foreign graph 'ops/|backend/|loaders/|graph/' | complain "graph includes what is above it"
-foreign examples 'graph/(api/|runtime/|plan/plan\.h|model/v4_cost\.h)|loaders/|backend/registry\.h|ops/core/(error|host|human)\.h|examples/|version\.h' |
+foreign examples 'graph/(api/|runtime/|plan/plan\.h|model/v4_cost\.h)|loaders/|backend/registry\.h|ops/core/(error|glob|host|human)\.h|examples/|version\.h' |
   complain "examples use more than the public interface"
+foreign graph/passes 'ops/|backend/device\.h|graph/(ir|passes)/' | complain "a pass knows more than graphs and devices"
+foreign graph/ir 'ops/|graph/ir/' | complain "the IR knows more than ops"
 grep -rl 'spdlog/' ops backend loaders graph examples --include='*.cc' --include='*.h' | grep -v '^ops/core/log' |
   complain "only ops/core/log includes spdlog"
 

@@ -56,7 +56,10 @@ class CpuQueue final : public Queue {
 }  // namespace
 
 CpuDevice::CpuDevice(int threads, bool fast)
-    : asked_threads_(threads), threads_(threads > 0 ? threads : usable_processors()), fast_(fast) {
+    : TableDevice(cpu_kernels()),
+      asked_threads_(threads),
+      threads_(threads > 0 ? threads : usable_processors()),
+      fast_(fast) {
   const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   info_.name = "cpu";
   info_.features = simd::features();
@@ -64,21 +67,6 @@ CpuDevice::CpuDevice(int threads, bool fast)
                                   fmt::join(info_.features, "+"));
   info_.alignment = kAlignment;
   info_.max_allocation = info_.memory = pages * page;
-}
-
-Support CpuDevice::supports(const OpCall& call) const {
-  std::string reason;
-  if (select_kernel(cpu_kernels(), call, *this, &reason) == nullptr) return Support::no(reason);
-  return {};
-}
-
-std::unique_ptr<Kernel> CpuDevice::compile(const OpCall& call) {
-  std::string reason;
-  const auto* entry = select_kernel(cpu_kernels(), call, *this, &reason);
-  check(entry != nullptr, Code::kUnsupported, "cpu refuses {}: {}", call.op.describe(), reason);
-  std::unique_ptr<Kernel> kernel = entry->make(call, *this);
-  kernel->name = entry->name;
-  return kernel;
 }
 
 Layout CpuDevice::weight_layout(const TensorType& weight) const {

@@ -5,19 +5,17 @@
 #include <string>
 
 #include "backend/cpu/thread_pool.h"
-#include "backend/device.h"
+#include "backend/kernel_table.h"
 
 namespace v4rt {
 
-class CpuDevice final : public Device, public std::enable_shared_from_this<CpuDevice> {
+class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared_from_this<CpuDevice> {
  public:
   // threads, 0: one per processor that the process may use. fast: products may sum in a library's order where that is
   // faster.
   explicit CpuDevice(int threads, bool fast = false);
 
   const DeviceInfo& info() const override { return info_; }
-  Support supports(const OpCall& call) const override;
-  std::unique_ptr<Kernel> compile(const OpCall& call) override;
   Layout weight_layout(const TensorType& weight) const override;
   BufferPtr allocate(size_t bytes) override;
   BufferPtr import_host(std::span<const std::byte> memory) override;

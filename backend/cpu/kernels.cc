@@ -5,12 +5,13 @@
 namespace v4rt {
 
 std::span<const CpuEntry> cpu_kernels() {
-  static const std::array kTable{
-      kCpuEmbedRows,      kCpuTakeLast,   kCpuAddStreams, kCpuLinearLibrary,    kCpuLinear,
-      kCpuRmsNorm,        kCpuHeadRms,    kCpuRepack,     kCpuRopeTail,         kCpuFakeQuant,
-      kCpuHadamard,       kCpuRingAppend, kCpuHcPre,      kCpuHcPost,           kCpuHcHead,
-      kCpuRouteTopK,      kCpuRouteHash,  kCpuSwiglu,     kCpuMoeGateUpLibrary, kCpuMoeGateUp,
-      kCpuMoeDownLibrary, kCpuMoeDown,    kCpuAttend,     kCpuIndexSelect,      kCpuCompressPool};
+  static const std::array kTable{kCpuEmbedRows,      kCpuTakeLast,    kCpuAddStreams,       kCpuLinearLibrary,
+                                 kCpuLinear,         kCpuRmsNorm,     kCpuHeadRms,          kCpuRepack,
+                                 kCpuRopeTail,       kCpuFakeQuant,   kCpuHadamard,         kCpuRingAppend,
+                                 kCpuHcPre,          kCpuHcPost,      kCpuHcHead,           kCpuRouteTopK,
+                                 kCpuRouteHash,      kCpuSwiglu,      kCpuMoeGateUpLibrary, kCpuMoeGateUp,
+                                 kCpuMoeDownLibrary, kCpuMoeDown,     kCpuMoeDownParts,     kCpuMoeSum,
+                                 kCpuAttend,         kCpuIndexSelect, kCpuCompressPool};
   return kTable;
 }
 

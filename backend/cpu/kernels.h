@@ -3,7 +3,6 @@
 #include <span>
 
 #include "backend/cpu/cpu_device.h"
-#include "backend/kernel_table.h"
 
 namespace v4rt {
 
@@ -17,7 +16,8 @@ extern const CpuEntry kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams;
 extern const CpuEntry kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack;
 extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend;
 extern const CpuEntry kCpuHcPre, kCpuHcPost, kCpuHcHead;
-extern const CpuEntry kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp, kCpuMoeDown;
+extern const CpuEntry kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp, kCpuMoeDown, kCpuMoeDownParts,
+    kCpuMoeSum;
 extern const CpuEntry kCpuLinearLibrary, kCpuMoeGateUpLibrary, kCpuMoeDownLibrary;
 extern const CpuEntry kCpuAttend, kCpuIndexSelect, kCpuCompressPool;
 

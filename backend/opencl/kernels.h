@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "backend/kernel_table.h"
 #include "backend/opencl/opencl_device.h"
 #include "ops/attention/row_format.h"
 #include "ops/core/arith.h"
@@ -18,12 +17,6 @@ using OpenclEntry = KernelEntry<OpenclDevice>;
 std::span<const OpenclEntry> opencl_kernels();  // in order of preference
 
 // What kernels/*.cc share.
-
-// The op of a call whose kind select_kernel has matched.
-template <class OpT>
-const OpT& op_of(const OpCall& call) {
-  return static_cast<const OpT&>(call.op);
-}
 
 // A kernel of one function: body(queue, args, step) enqueues it.
 template <class Body>

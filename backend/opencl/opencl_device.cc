@@ -28,7 +28,8 @@ void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, vo
 
 OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index,
                            const std::string& cache_dir)
-    : site_(site),
+    : TableDevice(opencl_kernels()),
+      site_(site),
       capabilities_(capabilities),
       info_(describe(capabilities, index)),
       budget_(std::make_shared<MemoryBudget>()) {
@@ -42,21 +43,6 @@ OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilit
 }
 
 OpenclDevice::~OpenclDevice() { programs_->store_built(); }
-
-Support OpenclDevice::supports(const OpCall& call) const {
-  std::string reason;
-  if (select_kernel<OpenclDevice>(opencl_kernels(), call, *this, &reason) != nullptr) return {};
-  return Support::no(std::move(reason));
-}
-
-std::unique_ptr<Kernel> OpenclDevice::compile(const OpCall& call) {
-  std::string reason;
-  const auto* entry = select_kernel<OpenclDevice>(opencl_kernels(), call, *this, &reason);
-  check(entry != nullptr, Code::kUnsupported, "{} refuses {}: {}", info_.name, call.op.describe(), reason);
-  std::unique_ptr<Kernel> kernel = entry->make(call, *this);
-  kernel->name = entry->name;
-  return kernel;
-}
 
 Layout OpenclDevice::weight_layout(const TensorType& weight) const {
   return weight.shape.rank() >= 2 ? Layout::kRows16 : Layout::kRows;

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/device.h"
+#include "backend/kernel_table.h"
 #include "backend/opencl/capabilities.h"
 #include "backend/opencl/opencl_kernel.h"
 #include "backend/opencl/program_cache.h"
@@ -13,7 +13,7 @@
 namespace v4rt {
 
 // One OpenCL device with a context of its own.
-class OpenclDevice final : public Device {
+class OpenclDevice final : public TableDevice<OpenclDevice> {
  public:
   OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir);
   ~OpenclDevice() override;
@@ -21,8 +21,6 @@ class OpenclDevice final : public Device {
   OpenclDevice& operator=(const OpenclDevice&) = delete;
 
   const DeviceInfo& info() const override { return info_; }
-  Support supports(const OpCall& call) const override;
-  std::unique_ptr<Kernel> compile(const OpCall& call) override;
   Layout weight_layout(const TensorType& weight) const override;
   BufferPtr allocate(size_t bytes) override;
   BufferPtr import_host(std::span<const std::byte> memory) override;

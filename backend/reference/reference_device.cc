@@ -52,7 +52,7 @@ class ReferenceDevice final : public Device {
     return {};
   }
 
-  std::unique_ptr<Kernel> compile(const OpCall& call) override {
+  std::unique_ptr<Kernel> make(const OpCall& call, int) override {
     auto kernel = std::make_unique<ReferenceKernel>(call.op, call.inputs.size());
     kernel->name = "reference." + std::string(v4rt::name(call.op.kind()));
     return kernel;

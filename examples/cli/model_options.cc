@@ -1,7 +1,6 @@
 #include "examples/cli/model_options.h"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,6 +10,7 @@
 #include "backend/registry.h"
 #include "examples/cli/command.h"
 #include "examples/cli/terminal.h"
+#include "ops/core/glob.h"
 
 namespace v4rt::cli {
 namespace {
@@ -80,7 +80,7 @@ void check_patterns(const Model& model) {
   for (const auto& [pattern, device] : model.options().place) {
     const auto matches = [&pattern = pattern](const PlanStep& step) {
       const Launch* launch = std::get_if<Launch>(&step);
-      return launch != nullptr && fnmatch(pattern.c_str(), launch->node.c_str(), FNM_NOESCAPE) == 0;
+      return launch != nullptr && glob_match(pattern, launch->node);
     };
     if (!std::any_of(plan.steps.begin(), plan.steps.end(), matches))
       throw UsageError(

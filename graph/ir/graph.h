@@ -22,9 +22,10 @@ enum class Origin : uint8_t {
 struct Value {
   TensorType type;
   Origin origin = Origin::kNode;
-  std::string name;  // inputs, weights and states: what it is bound by; node outputs: "L03.attn.attend"
-  NodeId node = -1;  // the maker, for kNode
-  int output = 0;    // which of its outputs
+  std::string name;        // inputs, weights and states: what it is bound by; node outputs: "L03.attn.attend"
+  NodeId node = -1;        // the maker, for kNode
+  int output = 0;          // which of its outputs
+  WeightRange range = {};  // of a weight: the part of it that this is
 };
 
 struct Node {

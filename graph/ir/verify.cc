@@ -1,5 +1,6 @@
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "graph/ir/graph.h"
 
@@ -18,15 +19,15 @@ class Verifier {
   }
 
  private:
-  // Inputs, weights and states are found by name: each needs one of its own.
+  // Inputs, weights and states are found by name, parts of weights by their range too: each needs its own.
   void bound_names() const {
-    std::set<std::pair<Origin, std::string_view>> seen;
+    std::set<std::tuple<Origin, std::string_view, int64_t, int64_t>> seen;
     for (size_t i = 0; i < graph_.values.size(); ++i) {
       const Value& value = graph_.values[i];
       if (value.origin == Origin::kNode) continue;
       check(!value.name.empty(), Code::kInternal, "value %{} is bound by name and has none", i);
-      check(seen.insert({value.origin, value.name}).second, Code::kInternal, "two values are bound by the name {}",
-            value.name);
+      check(seen.insert({value.origin, value.name, value.range.first, value.range.count}).second, Code::kInternal,
+            "two values are bound by the name {}", value.name);
     }
   }
 

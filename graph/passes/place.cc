@@ -1,10 +1,13 @@
 #include "graph/passes/place.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <numeric>
+#include <optional>
 
-#include "graph/passes/layouts.h"
+#include "graph/passes/expand.h"
+#include "ops/core/glob.h"
 
 namespace v4rt {
 namespace {
@@ -40,7 +43,7 @@ std::vector<Group> groups_of(const Graph& graph) {
 }
 
 // Devices in the order in which they are asked.
-std::vector<int> candidates(const Graph& graph, const Group& group, const CompileOptions& options) {
+std::vector<int> candidates(const Graph& graph, const Group& group, const PlaceOptions& options) {
   for (const auto& [state, device] : options.state_devices) {
     if (std::find(group.states.begin(), group.states.end(), state) != group.states.end()) return {device};
   }
@@ -57,16 +60,21 @@ std::vector<int> candidates(const Graph& graph, const Group& group, const Compil
   return order;
 }
 
+// How one node runs: as it is, or as the parts of its expansion.
+struct Decision {
+  Choice choice;
+  std::optional<Expansion> expansion;
+};
+
 class Placer {
  public:
-  Placer(const Graph& graph, const CompileOptions& options) : graph_(graph), options_(options) {
-    placement_.device.assign(graph.nodes.size(), -1);
-  }
+  Placer(const Graph& graph, const PlaceOptions& options)
+      : graph_(graph), options_(options), decisions_(graph.nodes.size()) {}
 
-  Placement run() {
+  Placed run() {
     for (const Group& group : groups_of(graph_)) place_group(group);
     check(homeless_.empty(), Code::kUnsupported, "no device takes these nodes:{}", homeless_);
-    return std::move(placement_);
+    return lower();
   }
 
  private:
@@ -75,51 +83,62 @@ class Placer {
     for (const int device : candidates(graph_, group, options_)) {
       const size_t before = refusals.size();
       for (const NodeId id : group.nodes) {
-        const Support support = ask(*options_.devices[static_cast<size_t>(device)], graph_, graph_.node(id)).support;
-        if (!support)
-          refusals.push_back(fmt::format("{} refuses {}: {}", name(device), graph_.node(id).name, support.reason));
+        const std::string refusal = decide(id, device);
+        if (!refusal.empty())
+          refusals.push_back(fmt::format("{} refuses {}: {}", name(device), graph_.node(id).name, refusal));
       }
       if (refusals.size() != before) continue;
-      for (const NodeId id : group.nodes) placement_.device[static_cast<size_t>(id)] = device;
       for (const std::string& refusal : refusals) {
-        placement_.refusals.push_back(fmt::format("{}; placed on {}", refusal, name(device)));
+        refusals_.push_back(fmt::format("{}; placed on {}", refusal, name(device)));
       }
       return;
     }
     for (const std::string& refusal : refusals) homeless_ += "\n  " + refusal;
   }
 
+  // Empty when the device takes the node, otherwise why not.
+  std::string decide(NodeId id, int index) {
+    const Device& device = *options_.devices[static_cast<size_t>(index)];
+    const Request request = request_of(graph_, graph_.node(id));
+    Decision& decision = decisions_[static_cast<size_t>(id)];
+    Offer offer = ask(device, request);
+    decision = {{index, offer.support.kernel, std::move(offer.inputs)}, std::nullopt};
+    if (offer.support) return {};
+    decision.expansion = expand(device, index, request);
+    return decision.expansion ? std::string() : offer.support.reason;
+  }
+
+  Placed lower() {
+    Placed placed{.graph = graph_, .choices = {}, .refusals = std::move(refusals_)};
+    placed.graph.nodes.clear();
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      const Node& node = graph_.nodes[i];
+      Decision& decision = decisions_[i];
+      if (decision.expansion) {
+        append_parts(placed.graph, node, *decision.expansion);
+        std::ranges::move(decision.expansion->choices, std::back_inserter(placed.choices));
+        continue;
+      }
+      for (const ValueId out : node.out)
+        placed.graph.values[static_cast<size_t>(out)].node = static_cast<NodeId>(placed.graph.nodes.size());
+      placed.graph.nodes.push_back(node);
+      placed.choices.push_back(std::move(decision.choice));
+    }
+    return placed;
+  }
+
   const std::string& name(int device) const { return options_.devices[static_cast<size_t>(device)]->info().name; }
 
   const Graph& graph_;
-  const CompileOptions& options_;
-  Placement placement_;
+  const PlaceOptions& options_;
+  std::vector<Decision> decisions_;
+  std::vector<std::string> refusals_;
   std::string homeless_;
 };
 
 }  // namespace
 
-bool glob_match(std::string_view pattern, std::string_view text) {
-  size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;  // let the last star take one character more
-      t = ++resume;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
-Placement place(const Graph& graph, const CompileOptions& options) {
+Placed place(const Graph& graph, const PlaceOptions& options) {
   check(!options.devices.empty(), Code::kInvalidArgument, "a plan needs at least one device");
   const auto in_range = [&](int device) { return device >= 0 && static_cast<size_t>(device) < options.devices.size(); };
   for (const PlaceRule& rule : options.rules) {

@@ -12,8 +12,8 @@ namespace {
 // Work items are numbered: nodes by their id, then crossings.
 class Scheduler {
  public:
-  Scheduler(const Graph& graph, const Placement& placement, std::span<const Crossing> crossings)
-      : graph_(graph), placement_(placement), crossings_(crossings), n_nodes_(graph.nodes.size()) {
+  Scheduler(const Placed& placed, std::span<const Crossing> crossings)
+      : graph_(placed.graph), placed_(placed), crossings_(crossings), n_nodes_(placed.graph.nodes.size()) {
     const size_t n = n_nodes_ + crossings.size();
     next_.resize(n);
     waits_.assign(n, 0);
@@ -37,8 +37,9 @@ class Scheduler {
   void makers_and_readers() {
     for (size_t i = 0; i < n_nodes_; ++i) {
       priority_[i] = 2 * i + 1;
-      for (const ValueId out : graph_.nodes[i].out) copy(out, placement_.device[i]).maker = static_cast<ptrdiff_t>(i);
-      for (const ValueId in : graph_.nodes[i].in) copy(in, placement_.device[i]).readers.push_back(i);
+      for (const ValueId out : graph_.nodes[i].out)
+        copy(out, placed_.device(static_cast<NodeId>(i))).maker = static_cast<ptrdiff_t>(i);
+      for (const ValueId in : graph_.nodes[i].in) copy(in, placed_.device(static_cast<NodeId>(i))).readers.push_back(i);
     }
     for (size_t c = 0; c < crossings_.size(); ++c) {
       const auto& [value, from, to] = crossings_[c];
@@ -59,7 +60,7 @@ class Scheduler {
     const Node& node = graph_.nodes[i];
     for (const Alias& alias : node.op->aliases()) {
       const ValueId old = node.in[static_cast<size_t>(alias.input)];
-      for (const size_t reader : copy(old, placement_.device[i]).readers) {
+      for (const size_t reader : copy(old, placed_.device(static_cast<NodeId>(i))).readers) {
         if (reader != i) edge(reader, i);
       }
     }
@@ -92,7 +93,7 @@ class Scheduler {
   }
 
   const Graph& graph_;
-  const Placement& placement_;
+  const Placed& placed_;
   std::span<const Crossing> crossings_;
   size_t n_nodes_;
   std::map<std::pair<ValueId, int>, Copy> copies_;
@@ -102,8 +103,8 @@ class Scheduler {
 
 }  // namespace
 
-std::vector<Work> schedule(const Graph& graph, const Placement& placement, std::span<const Crossing> crossings) {
-  return Scheduler(graph, placement, crossings).run();
+std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings) {
+  return Scheduler(placed, crossings).run();
 }
 
 }  // namespace v4rt

@@ -17,6 +17,6 @@ struct Work {
 // Everything in an order in which values are made before they are read, and memory that a node overwrites has been read
 // by all who want its old content. Where there is a choice: the graph's order, and crossings just before their first
 // reader, since fetching a value waits for the device that makes it.
-std::vector<Work> schedule(const Graph& graph, const Placement& placement, std::span<const Crossing> crossings);
+std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings);
 
 }  // namespace v4rt

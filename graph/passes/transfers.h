@@ -15,6 +15,6 @@ struct Crossing {
   bool operator==(const Crossing&) const = default;
 };
 
-std::vector<Crossing> find_crossings(const Graph& graph, const Placement& placement);
+std::vector<Crossing> find_crossings(const Placed& placed);
 
 }  // namespace v4rt

@@ -1,12 +1,12 @@
+#include "graph/plan/compile.h"
+
 #include <algorithm>
 #include <map>
 
 #include "graph/passes/layouts.h"
 #include "graph/passes/memory_plan.h"
-#include "graph/passes/place.h"
 #include "graph/passes/schedule.h"
 #include "graph/passes/transfers.h"
-#include "graph/plan/plan.h"
 
 namespace v4rt {
 namespace {
@@ -14,8 +14,7 @@ namespace {
 // Turns a lowered graph, its placement and an order of work into slots and steps.
 class Assembler {
  public:
-  Assembler(const Graph& graph, const Placement& placement, Plan& plan)
-      : graph_(graph), placement_(placement), plan_(plan) {}
+  Assembler(const Placed& placed, Plan& plan) : placed_(placed), graph_(placed.graph), plan_(plan) {}
 
   void add(const Work& work, std::span<const Crossing> crossings) {
     if (work.crossing >= 0) {
@@ -39,7 +38,7 @@ class Assembler {
   }
 
  private:
-  int device_of(NodeId node) const { return placement_.device[static_cast<size_t>(node)]; }
+  int device_of(NodeId node) const { return placed_.device(node); }
 
   Launch launch(NodeId id) {
     const Node& node = graph_.node(id);
@@ -52,7 +51,8 @@ class Assembler {
     std::vector<TensorType> inputs, outputs;
     for (const ValueId v : node.in) inputs.push_back(graph_.value(v).type);
     for (const ValueId v : node.out) outputs.push_back(graph_.value(v).type);
-    out.kernel = plan_.devices[static_cast<size_t>(out.device)]->compile({*node.op, inputs, outputs});
+    out.kernel = plan_.devices[static_cast<size_t>(out.device)]->make({*node.op, inputs, outputs},
+                                                                      placed_.choices[static_cast<size_t>(id)].kernel);
     for (const ValueId v : node.in) out.args.push_back(slot(v, out.device));
     for (const ValueId v : node.out) out.args.push_back(slot(v, out.device));
     if (const size_t bytes = out.kernel->scratch_bytes; bytes > 0) {
@@ -80,7 +80,7 @@ class Assembler {
 
   SlotId make_slot(ValueId id, int device) {
     const Value& value = graph_.value(id);
-    Slot slot{.type = value.type, .device = device, .name = value.name};
+    Slot slot{.type = value.type, .device = device, .name = value.name, .range = value.range};
     if (value.origin == Origin::kInput) slot.storage = Storage::kIo;
     if (value.origin == Origin::kState) slot.storage = Storage::kState;
     if (value.origin == Origin::kWeight) slot.storage = Storage::kWeight;
@@ -89,6 +89,7 @@ class Assembler {
     if (repacked) {
       slot.storage = Storage::kWeight;
       slot.name = graph_.value(maker->in[0]).name;
+      slot.range = graph_.value(maker->in[0]).range;
     }
     const SlotId made = append(std::move(slot));
     if (repacked) plan_.rebinds.push_back({made, maker->op});
@@ -96,8 +97,8 @@ class Assembler {
     return made;
   }
 
+  const Placed& placed_;
   const Graph& graph_;
-  const Placement& placement_;
   Plan& plan_;
   std::map<std::pair<ValueId, int>, SlotId> slots_;
 };
@@ -150,17 +151,16 @@ void lay_out_arenas(Plan& plan) {
 
 }  // namespace
 
-Plan compile(const Graph& graph, const CompileOptions& options) {
+Plan compile(const Graph& graph, const PlaceOptions& options) {
   verify(graph);
-  Placement placement = place(graph, options);
-  const Graph lowered = choose_layouts(graph, options.devices, placement);
-  const std::vector<Crossing> crossings = find_crossings(lowered, placement);
+  const Placed placed = choose_layouts(place(graph, options), options.devices);
+  const std::vector<Crossing> crossings = find_crossings(placed);
 
   Plan plan;
   plan.devices = options.devices;
-  plan.refusals = std::move(placement.refusals);
-  Assembler assembler(lowered, placement, plan);
-  for (const Work& work : schedule(lowered, placement, crossings)) assembler.add(work, crossings);
+  plan.refusals = placed.refusals;
+  Assembler assembler(placed, plan);
+  for (const Work& work : schedule(placed, crossings)) assembler.add(work, crossings);
   assembler.outputs();
   lay_out_arenas(plan);
   return plan;

@@ -10,13 +10,6 @@
 namespace v4rt {
 namespace {
 
-// The arguments of an op that are stacks of experts; its ids are argument 1.
-std::span<const int> expert_stacks(OpKind kind) {
-  static constexpr int kGateUp[] = {3, 4}, kDown[] = {2};
-  if (kind == OpKind::kMoeGateUp) return kGateUp;
-  return kind == OpKind::kMoeDown ? std::span<const int>(kDown) : std::span<const int>();
-}
-
 // The last step before `user` that writes the slot.
 std::optional<size_t> writer_of(const Plan& plan, SlotId slot, size_t user) {
   for (size_t i = user; i-- > 0;) {
@@ -26,6 +19,22 @@ std::optional<size_t> writer_of(const Plan& plan, SlotId slot, size_t user) {
     } else if (std::get<Transfer>(plan.steps[i]).to == slot) {
       return i;
     }
+  }
+  return std::nullopt;
+}
+
+// Where a step finds what it writes by looking it up.
+struct Lookup {
+  SlotId table, ids;
+};
+
+std::optional<Lookup> lookup_of(const Plan& plan, size_t step) {
+  const auto* launch = std::get_if<Launch>(&plan.steps[step]);
+  for (size_t i = 0; launch != nullptr && i < static_cast<size_t>(launch->n_inputs); ++i) {
+    const Input input = launch->op->input(i);
+    const SlotId table = launch->args[i];
+    if (input.role != Role::kTable || plan.slots[static_cast<size_t>(table)].type.dtype != DType::kI32) continue;
+    return Lookup{table, launch->args[static_cast<size_t>(input.ids)]};
   }
   return std::nullopt;
 }
@@ -55,20 +64,21 @@ void ExpertPrefetch::add(const Plan& plan, size_t user, std::span<const Tensor> 
                          const std::function<Residence(const Slot&)>& residence) {
   const auto* launch = std::get_if<Launch>(&plan.steps[user]);
   if (launch == nullptr) return;
-  for (const int argument : expert_stacks(launch->op->kind())) {
-    const auto id = static_cast<size_t>(launch->args[static_cast<size_t>(argument)]);
+  for (size_t i = 0; i < static_cast<size_t>(launch->n_inputs); ++i) {
+    const Input input = launch->op->input(i);
+    const auto id = static_cast<size_t>(launch->args[i]);
     const Slot& slot = plan.slots[id];
-    if (slot.storage != Storage::kWeight) continue;
+    if (input.role != Role::kExperts || slot.storage != Storage::kWeight) continue;
     const Residence where = residence(slot);
     if (where == Residence::kMemory || host(tensors[id].values) == nullptr) continue;
-    Layer* of = layer(plan, user, tensors, queues);
+    Layer* of = layer(plan, user, launch->args[static_cast<size_t>(input.ids)], tensors, queues);
     if (of == nullptr) return;
-    of->experts = slot.type.shape[0];
+    const auto first = static_cast<size_t>(slot.range.first), experts = static_cast<size_t>(slot.type.shape[0]);
     of->once = where == Residence::kFile;
-    of->wanted.resize(static_cast<size_t>(of->experts));
-    of->asked.resize(static_cast<size_t>(of->experts));
+    of->wanted.resize(std::max(of->wanted.size(), first + experts));
+    of->asked.resize(of->wanted.size());
     const auto plane = [&](const BufferPtr& buffer, size_t bytes) {
-      if (bytes > 0) of->planes.push_back({host(buffer), bytes / static_cast<size_t>(of->experts)});
+      if (bytes > 0) of->planes.push_back({host(buffer), bytes / experts, first, first + experts});
     };
     plane(tensors[id].values, slot.type.bytes());
     plane(tensors[id].scales, slot.type.scale_bytes());
@@ -76,9 +86,8 @@ void ExpertPrefetch::add(const Plan& plan, size_t user, std::span<const Tensor> 
 }
 
 // Of the ids that `user` reads; null when the host cannot read them.
-ExpertPrefetch::Layer* ExpertPrefetch::layer(const Plan& plan, size_t user, std::span<const Tensor> tensors,
+ExpertPrefetch::Layer* ExpertPrefetch::layer(const Plan& plan, size_t user, SlotId ids, std::span<const Tensor> tensors,
                                              std::span<const std::unique_ptr<Queue>> queues) {
-  const SlotId ids = std::get<Launch>(plan.steps[user]).args[1];
   const auto writer = writer_of(plan, ids, user);
   const Tensor& tensor = tensors[static_cast<size_t>(ids)];
   if (!writer || host(tensor.values) == nullptr) return nullptr;
@@ -90,15 +99,13 @@ ExpertPrefetch::Layer* ExpertPrefetch::layer(const Plan& plan, size_t user, std:
              .queue = queues[device].get(),
              .ids = tensor.data<const int32_t>(),
              .k = tensor.type.shape[1],
-             .experts = 0,
              .once = false,
              .planes = {},
              .wanted = {},
              .asked = {}};
-  const auto* route = std::get_if<Launch>(&plan.steps[*writer]);
-  if (route != nullptr && route->op->kind() == OpKind::kRouteHash) {
-    const auto table = static_cast<size_t>(route->args[1]), tokens = static_cast<size_t>(route->args[2]);
-    const bool written_before = plan.slots[tokens].storage == Storage::kIo && !writer_of(plan, route->args[2], *writer);
+  if (const auto lookup = lookup_of(plan, *writer)) {
+    const auto table = static_cast<size_t>(lookup->table), tokens = static_cast<size_t>(lookup->ids);
+    const bool written_before = plan.slots[tokens].storage == Storage::kIo && !writer_of(plan, lookup->ids, *writer);
     if (written_before && host(tensors[table].values) != nullptr && host(tensors[tokens].values) != nullptr) {
       made.ids = tensors[table].data<const int32_t>();
       made.tokens = tensors[tokens].data<const int32_t>();
@@ -123,8 +130,8 @@ void ExpertPrefetch::ask_chosen(Layer& layer, const Step& step) {
   for (int64_t row = 0; row < step.n_rows(); ++row) {
     const int32_t* ids = layer.ids + (layer.tokens == nullptr ? row : int64_t{layer.tokens[row]}) * layer.k;
     for (int64_t i = 0; i < layer.k; ++i) {
-      if (ids[i] < 0 || ids[i] >= layer.experts) continue;  // NaN scores may choose anything
       const auto expert = static_cast<size_t>(ids[i]);
+      if (ids[i] < 0 || expert >= layer.wanted.size()) continue;  // on another device
       if (layer.once && std::exchange(layer.asked[expert], uint8_t{1}) != 0) continue;
       layer.wanted[expert] = 1;
       any = true;
@@ -132,10 +139,12 @@ void ExpertPrefetch::ask_chosen(Layer& layer, const Step& step) {
   }
   if (!any) return;
   for (const Plane& plane : layer.planes) {
-    for (auto end = layer.wanted.begin(); end != layer.wanted.end();) {
-      const auto begin = std::find(end, layer.wanted.end(), uint8_t{1});
-      end = std::find(begin, layer.wanted.end(), uint8_t{0});
-      const auto first = static_cast<size_t>(begin - layer.wanted.begin()), n = static_cast<size_t>(end - begin);
+    const auto begin_of = layer.wanted.begin() + static_cast<ptrdiff_t>(plane.begin);
+    const auto end_of = layer.wanted.begin() + static_cast<ptrdiff_t>(plane.end);
+    for (auto end = begin_of; end != end_of;) {
+      const auto begin = std::find(end, end_of, uint8_t{1});
+      end = std::find(begin, end_of, uint8_t{0});
+      const auto first = static_cast<size_t>(begin - begin_of), n = static_cast<size_t>(end - begin);
       if (n > 0) ask_({plane.data + first * plane.expert_bytes, n * plane.expert_bytes});
     }
   }

@@ -41,13 +41,14 @@ class ExpertPrefetch {
   struct Plane {
     const std::byte* data;
     size_t expert_bytes;
+    size_t begin, end;  // of the experts in it
   };
   struct Layer {
     SlotId ids_slot;
     Queue* queue;                     // of the device that has the ids
     const int32_t* ids;               // [T, k]; of layers by token id, the table [V, k]
     const int32_t* tokens = nullptr;  // of layers by token id: [T]
-    int64_t k, experts;
+    int64_t k;
     bool once;
     std::vector<Plane> planes;
     std::vector<uint8_t> wanted, asked;  // per expert
@@ -55,7 +56,7 @@ class ExpertPrefetch {
 
   void add(const Plan& plan, size_t user, std::span<const Tensor> tensors,
            std::span<const std::unique_ptr<Queue>> queues, const std::function<Residence(const Slot&)>& residence);
-  Layer* layer(const Plan& plan, size_t user, std::span<const Tensor> tensors,
+  Layer* layer(const Plan& plan, size_t user, SlotId ids, std::span<const Tensor> tensors,
                std::span<const std::unique_ptr<Queue>> queues);
   void ask_chosen(Layer& layer, const Step& step);
 

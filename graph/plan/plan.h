@@ -17,8 +17,9 @@ struct Slot {
   TensorType type;
   int device = 0;  // index into Plan::devices
   Storage storage = Storage::kArena;
-  std::string name;   // binding name of weights, states, inputs; for people otherwise
-  size_t offset = 0;  // kArena: in that device's arena
+  std::string name;        // binding name of weights, states, inputs; for people otherwise
+  WeightRange range = {};  // kWeight: the part of it that this is
+  size_t offset = 0;       // kArena: in that device's arena
   size_t scale_offset = 0;
 };
 
@@ -56,22 +57,6 @@ struct Plan {
   std::vector<std::pair<std::string, SlotId>> outputs;
   std::vector<std::string> refusals;  // "opencl:0 refuses L03.attn.attend: ...; placed on cpu"
 };
-
-// "moe.*=cpu": nodes whose name matches the glob go to that device, if it takes them; rules are tried in order.
-struct PlaceRule {
-  std::string pattern;
-  int device;
-};
-
-struct CompileOptions {
-  std::vector<std::shared_ptr<Device>> devices;  // [0] is the default of every node
-  std::vector<PlaceRule> rules;                  // first match wins; where the device refuses, the next match is tried
-  std::vector<std::pair<std::string, int>> state_devices;  // states that an earlier plan has placed stay where they are
-};
-
-// The passes in order: verify, place, layouts, transfers, schedule, kernels, memory plan.
-// Throws Error(kUnsupported) with every refusal when no device takes a node.
-Plan compile(const Graph& graph, const CompileOptions& options);
 
 // For people: every launch and transfer in order, with device, kernel, bytes and FLOP of one run with `step`.
 struct ExplainRow {

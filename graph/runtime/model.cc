@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "graph/plan/compile.h"
 #include "graph/runtime/model_impl.h"
 #include "ops/core/host.h"
 #include "ops/core/human.h"
@@ -77,7 +78,7 @@ Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
 }
 
 std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits) {
-  CompileOptions compile_options{.devices = devices, .rules = rules, .state_devices = {}};
+  PlaceOptions compile_options{.devices = devices, .rules = rules, .state_devices = {}};
   for (const StateInfo& state : states) compile_options.state_devices.emplace_back(state.name, state.device);
   auto plan = std::make_unique<Plan>(compile(graph(tokens, logits, options.context), compile_options));
   log::info("plan of {} tokens: {} steps, {} refusals", tokens, plan->steps.size(), plan->refusals.size());

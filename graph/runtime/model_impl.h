@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/passes/place.h"
 #include "graph/runtime/memory_check.h"
 #include "graph/runtime/model.h"
 #include "graph/runtime/weight_store.h"

@@ -1,5 +1,6 @@
 #include "graph/runtime/weight_copy.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace v4rt {
@@ -68,6 +69,26 @@ void grow(BufferPtr& buffer, size_t bytes, Device& device) {
 }
 
 }  // namespace
+
+WeightView slice(const WeightView& view, const WeightRange& range) {
+  if (range.count == 0) return view;
+  check(view.type.shape.rank() == 3, Code::kUnsupported, "{} cannot be cut into ranges", to_string(view.type));
+  WeightView part{.type = range_of(view.type, range), .parts = {}, .scale_parts = {}, .owner = view.owner};
+  const TensorType one = range_of(view.type, {0, 1});
+  const auto cut = [&](const auto& from, size_t bytes, auto& to) {
+    size_t at = 0;  // of the part in the whole plane
+    const size_t begin = static_cast<size_t>(range.first) * bytes,
+                 end = begin + static_cast<size_t>(range.count) * bytes;
+    for (const std::span<const std::byte>& piece : from) {
+      const size_t lo = std::max(at, begin), hi = std::min(at + piece.size(), end);
+      if (lo < hi) to.push_back(piece.subspan(lo - at, hi - lo));
+      at += piece.size();
+    }
+  };
+  cut(view.parts, one.bytes(), part.parts);
+  cut(view.scale_parts, one.scale_bytes(), part.scale_parts);
+  return part;
+}
 
 std::vector<WeightPiece> repack_pieces(const WeightView& view) {
   if (view.type.shape.elements() == 0) return {};

@@ -6,6 +6,7 @@
 
 #include "backend/device.h"
 #include "loaders/checkpoint/weight_source.h"
+#include "ops/op.h"
 
 namespace v4rt {
 
@@ -18,6 +19,10 @@ struct WeightPiece {
 // `view` cut into such pieces, in order: the matrices of a stack, or the parts of a fused matrix that end on whole
 // groups of 16 rows. Empty when there is no such cut and the parts have to be joined first.
 std::vector<WeightPiece> repack_pieces(const WeightView& view);
+
+// Indices of the leading dimension of a stack [E, N, K]; throws Error(kUnsupported) for other shapes. The parts are the
+// whole's, cut.
+WeightView slice(const WeightView& view, const WeightRange& range);
 
 // Brings weights to one device. Works through staging buffers of one piece, so that no second full copy ever exists.
 class WeightCopier {

@@ -55,14 +55,14 @@ void WeightStore::add(const Plan& plan) {
   for (size_t i = 0; i < plan.slots.size(); ++i) {
     const Slot& slot = plan.slots[i];
     if (slot.storage != Storage::kWeight || known_.contains(key(slot))) continue;
-    const TensorType stored = source_->type(slot.name);
+    const TensorType stored = range_of(source_->type(slot.name), slot.range);
     TensorType expected = slot.type;
     expected.layout = stored.layout;
     check(stored == expected, Code::kInvalidArgument, "weight {} is {}, the graph expects {}", slot.name,
           to_string(stored), to_string(expected));
     known_.insert(key(slot));
     if (bind_cached(key(slot), slot.type)) continue;
-    const WeightView view = source_->get(slot.name);
+    const WeightView view = this->view(key(slot));
     if (view.type.layout == slot.type.layout && bind_stored(key(slot), slot.type, view)) continue;
     const bool cached = cache_.has_value() && uses_host_memory(device(key(slot)));
     missing_.push_back({key(slot), slot.type, repack_of(plan, static_cast<SlotId>(i)), cached});
@@ -70,6 +70,13 @@ void WeightStore::add(const Plan& plan) {
     if (!cached) copied = add_bytes(copied, bytes_of(slot.type));
   }
 }
+
+std::string WeightStore::cached_name(const Key& key) {
+  const auto [first, count] = range(key);
+  return count == 0 ? std::get<0>(key) : fmt::format("{}[{}:{}]", std::get<0>(key), first, first + count);
+}
+
+WeightView WeightStore::view(const Key& key) const { return slice(source_->get(std::get<0>(key)), range(key)); }
 
 // Uses memory as it is, where the device can.
 bool WeightStore::bind(const Key& key, const TensorType& type, WeightFile::Planes planes,
@@ -84,7 +91,7 @@ bool WeightStore::bind(const Key& key, const TensorType& type, WeightFile::Plane
 
 bool WeightStore::bind_cached(const Key& key, const TensorType& type) {
   if (!cache_) return false;
-  const auto found = cache_->find(std::get<0>(key), type);
+  const auto found = cache_->find(cached_name(key), type);
   return found && bind(key, type, found->planes, found->owner, true);
 }
 
@@ -118,8 +125,8 @@ void WeightStore::fill_cache(const Progress& progress) {
     std::vector<NewWeight> weights;
     std::set<std::pair<std::string, Layout>> taken;  // two devices may share one
     for (const Missing& m : missing_) {
-      const auto& [name, device, layout] = m.key;
-      if (!m.cached || cache_->find(name, m.type) || !taken.emplace(name, layout).second) continue;
+      const std::string name = cached_name(m.key);
+      if (!m.cached || cache_->find(name, m.type) || !taken.emplace(name, m.type.layout).second) continue;
       weights.push_back({name, m.type});
       all.push_back(m);
     }
@@ -142,7 +149,7 @@ void WeightStore::write(WeightFileWriter& writer, const std::vector<Missing>& al
   std::map<int, WeightCopier> copiers;
   for (size_t i = 0; i < all.size(); ++i) {
     const Missing& m = all[i];
-    const WeightView view = source_->get(std::get<0>(m.key));
+    const WeightView view = this->view(m.key);
     copier(m.key, copiers).read(view, m.type, m.repack, [&](auto values, auto scales) {
       writer.append_values(i, values);
       writer.append_scales(i, scales);
@@ -159,7 +166,7 @@ void WeightStore::copy(const Progress& progress) {
   std::map<int, WeightCopier> copiers;
   while (!missing_.empty()) {
     const Missing m = missing_.front();
-    const WeightView view = source_->get(std::get<0>(m.key));
+    const WeightView view = this->view(m.key);
     bound_.emplace(m.key, Bound{copier(m.key, copiers).copy(view, m.type, m.repack), nullptr});
     missing_.erase(missing_.begin());
     source_->release(view);

@@ -42,7 +42,8 @@ class WeightStore {
   size_t bytes() const;  // of all weights of all plans
 
  private:
-  using Key = std::tuple<std::string, int, Layout>;  // one weight may be on several devices, in several layouts
+  // One weight may be on several devices, in several layouts, and cut into several ranges.
+  using Key = std::tuple<std::string, int, Layout, int64_t, int64_t>;
   struct Bound {
     Tensor tensor;
     std::shared_ptr<const void> owner;  // of memory that is used where it lies
@@ -55,7 +56,12 @@ class WeightStore {
     bool cached;  // is to come from the cache
   };
 
-  static Key key(const Slot& slot) { return {slot.name, slot.device, slot.type.layout}; }
+  static Key key(const Slot& slot) {
+    return {slot.name, slot.device, slot.type.layout, slot.range.first, slot.range.count};
+  }
+  static WeightRange range(const Key& key) { return {std::get<3>(key), std::get<4>(key)}; }
+  static std::string cached_name(const Key& key);
+  WeightView view(const Key& key) const;
   Device& device(const Key& key) const { return *devices_[static_cast<size_t>(std::get<1>(key))]; }
   WeightCopier& copier(const Key& key, std::map<int, WeightCopier>& copiers) const;
   bool bind(const Key& key, const TensorType& type, WeightFile::Planes planes, std::shared_ptr<const void> owner,

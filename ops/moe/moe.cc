@@ -41,10 +41,16 @@ Cost Swiglu::work(std::span<const TensorType> in, const Step& step) const {
   return {.io_bytes = 1.5 * live_bytes(in[0], step.n_rows())};
 }
 
-std::string MoeGateUp::describe() const { return fmt::format("moe_gate_up{{limit={}}}", limit); }
+std::string MoeGateUp::describe() const {
+  return fmt::format("moe_gate_up{{limit={}{}}}", limit, first > 0 ? fmt::format(",first={}", first) : "");
+}
+
+Input MoeGateUp::input(size_t index) const {
+  return index == 3 || index == 4 ? Input{.role = Role::kExperts, .ids = 1} : Input{};
+}
 
 std::vector<TensorType> MoeGateUp::infer(std::span<const TensorType> in) const {
-  expect_inputs("moe_gate_up", in, 5);
+  expect_inputs("moe_gate_up", in, first > 0 ? 6 : 5);
   expect_activation("moe_gate_up", in[0], 2, 2);
   const int64_t tokens = in[0].shape[0], d = in[0].shape[1];
   check(in[1].dtype == DType::kI32 && in[1].shape.rank() == 2 && in[1].shape[0] == tokens, Code::kInvalidArgument,
@@ -55,7 +61,9 @@ std::vector<TensorType> MoeGateUp::infer(std::span<const TensorType> in) const {
   const Shape stack{in[3].shape[0], in[3].shape[1], d};
   expect_matrix("moe_gate_up", "gate", in[3], stack);
   expect_type("moe_gate_up", "up", in[4], in[3]);
-  return {{in[0].dtype, Shape{tokens, in[1].shape[1], stack[1]}}};
+  const TensorType y{in[0].dtype, Shape{tokens, in[1].shape[1], stack[1]}};
+  if (first > 0) expect_type("moe_gate_up", "the output so far", in[5], y);
+  return {y};
 }
 
 void MoeGateUp::reference(RefContext& context) const {
@@ -69,9 +77,11 @@ void MoeGateUp::reference(RefContext& context) const {
     return rounds ? em_bf16(value) : value;
   };
   for (int64_t pick = 0; pick < context.n_rows() * k; ++pick) {
+    const int64_t expert = context.ids(1)[pick] - first;
+    if (expert < 0 || expert >= stack[0]) continue;
     context.read(0, pick / k * d, x);
     for (int64_t i = 0; i < inner; ++i) {
-      const int64_t row = context.ids(1)[pick] * inner + i;
+      const int64_t row = expert * inner + i;
       const float g = product(3, row), u = product(4, row);
       y[static_cast<size_t>(i)] = gated(g, u, limit) * weights[static_cast<size_t>(pick)];
     }

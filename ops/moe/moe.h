@@ -57,14 +57,20 @@ class Swiglu final : public OpOf<OpKind::kSwiglu> {
 // Gate and up of the chosen experts: y[t, s, i] = round(a * weights[t, s]) with g = round(dot(x[t], gate[ids[t, s],
 // i])), u = round(dot(x[t], up[ids[t, s], i])), round = to the activation dtype.
 // in: x activation [T, d], ids I32 [T, k], weights F32 [T, k], gate, up weight [E, I, d].  out: activation [T, k, I].
+//
+// A stack may be cut into ranges. This op then has experts [first, first + E), leaves the rows of others as they are,
+// and for first > 0 goes on writing what the range before it has begun: a sixth input, the output in place.
 class MoeGateUp final : public OpOf<OpKind::kMoeGateUp> {
  public:
-  explicit MoeGateUp(float limit) : limit(limit) {}
+  explicit MoeGateUp(float limit, int64_t first = 0) : limit(limit), first(first) {}
   const float limit;
+  const int64_t first;
   std::string describe() const override;
-  Input input(size_t index) const override { return index >= 3 ? Input{.role = Role::kExperts, .ids = 1} : Input{}; }
+  Input input(size_t index) const override;
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
+  std::span<const Alias> aliases() const override;
+  std::vector<OpPart> expand(std::span<const TensorType> in, size_t max_bytes) const override;
 
  protected:
   Cost work(std::span<const TensorType> in, const Step& step) const override;
@@ -76,6 +82,38 @@ class MoeDown final : public OpOf<OpKind::kMoeDown> {
  public:
   std::string describe() const override;
   Input input(size_t index) const override { return index == 2 ? Input{.role = Role::kExperts, .ids = 1} : Input{}; }
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  std::vector<OpPart> expand(std::span<const TensorType> in, size_t max_bytes) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
+};
+
+// moe_down in two steps, for stacks that are cut into ranges and for experts on other machines: what each expert gives,
+// part[t, s, n] = round(dot(x[t, s], down[ids[t, s], n])), of experts [first, first + E), as MoeGateUp cuts them;
+// in: x activation [T, k, I], ids I32 [T, k], down weight [E, d, I], for first > 0 part.  out: part activation [T, k,
+// d].
+class MoeDownParts final : public OpOf<OpKind::kMoeDownParts> {
+ public:
+  explicit MoeDownParts(int64_t first = 0) : first(first) {}
+  const int64_t first;
+  std::string describe() const override;
+  Input input(size_t index) const override { return index == 2 ? Input{.role = Role::kExperts, .ids = 1} : Input{}; }
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+  std::span<const Alias> aliases() const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
+};
+
+// and their sum: y[t, n] = round((sum over s ascending, from 0, of part[t, s, n]) + shared[t, n]).
+// in: part activation [T, k, d], shared activation [T, d].  out: activation [T, d].
+class MoeSum final : public OpOf<OpKind::kMoeSum> {
+ public:
+  std::string describe() const override { return "moe_sum"; }
+  Input input(size_t) const override { return {}; }
   std::vector<TensorType> infer(std::span<const TensorType> in) const override;
   void reference(RefContext& context) const override;
 

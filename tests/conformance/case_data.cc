@@ -92,32 +92,12 @@ void fill_codes(DType dtype, std::span<std::byte> values, std::span<std::byte> s
   for (std::byte& s : scales) s = static_cast<std::byte>(118 + random() % 8);
 }
 
-// Which inputs carry a token dimension: everything that is not a weight, a state or a table.
-bool is_token_input(const Case& c, size_t i) {
-  const int64_t capacity = c.inputs[0].shape[0];
-  const OpKind kind = c.op->kind();
-  if (kind == OpKind::kRepack) return false;
-  if (i == 0) return true;
-  switch (kind) {
-    case OpKind::kAddStreams: return true;
-    case OpKind::kHcPost: return true;
-    case OpKind::kIndexSelect: return i == 1;
-    case OpKind::kAttend: return i == 4;
-    case OpKind::kRouteHash: return i == 2;
-    case OpKind::kMoeGateUp: return i <= 2;
-    case OpKind::kMoeDown: return i == 1 || i == 3;
-    default: return c.inputs[i].dtype == DType::kI32 && c.inputs[i].shape[0] == capacity;
-  }
-}
+bool is_token_input(const Case& c, size_t i) { return c.op->input(i).role == Role::kActivation; }
 
-// Inputs as the device wants them: weights of products in its layout.
+// Weights of products come in the layout that a device wants, but for those that are to be repacked.
 bool is_product_weight(const Case& c, size_t i) {
-  switch (c.op->kind()) {
-    case OpKind::kLinear: return i == 1;
-    case OpKind::kMoeGateUp: return i == 3 || i == 4;
-    case OpKind::kMoeDown: return i == 2;
-    default: return false;
-  }
+  const Role role = c.op->input(i).role;
+  return c.op->kind() != OpKind::kRepack && (role == Role::kMatrix || role == Role::kExperts);
 }
 
 HostTensor repacked(const HostTensor& from, Layout layout) {

@@ -12,6 +12,7 @@
 
 #include "backend/registry.h"
 #include "graph/model/v4_model.h"
+#include "graph/plan/compile.h"
 #include "graph/plan/executor.h"
 #include "loaders/checkpoint/weight_source.h"
 #include "ops/layout/repack.h"

@@ -34,7 +34,7 @@ struct View {
 class AttendKernel final : public CpuKernel {
  public:
   AttendKernel(const OpCall& call, int threads)
-      : spec_(static_cast<const Attend&>(call.op).spec),
+      : spec_(op_of<Attend>(call).spec),
         heads_(call.inputs[0].shape[1]),
         dim_(call.inputs[0].shape[2]),
         padded_(round_up(dim_, 16)),

@@ -87,7 +87,7 @@ class AddStreamsKernel final : public CpuKernel {
 
 std::unique_ptr<Kernel> make_embed(const OpCall& call, CpuDevice&) {
   const TensorType& table = call.inputs[1];
-  return std::make_unique<EmbedRowsKernel>(static_cast<const EmbedRows&>(call.op), table.dtype, table.shape[1]);
+  return std::make_unique<EmbedRowsKernel>(op_of<EmbedRows>(call), table.dtype, table.shape[1]);
 }
 
 Support supports_embed(const OpCall& call, const CpuDevice&) {

@@ -19,8 +19,7 @@ constexpr int64_t kChannels = 128;  // channels per task
 // Scratch: the rows that complete an entry; per entry its sums and two rows of the activation type.
 class CompressPoolKernel final : public CpuKernel {
  public:
-  explicit CompressPoolKernel(const OpCall& call)
-      : CompressPoolKernel(static_cast<const CompressPool&>(call.op).spec, call) {}
+  explicit CompressPoolKernel(const OpCall& call) : CompressPoolKernel(op_of<CompressPool>(call).spec, call) {}
 
   CompressPoolKernel(const CompressSpec& spec, const OpCall& call)
       : spec_(spec),
@@ -110,7 +109,7 @@ class CompressPoolKernel final : public CpuKernel {
 };
 
 Support supports(const OpCall& call, const CpuDevice&) {
-  const CompressSpec& spec = static_cast<const CompressPool&>(call.op).spec;
+  const CompressSpec& spec = op_of<CompressPool>(call).spec;
   if (spec.pending_rows() > kMaxPool) return Support::no("at most 1024 rows are pooled");
   if (spec.table.dims > 2 * simd::kMaxRopePairs) return Support::no("at most 1024 rotary dims");
   if (spec.hadamard && spec.format.dim > simd::kMaxHadamard) return Support::no("rows of at most 4096 elements");

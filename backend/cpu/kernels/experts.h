@@ -5,13 +5,13 @@
 
 namespace v4rt {
 
-// The picks of a chunk, pick = t * k + slot, sorted by expert, so that every expert's weights are read once.
-// Lives in scratch.
+// The picks of a chunk, pick = t * k + slot, of experts [first, first + experts), sorted by expert, so that every
+// expert's weights are read once. Experts are numbered from `first` here. Lives in scratch.
 class Experts {
  public:
   static int64_t words(int64_t picks, int64_t experts) { return 2 * picks + 2 * experts + 1; }
 
-  Experts(int32_t* memory, std::span<const int32_t> ids, int64_t k, int64_t experts);
+  Experts(int32_t* memory, std::span<const int32_t> ids, int64_t k, int64_t first, int64_t experts);
 
   int64_t active() const { return active_; }            // experts that somebody picked
   int32_t expert(int64_t i) const { return list_[i]; }  // i < active()

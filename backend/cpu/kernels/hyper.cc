@@ -73,7 +73,7 @@ class MixKernel : public CpuKernel {
 
 class HcPreKernel final : public MixKernel {
  public:
-  explicit HcPreKernel(const OpCall& call) : MixKernel(static_cast<const HcPre&>(call.op).spec, call) {}
+  explicit HcPreKernel(const OpCall& call) : MixKernel(op_of<HcPre>(call).spec, call) {}
 
   void run(const CpuArgs& args) const override {
     run_rows(args, args.step.n_rows(), [&](int64_t t, const float* dots, float sum_of_squares) {
@@ -88,7 +88,7 @@ class HcPreKernel final : public MixKernel {
 class HcHeadKernel final : public MixKernel {
  public:
   explicit HcHeadKernel(const OpCall& call)
-      : MixKernel(static_cast<const HcHead&>(call.op).spec, call), live_(static_cast<const HcHead&>(call.op).rows) {}
+      : MixKernel(op_of<HcHead>(call).spec, call), live_(op_of<HcHead>(call).rows) {}
 
   void run(const CpuArgs& args) const override {
     run_rows(args, live_rows(args.step, live_), [&](int64_t, float* dots, float sum_of_squares) {

@@ -18,7 +18,7 @@ constexpr int64_t kBatch = 8;  // queries of one sequence that share each decode
 class IndexSelectKernel final : public CpuKernel {
  public:
   IndexSelectKernel(const OpCall& call, int threads)
-      : spec_(static_cast<const IndexSelect&>(call.op).spec),
+      : spec_(op_of<IndexSelect>(call).spec),
         heads_(call.inputs[0].shape[1]),
         dim_(call.inputs[0].shape[2]),
         capacity_(call.inputs[2].shape[1]),

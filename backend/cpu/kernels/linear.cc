@@ -16,7 +16,7 @@ using simd::kMatrixRows;
 class LinearKernel final : public CpuKernel {
  public:
   LinearKernel(const OpCall& call, const simd::DotFns& dot, int threads)
-      : LinearKernel(static_cast<const Linear&>(call.op), call, dot, threads) {}
+      : LinearKernel(op_of<Linear>(call), call, dot, threads) {}
 
   LinearKernel(const Linear& op, const OpCall& call, const simd::DotFns& dot, int threads)
       : groups_(op.groups),

@@ -1,6 +1,7 @@
 #include "ops/moe/moe.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/kernels/experts.h"
@@ -19,7 +20,7 @@ constexpr int64_t kChannels = 512;  // channels per task of elementwise parts
 class SwigluKernel final : public CpuKernel {
  public:
   explicit SwigluKernel(const OpCall& call)
-      : limit_(static_cast<const Swiglu&>(call.op).limit),
+      : limit_(op_of<Swiglu>(call).limit),
         half_(call.outputs[0].shape[1]),
         bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         fns_(simd::elementwise(call.inputs[0].dtype)) {}
@@ -49,11 +50,13 @@ class ExpertKernel : public CpuKernel {
   // `more` floats.
   struct Needs {
     int threads, matrices;
-    int64_t more;
+    int64_t more = 0;
+    int64_t first = 0;  // the stack's first expert
   };
   ExpertKernel(const TensorType& x, const TensorType& ids, const TensorType& weight, int64_t x_rows,
                const simd::DotFns& dot, const Needs& needs)
-      : experts_(weight.shape[0]),
+      : first_(needs.first),
+        experts_(weight.shape[0]),
         n_(weight.shape[1]),
         k_(weight.shape[2]),
         chosen_(ids.shape[1]),
@@ -86,7 +89,7 @@ class ExpertKernel : public CpuKernel {
 
   Experts sorted(const CpuArgs& args, const int32_t* ids) const {
     const std::span<const int32_t> live(ids, static_cast<size_t>(args.step.n_rows() * chosen_));
-    return {reinterpret_cast<int32_t*>(args.scratch<float>() + packed_), live, chosen_, experts_};
+    return {reinterpret_cast<int32_t*>(args.scratch<float>() + packed_), live, chosen_, first_, experts_};
   }
 
   // The outputs of a task.
@@ -105,7 +108,13 @@ class ExpertKernel : public CpuKernel {
     return args.scratch<float>() + sums_ + index * dot_.matrix_floats();
   }
 
-  const int64_t experts_, n_, k_, chosen_;
+  // Of the stack, of pick `pick`; -1 when it is another range's.
+  int64_t expert_of(const int32_t* ids, int64_t pick) const {
+    const int64_t expert = ids[pick] - first_;
+    return expert >= 0 && expert < experts_ ? expert : -1;
+  }
+
+  const int64_t first_, experts_, n_, k_, chosen_;
   const DType x_type_;
   const int64_t bytes_;
   const simd::DotFns& dot_;
@@ -118,8 +127,10 @@ class ExpertKernel : public CpuKernel {
 class MoeGateUpKernel final : public ExpertKernel {
  public:
   MoeGateUpKernel(const OpCall& call, const simd::DotFns& dot, int threads)
-      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[3], call.inputs[0].shape[0], dot, {threads, 2, 0}),
-        limit_(static_cast<const MoeGateUp&>(call.op).limit) {}
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[3], call.inputs[0].shape[0], dot,
+                     {.threads = threads, .matrices = 2, .first = op_of<MoeGateUp>(call).first}),
+        limit_(op_of<MoeGateUp>(call).limit),
+        output_(call.inputs.size()) {}
 
   void run(const CpuArgs& args) const override {
     if (args.step.n_rows() == 1) return run_one(args);
@@ -136,8 +147,10 @@ class MoeGateUpKernel final : public ExpertKernel {
         const int64_t slot = i / parts(kGroups);
         const Part p = part(i % parts(kGroups), kGroups);
         alignas(64) float g[16 * kGroups], u[16 * kGroups];
-        dot_.vector(simd::matrix_of(args[3], ids[slot]), p.group, p.groups, x, 0, g);
-        dot_.vector(simd::matrix_of(args[4], ids[slot]), p.group, p.groups, x, 0, u);
+        const int64_t expert = expert_of(ids, slot);
+        if (expert < 0) continue;
+        dot_.vector(simd::matrix_of(args[3], expert), p.group, p.groups, x, 0, g);
+        dot_.vector(simd::matrix_of(args[4], expert), p.group, p.groups, x, 0, u);
         store(args, slot, p, g, u);
       }
     });
@@ -147,6 +160,7 @@ class MoeGateUpKernel final : public ExpertKernel {
     const int64_t rows = args.step.n_rows(), n_parts = parts(simd::kMatrixGroups);
     const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows);
     const Experts experts = sorted(args, args.data<const int32_t>(1));
+    if (experts.active() == 0) return;
     const double picks = static_cast<double>(rows * chosen_) / static_cast<double>(experts.active());
     args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks),
                          [&](int64_t begin, int64_t end, int worker) {
@@ -174,17 +188,18 @@ class MoeGateUpKernel final : public ExpertKernel {
 
   void store(const CpuArgs& args, int64_t pick, const Part& p, const float* g, const float* u) const {
     fns_.swiglu_wide(g, u, p.n, limit_, args.data<const float>(2)[pick],
-                     args.data<std::byte>(5) + (pick * n_ + p.first) * bytes_);
+                     args.tensors[output_].data<std::byte>() + (pick * n_ + p.first) * bytes_);
   }
 
   const float limit_;
+  const size_t output_;  // argument
 };
 
 class MoeDownKernel final : public ExpertKernel {
  public:
   MoeDownKernel(const OpCall& call, const simd::DotFns& dot, int threads)
       : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements(), dot,
-                     {threads, 1, products(call)}) {}
+                     {.threads = threads, .matrices = 1, .more = products(call)}) {}
 
   void run(const CpuArgs& args) const override {
     if (args.step.n_rows() == 1) return run_one(args);
@@ -264,6 +279,97 @@ class MoeDownKernel final : public ExpertKernel {
   static constexpr int64_t kMaxChosen = 64;
 };
 
+// What each expert gives, for a range of a stack.
+class MoeDownPartsKernel final : public ExpertKernel {
+ public:
+  MoeDownPartsKernel(const OpCall& call, const simd::DotFns& dot, int threads)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements(), dot,
+                     {.threads = threads, .matrices = 1, .first = op_of<MoeDownParts>(call).first}),
+        output_(call.inputs.size()) {}
+
+  void run(const CpuArgs& args) const override {
+    if (args.step.n_rows() == 1) return run_one(args);
+    if (args.step.n_rows() > 1) run_sorted(args);
+  }
+
+ private:
+  void run_one(const CpuArgs& args) const {
+    constexpr int64_t kGroups = simd::kVectorGroups;
+    const int32_t* ids = args.data<const int32_t>(1);
+    for (int64_t slot = 0; slot < chosen_; ++slot) {
+      const int64_t expert = expert_of(ids, slot);
+      if (expert < 0) continue;
+      const simd::Packed x = row_of(args, args.data<const std::byte>(0), slot, slot);
+      args.pool.for_ranges(parts(kGroups), part_work(kGroups, 1), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const Part p = part(i, kGroups);
+          alignas(64) float y[16 * kGroups];
+          dot_.vector(simd::matrix_of(args[2], expert), p.group, p.groups, x, 0, y);
+          store(args, slot, p, y);
+        }
+      });
+    }
+  }
+
+  void run_sorted(const CpuArgs& args) const {
+    const int64_t picks = args.step.n_rows() * chosen_, n_parts = parts(simd::kMatrixGroups);
+    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks);
+    const Experts experts = sorted(args, args.data<const int32_t>(1));
+    if (experts.active() == 0) return;
+    const double work =
+        part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
+    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end, int worker) {
+      float* y = sums(args, worker);
+      for (int64_t i = begin; i < end; ++i) {
+        const Part p = part(i % n_parts, simd::kMatrixGroups);
+        const auto of = experts.picks(i / n_parts);
+        const simd::Matrix down = simd::matrix_of(args[2], experts.expert(i / n_parts));
+        for (int64_t first = 0; first < std::ssize(of); first += kMatrixRows) {
+          const int64_t chunk = std::min(kMatrixRows, std::ssize(of) - first);
+          dot_.matrix(down, p.group, p.groups, x, of.data() + first, 0, chunk, y);
+          for (int64_t r = 0; r < chunk; ++r) store(args, of[static_cast<size_t>(first + r)], p, y + r * 16 * p.groups);
+        }
+      }
+    });
+  }
+
+  void store(const CpuArgs& args, int64_t pick, const Part& p, const float* y) const {
+    fns_.narrow(y, p.n, args.tensors[output_].data<std::byte>() + (pick * n_ + p.first) * bytes_);
+  }
+
+  const size_t output_;  // argument
+};
+
+class MoeSumKernel final : public CpuKernel {
+ public:
+  explicit MoeSumKernel(const OpCall& call)
+      : k_(call.inputs[0].shape[1]),
+        d_(call.inputs[0].shape[2]),
+        bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
+        fns_(simd::elementwise(call.inputs[0].dtype)) {}
+
+  void run(const CpuArgs& args) const override {
+    const int64_t pieces = ceil_div(d_, kChannels);
+    const double work = static_cast<double>(kChannels * k_) / 2;
+    args.pool.for_ranges(args.step.n_rows() * pieces, work, [&](int64_t begin, int64_t end) {
+      for (; begin < end; ++begin) {
+        const int64_t t = begin / pieces, first = begin % pieces * kChannels, n = std::min(kChannels, d_ - first);
+        alignas(64) float sum[kChannels] = {}, part[kChannels];
+        for (int64_t s = 0; s < k_; ++s) {
+          fns_.widen(args.data<const std::byte>(0) + ((t * k_ + s) * d_ + first) * bytes_, n, part);
+          fns_.add_rounded(part, n, sum);
+        }
+        const int64_t at = (t * d_ + first) * bytes_;
+        fns_.add_wide(sum, args.data<const std::byte>(1) + at, n, args.data<std::byte>(2) + at);
+      }
+    });
+  }
+
+ private:
+  const int64_t k_, d_, bytes_;
+  const simd::ElementwiseFns& fns_;
+};
+
 constexpr size_t kGateWeight = 3, kDownWeight = 2;  // inputs
 
 template <Support (*kSupport)(const OpCall&, const CpuDevice&)>
@@ -283,5 +389,9 @@ const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", down_support
                            make_exact<MoeDownKernel, kDownWeight>};
 const CpuEntry kCpuMoeDownLibrary{OpKind::kMoeDown, "cpu.moe_down.onednn", down_support<library_support<kDownWeight>>,
                                   make_library<MoeDownKernel, kDownWeight>};
+
+const CpuEntry kCpuMoeDownParts{OpKind::kMoeDownParts, "cpu.moe_down_parts.rows16", exact_support<kDownWeight>,
+                                make_exact<MoeDownPartsKernel, kDownWeight>};
+const CpuEntry kCpuMoeSum{OpKind::kMoeSum, "cpu.moe_sum", any_call, make_kernel<MoeSumKernel>};
 
 }  // namespace v4rt

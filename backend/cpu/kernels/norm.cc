@@ -11,8 +11,8 @@ namespace {
 class RmsNormKernel final : public CpuKernel {
  public:
   explicit RmsNormKernel(const OpCall& call)
-      : eps_(static_cast<const RmsNorm&>(call.op).eps),
-        live_(static_cast<const RmsNorm&>(call.op).rows),
+      : eps_(op_of<RmsNorm>(call).eps),
+        live_(op_of<RmsNorm>(call).rows),
         n_(call.inputs[0].shape[-1]),
         rows_per_token_(call.inputs[0].shape.rows() / call.inputs[0].shape[0]),
         row_bytes_(n_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
@@ -38,7 +38,7 @@ class RmsNormKernel final : public CpuKernel {
 class HeadRmsKernel final : public CpuKernel {
  public:
   explicit HeadRmsKernel(const OpCall& call)
-      : eps_(static_cast<const HeadRms&>(call.op).eps),
+      : eps_(op_of<HeadRms>(call).eps),
         heads_(call.inputs[0].shape[1]),
         dim_(call.inputs[0].shape[2]),
         row_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),

@@ -19,8 +19,7 @@ struct Rows {
 
 class FakeQuantKernel final : public CpuKernel {
  public:
-  explicit FakeQuantKernel(const OpCall& call)
-      : FakeQuantKernel(static_cast<const FakeQuant&>(call.op), call.inputs[0]) {}
+  explicit FakeQuantKernel(const OpCall& call) : FakeQuantKernel(op_of<FakeQuant>(call), call.inputs[0]) {}
   FakeQuantKernel(const FakeQuant& op, const TensorType& x)
       : rows_(x),
         dims_(op.dims == 0 ? rows_.n : op.dims),

@@ -10,7 +10,7 @@ namespace {
 class RingAppendKernel final : public CpuKernel {
  public:
   explicit RingAppendKernel(const OpCall& call)
-      : format_(static_cast<const RingAppend&>(call.op).format),
+      : format_(op_of<RingAppend>(call).format),
         ring_rows_(call.inputs[1].shape[1]),
         x_bytes_(format_.dim * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         encode_(simd::encode_row(call.inputs[0].dtype)) {}

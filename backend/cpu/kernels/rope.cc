@@ -11,8 +11,8 @@ namespace {
 class RopeTailKernel final : public CpuKernel {
  public:
   explicit RopeTailKernel(const OpCall& call)
-      : frequencies_(static_cast<const RopeTail&>(call.op).table.frequencies()),
-        sign_(static_cast<const RopeTail&>(call.op).inverse ? -1.0f : 1.0f),
+      : frequencies_(op_of<RopeTail>(call).table.frequencies()),
+        sign_(op_of<RopeTail>(call).inverse ? -1.0f : 1.0f),
         dim_(call.inputs[0].shape[-1]),
         heads_(call.inputs[0].shape.rank() == 3 ? call.inputs[0].shape[1] : 1),
         row_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
@@ -41,8 +41,7 @@ class RopeTailKernel final : public CpuKernel {
 };
 
 Support supports(const OpCall& call, const CpuDevice&) {
-  if (static_cast<const RopeTail&>(call.op).table.dims > 2 * simd::kMaxRopePairs)
-    return Support::no("at most 1024 rotary dims");
+  if (op_of<RopeTail>(call).table.dims > 2 * simd::kMaxRopePairs) return Support::no("at most 1024 rotary dims");
   return {};
 }
 

@@ -41,9 +41,7 @@ void choose(const float* s, const float* bias, int64_t n, int k, int32_t* ids) {
 class RouteTopKKernel final : public CpuKernel {
  public:
   explicit RouteTopKKernel(const OpCall& call)
-      : k_(static_cast<const RouteTopK&>(call.op).k),
-        scale_(static_cast<const RouteTopK&>(call.op).scale),
-        experts_(call.inputs[0].shape[1]) {}
+      : k_(op_of<RouteTopK>(call).k), scale_(op_of<RouteTopK>(call).scale), experts_(call.inputs[0].shape[1]) {}
 
   void run(const CpuArgs& args) const override {
     args.pool.for_ranges(args.step.n_rows(), 10.0 * static_cast<double>(experts_), [&](int64_t begin, int64_t end) {
@@ -66,9 +64,7 @@ class RouteTopKKernel final : public CpuKernel {
 class RouteHashKernel final : public CpuKernel {
  public:
   explicit RouteHashKernel(const OpCall& call)
-      : k_(static_cast<const RouteHash&>(call.op).k),
-        scale_(static_cast<const RouteHash&>(call.op).scale),
-        experts_(call.inputs[0].shape[1]) {}
+      : k_(op_of<RouteHash>(call).k), scale_(op_of<RouteHash>(call).scale), experts_(call.inputs[0].shape[1]) {}
 
   void run(const CpuArgs& args) const override {
     args.pool.for_ranges(args.step.n_rows(), 10.0 * static_cast<double>(experts_), [&](int64_t begin, int64_t end) {

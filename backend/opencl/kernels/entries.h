@@ -9,7 +9,8 @@ extern const OpenclEntry kOpenclLinear, kOpenclRmsNorm, kOpenclHeadRms, kOpenclR
     kOpenclHadamard;
 extern const OpenclEntry kOpenclRingAppend, kOpenclCompressPool, kOpenclIndexSelect, kOpenclAttend;
 extern const OpenclEntry kOpenclHcPre, kOpenclHcPost, kOpenclHcHead;
-extern const OpenclEntry kOpenclRouteTopK, kOpenclRouteHash, kOpenclSwiglu, kOpenclMoeGateUp, kOpenclMoeDown;
+extern const OpenclEntry kOpenclRouteTopK, kOpenclRouteHash, kOpenclSwiglu, kOpenclMoeGateUp, kOpenclMoeDown,
+    kOpenclMoeDownParts, kOpenclMoeSum;
 extern const OpenclEntry kOpenclRepack;
 
 }  // namespace v4rt

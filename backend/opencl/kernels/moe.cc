@@ -13,7 +13,7 @@ namespace {
 // tile.tokens picks decodes its expert's weights once; the host launches for the most tiles there can be.
 
 struct Picks {
-  int32_t k, experts, tile;
+  int32_t k, first, experts, tile;
   int64_t capacity;  // of picks
 
   int32_t max_tiles(int64_t picks) const {
@@ -24,8 +24,8 @@ struct Picks {
   }
 };
 
-Picks picks_of(const TensorType& ids, const TensorType& weight, const DotTile& tile) {
-  return {narrow(ids.shape[1]), narrow(weight.shape[0]), tile.tokens, ids.shape.elements()};
+Picks picks_of(const TensorType& ids, const TensorType& weight, const DotTile& tile, int64_t first = 0) {
+  return {narrow(ids.shape[1]), narrow(first), narrow(weight.shape[0]), tile.tokens, ids.shape.elements()};
 }
 
 struct Sorter {
@@ -37,7 +37,7 @@ struct Sorter {
   // Fills the plan; returns how many tiles there may be.
   int32_t sort(OpenclQueue& queue, const BufferPtr& ids, const BufferPtr& plan, const Step& step) const {
     const int32_t n = step.n_rows() * picks.k, max_tiles = picks.max_tiles(n);
-    (*function)(queue, {1}, ids, plan, n, picks.experts, picks.tile, max_tiles);
+    (*function)(queue, {1}, ids, plan, n, picks.first, picks.experts, picks.tile, max_tiles);
     return max_tiles;
   }
 };
@@ -51,34 +51,36 @@ Support supports_gate_up(const OpCall& call, const OpenclDevice&) { return is_ro
 std::unique_ptr<Kernel> make_gate_up_one(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &gate = call.inputs[3];
   const DotTile tile = decode_tile(device, gate.shape[1]);
-  return make_kernel(
-      [function = device.function("moe.cl", tile.definitions(x.dtype, gate.dtype), "moe_gate_up"),
-       row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), k = narrow(call.inputs[1].shape[1]),
-       inner = narrow(gate.shape[1]), d = narrow(gate.shape[2]),
-       limit = op_of<MoeGateUp>(call).limit](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-        const Grid grid{live_count(step) * static_cast<size_t>(k), row_tiles};
-        (*function)(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, scales_of(args[3]),
-                    args[4].values, scales_of(args[4]), args[5].values, k, d, inner, limit, args[1].values, int32_t{0});
-      });
+  return make_kernel([function = device.function("moe.cl", tile.definitions(x.dtype, gate.dtype), "moe_gate_up"),
+                      row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)),
+                      k = narrow(call.inputs[1].shape[1]), inner = narrow(gate.shape[1]), d = narrow(gate.shape[2]),
+                      limit = op_of<MoeGateUp>(call).limit, first = narrow(op_of<MoeGateUp>(call).first),
+                      experts = narrow(gate.shape[0]),
+                      y = call.inputs.size()](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    const Grid grid{live_count(step) * static_cast<size_t>(k), row_tiles};
+    (*function)(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, scales_of(args[3]),
+                args[4].values, scales_of(args[4]), args[y].values, k, d, inner, limit, first, experts, args[1].values,
+                int32_t{0});
+  });
 }
 
 std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &gate = call.inputs[3];
   if (x.shape[0] == 1) return make_gate_up_one(call, device);
   const DotTile tile = prefill_tile(device);
-  Sorter sorter(picks_of(call.inputs[1], gate, tile), device);
+  Sorter sorter(picks_of(call.inputs[1], gate, tile, op_of<MoeGateUp>(call).first), device);
   const size_t scratch = sorter.picks.plan_bytes();
   return make_kernel(
       [sorter = std::move(sorter),
        function = device.function("moe.cl", sorted(tile, x.dtype, gate.dtype), "moe_gate_up"),
        row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), inner = narrow(gate.shape[1]),
-       d = narrow(gate.shape[2]),
-       limit = op_of<MoeGateUp>(call).limit](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-        const BufferPtr& plan = args[6].values;
+       d = narrow(gate.shape[2]), limit = op_of<MoeGateUp>(call).limit,
+       y = call.inputs.size()](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        const BufferPtr& plan = args.back().values;
         const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
         (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[1].values, args[2].values,
-                    args[3].values, scales_of(args[3]), args[4].values, scales_of(args[4]), args[5].values,
-                    sorter.picks.k, d, inner, limit, plan, max_tiles);
+                    args[3].values, scales_of(args[3]), args[4].values, scales_of(args[4]), args[y].values,
+                    sorter.picks.k, d, inner, limit, sorter.picks.first, sorter.picks.experts, plan, max_tiles);
       },
       scratch);
 }
@@ -113,16 +115,49 @@ std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
         const BufferPtr& plan = args[5].values;
         const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
         (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[2].values,
-                    scales_of(args[2]), plan, parts_at, d, inner, max_tiles);
+                    scales_of(args[2]), plan, plan, parts_at, d, inner, max_tiles);
         (*sum)(queue, {tiles(d, kColumns), live_count(step)}, plan, parts_at, args[3].values, args[4].values,
                sorter.picks.k, d);
       },
       parts_at + parts_bytes);
 }
 
+std::unique_ptr<Kernel> make_down_parts(const OpCall& call, OpenclDevice& device) {
+  const TensorType &x = call.inputs[0], &down = call.inputs[2];
+  const DotTile tile = prefill_tile(device);
+  Sorter sorter(picks_of(call.inputs[1], down, tile, op_of<MoeDownParts>(call).first), device);
+  const size_t scratch = sorter.picks.plan_bytes();
+  return make_kernel(
+      [sorter = std::move(sorter),
+       function = device.function("moe.cl", sorted(tile, x.dtype, down.dtype), "moe_down_parts"),
+       row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), d = narrow(down.shape[1]),
+       inner = narrow(down.shape[2]),
+       part = call.inputs.size()](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        const BufferPtr& plan = args.back().values;
+        const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
+        (*function)(queue, {static_cast<size_t>(max_tiles), row_tiles}, args[0].values, args[2].values,
+                    scales_of(args[2]), plan, args[part].values, uint32_t{0}, d, inner, max_tiles);
+      },
+      scratch);
+}
+
+Support any_call(const OpCall&, const OpenclDevice&) { return {}; }
+
+std::unique_ptr<Kernel> make_sum(const OpCall& call, OpenclDevice& device) {
+  const TensorType& part = call.inputs[0];
+  return make_kernel([function = device.function("route.cl", {define("ACT", part.dtype)}, "moe_sum"),
+                      k = narrow(part.shape[1]),
+                      d = narrow(part.shape[2])](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+    (*function)(queue, {tiles(d, kColumns), live_count(step)}, args[0].values, uint32_t{0}, args[1].values,
+                args[2].values, k, d);
+  });
+}
+
 }  // namespace
 
 const OpenclEntry kOpenclMoeGateUp{OpKind::kMoeGateUp, "opencl.moe_gate_up", supports_gate_up, make_gate_up};
 const OpenclEntry kOpenclMoeDown{OpKind::kMoeDown, "opencl.moe_down", supports_down, make_down};
+const OpenclEntry kOpenclMoeDownParts{OpKind::kMoeDownParts, "opencl.moe_down_parts", supports_down, make_down_parts};
+const OpenclEntry kOpenclMoeSum{OpKind::kMoeSum, "opencl.moe_sum", any_call, make_sum};
 
 }  // namespace v4rt

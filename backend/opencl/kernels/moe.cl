@@ -45,25 +45,27 @@ EM_FN Tile tile_at(__global const int* plan, int max_tiles, int index) {
   return tile;
 }
 #define TILE_TOKENS tile.count
-#define TILE_K(k) (tile.count > 0 ? (k) : 0)
 #else
-#define TILE_TOKENS 1
-#define TILE_K(k) (k)
+#define TILE_TOKENS live
 #endif
+#define TILE_K(k) (TILE_TOKENS > 0 ? (k) : 0)
 
-// y[pick, i] = round(gated(round(x . gate), round(x . up)) * weights[pick]). Grid (picks or tiles, row tiles).
+// y[pick, i] = round(gated(round(x . gate), round(x . up)) * weights[pick]), of experts [first_expert, first_expert +
+// experts). Grid (picks or tiles, row tiles).
 KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids,
                         __global const float* restrict weights, __global const uint* restrict gate,
                         __global const uchar* restrict gate_scales, __global const uint* restrict up,
                         __global const uchar* restrict up_scales, __global act_t* restrict y, int k, int d, int inner,
-                        float limit, __global const int* restrict plan, int max_tiles) {
+                        float limit, int first_expert, int experts, __global const int* restrict plan, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
 #ifdef SORTED
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
   const int expert = tile.expert;
 #else
   const int pick0 = get_group_id(0);
-  const int expert = ids[pick0];
+  const int chosen = ids[pick0] - first_expert;
+  const int live = chosen >= 0 && chosen < experts;  // a group of none multiplies nothing
+  const int expert = live ? chosen : 0;
 #endif
   const int first = (int)get_group_id(1) * TILE_GROUPS;
   size_t x_at[TOKEN_TILE];
@@ -92,14 +94,12 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
 }
 
 #ifdef SORTED
-// part[pick, n] = round(x[pick] . down), `parts_at` bytes into the scratch memory that starts with the plan; moe_sum
-// adds them up.
+// part[pick, n] = round(x[pick] . down), `parts_at` bytes into `parts`; moe_sum adds them up.
 KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint* restrict down,
-                           __global const uchar* restrict scales, __global uchar* scratch, uint parts_at, int d,
-                           int inner, int max_tiles) {
+                           __global const uchar* restrict scales, __global const int* plan, __global uchar* parts,
+                           uint parts_at, int d, int inner, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
-  __global const int* plan = (__global const int*)scratch;
-  __global act_t* part = (__global act_t*)(scratch + parts_at);
+  __global act_t* part = (__global act_t*)(parts + parts_at);
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
   const int first = (int)get_group_id(1) * TILE_GROUPS;
   size_t x_at[TOKEN_TILE];
@@ -121,7 +121,7 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
                      __global const uint* restrict down, __global const uchar* restrict scales,
                      __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
-  const int token = get_group_id(0), first = (int)get_group_id(1) * TILE_GROUPS;
+  const int live = 1, token = get_group_id(0), first = (int)get_group_id(1) * TILE_GROUPS;
   rowf sum[ROW_TILE];
   for (int i = 0; i < ROW_TILE; ++i) sum[i] = (rowf)0.0f;
   for (int s = 0; s < k; ++s) {

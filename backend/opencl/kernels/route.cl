@@ -58,15 +58,19 @@ KERNEL void route_hash(__global const float* restrict z, __global const int* res
 }
 #else
 
-// Picks in expert order, cut into tiles of up to `tile` picks of one expert. One work-group; `plan` holds
-// {n_tiles}, {expert, first, count} of each of `max_tiles`, the order of the picks, and room for `experts` counters.
-KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int picks, int experts, int tile,
-                     int max_tiles) {
+// Picks of experts [first_expert, first_expert + experts) in expert order, cut into tiles of up to `tile` picks of one
+// expert. One work-group; `plan` holds {n_tiles}, {expert - first_expert, first, count} of each of `max_tiles`, the
+// order of the picks, and room for `experts` counters.
+KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int picks, int first_expert, int experts,
+                     int tile, int max_tiles) {
   __global int* order = plan + 1 + max_tiles * 3;
   __global int* next = order + picks;
   if (LANE != 0) return;
   for (int e = 0; e < experts; ++e) next[e] = 0;
-  for (int p = 0; p < picks; ++p) next[ids[p]] += 1;
+  for (int p = 0; p < picks; ++p) {
+    const int e = ids[p] - first_expert;
+    if (e >= 0 && e < experts) next[e] += 1;
+  }
   int first = 0, n_tiles = 0;
   for (int e = 0; e < experts; ++e) {
     const int count = next[e];
@@ -80,15 +84,18 @@ KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int p
     first += count;
   }
   plan[0] = n_tiles;
-  for (int p = 0; p < picks; ++p) order[next[ids[p]]++] = p;
+  for (int p = 0; p < picks; ++p) {
+    const int e = ids[p] - first_expert;
+    if (e >= 0 && e < experts) order[next[e]++] = p;
+  }
 }
 
-// y[t, n] = round((sum over s ascending of part[t, s, n]) + shared[t, n]), parts at `parts_at` bytes of scratch memory.
+// y[t, n] = round((sum over s ascending of part[t, s, n]) + shared[t, n]), `parts_at` bytes into `parts`.
 // Grid (column tiles, rows).
-KERNEL void moe_sum(__global const uchar* restrict scratch, uint parts_at, __global const act_t* restrict shared,
+KERNEL void moe_sum(__global const uchar* restrict parts, uint parts_at, __global const act_t* restrict shared,
                     __global act_t* restrict y, int k, int d) {
   const size_t row = get_group_id(1);
-  __global const act_t* part = (__global const act_t*)(scratch + parts_at) + row * k * d;
+  __global const act_t* part = (__global const act_t*)(parts + parts_at) + row * k * d;
   FOR_COLUMNS(n, d) {
     float sum = 0.0f;
     for (int s = 0; s < k; ++s) sum += load_act(part, (size_t)s * d + n);

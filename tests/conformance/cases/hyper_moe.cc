@@ -75,6 +75,13 @@ std::vector<Case> moe_cases() {
         {"swiglu_" + t, std::make_shared<Swiglu>(10.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
     cases.push_back(
         {"swiglu_no_limit_" + t, std::make_shared<Swiglu>(0.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
+    for (int64_t d : {100, 1040}) {
+      cases.push_back({fmt::format("moe_sum_{}_d{}", t, d),
+                       std::make_shared<MoeSum>(),
+                       {{x, Shape{5, 6, d}}, {x, Shape{5, d}}},
+                       {{0, 0, 4}},
+                       {{}}});
+    }
     for (DType w : {DType::kFp4, DType::kFp8, DType::kBF16, DType::kF32}) {
       for (int32_t live : {1, 3, 21, 140}) {
         if (live == 140 && (w != DType::kFp4 || x != DType::kBF16))
@@ -105,6 +112,32 @@ std::vector<Case> moe_cases() {
                           {DType::kI32, Shape{capacity, k}},
                           {w, Shape{experts, d, inner}},
                           {x, Shape{capacity, d}}},
+                         {{0, 0, live}},
+                         {rows, ids, {}, {}}});
+        // A range of those: picks of others keep what is there.
+        const int32_t some = std::min(experts - 1, 3);
+        cases.push_back({"moe_gate_up_range_" + name,
+                         std::make_shared<MoeGateUp>(10.0f, 1),
+                         {{x, Shape{capacity, d}},
+                          {DType::kI32, Shape{capacity, k}},
+                          {DType::kF32, Shape{capacity, k}},
+                          {w, Shape{some, inner, d}},
+                          {w, Shape{some, inner, d}},
+                          {x, Shape{capacity, k, inner}}},
+                         {{0, 0, live}},
+                         {rows, ids, {}, {}, {}, {}}});
+        cases.push_back(
+            {"moe_down_parts_" + name,
+             std::make_shared<MoeDownParts>(),
+             {{x, Shape{capacity, k, inner}}, {DType::kI32, Shape{capacity, k}}, {w, Shape{some, d, inner}}},
+             {{0, 0, live}},
+             {rows, ids, {}}});
+        cases.push_back({"moe_down_parts_range_" + name,
+                         std::make_shared<MoeDownParts>(2),
+                         {{x, Shape{capacity, k, inner}},
+                          {DType::kI32, Shape{capacity, k}},
+                          {w, Shape{some, d, inner}},
+                          {x, Shape{capacity, k, d}}},
                          {{0, 0, live}},
                          {rows, ids, {}, {}}});
       }

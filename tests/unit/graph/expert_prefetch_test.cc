@@ -11,6 +11,7 @@
 #include "alloc_count.h"
 #include "backend/registry.h"
 #include "graph/ir/builder.h"
+#include "graph/plan/compile.h"
 #include "graph/plan/executor.h"
 #include "ops/moe/moe.h"
 

@@ -2,6 +2,7 @@
 
 // Small ops and devices for tests of the graph.
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -124,12 +125,12 @@ class FakeDevice final : public Device {
   DeviceInfo info_{.name = "", .description = "fake", .alignment = 64, .features = {}};
   std::vector<std::string> log;  // "begin", "launch mix", "upload 16", "download 16"
   bool logging = false;
-  size_t allocated = 0;                                        // bytes, ever
+  size_t allocated = 0, largest = 0;                           // bytes, ever; of one buffer
   std::shared_ptr<size_t> live = std::make_shared<size_t>(0);  // bytes, now
 
   const DeviceInfo& info() const override { return info_; }
   Support supports(const OpCall& call) const override { return accept(call); }
-  std::unique_ptr<Kernel> compile(const OpCall& call) override {
+  std::unique_ptr<Kernel> make(const OpCall& call, int) override {
     auto kernel = std::make_unique<FakeKernel>(call.op, call.inputs.size(), call.outputs.size());
     kernel->scratch_bytes = scratch;
     kernel->name = info_.name + "." + call.op.describe();
@@ -138,6 +139,7 @@ class FakeDevice final : public Device {
   Layout weight_layout(const TensorType&) const override { return wanted; }
   BufferPtr allocate(size_t bytes) override {
     allocated += bytes;
+    largest = std::max(largest, bytes);
     *live += bytes;
     const std::shared_ptr<std::byte[]> memory(new std::byte[bytes], [live = live, bytes](std::byte* p) {
       *live -= bytes;

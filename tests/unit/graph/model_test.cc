@@ -167,6 +167,34 @@ TEST(ModelDevices, EveryPlanKeepsStatesOnTheirDevice) {
   expect_refused(options, Code::kUnsupported, "far refuses L00.attn.attend: not this many tokens");
 }
 
+// Stacks of 64 experts, 32 and 64 KiB, on a device whose buffers may have 24.
+TEST(ModelDevices, StacksLargerThanOneBufferAreCutWithTheSameBits) {
+  V4Config config = tiny_config();
+  config.num_experts = 64;
+  const std::vector<int32_t> ids = tiny_ids(30);
+  Session whole(Model::open(tiny_weights(config), tiny_options()));
+  const std::vector<float> expected = copy_of(whole.feed(ids));
+  {
+    OwnDevices d;
+    d.near->info_.max_allocation = size_t{24} << 10;
+    const auto model = Model::open(tiny_weights(config), d.options());
+    const auto& steps = model->plan(1, LogitsOf::kLastRows).steps;
+    EXPECT_EQ(std::count_if(steps.begin(), steps.end(),
+                            [](const PlanStep& step) {
+                              const auto* launch = std::get_if<Launch>(&step);
+                              return launch != nullptr && launch->op->kind() == OpKind::kMoeGateUp;
+                            }),
+              3 * 3);
+    Session session(model);
+    EXPECT_EQ(copy_of(session.feed(ids)), expected);
+    session.reset();
+    std::vector<float> last;
+    for (const int32_t id : ids) last = copy_of(session.feed({&id, 1}));
+    EXPECT_EQ(last, expected);
+    EXPECT_LE(d.near->largest, d.near->info_.max_allocation);
+  }
+}
+
 TEST(ModelDevices, AGrownArenaReplacesTheOldOne) {
   OwnDevices d;
   const auto model = Model::open(tiny_weights(), d.options());

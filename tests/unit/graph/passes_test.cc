@@ -10,6 +10,7 @@
 #include "graph/passes/schedule.h"
 #include "graph/passes/transfers.h"
 #include "ops/linear/linear.h"
+#include "ops/moe/moe.h"
 
 namespace v4rt {
 namespace {
@@ -23,10 +24,23 @@ using ::testing::IsEmpty;
 struct Devices {
   std::shared_ptr<FakeDevice> a = std::make_shared<FakeDevice>("a"), b = std::make_shared<FakeDevice>("b"),
                               c = std::make_shared<FakeDevice>("c");
-  CompileOptions options(std::vector<PlaceRule> rules = {}) const {
+  PlaceOptions options(std::vector<PlaceRule> rules = {}) const {
     return {.devices = {a, b, c}, .rules = std::move(rules), .state_devices = {}};
   }
 };
+
+std::vector<int> devices_of(const Placed& placed) {
+  std::vector<int> devices;
+  for (const Choice& choice : placed.choices) devices.push_back(choice.device);
+  return devices;
+}
+
+// A graph whose nodes run on these devices.
+Placed placed(Graph graph, std::vector<int> devices) {
+  Placed p{.graph = std::move(graph), .choices = {}, .refusals = {}};
+  for (const int device : devices) p.choices.push_back({.device = device});
+  return p;
+}
 
 // one -> two -> three
 Graph chain() {
@@ -51,41 +65,30 @@ Graph with_state() {
   return g.take();
 }
 
-TEST(Glob, Matches) {
-  EXPECT_TRUE(glob_match("*", ""));
-  EXPECT_TRUE(glob_match("L0?.moe.*", "L03.moe.down"));
-  EXPECT_TRUE(glob_match("*attend", "L03.attn.attend"));
-  EXPECT_TRUE(glob_match("*a*b*c", "xxaybbzbc"));
-  EXPECT_FALSE(glob_match("L0?.moe.*", "L13.moe.down"));
-  EXPECT_FALSE(glob_match("moe", "L03.moe"));
-  EXPECT_FALSE(glob_match("*a*b*c", "xxaybbzb"));
-  EXPECT_FALSE(glob_match("?", ""));
-}
-
 TEST(Place, DefaultThenFirstMatchingRule) {
   const Devices d;
-  EXPECT_THAT(place(chain(), d.options()).device, ElementsAre(0, 0, 0));
-  EXPECT_THAT(place(chain(), d.options({{"t*", 1}, {"two", 2}})).device, ElementsAre(0, 1, 1));
-  EXPECT_THAT(place(chain(), d.options({{"two", 2}, {"t*", 1}})).device, ElementsAre(0, 2, 1));
+  EXPECT_THAT(devices_of(place(chain(), d.options())), ElementsAre(0, 0, 0));
+  EXPECT_THAT(devices_of(place(chain(), d.options({{"t*", 1}, {"two", 2}}))), ElementsAre(0, 1, 1));
+  EXPECT_THAT(devices_of(place(chain(), d.options({{"two", 2}, {"t*", 1}}))), ElementsAre(0, 2, 1));
 }
 
 TEST(Place, RefusalTriesNextRuleThenDefaultThenOthers) {
   const Devices d;
   const auto no_split = [](const OpCall& call) { return fakes::refuse(call, "split", "no splits here"); };
   d.c->accept = no_split;
-  Placement p = place(chain(), d.options({{"two", 2}, {"*", 1}}));
-  EXPECT_THAT(p.device, ElementsAre(1, 1, 1));
+  Placed p = place(chain(), d.options({{"two", 2}, {"*", 1}}));
+  EXPECT_THAT(devices_of(p), ElementsAre(1, 1, 1));
   EXPECT_THAT(p.refusals, ElementsAre("c refuses two: no splits here; placed on b"));
 
   d.b->accept = no_split;
   p = place(chain(), d.options({{"two", 2}, {"t*", 1}}));
-  EXPECT_THAT(p.device, ElementsAre(0, 0, 1));
+  EXPECT_THAT(devices_of(p), ElementsAre(0, 0, 1));
   EXPECT_EQ(p.refusals.size(), 2u);
 
   d.a->accept = no_split;
   d.c->accept = [](const OpCall&) { return Support{}; };
   p = place(chain(), d.options());
-  EXPECT_THAT(p.device, ElementsAre(0, 2, 0));
+  EXPECT_THAT(devices_of(p), ElementsAre(0, 2, 0));
   EXPECT_THAT(p.refusals,
               ElementsAre("a refuses two: no splits here; placed on c", "b refuses two: no splits here; placed on c"));
 }
@@ -110,18 +113,18 @@ TEST(Place, ListsEveryReasonWhenNoDeviceTakesANode) {
 
 TEST(Place, UsersOfAStateStayTogether) {
   const Devices d;
-  EXPECT_THAT(place(with_state(), d.options({{"write", 1}})).device, ElementsAre(1, 1, 0, 1));
+  EXPECT_THAT(devices_of(place(with_state(), d.options({{"write", 1}}))), ElementsAre(1, 1, 0, 1));
   d.b->accept = [](const OpCall& call) { return fakes::refuse(call, "mix_into", "read only"); };
-  const Placement p = place(with_state(), d.options({{"read2", 1}}));
-  EXPECT_THAT(p.device, ElementsAre(0, 0, 0, 0));
+  const Placed p = place(with_state(), d.options({{"read2", 1}}));
+  EXPECT_THAT(devices_of(p), ElementsAre(0, 0, 0, 0));
   EXPECT_THAT(p.refusals, ElementsAre("b refuses write: read only; placed on a"));
 }
 
 TEST(Place, KeepsStatesWhereAnEarlierPlanPutThem) {
   const Devices d;
-  CompileOptions options = d.options({{"*", 1}});
+  PlaceOptions options = d.options({{"*", 1}});
   options.state_devices = {{"s", 2}};
-  EXPECT_THAT(place(with_state(), options).device, ElementsAre(2, 2, 1, 2));
+  EXPECT_THAT(devices_of(place(with_state(), options)), ElementsAre(2, 2, 1, 2));
   d.c->accept = [](const OpCall& call) { return fakes::refuse(call, "mix_into", "read only"); };
   EXPECT_THROW(place(with_state(), options), Error);
 }
@@ -129,7 +132,7 @@ TEST(Place, KeepsStatesWhereAnEarlierPlanPutThem) {
 TEST(Place, RefusesRulesForDevicesThatAreNotThere) {
   const Devices d;
   EXPECT_THROW(place(chain(), d.options({{"*", 3}})), Error);
-  EXPECT_THROW(place(chain(), CompileOptions{}), Error);
+  EXPECT_THROW(place(chain(), PlaceOptions{}), Error);
 }
 
 // Two products with one weight, and one with another.
@@ -147,12 +150,12 @@ Graph products() {
 TEST(Layouts, RepacksEachWeightOncePerDevice) {
   const Devices d;
   d.a->wanted = Layout::kRows16;
-  const CompileOptions options = d.options();
-  Placement p = place(products(), options);
-  const Graph g = choose_layouts(products(), options.devices, p);
+  const PlaceOptions options = d.options();
+  const Placed p = choose_layouts(place(products(), options), options.devices);
+  const Graph& g = p.graph;
   EXPECT_NO_THROW(verify(g));
   ASSERT_EQ(g.nodes.size(), 5u);
-  EXPECT_EQ(p.device.size(), 5u);
+  EXPECT_EQ(p.choices.size(), 5u);
   EXPECT_EQ(g.nodes[0].name, "w.repack@a");
   EXPECT_TRUE(runs_at_bind(g, g.nodes[0]));
   EXPECT_FALSE(runs_at_bind(g, g.nodes[1]));
@@ -164,11 +167,11 @@ TEST(Layouts, RepacksEachWeightOncePerDevice) {
 TEST(Layouts, OneRepackForEachDeviceThatWantsIt) {
   const Devices d;
   d.a->wanted = d.b->wanted = Layout::kRows16;
-  const CompileOptions options = d.options({{"b", 1}, {"c", 2}});
-  Placement p = place(products(), options);
-  const Graph g = choose_layouts(products(), options.devices, p);
+  const PlaceOptions options = d.options({{"b", 1}, {"c", 2}});
+  const Placed p = choose_layouts(place(products(), options), options.devices);
+  const Graph& g = p.graph;
   ASSERT_EQ(g.nodes.size(), 5u);
-  EXPECT_THAT(p.device, ElementsAre(0, 0, 1, 1, 2));
+  EXPECT_THAT(devices_of(p), ElementsAre(0, 0, 1, 1, 2));
   EXPECT_EQ(g.value(g.nodes[4].in[1]).origin, Origin::kWeight);
 }
 
@@ -176,11 +179,11 @@ TEST(Layouts, StayWhenTheDeviceCannotUseOrMakeTheLayout) {
   const Devices d;
   d.a->wanted = Layout::kRows16;
   const auto lowered = [&] {
-    const CompileOptions options = d.options();
-    Placement p = place(products(), options);
-    EXPECT_THAT(p.device, ElementsAre(0, 0, 0));
+    const PlaceOptions options = d.options();
+    const Placed p = place(products(), options);
+    EXPECT_THAT(devices_of(p), ElementsAre(0, 0, 0));
     EXPECT_THAT(p.refusals, IsEmpty());
-    return choose_layouts(products(), options.devices, p).nodes.size();
+    return choose_layouts(p, options.devices).graph.nodes.size();
   };
   d.a->accept = [](const OpCall& call) {
     const bool packed = call.op.kind() == OpKind::kLinear && call.inputs[1].layout == Layout::kRows16;
@@ -193,6 +196,61 @@ TEST(Layouts, StayWhenTheDeviceCannotUseOrMakeTheLayout) {
   EXPECT_EQ(lowered(), 3u);
 }
 
+// The experts of one layer: stacks of 8 matrices of 64 x 32 f32, 8 KiB each.
+Graph experts() {
+  Builder g;
+  const ValueId x = g.input("x", {.dtype = DType::kF32, .shape = {2, 32}});
+  const ValueId ids = g.input("ids", {.dtype = DType::kI32, .shape = {2, 3}});
+  const ValueId weights = g.input("weights", {.dtype = DType::kF32, .shape = {2, 3}});
+  const TensorType in{.dtype = DType::kF32, .shape = {8, 64, 32}}, out{.dtype = DType::kF32, .shape = {8, 32, 64}};
+  const ValueId hidden = g.add<MoeGateUp>("up", {x, ids, weights, g.weight("w1", in), g.weight("w3", in)}, 0.0f);
+  g.output("y", g.add<MoeDown>("down", {hidden, ids, g.weight("w2", out), x}));
+  return g.take();
+}
+
+TEST(Expand, CutsStacksThatAreLargerThanOneBuffer) {
+  const Devices d;
+  d.a->info_.max_allocation = 3 * 8192 + 100;
+  const Placed p = place(experts(), d.options());
+  EXPECT_NO_THROW(verify(p.graph));
+  EXPECT_THAT(devices_of(p), ElementsAre(0, 0, 0, 0, 0, 0, 0));
+  std::vector<std::string> names;
+  for (const Node& node : p.graph.nodes) names.push_back(node.name + " " + node.op->describe());
+  EXPECT_THAT(names, ElementsAre("up.0 moe_gate_up{limit=0}", "up.1 moe_gate_up{limit=0,first=3}",
+                                 "up.2 moe_gate_up{limit=0,first=6}", "down.0 moe_down_parts",
+                                 "down.1 moe_down_parts{first=3}", "down.2 moe_down_parts{first=6}", "down.3 moe_sum"));
+  const Value& last = p.graph.value(p.graph.nodes[2].in[4]);
+  EXPECT_EQ(last.name, "w3");
+  EXPECT_EQ(last.range, (WeightRange{6, 2}));
+  EXPECT_EQ(last.type.shape, (Shape{2, 64, 32}));
+  EXPECT_EQ(p.graph.value(p.graph.outputs[0].value).node, 6);
+  EXPECT_THAT(p.refusals, IsEmpty());
+}
+
+TEST(Expand, NotWhereTheWholeFits) {
+  const Devices d;
+  d.a->info_.max_allocation = 8 * 8192;
+  EXPECT_EQ(place(experts(), d.options()).graph.nodes.size(), 2u);
+}
+
+TEST(Expand, ADeviceThatCannotHoldOneExpertRefusesWithTheFact) {
+  const Devices d;
+  d.a->info_.max_allocation = 8191;
+  const Placed p = place(experts(), d.options());
+  EXPECT_THAT(devices_of(p), ElementsAre(1, 1));
+  EXPECT_THAT(
+      p.refusals[0],
+      HasSubstr(
+          "a refuses up: its weight f32 [8, 64, 32] takes 64.0 KiB, and one buffer may have 8.00 KiB; placed on b"));
+}
+
+TEST(Expand, APartThatIsRefusedLeavesTheWholeRefused) {
+  const Devices d;
+  d.a->info_.max_allocation = 3 * 8192;
+  d.a->accept = [](const OpCall& call) { return fakes::refuse(call, "moe_sum", "no sums"); };
+  EXPECT_THAT(devices_of(place(experts(), d.options())), ElementsAre(0, 0, 0, 1));
+}
+
 TEST(Transfers, OnePerValueAndDestination) {
   Builder b;
   const ValueId x = b.input("x", f32(4));
@@ -203,15 +261,14 @@ TEST(Transfers, OnePerValueAndDestination) {
   b.emit("r3", fakes::mix(), {a});
   b.emit("r4", fakes::mix(), {a});
   const Graph g = b.take();
-  EXPECT_THAT(find_crossings(g, {{0, 1, 1, 0, 2}, {}}), ElementsAre(Crossing{a, 0, 1}, Crossing{a, 0, 2}));
-  EXPECT_THAT(find_crossings(g, {{0, 0, 0, 0, 0}, {}}), IsEmpty());
+  EXPECT_THAT(find_crossings(placed(g, {0, 1, 1, 0, 2})), ElementsAre(Crossing{a, 0, 1}, Crossing{a, 0, 2}));
+  EXPECT_THAT(find_crossings(placed(g, {0, 0, 0, 0, 0})), IsEmpty());
 }
 
 TEST(Schedule, KeepsTheGraphsOrderAndFetchesLate) {
-  const Graph g = chain();
-  const Placement p{{0, 0, 1}, {}};
-  const auto crossings = find_crossings(g, p);
-  EXPECT_THAT(schedule(g, p, crossings), ElementsAre(Work{0, -1}, Work{1, -1}, Work{-1, 0}, Work{2, -1}));
+  const Placed p = placed(chain(), {0, 0, 1});
+  const auto crossings = find_crossings(p);
+  EXPECT_THAT(schedule(p, crossings), ElementsAre(Work{0, -1}, Work{1, -1}, Work{-1, 0}, Work{2, -1}));
 }
 
 TEST(Schedule, ReadersOfAnOldVersionComeBeforeItsNextWriter) {
@@ -221,7 +278,7 @@ TEST(Schedule, ReadersOfAnOldVersionComeBeforeItsNextWriter) {
   b.emit("read_new", fakes::mix(), {s1});
   b.emit("read_old", fakes::mix(), {s});
   const Graph g = b.take();
-  EXPECT_THAT(schedule(g, {{0, 0, 0}, {}}, {}), ElementsAre(Work{2, -1}, Work{0, -1}, Work{1, -1}));
+  EXPECT_THAT(schedule(placed(g, {0, 0, 0}), {}), ElementsAre(Work{2, -1}, Work{0, -1}, Work{1, -1}));
 }
 
 TEST(Schedule, FetchesBeforeTheSourceIsOverwritten) {
@@ -231,9 +288,9 @@ TEST(Schedule, FetchesBeforeTheSourceIsOverwritten) {
   b.emit("overwrite", fakes::mix_into(), {v});
   b.emit("elsewhere", fakes::mix(), {v});  // reads the old content on device 1
   const Graph g = b.take();
-  const Placement p{{0, 0, 1}, {}};
-  const auto crossings = find_crossings(g, p);
-  EXPECT_THAT(schedule(g, p, crossings), ElementsAre(Work{0, -1}, Work{-1, 0}, Work{1, -1}, Work{2, -1}));
+  const Placed p = placed(g, {0, 0, 1});
+  const auto crossings = find_crossings(p);
+  EXPECT_THAT(schedule(p, crossings), ElementsAre(Work{0, -1}, Work{-1, 0}, Work{1, -1}, Work{2, -1}));
 }
 
 TEST(Schedule, RefusesCycles) {
@@ -243,7 +300,7 @@ TEST(Schedule, RefusesCycles) {
   const ValueId c = b.emit("b", fakes::mix(), {a}).front();
   Graph g = b.take();
   g.nodes[0].in[0] = c;
-  EXPECT_THROW(schedule(g, {{0, 0}, {}}, {}), Error);
+  EXPECT_THROW(schedule(placed(g, {0, 0}), {}), Error);
 }
 
 TEST(MemoryPlan, ReusesWhatIsFree) {

@@ -8,6 +8,7 @@
 
 #include "alloc_count.h"
 #include "fakes.h"
+#include "graph/plan/compile.h"
 #include "graph/plan/executor.h"
 #include "ops/linear/linear.h"
 
@@ -23,7 +24,7 @@ constexpr int64_t kWidth = 24;  // 96 bytes: not a multiple of the alignment
 // A plan with memory of its own on fake devices, for tests.
 class Bench {
  public:
-  Bench(const Graph& graph, const CompileOptions& options) : plan_(compile(graph, options)) {
+  Bench(const Graph& graph, const PlaceOptions& options) : plan_(compile(graph, options)) {
     for (size_t i = 0; i < plan_.devices.size(); ++i) {
       queues_.push_back(plan_.devices[i]->create_queue());
       arenas_.push_back(plan_.arena_bytes[i] > 0 ? plan_.devices[i]->allocate(plan_.arena_bytes[i]) : nullptr);
@@ -68,7 +69,7 @@ class Bench {
 
 struct Devices {
   std::shared_ptr<FakeDevice> a = std::make_shared<FakeDevice>("a"), b = std::make_shared<FakeDevice>("b");
-  CompileOptions options(std::vector<PlaceRule> rules = {}) const {
+  PlaceOptions options(std::vector<PlaceRule> rules = {}) const {
     return {.devices = {a, b}, .rules = std::move(rules), .state_devices = {}};
   }
 };

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "fakes.h"
+#include "graph/plan/compile.h"
 #include "graph/runtime/weight_copy.h"
 #include "graph/runtime/weight_store.h"
 #include "ops/layout/repack.h"
@@ -93,6 +94,29 @@ TEST_P(Copy, RepacksInPiecesWithoutASecondCopy) {
   }
   const size_t whole = expected.values.size() + expected.scales.size();
   EXPECT_LE(device.allocated, 2 * whole + 2 * c.largest + 64);
+}
+
+TEST(Slice, CutsBothPlanesAcrossParts) {
+  const Bytes whole({.dtype = DType::kFp4, .shape = {7, 32, 64}}, 3);
+  const size_t values = 32 * 32, scales = 32 * 2;  // of one matrix
+  for (const size_t parts : {1, 7}) {
+    const WeightView part = slice(whole.view(parts), {2, 3});
+    EXPECT_EQ(part.type.shape, (Shape{3, 32, 64}));
+    EXPECT_EQ(part.parts.size(), parts == 1 ? 1u : 3u);
+    const Tensor copied = [&] {
+      FakeDevice device("d");
+      return WeightCopier(device).copy(part, part.type, nullptr);
+    }();
+    const auto cut = [](const auto& from, size_t first, size_t n) {
+      return std::vector<std::byte>(from.begin() + static_cast<ptrdiff_t>(first),
+                                    from.begin() + static_cast<ptrdiff_t>(first + n));
+    };
+    EXPECT_TRUE(content(copied.values) == cut(whole.values, 2 * values, 3 * values));
+    EXPECT_TRUE(content(copied.scales) == cut(whole.scales, 2 * scales, 3 * scales));
+  }
+  EXPECT_EQ(slice(whole.view(7), {}).parts.size(), 7u);
+  const Bytes matrix({.dtype = DType::kF32, .shape = {4, 8}}, 1);
+  EXPECT_THROW(slice(matrix.view(1), {0, 2}), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(
