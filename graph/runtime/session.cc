@@ -241,7 +241,7 @@ void Session::reset(int slot) {
 Snapshot Session::snapshot(int slot) const {
   Snapshot snapshot{.position = position(slot), .bytes = {}};
   impl_->finish();
-  impl_->state->save(slot, snapshot.bytes);
+  impl_->state->save(slot, snapshot.position, snapshot.bytes);
   return snapshot;
 }
 
@@ -250,8 +250,8 @@ void Session::restore(const Snapshot& snapshot, int slot) {
   const int64_t context = impl_->shared.options.context;
   check(snapshot.position >= 0 && snapshot.position <= context, Code::kInvalidArgument,
         "this snapshot is at position {}, the context has {}", snapshot.position, context);
-  impl_->state->check_fits(snapshot.bytes);
-  impl_->state->load(slot, snapshot.bytes);
+  impl_->state->check_fits(snapshot.position, snapshot.bytes);
+  impl_->state->load(slot, snapshot.position, snapshot.bytes);
   position = snapshot.position;
 }
 

@@ -14,7 +14,7 @@ namespace v4rt {
 // Everything that a sequence is, outside any session: state bytes by name and the position.
 struct Snapshot {
   int64_t position = 0;
-  // A mark of the weights and of the layout of states (16 bytes), then the slot's rows of every state, in plan order.
+  // A mark of the weights and of the layout of states (16 bytes), then the live rows of every state, in plan order.
   std::vector<std::byte> bytes;
 };
 

@@ -53,36 +53,40 @@ void SessionState::clear(int slot) {
   }
 }
 
-size_t SessionState::saved_bytes() const {
-  size_t bytes = sizeof(Hash);
-  for (const StateInfo& state : states_) bytes += state.slot_bytes();
+size_t SessionState::saved_bytes(int64_t position) const {
+  size_t bytes = sizeof mark_;
+  for (const StateInfo& state : states_) bytes += state.live_bytes(position);
   return bytes;
 }
 
-void SessionState::save(int slot, std::vector<std::byte>& bytes) const {
-  bytes.resize(saved_bytes());
+void SessionState::save(int slot, int64_t position, std::vector<std::byte>& bytes) const {
+  bytes.resize(saved_bytes(position));
   std::memcpy(bytes.data(), &mark_, sizeof mark_);
   size_t at = sizeof mark_;
   for (size_t i = 0; i < states_.size(); ++i) {
-    const size_t n = states_[i].slot_bytes();
-    queue(states_[i]).download(std::span(bytes).subspan(at, n), *tensors_[i].values, static_cast<size_t>(slot) * n);
+    const size_t n = states_[i].live_bytes(position), first = static_cast<size_t>(slot) * states_[i].slot_bytes();
+    queue(states_[i]).download(std::span(bytes).subspan(at, n), *tensors_[i].values, first);
     at += n;
   }
 }
 
-void SessionState::check_fits(std::span<const std::byte> bytes) const {
+void SessionState::check_fits(int64_t position, std::span<const std::byte> bytes) const {
   Hash head{};
   if (bytes.size() >= sizeof head) std::memcpy(&head, bytes.data(), sizeof head);
-  check(bytes.size() == saved_bytes() && head == mark_, Code::kInvalidArgument,
-        "this snapshot ({} bytes) is of other weights, another context, chunk or number mode; here one has {} bytes",
-        bytes.size(), saved_bytes());
+  check(bytes.size() == saved_bytes(position) && head == mark_, Code::kInvalidArgument,
+        "this snapshot ({} bytes at position {}) is of other weights, another context, chunk or number mode; here one "
+        "has "
+        "{} bytes",
+        bytes.size(), position, saved_bytes(position));
 }
 
-void SessionState::load(int slot, std::span<const std::byte> bytes) {
-  size_t at = sizeof(Hash);
+// Rows that are not live are zero again, as they were when the sequence was there.
+void SessionState::load(int slot, int64_t position, std::span<const std::byte> bytes) {
+  clear(slot);
+  size_t at = sizeof mark_;
   for (size_t i = 0; i < states_.size(); ++i) {
-    const size_t n = states_[i].slot_bytes();
-    queue(states_[i]).upload(*tensors_[i].values, static_cast<size_t>(slot) * n, bytes.subspan(at, n));
+    const size_t n = states_[i].live_bytes(position), first = static_cast<size_t>(slot) * states_[i].slot_bytes();
+    queue(states_[i]).upload(*tensors_[i].values, first, bytes.subspan(at, n));
     at += n;
   }
 }

@@ -17,14 +17,15 @@ class SessionState {
   SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues);
 
   const Tensor& tensor(std::string_view name) const;
-  void clear(int slot);                                      // to zero bytes: an empty sequence
-  void save(int slot, std::vector<std::byte>& bytes) const;  // mark, then the slot's rows of every state
-  void check_fits(
-      std::span<const std::byte> bytes) const;  // throws Error(kInvalidArgument) unless load() can take them
-  void load(int slot, std::span<const std::byte> bytes);
+  void clear(int slot);  // to zero bytes: an empty sequence
+  // A sequence of `position` positions as bytes: the mark, then its live rows of every state.
+  size_t saved_bytes(int64_t position) const;
+  void save(int slot, int64_t position, std::vector<std::byte>& bytes) const;
+  // Throws Error(kInvalidArgument) unless load() can take them.
+  void check_fits(int64_t position, std::span<const std::byte> bytes) const;
+  void load(int slot, int64_t position, std::span<const std::byte> bytes);
 
  private:
-  size_t saved_bytes() const;
   Queue& queue(const StateInfo& state) const { return *queues_[static_cast<size_t>(state.device)]; }
 
   const Hash mark_;  // of what a sequence of this model is: no other model takes it

@@ -55,11 +55,12 @@ void fill_synthetic_state(Session& session, int64_t position, uint64_t seed, int
   Snapshot snapshot = session.snapshot(slot);
   snapshot.position = position;
   Random random(seed);
-  size_t at = sizeof(uint64_t);  // the mark of the layout stays
+  size_t at = snapshot.bytes.size();  // of an empty sequence there is a mark only
   for (const StateInfo& state : model.impl().states) {
     const size_t live = state.live_bytes(position);
-    fill_rows(state.rows.format, std::span(snapshot.bytes).subspan(at, live), random);
-    at += state.slot_bytes();
+    snapshot.bytes.resize(at + live);
+    fill_rows(state.rows.format, std::span(snapshot.bytes).subspan(at), random);
+    at += live;
   }
   session.restore(snapshot, slot);
 }

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "ops/core/hash.h"
 #include "tiny_model.h"
 
 namespace v4rt {
@@ -85,14 +86,16 @@ TEST(SyntheticRows, AreStandardNormalWhereTheyAreLive) {
   fill_synthetic_state(session, 21);
   const Snapshot snapshot = session.snapshot();
   double live = 0, sum = 0, squares = 0;
-  for (size_t at = 8; at < snapshot.bytes.size(); at += 4) {
+  for (size_t at = sizeof(Hash); at < snapshot.bytes.size(); at += 4) {
     float value = 0;
     std::memcpy(&value, snapshot.bytes.data() + at, 4);
     live += value != 0;
     sum += value;
     squares += double{value} * value;
   }
-  EXPECT_EQ(live, 3 * 11 * 8 + 2 * (8 * 32 + 5 * 8) + 8 * 16 + 2 * 8);
+  const size_t numbers = 3 * 11 * 8 + 2 * (8 * 32 + 5 * 8) + 8 * 16 + 2 * 8;
+  EXPECT_EQ(live, numbers);
+  EXPECT_EQ(snapshot.bytes.size(), sizeof(Hash) + 4 * numbers);  // and nothing else is in it
   EXPECT_NEAR(sum / live, 0, 0.15);
   EXPECT_NEAR(squares / live, 1, 0.15);
 }

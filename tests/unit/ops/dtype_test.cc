@@ -19,7 +19,7 @@ TEST(DType, RowsAreWholeBlocks) {
 
 // Nothing else is asked about the storage of a type, so one with 4.5 bits an element and scales in its blocks fits too.
 TEST(DType, BlocksWithScalesInside) {
-  constexpr DTypeInfo q4_0{"q4_0", 32, 18, Scales::kBlock, 0, 0, 32};
+  constexpr DTypeInfo q4_0{"q4_0", 32, 18, Scales::kBlock, 0, 0};
   EXPECT_EQ(q4_0.row_bytes(64), 36);
   EXPECT_EQ(q4_0.row_bytes(65), 54);
   EXPECT_EQ(8 * q4_0.bytes_per_element(), 4.5);
