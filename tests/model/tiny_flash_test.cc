@@ -77,7 +77,7 @@ TEST_P(TinyFlashFaithful, LogitsAreTheGoldenOnes) {
     }
     const auto n = static_cast<double>(got.size());
     RecordProperty(t + "_mean_difference", std::to_string(sum / n));
-    EXPECT_LE(sum / n, length <= 40 ? 1e-4 : 0.03) << t;
+    EXPECT_LE(sum / n, length <= 40 ? 1e-4 : 0.038) << t;
     if (length <= 40) {
       EXPECT_GE(static_cast<double>(close) / n, 0.99) << t;
     }
