@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -19,7 +22,8 @@ inline std::string shown(const nlohmann::json& value) {
   return printable(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-// The keys of one JSON object. A null counts as absent, as it does for the libraries that write these files.
+// The keys of one JSON object. A null counts as absent, as it does for the libraries that write these files. Whatever
+// is asked for is known; what is left over can be refused.
 class Fields {
  public:
   using json = nlohmann::json;
@@ -30,6 +34,7 @@ class Fields {
 
   const std::string& source() const { return source_; }
   const json* find(std::string_view key) const {
+    known_.emplace(key);
     const auto found = object_.find(key);
     return found == object_.end() || found->is_null() ? nullptr : &*found;
   }
@@ -83,6 +88,20 @@ class Fields {
           value == nullptr ? std::string() : shown(*value), shown(wanted));
   }
 
+  // These keys change no result.
+  void ignore(std::initializer_list<std::string_view> keys) const { known_.insert(keys.begin(), keys.end()); }
+
+  // Refuses any other key: it may say something that would have to be computed. Names that begin with '_' are notes of
+  // the program that wrote the file.
+  void check_all_known() const {
+    for (const auto& [key, value] : object_.items()) {
+      check(value.is_null() || key.starts_with('_') || known_.count(key) != 0, Code::kUnsupported,
+            "{}: '{}' is {}: v4rt knows no such key here, and it may change what the model computes; if it does not, "
+            "remove it",
+            source_, printable(key), shown(value));
+    }
+  }
+
  private:
   template <class T>
   T in_range(std::string_view key, const json& value, T min, T max) const {
@@ -99,6 +118,7 @@ class Fields {
 
   const json& object_;
   std::string source_;
+  mutable std::set<std::string, std::less<>> known_;
 };
 
 }  // namespace v4rt

@@ -4,8 +4,10 @@
 #include <array>
 #include <bit>
 #include <cctype>
+#include <filesystem>
 
 #include "loaders/checkpoint/json_fields.h"
+#include "loaders/checkpoint/v4_config_rope.h"
 #include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 
@@ -42,13 +44,34 @@ void check_revision(const Fields& f, const json& object) {
     std::transform(lower.begin(), lower.end(), lower.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     const bool memory = lower.find("ngram") != std::string::npos || lower.find("engram") != std::string::npos;
-    if (memory && says_something(value)) refuse_v41(f, fmt::format("'{}' is present", printable(key)));
+    if (!memory) continue;
+    if (says_something(value)) refuse_v41(f, fmt::format("'{}' is present", printable(key)));
+    f.ignore({key});
   }
+}
+
+void check_method(const Fields& q, std::string_view key, std::string_view readable) {
+  const json* method = q.find(key);
+  check(method == nullptr || *method == readable, Code::kUnsupported,
+        "{}: '{}' is {}: v4rt does not decode weights of that method, but the release's own FP8 and FP4, BF16, F16 and "
+        "F32; fetch the release, or have the method's tool write the weights dequantised, without its settings",
+        q.source(), key, method == nullptr ? std::string() : shown(*method));
+}
+
+// How the weights are stored is told by the tensors themselves; what they do not tell is what activations are rounded
+// to.
+void check_quantisation(const Fields& f) {
   if (f.find("quantization_config") == nullptr) return;
-  const Fields quantization = f.child("quantization_config");
-  const json* block = quantization.find("weight_block_size");
-  if (block != nullptr && *block == json::array({32, 32})) refuse_v41(quantization, "'weight_block_size' is [32,32]");
-  quantization.expect("weight_block_size", json::array({128, 128}));
+  const Fields q = f.child("quantization_config");
+  check_method(q, "quant_method", "fp8");
+  const json* block = q.find("weight_block_size");
+  if (block != nullptr && *block == json::array({32, 32})) refuse_v41(q, "'weight_block_size' is [32,32]");
+  q.expect("weight_block_size", json::array({128, 128}));
+  q.expect("fmt", "e4m3");
+  q.expect("scale_fmt", "ue8m0");
+  q.expect("activation_scheme", "dynamic");
+  q.ignore({"modules_to_not_convert", "dequantize", "expert_dtype"});
+  q.check_all_known();
 }
 
 void check_fixed(const Fields& f) {
@@ -61,12 +84,39 @@ void check_fixed(const Fields& f) {
   f.expect("attention_bias", false);
   f.expect("mlp_bias", false);
   f.expect("tie_word_embeddings", false);
+  f.expect("is_encoder_decoder", false);
+  f.expect("first_k_dense_replace", 0);
+  f.expect("moe_layer_freq", 1);
   for (std::string_view key : {"n_group", "topk_group"}) {
     const json* groups = f.find(key);
     check(groups == nullptr || *groups == 0 || *groups == 1, Code::kUnsupported,
           "{}: '{}' is {}; DeepSeek-V4 routes without expert groups", f.source(), key,
           groups == nullptr ? std::string() : shown(*groups));
   }
+}
+
+// What does not concern the results, or is told by the tensors themselves.
+void ignore_what_changes_nothing(const Fields& f) {
+  // Who wrote the file, and for which of its classes.
+  f.ignore({"architectures", "auto_map", "transformers_version", "tokenizer_class", "unsloth_fixed", "id2label",
+            "label2id", "num_labels", "problem_type"});
+  // How tensors are stored, and which are there.
+  f.ignore({"torch_dtype", "dtype", "expert_dtype", "num_nextn_predict_layers"});
+  // Training.
+  f.ignore({"initializer_range", "attention_dropout", "router_jitter_noise", "router_aux_loss_coef", "aux_loss_alpha",
+            "seq_aux", "pad_token_id"});
+  // What another program hands out, and on how many devices it runs.
+  f.ignore({"use_cache", "return_dict", "output_hidden_states", "output_attentions", "output_router_logits",
+            "chunk_size_feed_forward", "ep_size", "pretraining_tp"});
+}
+
+// Other names of sizes, where a file has both.
+void check_aliases(const Fields& f, const V4Config& c) {
+  f.expect("num_local_experts", c.num_experts);
+  f.expect("intermediate_size", c.moe_intermediate_size);
+  f.expect("qk_head_dim", c.head_dim);
+  f.expect("v_head_dim", c.head_dim);
+  f.expect("qk_nope_head_dim", c.head_dim - c.rope_head_dim);
 }
 
 void read_sizes(const Fields& f, V4Config& c) {
@@ -125,24 +175,38 @@ const json& layer_list(const Fields& f, std::string_view key, const V4Config& c)
   return list;
 }
 
-std::vector<int> transformers_ratios(const Fields& f, const V4Config& c) {
-  int64_t csa = 4, hca = 128;
-  if (f.find("compress_rates") != nullptr) {
-    const Fields rates = f.child("compress_rates");
-    csa = rates.integer("compressed_sparse_attention", 0, 1 << 20, csa);
-    hca = rates.integer("heavily_compressed_attention", 0, 1 << 20, hca);
+// The kinds of transformers' layers have ratios of their own; a file may say them, but not change them.
+struct LayerKind {
+  const char *name, *old_key;
+  int ratio;
+};
+constexpr LayerKind kCompressedKinds[] = {{"compressed_sparse_attention", "compress_rate_csa", 4},
+                                          {"heavily_compressed_attention", "compress_rate_hca", 128}};
+
+void check_rates(const Fields& f) {
+  for (const LayerKind& kind : kCompressedKinds) f.expect(kind.old_key, kind.ratio);
+  if (f.find("compress_rates") == nullptr) return;
+  const Fields rates = f.child("compress_rates");
+  for (const LayerKind& kind : kCompressedKinds) {
+    const json* rate = rates.find(kind.name);
+    if (rate != nullptr && (*rate == 1 || *rate == 2))
+      refuse_v41(rates, fmt::format("'{}' is {}", kind.name, shown(*rate)));
+    rates.expect(kind.name, kind.ratio);
   }
+  rates.check_all_known();
+}
+
+std::vector<int> transformers_ratios(const Fields& f, const V4Config& c) {
   std::vector<int> ratios;
-  for (const json& kind : layer_list(f, "layer_types", c)) {
-    const bool known =
-        kind == "sliding_attention" || kind == "compressed_sparse_attention" || kind == "heavily_compressed_attention";
-    check(known, Code::kUnsupported,
+  for (const json& name : layer_list(f, "layer_types", c)) {
+    const auto kind = std::find_if(std::begin(kCompressedKinds), std::end(kCompressedKinds),
+                                   [&](const LayerKind& k) { return name == k.name; });
+    const bool compressed = kind != std::end(kCompressedKinds);
+    check(compressed || name == "sliding_attention", Code::kUnsupported,
           "{}: 'layer_types' names {}; known are sliding_attention, compressed_sparse_attention and "
           "heavily_compressed_attention",
-          f.source(), shown(kind));
-    const int64_t ratio = kind == "sliding_attention" ? 0 : (kind == "compressed_sparse_attention" ? csa : hca);
-    check_ratio(f, ratio, ratios.size());
-    ratios.push_back(static_cast<int>(ratio));
+          f.source(), shown(name));
+    ratios.push_back(compressed ? kind->ratio : 0);
   }
   return ratios;
 }
@@ -153,6 +217,7 @@ void read_ratios(const Fields& f, V4Config& c) {
   const bool official = f.find("compress_ratios") != nullptr, transformers = f.find("layer_types") != nullptr;
   check(official || transformers, Code::kCorrupt,
         "{}: neither 'compress_ratios' nor 'layer_types' says how each layer attends", f.source());
+  check_rates(f);
   c.compress_ratios = official ? official_ratios(f, c) : transformers_ratios(f, c);
   if (official && transformers) {
     const std::vector<int> other = transformers_ratios(f, c);
@@ -162,11 +227,8 @@ void read_ratios(const Fields& f, V4Config& c) {
   c.compress_ratios.resize(layers + 1, 0);
 }
 
-void read_hash_layers(const Fields& f, V4Config& c) {
-  if (f.find("num_hash_layers") != nullptr || f.find("mlp_layer_types") == nullptr) {
-    c.num_hash_layers = static_cast<int>(f.integer("num_hash_layers", 0, c.num_layers));
-    return;
-  }
+int listed_hash_layers(const Fields& f, const V4Config& c) {
+  int count = 0;
   bool hashed = true;
   for (const json& kind : layer_list(f, "mlp_layer_types", c)) {
     check(kind == "hash_moe" || kind == "moe", Code::kUnsupported,
@@ -174,42 +236,26 @@ void read_hash_layers(const Fields& f, V4Config& c) {
     check(hashed || kind == "moe", Code::kUnsupported,
           "{}: 'mlp_layer_types' has a hash_moe layer after a moe layer; hash layers come first", f.source());
     hashed = kind == "hash_moe";
-    c.num_hash_layers += hashed ? 1 : 0;
+    count += hashed ? 1 : 0;
   }
+  return count;
 }
 
-void read_yarn(const Fields& scaling, V4Config& c) {
-  const json* type = scaling.find("rope_type") != nullptr ? scaling.find("rope_type") : scaling.find("type");
-  if (type == nullptr || *type == "default") return;
-  check(*type == "yarn", Code::kUnsupported, "{}: type is {}; only yarn is supported", scaling.source(), shown(*type));
-  c.rope_factor = scaling.number("factor", 1.0, 1e4);
-  c.rope_original_context = static_cast<int>(scaling.integer("original_max_position_embeddings", 1, int64_t{1} << 21));
-  c.rope_beta_fast = scaling.number("beta_fast", 1e-3, 1e6, 32);
-  c.rope_beta_slow = scaling.number("beta_slow", 1e-3, 1e6, 1);
-  check(c.rope_beta_slow < c.rope_beta_fast, Code::kCorrupt, "{}: beta_slow ({}) must be less than beta_fast ({})",
-        scaling.source(), c.rope_beta_slow, c.rope_beta_fast);
-}
-
-void read_rope(const Fields& f, V4Config& c) {
-  constexpr double kMin = 1.0 + 1e-6, kMax = 1e12;  // the base of a logarithm
-  c.rope_theta = f.number("rope_theta", kMin, kMax, 10000);
-  c.compress_rope_theta = f.number("compress_rope_theta", kMin, kMax, 160000);
-  c.rope_original_context = static_cast<int>(c.max_position);
-  if (f.find("rope_parameters") != nullptr) {
-    const Fields parameters = f.child("rope_parameters");
-    const Fields main = parameters.child("main"), compress = parameters.child("compress");
-    main.expect("rope_type", "default");
-    c.rope_theta = main.number("rope_theta", kMin, kMax, c.rope_theta);
-    c.compress_rope_theta = compress.number("rope_theta", kMin, kMax, c.compress_rope_theta);
-    read_yarn(compress, c);
-  } else if (f.find("rope_scaling") != nullptr) {
-    read_yarn(f.child("rope_scaling"), c);
-  }
+void read_hash_layers(const Fields& f, V4Config& c) {
+  const bool listed = f.find("mlp_layer_types") != nullptr;
+  if (listed) c.num_hash_layers = listed_hash_layers(f, c);
+  if (listed && f.find("num_hash_layers") == nullptr) return;
+  const auto stated = static_cast<int>(f.integer("num_hash_layers", 0, c.num_layers));
+  check(!listed || stated == c.num_hash_layers, Code::kCorrupt,
+        "{}: 'num_hash_layers' is {}, but 'mlp_layer_types' has {} of them; remove the wrong one", f.source(), stated,
+        c.num_hash_layers);
+  c.num_hash_layers = stated;
 }
 
 void read_indexer(const Fields& f, V4Config& c) {
   const auto layers = c.compress_ratios.begin() + c.num_layers;
-  if (std::find(c.compress_ratios.begin(), layers, 4) == layers) return;
+  if (std::find(c.compress_ratios.begin(), layers, 4) == layers)
+    return f.ignore({"index_n_heads", "index_head_dim", "index_topk"});
   c.index_n_heads = f.size("index_n_heads", 4096);
   c.index_head_dim = f.size("index_head_dim", 4096);
   c.index_topk = f.size("index_topk", 1 << 20);
@@ -229,12 +275,20 @@ void check_relations(const Fields& f, const V4Config& c) {
         c.num_experts);
 }
 
+// NVIDIA's ModelOpt says in a file of its own what it made of the weights.
+void check_quantised_apart(const std::string& path) {
+  const json object = parse_json(read_text_file(path), path);
+  const Fields f(object, path);
+  if (f.find("quantization") != nullptr) check_method(f.child("quantization"), "quant_algo", "");
+}
+
 }  // namespace
 
 V4Config parse_v4_config(std::string_view text, std::string_view source) {
   const json object = parse_json(text, source);
   const Fields f(object, std::string(source));
   check_model_type(f);
+  check_quantisation(f);
   check_revision(f, object);
   check_fixed(f);
   V4Config c;
@@ -245,6 +299,7 @@ V4Config parse_v4_config(std::string_view text, std::string_view source) {
   read_rope(f, c);
   read_indexer(f, c);
   check_relations(f, c);
+  check_aliases(f, c);
   // Official code takes 0 for "no clamp", transformers clamps to 0: in a file of its layout the two readings differ.
   const bool transformers_layout = f.find("compress_ratios") == nullptr;
   check(!transformers_layout || c.swiglu_limit > 0, Code::kUnsupported,
@@ -254,10 +309,15 @@ V4Config parse_v4_config(std::string_view text, std::string_view source) {
   if (f.find("bos_token_id") != nullptr)
     c.bos_token_id = static_cast<int32_t>(f.integer("bos_token_id", 0, c.vocab_size - 1));
   c.eos_token_ids = f.token_ids("eos_token_id", c.vocab_size);
+  ignore_what_changes_nothing(f);
+  f.check_all_known();
   return c;
 }
 
 V4Config read_v4_config(const std::string& path) {
+  const std::filesystem::path apart = std::filesystem::path(path).replace_filename("hf_quant_config.json");
+  std::error_code none;
+  if (std::filesystem::exists(apart, none)) check_quantised_apart(apart.string());
   return parse_v4_config(read_text_file(path, size_t{16} << 20), path);
 }
 

@@ -55,6 +55,7 @@ struct V4Config {
 // say: generation_config.json may. Throws Error naming file, key, value and way
 // out.
 V4Config parse_v4_config(std::string_view json, std::string_view source);
+// The same of a file; refuses it also where hf_quant_config.json beside it says that its weights are of another kind.
 V4Config read_v4_config(const std::string& path);
 
 }  // namespace v4rt

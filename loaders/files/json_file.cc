@@ -1,9 +1,37 @@
 #include "loaders/files/json_file.h"
 
+#include <algorithm>
+
 #include "loaders/files/mapped_file.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
+
+namespace {
+
+// The word at which `text` stops being JSON, when it is one of the numbers that Python writes and JSON does not know.
+std::string_view python_number(std::string_view text, size_t at) {
+  for (const std::string_view word : {"NaN", "Infinity"}) {
+    if (text.substr(at).starts_with(word)) return word;
+  }
+  return {};
+}
+
+[[noreturn]] void fail_parsing(std::string_view text, std::string_view source, size_t byte) {
+  const std::string_view number = python_number(text, std::max<size_t>(byte, 1) - 1);
+  if (number.empty()) {
+    fail(Code::kCorrupt, "{}: not valid JSON at byte {} of {}; the file is damaged or cut short", source, byte,
+         text.size());
+  }
+  const size_t end = byte - 1 + number.size(), line = text.rfind('\n', byte - 1) + 1;
+  const size_t begin = std::max(line, end - std::min<size_t>(end, 80));
+  fail(Code::kCorrupt,
+       "{}: line {}: {} is no number in JSON, though Python writes it ('{}'); write a number, or remove the key",
+       source, std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(line), '\n') + 1, number,
+       printable(text.substr(begin, end - begin)));
+}
+
+}  // namespace
 
 std::string read_text_file(const std::string& path, size_t max_bytes) {
   const auto file = MappedFile::open(path);
@@ -24,8 +52,7 @@ nlohmann::json parse_json(std::string_view text, std::string_view source) {
   try {
     return nlohmann::json::parse(text, limit_depth);
   } catch (const nlohmann::json::parse_error& e) {
-    fail(Code::kCorrupt, "{}: not valid JSON at byte {} of {}; the file is damaged or cut short", source, e.byte,
-         text.size());
+    fail_parsing(text, source, e.byte);
   } catch (const nlohmann::json::exception& e) {
     fail(Code::kCorrupt, "{}: not usable JSON: {}", source, printable(e.what()));
   }

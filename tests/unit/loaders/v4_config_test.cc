@@ -7,6 +7,7 @@
 
 #include "loaders/files/json_file.h"
 #include "ops/core/error.h"
+#include "tests/support/safetensors_writer.h"
 #include "tests/support/transformers_names.h"
 
 namespace v4rt {
@@ -219,6 +220,116 @@ TEST(V4Config, RefusesValuesThatDoNotAgree) {
   EXPECT_THAT(refused({{"compress_ratios", {0, 0, 8, 128, 4}}}), HasSubstr("layer 2 has compress ratio 8"));
   EXPECT_THAT(refused({{"compress_ratios", {0, 0, ~uint64_t{0}, 128, 4}}}), HasSubstr("layer 2 has compress ratio"));
   EXPECT_THAT(refused({{"compress_ratios", {0, 0, "4", 128, 4}}}), HasSubstr("'compress_ratios'[2] is \"4\""));
+}
+
+// A key is applied, must say what the model does anyway, or is refused by its name.
+TEST(V4Config, RefusesKeysThatItDoesNotApply) {
+  const auto refused_key = [](const json& patch, const std::string& key, const json& config) {
+    EXPECT_THAT(refused(patch, config), HasSubstr("'" + key + "' is ")) << patch;
+  };
+  const json released = tiny_json(), saved = transformers_config(tiny_json());
+  const auto in_compress = [](const json& patch) { return json{{"rope_parameters", {{"compress", patch}}}}; };
+  for (const auto& [key, value] : std::vector<std::pair<std::string, json>>{{"attention_factor", 2.0},
+                                                                            {"mscale", 1.0},
+                                                                            {"mscale_all_dim", 1.0},
+                                                                            {"truncate", false},
+                                                                            {"partial_rotary_factor", 0.25},
+                                                                            {"short_factor", {1.0, 2.0}},
+                                                                            {"finetuned", true},
+                                                                            {"rope_thetas", 1e4}}) {
+    refused_key({{"rope_scaling", {{key, value}}}}, key, released);
+    refused_key(in_compress({{key, value}}), key, saved);
+    if (key != "truncate") refused_key({{"rope_parameters", {{"main", {{key, value}}}}}}, key, saved);
+  }
+  refused_key({{"rope_parameters", {{"other", {{"rope_theta", 1e4}}}}}}, "other", saved);
+  refused_key({{"partial_rotary_factor", 0.25}}, "partial_rotary_factor", released);
+  for (const char* key : {"attn_temperature", "logit_softcap", "per_layer_config", "quantization", "compression_config",
+                          "temperature", "num_shared_layers"}) {
+    refused_key({{key, {{"bits", 4}}}}, key, released);
+  }
+  for (const char* key : {"intermediate_size", "num_local_experts", "v_head_dim", "qk_nope_head_dim", "moe_layer_freq",
+                          "first_k_dense_replace", "compress_rate_csa", "compress_rate_hca"}) {
+    refused_key({{key, 3}}, key, released);
+  }
+  refused_key({{"compress_rates", {{"compressed_sparse_attention", 128}}}}, "compressed_sparse_attention", saved);
+  refused_key({{"compress_rates", {{"another_attention", 4}}}}, "another_attention", saved);
+  for (const auto& [key, value] : {std::pair("activation_scheme", "static"), std::pair("scale_fmt", "float"),
+                                   std::pair("fmt", "e5m2"), std::pair("kv_cache_scheme", "fp8")}) {
+    refused_key({{"quantization_config", {{key, value}}}}, key, released);
+  }
+}
+
+TEST(V4Config, KeysThatSayWhatTheModelDoesAnyway) {
+  json config = tiny_json();
+  config["rope_scaling"].update({{"attention_factor", 1.0}, {"truncate", true}, {"rope_type", "yarn"}});
+  config["partial_rotary_factor"] = config["rope_scaling"]["partial_rotary_factor"] = 0.5;
+  config.update({{"intermediate_size", 128},
+                 {"num_local_experts", 8},
+                 {"v_head_dim", 128},
+                 {"qk_nope_head_dim", 64},
+                 {"first_k_dense_replace", 0},
+                 {"compress_rate_csa", 4},
+                 {"transformers_version", "5.23.0"},
+                 {"use_cache", true},
+                 {"attention_dropout", 0.1},
+                 {"_name_or_path", "x"},
+                 {"logit_softcap", nullptr}});
+  config["quantization_config"]["modules_to_not_convert"] = {"lm_head"};
+  expect_same(parse(config), parse(tiny_json()));
+  config["rope_scaling"] = json::object();
+  EXPECT_EQ(parse(config).rope_factor, 1);
+  config["rope_scaling"] = {{"type", "default"}};
+  EXPECT_EQ(parse(config).rope_factor, 1);
+  config["rope_scaling"]["factor"] = 16;
+  EXPECT_THAT(message_of(config.dump()), HasSubstr("'rope_scaling': 'factor' is 16"));
+}
+
+TEST(V4Config, RefusesContradictions) {
+  EXPECT_THAT(refused({{"rope_scaling", {{"rope_type", "default"}}}}),
+              HasSubstr("'type' is \"yarn\", but 'rope_type' is \"default\""));
+  json both = transformers_config(tiny_json());
+  both["rope_scaling"] = tiny_json()["rope_scaling"];
+  EXPECT_THAT(message_of(both.dump()), HasSubstr("'rope_scaling' and 'rope_parameters'"));
+  both = transformers_config(tiny_json());
+  both["num_hash_layers"] = 2;
+  expect_same(parse(both), parse(tiny_json()));
+  both["num_hash_layers"] = 1;
+  EXPECT_THAT(message_of(both.dump()), HasSubstr("'num_hash_layers' is 1, but 'mlp_layer_types' has 2"));
+  EXPECT_THAT(refused({{"rope_parameters", {{"main", {{"rope_type", "yarn"}}}}}}, transformers_config(tiny_json())),
+              HasSubstr("'main': type is \"yarn\""));
+}
+
+TEST(V4Config, NamesTheMethodThatWeightsAreStoredBy) {
+  for (const char* method : {"gptq", "awq", "modelopt", "compressed-tensors"}) {
+    EXPECT_THAT(refused({{"quantization_config", {{"quant_method", method}, {"bits", 4}}}}),
+                AllOf(HasSubstr("'quant_method' is \"" + std::string(method) + "\""), HasSubstr("dequantised")));
+  }
+}
+
+TEST(V4Config, NamesTheMethodThatAFileOfItsOwnTells) {
+  const TempFolder folder;
+  const std::string path = folder.write("config.json", tiny_json().dump());
+  folder.write("hf_quant_config.json", R"({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": null}})");
+  expect_same(read_v4_config(path), parse(tiny_json()));
+  folder.write("hf_quant_config.json", R"({"quantization": {"quant_algo": "NVFP4"}})");
+  try {
+    read_v4_config(path);
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("hf_quant_config.json"), HasSubstr("'quant_algo' is \"NVFP4\"")));
+  }
+}
+
+TEST(V4Config, NamesNumbersThatOnlyPythonWrites) {
+  const auto with = [](const std::string& number) {
+    return message_of("{\n  \"model_type\": \"deepseek_v4\",\n  \"attention_dropout\": " + number + "\n}");
+  };
+  EXPECT_THAT(with("NaN"), AllOf(HasSubstr("config.json: line 3: NaN"), HasSubstr("\"attention_dropout\": NaN'")));
+  EXPECT_THAT(with("Infinity"), HasSubstr("line 3: Infinity"));
+  EXPECT_THAT(with("-Infinity"), HasSubstr("\"attention_dropout\": -Infinity'"));
+  EXPECT_THAT(with("[1, NaN]"), HasSubstr("line 3: NaN"));
+  EXPECT_THAT(with("Nan"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(message_of("{" + std::string(200, ' ') + "\"a\":NaN}"), HasSubstr("\"a\":NaN'"));
 }
 
 TEST(V4Config, RefusesTextThatIsNoConfiguration) {
