@@ -33,7 +33,7 @@ WeightBytes weight_bytes(const WeightSource& weights) {
     const TensorType type = weights.type(info.name);
     const double size = static_cast<double>(type.bytes() + type.scale_bytes());
     double share = 1;
-    if (info.name == "embed.weight" || info.role == WeightRole::kTable)
+    if (info.role == WeightRole::kEmbedding || info.role == WeightRole::kTable)
       share = 1.0 / static_cast<double>(config.vocab_size);
     if (info.name.find(".ffn.experts.") != std::string::npos)
       share = double(config.num_experts_per_token) / config.num_experts;

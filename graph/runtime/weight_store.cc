@@ -50,7 +50,7 @@ WeightStore::WeightStore(std::shared_ptr<const WeightSource> source, std::vector
                          std::optional<WeightCache> cache)
     : source_(std::move(source)), devices_(std::move(devices)), cache_(std::move(cache)), copied_(devices_.size(), 0) {}
 
-// What the cache has is not even looked at in the loader: its values were read when they were written.
+// No value is read here. What the cache has is not even looked at in the loader: it was checked when it was written.
 void WeightStore::add(const Plan& plan) {
   for (size_t i = 0; i < plan.slots.size(); ++i) {
     const Slot& slot = plan.slots[i];
@@ -62,8 +62,11 @@ void WeightStore::add(const Plan& plan) {
           to_string(stored), to_string(expected));
     known_.insert(key(slot));
     if (bind_cached(key(slot), slot.type)) continue;
-    const WeightView view = this->view(key(slot));
-    if (view.type.layout == slot.type.layout && bind_stored(key(slot), slot.type, view)) continue;
+    const bool as_stored = stored.layout == slot.type.layout;
+    if (as_stored && bind_stored(key(slot), slot.type, view(key(slot)))) {
+      unchecked_.push_back(slot.name);
+      continue;
+    }
     const bool cached = cache_.has_value() && uses_host_memory(device(key(slot)));
     missing_.push_back({key(slot), slot.type, repack_of(plan, static_cast<SlotId>(i)), cached});
     size_t& copied = copied_[static_cast<size_t>(slot.device)];
@@ -105,6 +108,8 @@ bool WeightStore::bind_stored(const Key& key, const TensorType& type, const Weig
 }
 
 void WeightStore::load(const Progress& progress) {
+  for (const std::string& name : unchecked_) source_->check_values(name);
+  unchecked_.clear();
   if (std::any_of(missing_.begin(), missing_.end(), [](const Missing& m) { return m.cached; })) fill_cache(progress);
   copy(progress);
   size_t mapped = 0;
@@ -149,7 +154,7 @@ void WeightStore::write(WeightFileWriter& writer, const std::vector<Missing>& al
   std::map<int, WeightCopier> copiers;
   for (size_t i = 0; i < all.size(); ++i) {
     const Missing& m = all[i];
-    const WeightView view = this->view(m.key);
+    const WeightView view = checked(m.key);
     copier(m.key, copiers).read(view, m.type, m.repack, [&](auto values, auto scales) {
       writer.append_values(i, values);
       writer.append_scales(i, scales);
@@ -166,12 +171,17 @@ void WeightStore::copy(const Progress& progress) {
   std::map<int, WeightCopier> copiers;
   while (!missing_.empty()) {
     const Missing m = missing_.front();
-    const WeightView view = this->view(m.key);
+    const WeightView view = checked(m.key);
     bound_.emplace(m.key, Bound{copier(m.key, copiers).copy(view, m.type, m.repack), nullptr});
     missing_.erase(missing_.begin());
     source_->release(view);
     share.add(bytes_of(m.type));
   }
+}
+
+WeightView WeightStore::checked(const Key& key) const {
+  source_->check_values(std::get<0>(key));
+  return view(key);
 }
 
 WeightCopier& WeightStore::copier(const Key& key, std::map<int, WeightCopier>& copiers) const {

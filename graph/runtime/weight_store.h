@@ -71,6 +71,7 @@ class WeightStore {
   void fill_cache(const Progress& progress);
   void write(WeightFileWriter& writer, const std::vector<Missing>& all, const Progress& progress);
   void copy(const Progress& progress);
+  WeightView checked(const Key& key) const;  // to be copied now: the pages that the check has read are in memory
 
   std::shared_ptr<const WeightSource> source_;
   std::vector<std::shared_ptr<Device>> devices_;
@@ -78,8 +79,9 @@ class WeightStore {
   std::set<Key> known_;  // bound or missing
   std::map<Key, Bound> bound_;
   std::vector<Missing> missing_;
-  std::vector<size_t> copied_;  // bytes per device
-  bool roomy_ = true;           // what is mapped fits in memory
+  std::vector<std::string> unchecked_;  // bound where they lie, their values not yet read
+  std::vector<size_t> copied_;          // bytes per device
+  bool roomy_ = true;                   // what is mapped fits in memory
 };
 
 }  // namespace v4rt

@@ -106,7 +106,8 @@ class Planner {
   Piece checked_piece(const std::string& official, const StoredWeight& stored, const Shape& shape) {
     used_.push_back(official);
     const StoredTensor& t = *stored.values;
-    check(allowed(info().role, t.type), Code::kUnsupported, "{}: dtype {}; expected {}", set_.describe(t),
+    check(allowed(info().role, t.type), Code::kUnsupported,
+          "{}: dtype {}; expected {}, as released; fetch the release's tensor, or convert this one", set_.describe(t),
           spelling(t.type), allowed_types(info().role));
     const Shape expected = shape_in_file(shape, t.type);
     check(t.shape == expected, Code::kCorrupt,
@@ -165,9 +166,10 @@ class Planner {
     DType dtype = pieces.front().dtype;
     const bool uniform =
         std::all_of(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.dtype == dtype && blocks_fit(p); });
-    if (info().role == WeightRole::kF32 || (info().role == WeightRole::kNorm && dtype == DType::kF16) || !uniform)
-      dtype = DType::kF32;
-    if (info().role == WeightRole::kTable) dtype = DType::kI32;
+    const WeightRole role = info().role;
+    const bool reads_f16 = role == WeightRole::kMatrix;
+    if (role == WeightRole::kF32 || (dtype == DType::kF16 && !reads_f16) || !uniform) dtype = DType::kF32;
+    if (role == WeightRole::kTable) dtype = DType::kI32;
     layout_.type = {dtype, info().shape};
     layout_.convert = !uniform || dtype != pieces.front().dtype || info().role == WeightRole::kTable;
     const auto bytes = static_cast<int64_t>(layout_.type.bytes());

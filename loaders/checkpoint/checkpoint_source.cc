@@ -93,13 +93,8 @@ ActivationRounding CheckpointSource::activation_rounding(std::string_view name) 
 }
 
 WeightView CheckpointSource::get(std::string_view name) const {
-  const size_t index = index_of(name);
-  const WeightLayout& layout = layouts_[index];
+  const WeightLayout& layout = layouts_[index_of(name)];
   check_intact();
-  if (!checked_[index].load(std::memory_order_relaxed)) {
-    check_values(layout, *set_);
-    checked_[index].store(true, std::memory_order_relaxed);
-  }
   auto held = std::make_shared<Held>();
   held->set = set_;
   WeightView view{layout.type, {}, {}, held};
@@ -111,6 +106,14 @@ WeightView CheckpointSource::get(std::string_view name) const {
     view_pieces(layout, view, held->memory);
   }
   return view;
+}
+
+void CheckpointSource::check_values(std::string_view name) const {
+  const size_t index = index_of(name);
+  if (checked_[index].load(std::memory_order_relaxed)) return;
+  check_intact();
+  check_stored_values(layouts_[index], *set_);
+  checked_[index].store(true, std::memory_order_relaxed);
 }
 
 bool CheckpointSource::is_mapped(std::span<const std::byte> bytes) const {

@@ -21,20 +21,33 @@ T load(std::span<const std::byte> bytes, int64_t index) {
   return value;
 }
 
-// First byte for which `bad` holds. Whole blocks are tested without a branch per byte, so that a scan runs at memory
-// speed.
-template <class Bad>
-std::optional<int64_t> find_byte(std::span<const std::byte> bytes, Bad bad) {
-  constexpr size_t kBlock = 4096;
-  for (size_t begin = 0; begin < bytes.size(); begin += kBlock) {
-    const auto block = bytes.subspan(begin, std::min(kBlock, bytes.size() - begin));
-    unsigned any = 0;
-    for (std::byte b : block) any |= static_cast<unsigned>(bad(static_cast<uint8_t>(b)));
+// First element for which `bad` holds. Whole blocks are tested without a branch per element, so that a scan runs at
+// memory speed.
+template <class T, class Bad>
+std::optional<int64_t> find_element(std::span<const std::byte> bytes, Bad bad) {
+  constexpr int64_t kBlock = 4096 / sizeof(T);
+  const auto count = static_cast<int64_t>(bytes.size() / sizeof(T));
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, count);
+    T any = 0;
+    for (int64_t i = begin; i < end; ++i) any = static_cast<T>(any | static_cast<T>(bad(load<T>(bytes, i))));
     if (any == 0) continue;
-    const auto at = std::find_if(block.begin(), block.end(), [&](std::byte b) { return bad(static_cast<uint8_t>(b)); });
-    return static_cast<int64_t>(begin) + (at - block.begin());
+    for (int64_t i = begin; i < end; ++i) {
+      if (bad(load<T>(bytes, i))) return i;
+    }
   }
   return std::nullopt;
+}
+
+// First element of a number type that is NaN or an infinity: its exponent bits are all set. FP4 has neither.
+std::optional<int64_t> find_not_finite(std::span<const std::byte> bytes, DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return find_element<uint32_t>(bytes, [](uint32_t v) { return (v & 0x7f800000u) == 0x7f800000u; });
+    case DType::kBF16: return find_element<uint16_t>(bytes, [](uint16_t v) { return (v & 0x7f80) == 0x7f80; });
+    case DType::kF16: return find_element<uint16_t>(bytes, [](uint16_t v) { return (v & 0x7c00) == 0x7c00; });
+    case DType::kFp8: return find_element<uint8_t>(bytes, [](uint8_t v) { return (v & 0x7f) == 0x7f; });
+    default: return std::nullopt;
+  }
 }
 
 // Row and column of an element, as the file has them.
@@ -75,7 +88,7 @@ Range scale_range(const Piece& piece) {
 
 void check_scales(const StoredTensor& s, const SafetensorsSet& set) {
   if (bytes_already(s.type)) {
-    const auto bad = find_byte(s.bytes, [](uint8_t b) { return b == 255; });
+    const auto bad = find_element<uint8_t>(s.bytes, [](uint8_t b) { return b == 255; });
     check(!bad, Code::kCorrupt, "{}: {} holds the E8M0 NaN 255; the file is damaged, fetch it again", set.describe(s),
           bad ? place(s, *bad) : std::string());
     return;
@@ -89,12 +102,11 @@ void check_scales(const StoredTensor& s, const SafetensorsSet& set) {
   }
 }
 
-void check_fp8(const Piece& piece, const SafetensorsSet& set) {
+void check_numbers(const Piece& piece, const SafetensorsSet& set) {
   const StoredTensor& t = *piece.stored.values;
-  const auto bad = find_byte(value_bytes(piece), [](uint8_t b) { return (b & 0x7f) == 0x7f; });
-  const int64_t before = piece.first_row * columns(t.shape);
-  check(!bad, Code::kCorrupt, "{}: {} holds an E4M3 NaN; the file is damaged, fetch it again", set.describe(t),
-        bad ? place(t, before + *bad) : std::string());
+  const auto bad = find_not_finite(value_bytes(piece), piece.dtype);
+  check(!bad, Code::kCorrupt, "{}: {} holds a NaN or an infinity; the file is damaged, fetch it again", set.describe(t),
+        bad ? place(t, piece.first_row * columns(t.shape) + *bad) : std::string());
 }
 
 int64_t expert_id(const StoredTensor& t, int64_t index) {
@@ -157,9 +169,9 @@ OwnedBytes::OwnedBytes(size_t bytes) : size_(bytes) {
 
 void OwnedBytes::Free::operator()(std::byte* memory) const { std::free(memory); }
 
-void check_values(const WeightLayout& weight, const SafetensorsSet& set) {
+void check_stored_values(const WeightLayout& weight, const SafetensorsSet& set) {
   for (const Piece& piece : weight.pieces) {
-    if (piece.dtype == DType::kFp8) check_fp8(piece, set);
+    check_numbers(piece, set);
     // Pieces of one tensor share its plane, which is checked once.
     if (piece.stored.scales != nullptr && (piece.first_row == 0 || &piece == &weight.pieces.front()))
       check_scales(*piece.stored.scales, set);

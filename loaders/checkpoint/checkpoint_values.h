@@ -24,8 +24,8 @@ class OwnedBytes {
   size_t size_;
 };
 
-// Throws Error naming tensor and place: an E4M3 NaN, an E8M0 NaN or a scale that is no power of two.
-void check_values(const WeightLayout& weight, const SafetensorsSet& set);
+// Throws Error naming tensor and place: a number that is not finite, an E8M0 NaN or a scale that is no power of two.
+void check_stored_values(const WeightLayout& weight, const SafetensorsSet& set);
 
 // The rows of `piece`, where they lie.
 std::span<const std::byte> value_bytes(const Piece& piece);

@@ -241,7 +241,7 @@ std::string replaced(std::string_view text, std::string_view from, std::string_v
 std::vector<WeightInfo> v4_weights(const V4Config& config) {
   std::vector<WeightInfo> out;
   BlockWeights top(config, "", 0, false, out);
-  top.add("embed.weight", {config.vocab_size, config.hidden_size});
+  top.add("embed.weight", {config.vocab_size, config.hidden_size}, WeightRole::kEmbedding);
   for (int layer = 0; layer < config.num_layers; ++layer) {
     BlockWeights block(config, fmt::format("layers.{}.", layer), config.layer_ratio(layer),
                        layer < config.num_hash_layers, out);

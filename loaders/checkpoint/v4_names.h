@@ -17,9 +17,9 @@ namespace v4rt {
 //   layers.N.ffn.experts.w1.weight, .w2.weight, .w3.weight      [E, I, d], [E, d, I], [E, I, d]
 //   layers.N.ffn.shared_experts.w13.weight            [2I, d]   w1's rows, then w3's
 //   layers.N.ffn.gate.tid2eid                         I32 [V, k], whatever the file holds
-// and the same under mtp.0. Matrices may be FP8, FP4, BF16, F16 or F32 as the file has them; norms BF16 or F32 (F16
-// widened); hc_*, attn_sink, ape, gate.bias are F32 (widened if need be).
-enum class WeightRole : uint8_t { kMatrix, kNorm, kF32, kTable };
+// and the same under mtp.0. Matrices may be FP8, FP4, BF16, F16 or F32 as the file has them; norms and embeddings BF16
+// or F32 (F16 widened); hc_*, attn_sink, ape, gate.bias are F32 (widened if need be).
+enum class WeightRole : uint8_t { kMatrix, kEmbedding, kNorm, kF32, kTable };
 
 // How a weight comes together from official tensors.
 enum class Assembly : uint8_t {

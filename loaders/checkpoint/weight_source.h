@@ -46,8 +46,11 @@ class WeightSource {
   virtual ActivationRounding activation_rounding(std::string_view name) const {
     return has_scale_plane(type(name).dtype) ? ActivationRounding::kFp8 : ActivationRounding::kNone;
   }
-  // Throws Error naming the tensor when it is missing, has another shape, an unusable dtype or scales that cannot be.
+  // The values as they are stored: nobody has looked at them yet.
   virtual WeightView get(std::string_view name) const = 0;
+  // Reads the values, once, and throws Error naming tensor and place where one cannot be: what uses values of get()
+  // calls this before.
+  virtual void check_values(std::string_view name) const { (void)name; }
   // The values of `view` will not be read again soon: its pages may leave memory.
   virtual void release(const WeightView& view) const { (void)view; }
   // Whether `bytes` of a view are a file's, which may have to be read from disk.

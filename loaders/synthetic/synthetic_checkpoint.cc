@@ -46,7 +46,8 @@ class Planner {
 
   void add(const WeightInfo& info, const std::string& name, const Shape& shape) {
     switch (info.role) {
-      case WeightRole::kMatrix: return add_matrix(info, name, shape);
+      case WeightRole::kMatrix:
+      case WeightRole::kEmbedding: return add_matrix(info, name, shape);
       case WeightRole::kNorm: return numbers(name, StoredType::kBF16, shape, 1, 0.1);
       case WeightRole::kTable: return numbers(name, StoredType::kI64, shape, 0, 0);
       case WeightRole::kF32: return add_f32(name, shape);

@@ -113,6 +113,33 @@ inline void expand_all(ModelFiles& files) {
   files.drop(is_scale_name);
 }
 
+// gate_up_proj [E, 2I, d] and down_proj [E, d, I] out of the experts' own tensors; scale planes likewise.
+inline void fuse_experts(ModelFiles& files, const std::string& part, const std::string& suffix) {
+  const int layers = files.config["num_hidden_layers"], experts = files.config["n_routed_experts"];
+  for (int layer = 0; layer < layers; ++layer) {
+    const std::string mlp = "model.layers." + std::to_string(layer) + ".mlp.experts.";
+    RawTensor gate_up{mlp + "gate_up_proj" + suffix, "", {}, ""}, down{mlp + "down_proj" + suffix, "", {}, ""};
+    for (int e = 0; e < experts; ++e) {
+      const std::string expert = mlp + std::to_string(e) + ".";
+      const RawTensor &gate = files.at(expert + "gate_proj" + part), &up = files.at(expert + "up_proj" + part);
+      const RawTensor& d = files.at(expert + "down_proj" + part);
+      gate_up.bytes += gate.bytes + up.bytes;
+      down.bytes += d.bytes;
+      gate_up.dtype = gate.dtype;
+      down.dtype = d.dtype;
+      gate_up.shape = {experts, 2 * gate.shape[0], gate.shape[1]};
+      down.shape = {experts, d.shape[0], d.shape[1]};
+    }
+    files.tensors.push_back(gate_up);
+    files.tensors.push_back(down);
+  }
+  files.drop([&](const std::string& name) {
+    return name.find(".mlp.experts.") != std::string::npos && name.ends_with("_proj" + part) &&
+           !name.ends_with("gate_up_proj" + suffix) && name.find(".experts.gate_up") == std::string::npos &&
+           name.find(".experts.down_proj") == std::string::npos;
+  });
+}
+
 // The values of a view, decoded.
 inline std::vector<float> decode(const WeightView& view) {
   class Bytes final : public Buffer {
@@ -185,7 +212,7 @@ inline ModelFiles made_up_files(const nlohmann::json& config,
   for (const WeightInfo& info : v4_weights(c)) {
     for (const std::string& name : official_parts(info)) {
       const bool pair = info.assembly == Assembly::kPair;
-      if (info.role == WeightRole::kMatrix) {
+      if (info.role == WeightRole::kMatrix || info.role == WeightRole::kEmbedding) {
         add_matrix(name, pair ? info.shape[0] / 2 : info.shape[-2], info.shape[-1]);
       } else if (info.role == WeightRole::kTable) {
         std::vector<int64_t> ids;

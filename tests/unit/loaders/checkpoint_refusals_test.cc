@@ -13,15 +13,16 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-// What opening the changed files says; `weight` is fetched too where a fault shows in values only.
+// What opening the changed files says; the values of `weight` are checked too where a fault shows in them only.
 class Refusals : public testing::Test {
  protected:
-  std::string opening(const ModelFiles& files) { return fetching(files, ""); }
-  std::string fetching(const ModelFiles& files, const std::string& weight) {
+  std::string opening(const ModelFiles& files) { return checking(files, ""); }
+  std::string checking(const ModelFiles& files, const std::string& weight) {
     try {
       const auto weights = open_checkpoint(files.write(folder_)).weights;
       if (weight.empty()) return "no error";
       opened_ = true;
+      weights->check_values(weight);
       weights->get(weight);
     } catch (const Error& e) {
       return e.what();
@@ -124,18 +125,65 @@ TEST_F(Refusals, TypesThatCannotBeUsed) {
   EXPECT_THAT(with_type("layers.0.ffn.gate.tid2eid", "F64"), HasSubstr("dtype F64; expected I64 or I32"));
 }
 
-TEST_F(Refusals, NansAndImpossibleScalesAreFoundWhenFetched) {
+TEST_F(Refusals, EmbeddingsInCodes) {
+  RawTensor& embed = files_.at("embed.weight");
+  for (const auto& [dtype, columns] : {std::pair("F8_E4M3", 128), std::pair("I8", 64)}) {
+    embed.dtype = dtype;
+    embed.shape.back() = columns;
+    embed.bytes.resize(static_cast<size_t>(512 * columns));
+    EXPECT_THAT(opening(files_), AllOf(HasSubstr("model.safetensors: tensor 'embed.weight': dtype " + embed.dtype),
+                                       HasSubstr("expected F32, BF16 or F16"), HasSubstr("convert this one")));
+  }
+}
+
+TEST_F(Refusals, NumbersThatAreNotFiniteAreFoundWhenChecked) {
+  const auto with = [&](const std::string& tensor, const std::string& weight, size_t index, const std::string& number) {
+    ModelFiles files = tiny_flash_files();
+    files.at(tensor).bytes.replace(index * number.size(), number.size(), number);
+    return checking(files, weight);
+  };
+  const auto f32 = [](float v) { return bytes_of(std::vector<float>{v}); };
+  const std::string nan = f32(std::nanf("")), infinity = f32(HUGE_VALF), minus = f32(-HUGE_VALF);
+  const auto expect_found = [&](const std::string& said, const std::string& tensor, const std::string& place) {
+    EXPECT_THAT(said, HasSubstr("'" + tensor + "': " + place + " holds a NaN or an infinity"));
+  };
+  for (const std::string tensor : {"layers.2.ffn.gate.bias", "layers.0.attn.attn_sink", "hc_head_base"}) {
+    for (const std::string& number : {nan, infinity, minus, f32(-std::nanf(""))})
+      expect_found(with(tensor, tensor, 2, number), tensor, "row 0, column 2");
+  }
+  expect_found(with("layers.0.hc_attn_fn", "layers.0.hc_attn_fn", 512 * 24 - 1, nan), "layers.0.hc_attn_fn",
+               "row 23, column 511");
+  for (const std::string tensor :
+       {"embed.weight", "head.weight", "layers.2.attn.indexer.weights_proj.weight", "layers.0.attn.q_norm.weight",
+        "layers.0.attn.kv_norm.weight", "layers.2.attn.compressor.norm.weight"}) {
+    for (const std::string& number : {nan.substr(2), infinity.substr(2), minus.substr(2)})
+      expect_found(with(tensor, tensor, 3, number), tensor, "row 0, column 3");
+  }
+  expect_found(
+      with("layers.2.attn.compressor.wgate.weight", "layers.2.attn.compressor.wkv_gate.weight", 130, nan.substr(2)),
+      "layers.2.attn.compressor.wgate.weight", "row 1, column 2");
+  EXPECT_EQ(with("layers.2.ffn.gate.bias", "layers.2.ffn.gate.bias", 2, f32(3e38f)), "no error");
+  EXPECT_EQ(with("embed.weight", "embed.weight", 3, std::string("\x7f\x7f", 2)), "no error");
+
+  ModelFiles files = tiny_flash_files();
+  RawTensor& norm = files.at("norm.weight");
+  norm.dtype = "F16";
+  norm.bytes[2 * 100 + 1] = '\x7c';
+  expect_found(checking(files, "norm.weight"), "norm.weight", "row 0, column 100");
+}
+
+TEST_F(Refusals, NansAndImpossibleScalesAreFoundWhenChecked) {
   files_.at("layers.0.attn.wq_a.weight").bytes[128 * 5 + 7] = '\xff';
-  EXPECT_THAT(fetching(files_, "layers.0.attn.wq_a.weight"),
-              HasSubstr("'layers.0.attn.wq_a.weight': row 5, column 7 holds an E4M3 NaN"));
+  EXPECT_THAT(checking(files_, "layers.0.attn.wq_a.weight"),
+              HasSubstr("'layers.0.attn.wq_a.weight': row 5, column 7 holds a NaN"));
   EXPECT_TRUE(opened_) << "opening reads headers only";
   files_ = tiny_flash_files();
   files_.at("layers.0.ffn.shared_experts.w3.weight").bytes.back() = '\x7f';
-  EXPECT_THAT(fetching(files_, "layers.0.ffn.shared_experts.w13.weight"),
+  EXPECT_THAT(checking(files_, "layers.0.ffn.shared_experts.w13.weight"),
               HasSubstr("shared_experts.w3.weight': row 127, column 127 holds"));
   files_ = tiny_flash_files();
   files_.at("layers.0.ffn.experts.7.w2.scale").bytes[4 * 127 + 3] = '\xff';
-  EXPECT_THAT(fetching(files_, "layers.0.ffn.experts.w2.weight"),
+  EXPECT_THAT(checking(files_, "layers.0.ffn.experts.w2.weight"),
               HasSubstr("experts.7.w2.scale': row 127, column 3 holds the E8M0 NaN"));
 
   const auto with_scale = [&](float scale) {
@@ -143,7 +191,7 @@ TEST_F(Refusals, NansAndImpossibleScalesAreFoundWhenFetched) {
     RawTensor& t = files.at("layers.0.attn.wq_b.scale");
     t.dtype = "F32";
     t.bytes = bytes_of(std::vector<float>{1, 0.5f, scale, 0x1p-127f});
-    return fetching(files, "layers.0.attn.wq_b.weight");
+    return checking(files, "layers.0.attn.wq_b.weight");
   };
   EXPECT_EQ(with_scale(0x1p127f), "no error");
   for (float scale : {0.0f, -1.0f, 3.0f, 0x1p-128f, HUGE_VALF, -HUGE_VALF, std::nanf("")}) {
@@ -160,7 +208,7 @@ TEST_F(Refusals, ExpertTablesNameTheRow) {
     std::copy(ids.begin(), ids.end(), all.begin() + 2 * 300);
     t.dtype = narrow ? "I32" : "I64";
     t.bytes = narrow ? bytes_of(std::vector<int32_t>(all.begin(), all.end())) : bytes_of(all);
-    return fetching(files, "layers.1.ffn.gate.tid2eid");
+    return checking(files, "layers.1.ffn.gate.tid2eid");
   };
   for (bool narrow : {false, true}) {
     EXPECT_EQ(with_row({7, 0}, narrow), "no error");

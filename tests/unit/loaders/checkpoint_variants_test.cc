@@ -64,33 +64,6 @@ TEST_F(Variants, SavedByTransformersForReal) {
   EXPECT_EQ(made, written);
 }
 
-// gate_up_proj [E, 2I, d] and down_proj [E, d, I] out of the experts' own tensors; scale planes likewise.
-void fuse_experts(ModelFiles& files, const std::string& part, const std::string& suffix) {
-  const int layers = files.config["num_hidden_layers"], experts = files.config["n_routed_experts"];
-  for (int layer = 0; layer < layers; ++layer) {
-    const std::string mlp = "model.layers." + std::to_string(layer) + ".mlp.experts.";
-    RawTensor gate_up{mlp + "gate_up_proj" + suffix, "", {}, ""}, down{mlp + "down_proj" + suffix, "", {}, ""};
-    for (int e = 0; e < experts; ++e) {
-      const std::string expert = mlp + std::to_string(e) + ".";
-      const RawTensor &gate = files.at(expert + "gate_proj" + part), &up = files.at(expert + "up_proj" + part);
-      const RawTensor& d = files.at(expert + "down_proj" + part);
-      gate_up.bytes += gate.bytes + up.bytes;
-      down.bytes += d.bytes;
-      gate_up.dtype = gate.dtype;
-      down.dtype = d.dtype;
-      gate_up.shape = {experts, 2 * gate.shape[0], gate.shape[1]};
-      down.shape = {experts, d.shape[0], d.shape[1]};
-    }
-    files.tensors.push_back(gate_up);
-    files.tensors.push_back(down);
-  }
-  files.drop([&](const std::string& name) {
-    return name.find(".mlp.experts.") != std::string::npos && name.ends_with("_proj" + part) &&
-           !name.ends_with("gate_up_proj" + suffix) && name.find(".experts.gate_up") == std::string::npos &&
-           name.find(".experts.down_proj") == std::string::npos;
-  });
-}
-
 TEST_F(Variants, ParameterNamesInMemory) {
   ModelFiles files = expanded();
   files.rename(memory_name);
@@ -217,13 +190,14 @@ TEST_F(Variants, F16StaysInMatricesAndIsWidenedElsewhere) {
     t.bytes = half;
   }
   const auto weights = open_checkpoint(files.write(folder_)).weights;
-  for (const char* name :
-       {"layers.0.attn.wq_a.weight", "layers.0.attn_norm.weight", "layers.0.attn.attn_sink", "hc_head_scale"}) {
+  for (const char* name : {"layers.0.attn.wq_a.weight", "layers.0.attn_norm.weight", "layers.0.attn.attn_sink",
+                           "hc_head_scale", "embed.weight"}) {
     EXPECT_EQ(decode(weights->get(name)), expand(files.at(name), nullptr)) << name;
   }
   EXPECT_EQ(weights->type("layers.0.attn.wq_a.weight").dtype, DType::kF16);
   EXPECT_EQ(weights->type("layers.0.attn_norm.weight").dtype, DType::kF32);
   EXPECT_EQ(weights->type("hc_head_scale").dtype, DType::kF32);
+  EXPECT_EQ(weights->type("embed.weight").dtype, DType::kF32);
 }
 
 nlohmann::json with(nlohmann::json config, const nlohmann::json& patch) {
@@ -243,12 +217,13 @@ std::vector<float> parts_expanded(ModelFiles& files, const WeightSource& weights
   return all;
 }
 
+std::string fp8_matrix(const std::string& name) { return name == "embed.weight" ? "BF16" : "F8_E4M3"; }
+
 TEST_F(Variants, ExpertsInFp8) {
-  ModelFiles files = made_up_files(tiny_flash_files().config, [](const std::string&) { return "F8_E4M3"; });
+  ModelFiles files = made_up_files(tiny_flash_files().config, fp8_matrix);
   const auto weights = open_checkpoint(files.write(folder_)).weights;
   EXPECT_EQ(to_string(weights->type("layers.1.ffn.experts.w2.weight")), "fp8 [8, 128, 128]");
-  for (const char* name :
-       {"layers.1.ffn.experts.w2.weight", "layers.1.ffn.shared_experts.w13.weight", "embed.weight"}) {
+  for (const char* name : {"layers.1.ffn.experts.w2.weight", "layers.1.ffn.shared_experts.w13.weight", "head.weight"}) {
     EXPECT_EQ(decode(weights->get(name)), parts_expanded(files, *weights, name)) << name;
   }
 }
@@ -256,10 +231,13 @@ TEST_F(Variants, ExpertsInFp8) {
 // Experts of 96 rows: their FP8 scale blocks do not line up when two are put together.
 TEST_F(Variants, ScaleBlocksThatDoNotLineUp) {
   const auto config = with(tiny_flash_files().config, {{"moe_intermediate_size", 96}});
-  ModelFiles files = made_up_files(config, [](const std::string&) { return "F8_E4M3"; });
+  ModelFiles files = made_up_files(config, fp8_matrix);
   const auto weights = open_checkpoint(files.write(folder_)).weights;
   EXPECT_EQ(weights->type("layers.1.ffn.experts.w1.weight").dtype, DType::kFp8) << "each expert has its own blocks";
   EXPECT_EQ(weights->type("layers.1.ffn.shared_experts.w13.weight").dtype, DType::kF32);
+  EXPECT_EQ(weights->activation_rounding("layers.1.ffn.shared_experts.w13.weight"), ActivationRounding::kFp8)
+      << "as it is stored, not as it is served";
+  EXPECT_EQ(weights->activation_rounding("embed.weight"), ActivationRounding::kNone);
   for (const char* name : {"layers.1.ffn.experts.w1.weight", "layers.1.ffn.shared_experts.w13.weight",
                            "layers.1.ffn.shared_experts.w2.weight"}) {
     EXPECT_EQ(decode(weights->get(name)), parts_expanded(files, *weights, name)) << name;
@@ -300,11 +278,12 @@ TEST_F(Variants, PartsOfDifferentTypesBecomeF32) {
   ModelFiles files = made_up_files(tiny_flash_files().config, [](const std::string& name) {
     return name.find("shared_experts.w3") != std::string::npos || name.find("experts.3.w1") != std::string::npos
                ? "BF16"
-               : "F8_E4M3";
+               : fp8_matrix(name);
   });
   const auto weights = open_checkpoint(files.write(folder_)).weights;
   for (const char* name : {"layers.1.ffn.shared_experts.w13.weight", "layers.1.ffn.experts.w1.weight"}) {
     EXPECT_EQ(weights->type(name).dtype, DType::kF32) << name;
+    EXPECT_EQ(weights->activation_rounding(name), ActivationRounding::kMixed) << name;
     EXPECT_EQ(decode(weights->get(name)), parts_expanded(files, *weights, name)) << name;
   }
 }
