@@ -52,12 +52,13 @@ bool exists(const std::string& path) {
 }
 std::string join(const std::string& folder, std::string_view name) { return (fs::path(folder) / name).string(); }
 
+// Hidden files are not looked at: other systems leave notes beside files under their names ("._model.safetensors").
 std::vector<std::string> safetensors_names(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     std::string name = entry.path().filename().string();
-    if (name.ends_with(kExtension)) names.push_back(std::move(name));
+    if (name.ends_with(kExtension) && !name.starts_with('.')) names.push_back(std::move(name));
   }
   check(!error, Code::kInvalidArgument, "{}: the folder cannot be read: {}", folder, error.message());
   std::sort(names.begin(), names.end());

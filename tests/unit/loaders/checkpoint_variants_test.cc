@@ -91,6 +91,17 @@ TEST_F(Variants, QuantisedParametersInMemory) {
   EXPECT_EQ(to_string(checkpoint.weights->type("layers.0.ffn.experts.w3.weight")), "fp4 [8, 128, 128]");
 }
 
+TEST_F(Variants, HiddenFilesAreNoShards) {
+  const ModelFiles files = tiny_flash_files();
+  folder_.write("config.json", files.config.dump());
+  folder_.write("model-00001-of-00001.safetensors", safetensors_bytes(files.tensors));
+  folder_.write("._model-00001-of-00002.safetensors", "notes of another system");
+  EXPECT_EQ(expect_same(folder_.path()).container, "safetensors, 1 shard without index");
+  std::filesystem::rename(folder_.file("model-00001-of-00001.safetensors"), folder_.file("weights.safetensors"));
+  folder_.write("._weights.safetensors", "notes of another system");
+  EXPECT_EQ(expect_same(folder_.path()).container, "safetensors, 1 file");
+}
+
 TEST_F(Variants, ShardsWithoutIndexAndScalesApart) {
   ModelFiles files = tiny_flash_files();
   std::vector<RawTensor> values, scales;
