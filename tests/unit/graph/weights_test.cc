@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -15,6 +16,9 @@ namespace {
 
 using fakes::FakeBuffer;
 using fakes::FakeDevice;
+using testing::Each;
+using testing::ElementsAre;
+using testing::StartsWith;
 
 // Bytes of a weight, cut into parts in any way.
 struct Bytes {
@@ -149,12 +153,15 @@ class Source final : public WeightSource {
   const V4Config& config() const override { return config_; }
   bool has(std::string_view name) const override { return weights.contains(std::string(name)); }
   WeightView get(std::string_view name) const override {
+    events.push_back("get " + std::string(name));
     const auto& [bytes, parts] = weights.at(std::string(name));
     return bytes.view(parts);
   }
+  void check_values(std::string_view name) const override { events.push_back("check " + std::string(name)); }
   void release(const WeightView&) const override { ++released; }
   std::map<std::string, std::pair<Bytes, size_t>> weights;
   mutable int released = 0;
+  mutable std::vector<std::string> events;
 
  private:
   V4Config config_;
@@ -219,6 +226,26 @@ TEST_F(Store, RepacksForDevicesThatWantIt) {
     const Tensor& tensor = store.tensor(slot(p, name));
     EXPECT_EQ(tensor.type.layout, Layout::kRows16);
     EXPECT_TRUE(content(tensor.values) == repacked(source->weights.at(name).first).values) << name;
+  }
+}
+
+// What the check reads is still in memory when it is copied; nothing is read while plans are made.
+TEST_F(Store, ChecksValuesJustBeforeItUsesThem) {
+  for (const bool imports : {false, true}) {
+    device->imports = imports;
+    const Plan p = plan();
+    source->events.clear();
+    WeightStore store(source, {device});
+    store.add(p);
+    EXPECT_THAT(source->events, Each(StartsWith("get")));
+    source->events.clear();
+    store.load(nullptr);
+    store.load(nullptr);
+    if (imports) {  // "one" is used where it lies
+      EXPECT_THAT(source->events, ElementsAre("check one", "check two", "get two"));
+    } else {
+      EXPECT_THAT(source->events, ElementsAre("check one", "get one", "check two", "get two"));
+    }
   }
 }
 
