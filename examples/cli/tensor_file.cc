@@ -9,8 +9,8 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "loaders/safetensors/safetensors_writer.h"
 #include "ops/core/error.h"
 
 namespace v4rt::cli {
@@ -32,20 +32,16 @@ TensorFile::TensorFile(std::string path, std::vector<Matrix> matrices) : path_(s
   std::error_code none;
   check(!std::filesystem::exists(path_, none) || std::filesystem::is_regular_file(path_, none), Code::kInvalidArgument,
         "{}: is not a regular file and would be replaced; name another", path_);
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  std::vector<HeaderEntry> entries;
   int64_t bytes = 0;
   for (const Matrix& m : matrices) {
     offsets_.push_back(bytes);
-    const int64_t size = m.rows * m.columns * static_cast<int64_t>(sizeof(float));
-    header[m.name] = {{"dtype", "F32"}, {"shape", {m.rows, m.columns}}, {"data_offsets", {bytes, bytes + size}}};
-    bytes += size;
+    entries.push_back({m.name, "F32", {m.rows, m.columns}, m.rows * m.columns * static_cast<int64_t>(sizeof(float))});
+    bytes += entries.back().bytes;
   }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const uint64_t length = text.size();
-  for (int64_t& offset : offsets_) offset += static_cast<int64_t>(sizeof(length) + length);
-  write(std::as_bytes(std::span(&length, 1)), 0);
-  write(std::as_bytes(std::span(text)), sizeof(length));
+  const std::string header = safetensors_header(entries);
+  for (int64_t& offset : offsets_) offset += static_cast<int64_t>(header.size());
+  write(std::as_bytes(std::span(header)), 0);
 }
 
 void TensorFile::write_row(size_t matrix, int64_t row, std::span<const float> values) {

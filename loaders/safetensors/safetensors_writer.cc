@@ -17,6 +17,23 @@ std::span<const std::byte> as_bytes(const std::string& text) { return std::as_by
 
 }  // namespace
 
+std::string safetensors_header(std::span<const HeaderEntry> entries) {
+  nlohmann::ordered_json::object_t object;  // a list: its names are known to differ
+  object.reserve(entries.size() + 1);
+  object.push_back({"__metadata__", nlohmann::ordered_json::object({{"format", "pt"}})});
+  int64_t at = 0;
+  for (const HeaderEntry& entry : entries) {
+    object.push_back(
+        {entry.name, nlohmann::ordered_json::object(
+                         {{"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {at, at + entry.bytes}}})});
+    at += entry.bytes;
+  }
+  std::string text = nlohmann::ordered_json(std::move(object)).dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text;
+}
+
 SafetensorsWriter::SafetensorsWriter(std::vector<NewTensor> tensors, int64_t shard_bytes)
     : tensors_(std::move(tensors)) {
   plan_shards(shard_bytes);
@@ -46,25 +63,14 @@ void SafetensorsWriter::plan_shards(int64_t shard_bytes) {
   }
 }
 
-// u64 length of the text, then the text, padded so that the data begins at a multiple of eight.
 std::string SafetensorsWriter::header_of(const Shard& shard) const {
-  nlohmann::ordered_json::object_t entries;  // a list: its names are known to differ
-  entries.reserve(shard.tensors.size() + 1);
-  entries.push_back({"__metadata__", nlohmann::ordered_json::object({{"format", "pt"}})});
-  int64_t at = 0;
+  std::vector<HeaderEntry> entries;
   for (const size_t i : shard.tensors) {
     const NewTensor& t = tensors_[i];
     const auto dims = t.shape.dims();
-    entries.push_back(
-        {t.name, nlohmann::ordered_json::object({{"dtype", spelling(t.type)},
-                                                 {"shape", std::vector<int64_t>(dims.begin(), dims.end())},
-                                                 {"data_offsets", {at, at + t.bytes()}}})});
-    at += t.bytes();
+    entries.push_back({t.name, std::string(spelling(t.type)), {dims.begin(), dims.end()}, t.bytes()});
   }
-  std::string text = nlohmann::ordered_json(std::move(entries)).dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const uint64_t length = text.size();
-  return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text;
+  return safetensors_header(entries);
 }
 
 std::string SafetensorsWriter::index_of_all() const {

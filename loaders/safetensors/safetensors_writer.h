@@ -12,6 +12,17 @@
 
 namespace v4rt {
 
+// What a header says of one tensor, whose data follows that of the entry before it.
+struct HeaderEntry {
+  std::string name, dtype;  // as the file spells it: "BF16"
+  std::vector<int64_t> shape;
+  int64_t bytes = 0;
+};
+
+// All bytes before the data: the length of a text as u64, and the text, padded so that the data begins at a multiple of
+// eight. Names must differ; nothing else is checked.
+std::string safetensors_header(std::span<const HeaderEntry> entries);
+
 struct NewTensor {
   std::string name;
   StoredType type = StoredType::kF32;

@@ -6,11 +6,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "loaders/safetensors/safetensors.h"
+#include "loaders/safetensors/safetensors_writer.h"
 
 namespace v4rt {
 
@@ -58,16 +57,13 @@ inline std::string file_bytes(const std::string& header, const std::string& data
 
 // `shift` extra blanks in the header move the data off its alignment.
 inline std::string safetensors_bytes(const std::vector<RawTensor>& tensors, size_t shift = 0) {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  std::vector<HeaderEntry> entries;
   std::string data;
   for (const RawTensor& t : tensors) {
-    header[t.name] = {
-        {"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {data.size(), data.size() + t.bytes.size()}}};
+    entries.push_back({t.name, t.dtype, t.shape, static_cast<int64_t>(t.bytes.size())});
     data += t.bytes;
   }
-  std::string text = header.dump();
-  text.append((8 - text.size() % 8) % 8 + shift, ' ');
-  return file_bytes(text, data);
+  return file_bytes(safetensors_header(entries).substr(sizeof(uint64_t)) + std::string(shift, ' '), data);
 }
 
 inline std::vector<RawTensor> read_raw(const std::string& path) {

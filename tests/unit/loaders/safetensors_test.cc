@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "ops/core/error.h"
 #include "tests/support/safetensors_writer.h"
