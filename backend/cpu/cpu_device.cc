@@ -9,6 +9,7 @@
 
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/amx.h"
 #include "backend/cpu/simd/target.h"
 #include "backend/host_buffer.h"
 #include "ops/core/arith.h"
@@ -55,16 +56,19 @@ class CpuQueue final : public Queue {
 
 }  // namespace
 
-CpuDevice::CpuDevice(int threads, bool fast)
+CpuDevice::CpuDevice(int threads, bool fast, const simd::DotPaths& paths)
     : TableDevice(cpu_kernels()),
       asked_threads_(threads),
       threads_(threads > 0 ? threads : usable_processors()),
-      fast_(fast) {
+      fast_(fast),
+      paths_(paths) {
   const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   info_.name = "cpu";
   info_.features = simd::features();
   info_.description = fmt::format("{}, {} {}, {}", cpu_brand(), threads_, threads_ == 1 ? "thread" : "threads",
                                   fmt::join(info_.features, "+"));
+  if (const std::string& why = simd::amx().refusal; !why.empty())
+    info_.description += fmt::format(" (no amx: {})", why);
   info_.alignment = kAlignment;
   info_.max_allocation = info_.memory = pages * page;
 }
@@ -114,6 +118,8 @@ std::unique_ptr<ThreadPool> CpuDevice::start_pool() const {
 
 std::unique_ptr<Queue> CpuDevice::create_queue() { return std::make_unique<CpuQueue>(shared_from_this()); }
 
-std::shared_ptr<Device> create_cpu_device(int threads, bool fast) { return std::make_shared<CpuDevice>(threads, fast); }
+std::shared_ptr<Device> create_cpu_device(int threads, bool fast, const simd::DotPaths& paths) {
+  return std::make_shared<CpuDevice>(threads, fast, paths);
+}
 
 }  // namespace v4rt

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <string>
 
+#include "backend/cpu/simd/dot.h"
 #include "backend/cpu/thread_pool.h"
 #include "backend/kernel_table.h"
 
@@ -12,8 +13,8 @@ namespace v4rt {
 class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared_from_this<CpuDevice> {
  public:
   // threads, 0: one per processor that the process may use. fast: products may sum in a library's order where that is
-  // faster.
-  explicit CpuDevice(int threads, bool fast = false);
+  // faster. paths: how the exact ones are formed.
+  explicit CpuDevice(int threads, bool fast = false, const simd::DotPaths& paths = simd::fastest_paths());
 
   const DeviceInfo& info() const override { return info_; }
   Layout weight_layout(const TensorType& weight) const override;
@@ -23,6 +24,7 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
 
   int threads() const { return threads_; }
   bool fast() const { return fast_; }
+  const simd::DotPaths& paths() const { return paths_; }
   // Its threads start with the first queue: describing a device is cheap. Throws Error when they were asked for and
   // cannot be started.
   ThreadPool& pool();
@@ -34,10 +36,12 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
   int asked_threads_;  // 0: as many as there are processors
   int threads_;
   bool fast_;
+  simd::DotPaths paths_;
   std::once_flag pool_once_;
   std::unique_ptr<ThreadPool> pool_;
 };
 
-std::shared_ptr<Device> create_cpu_device(int threads, bool fast = false);
+std::shared_ptr<Device> create_cpu_device(int threads, bool fast = false,
+                                          const simd::DotPaths& paths = simd::fastest_paths());
 
 }  // namespace v4rt

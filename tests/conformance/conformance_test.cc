@@ -5,6 +5,7 @@
 #include <map>
 #include <ostream>
 
+#include "backend/cpu/cpu_device.h"
 #include "backend/reference/reference_device.h"
 #include "backend/registry.h"
 #include "tests/conformance/case.h"
@@ -20,9 +21,10 @@ struct Target {
 
 void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
-// The CPU at several thread counts: sums must not depend on how work is split.
+// The CPU at several thread counts: sums must not depend on how work is split. And with its matrix unit emulated, so
+// that what is written for one runs everywhere.
 std::vector<Target> targets() {
-  std::vector<Target> list{{"cpu1", "cpu", 1}, {"cpu3", "cpu", 3}};
+  std::vector<Target> list{{"cpu1", "cpu", 1}, {"cpu3", "cpu", 3}, {"tiles", "cpu", 2}};
   for (const std::string& backend : built_in_backends()) {
     if (backend == "opencl") list.push_back({"opencl", "opencl", 0});
   }
@@ -32,6 +34,8 @@ std::vector<Target> targets() {
 std::shared_ptr<Device> device_of(const Target& target) {
   static std::map<std::string, std::shared_ptr<Device>> devices;
   auto& device = devices[target.name];
+  if (device == nullptr && target.name == "tiles")
+    device = create_cpu_device(target.threads, false, {.unit = simd::MatrixUnit::kEmulated});
   if (device == nullptr) device = create_device(target.device, {.threads = target.threads, .cache_dir = {}});
   return device;
 }

@@ -11,8 +11,6 @@
 namespace v4rt {
 namespace {
 
-using simd::kMatrixRows;
-
 class LinearKernel final : public CpuKernel {
  public:
   LinearKernel(const OpCall& call, const simd::DotFns& dot, int threads)
@@ -39,14 +37,14 @@ class LinearKernel final : public CpuKernel {
     const int64_t rows = live_rows(args.step, live_) * rows_per_token_;
     if (rows == 0) return;
     if (packed_ != 0) pack(args, rows);
-    const int64_t chunks = ceil_div(rows, kMatrixRows), tile = tile_groups(rows, chunks, args.pool.threads());
+    const int64_t chunks = ceil_div(rows, dot_.most_rows), tile = tile_groups(rows, chunks, args.pool.threads());
     const int64_t tiles = ceil_div(items(), tile);
-    const double work = 16.0 * static_cast<double>(tile * k_ * std::min(rows, kMatrixRows));
+    const double work = 16.0 * static_cast<double>(tile * k_ * std::min(rows, dot_.most_rows));
     args.pool.for_ranges(groups_ * tiles * chunks, work, [&](int64_t begin, int64_t end, int worker) {
       const simd::Matrix w = simd::matrix_of(args[1]);
       for (; begin < end; ++begin) {
         const int64_t t = begin / chunks;
-        run_tile(args, w, rows, t / tiles, t % tiles * tile, tile, begin % chunks * kMatrixRows, worker);
+        run_tile(args, w, rows, t / tiles, t % tiles * tile, tile, begin % chunks * dot_.most_rows, worker);
       }
     });
   }
@@ -72,10 +70,10 @@ class LinearKernel final : public CpuKernel {
   }
 
   void pack(const CpuArgs& args, int64_t rows) const {
-    args.pool.for_ranges(rows, static_cast<double>(groups_ * k_) / 4, [&](int64_t begin, int64_t end) {
+    for_row_tiles(args.pool, dot_, rows, groups_ * k_, [&](int64_t begin, int64_t end) {
       for (int64_t g = 0; g < groups_; ++g) {
         const std::byte* x = args.data<const std::byte>(0) + static_cast<size_t>(g * k_) * x_bytes_;
-        dot_.pack(x, groups_ * k_, k_, rows, begin, end, packed(args, rows, g));
+        dot_.pack(x, groups_ * k_, k_, nullptr, rows, begin, end, packed(args, rows, g));
       }
     });
   }
@@ -86,8 +84,9 @@ class LinearKernel final : public CpuKernel {
     const int64_t lo = g * width(), hi = lo + width();
     const int64_t first = lo / 16 + item, last = std::min(first + tile, ceil_div(hi, 16));
     if (first >= last) return;
-    const simd::Packed x = packed_ != 0 ? dot_.packed(packed(args, rows, g), rows, k_)
-                                        : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows};
+    const simd::Packed x = packed_ != 0
+                               ? dot_.packed(packed(args, rows, g), rows, k_)
+                               : simd::Packed{.data = args.data<const float>(0) + g * k_, .rows = rows, .k = k_};
     const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
     if (rows == 1) {
       alignas(64) float y[16 * simd::kVectorGroups];
@@ -95,7 +94,7 @@ class LinearKernel final : public CpuKernel {
       return store(args, y + (from - 16 * first), 0, from, n);
     }
     float* y = args.scratch<float>() + packed_ + worker * dot_.matrix_floats();
-    const int64_t chunk = std::min(kMatrixRows, rows - row);
+    const int64_t chunk = std::min(dot_.most_rows, rows - row);
     dot_.matrix(w, first, last - first, x, nullptr, row, chunk, y);
     for (int64_t i = 0; i < chunk; ++i)
       store(args, y + i * 16 * (last - first) + (from - 16 * first), row + i, from, n);

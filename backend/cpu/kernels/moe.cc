@@ -13,8 +13,6 @@
 namespace v4rt {
 namespace {
 
-using simd::kMatrixRows;
-
 constexpr int64_t kChannels = 512;  // channels per task of elementwise parts
 
 class SwigluKernel final : public CpuKernel {
@@ -64,8 +62,10 @@ class ExpertKernel : public CpuKernel {
         bytes_(static_cast<int64_t>(simd::element_bytes(x.dtype))),
         dot_(dot),
         fns_(simd::elementwise(x.dtype)),
-        packed_(std::max(dot_.packed_floats(x_rows, k_), chosen_ * dot_.packed_floats(1, k_))),
-        more_(whole_lines(packed_ + Experts::words(ids.shape.elements(), experts_))),
+        gathered_(dot_.row_tile > 1 ? Experts::most_rows(ids.shape.elements(), experts_, dot_.row_tile) : 0),
+        packed_(std::max(dot_.packed_floats(std::max(x_rows, gathered_), k_), chosen_ * dot_.packed_floats(1, k_))),
+        list_(packed_ + Experts::words(ids.shape.elements(), experts_)),
+        more_(whole_lines(list_ + gathered_)),
         sums_(whole_lines(more_ + needs.more)) {
     const int64_t sums = ids.shape[0] > 1 ? needs.threads * needs.matrices * dot_.matrix_floats() : 0;
     scratch_bytes = static_cast<size_t>(sums_ + sums) * sizeof(float);
@@ -74,17 +74,32 @@ class ExpertKernel : public CpuKernel {
  protected:
   // The rows of x as the products want them; F32 rows of whole units can be read where they lie, one at a time.
   simd::Packed row_of(const CpuArgs& args, const std::byte* x, int64_t row, int64_t place) const {
-    if (x_type_ == DType::kF32 && k_ % 8 == 0) return {.data = reinterpret_cast<const float*>(x) + row * k_, .rows = 1};
+    if (x_type_ == DType::kF32 && k_ % 8 == 0)
+      return {.data = reinterpret_cast<const float*>(x) + row * k_, .rows = 1, .k = k_};
     float* packed = args.scratch<float>() + place * dot_.packed_floats(1, k_);
-    dot_.pack(x + row * k_ * bytes_, k_, k_, 1, 0, 1, packed);
+    dot_.pack(x + row * k_ * bytes_, k_, k_, nullptr, 1, 0, 1, packed);
     return dot_.packed(packed, 1, k_);
   }
 
-  simd::Packed rows_of(const CpuArgs& args, const std::byte* x, int64_t rows) const {
+  // The rows of x that picks multiply, of which there are `rows`, one per token or one per pick: as they are, or
+  // expert by expert where the products want row tiles.
+  simd::Packed rows_of(const CpuArgs& args, const std::byte* x, int64_t rows, bool per_token, Experts& experts) const {
     float* packed = args.scratch<float>();
-    args.pool.for_ranges(rows, static_cast<double>(k_) / 4,
-                         [&](int64_t begin, int64_t end) { dot_.pack(x, k_, k_, rows, begin, end, packed); });
+    int32_t* list = nullptr;
+    if (dot_.row_tile > 1) {
+      list = reinterpret_cast<int32_t*>(args.scratch<float>() + list_);
+      rows = experts.gather(per_token, dot_.row_tile, list);
+    }
+    for_row_tiles(args.pool, dot_, rows, k_,
+                  [&](int64_t begin, int64_t end) { dot_.pack(x, k_, k_, list, rows, begin, end, packed); });
     return dot_.packed(packed, rows, k_);
+  }
+
+  // Products of `n` rows of the active expert, from the one on that its pick or token index[first] is.
+  void multiply(const simd::Matrix& w, int64_t group, int64_t groups, const simd::Packed& x, const Experts& experts,
+                int64_t active, std::span<const int32_t> index, int64_t first, int64_t n, float* y) const {
+    if (dot_.row_tile > 1) return dot_.matrix(w, group, groups, x, nullptr, experts.first_row(active) + first, n, y);
+    dot_.matrix(w, group, groups, x, index.data() + first, 0, n, y);
   }
 
   Experts sorted(const CpuArgs& args, const int32_t* ids) const {
@@ -121,7 +136,8 @@ class ExpertKernel : public CpuKernel {
   const simd::ElementwiseFns& fns_;
 
  private:
-  const int64_t packed_, more_, sums_;  // floats of scratch, and what begins after them
+  const int64_t gathered_;                     // rows, at most
+  const int64_t packed_, list_, more_, sums_;  // floats of scratch, and what begins after them
 };
 
 class MoeGateUpKernel final : public ExpertKernel {
@@ -158,9 +174,9 @@ class MoeGateUpKernel final : public ExpertKernel {
 
   void run_sorted(const CpuArgs& args) const {
     const int64_t rows = args.step.n_rows(), n_parts = parts(simd::kMatrixGroups);
-    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows);
-    const Experts experts = sorted(args, args.data<const int32_t>(1));
+    Experts experts = sorted(args, args.data<const int32_t>(1));
     if (experts.active() == 0) return;
+    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows, true, experts);
     const double picks = static_cast<double>(rows * chosen_) / static_cast<double>(experts.active());
     args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks),
                          [&](int64_t begin, int64_t end, int worker) {
@@ -176,10 +192,10 @@ class MoeGateUpKernel final : public ExpertKernel {
                        up = simd::matrix_of(args[4], experts.expert(active));
     const auto picks = experts.picks(active), tokens = experts.tokens(active);
     const auto n = static_cast<int64_t>(picks.size());
-    for (int64_t first = 0; first < n; first += kMatrixRows) {
-      const int64_t chunk = std::min(kMatrixRows, n - first);
-      dot_.matrix(gate, p.group, p.groups, x, tokens.data() + first, 0, chunk, g);
-      dot_.matrix(up, p.group, p.groups, x, tokens.data() + first, 0, chunk, u);
+    for (int64_t first = 0; first < n; first += dot_.most_rows) {
+      const int64_t chunk = std::min(dot_.most_rows, n - first);
+      multiply(gate, p.group, p.groups, x, experts, active, tokens, first, chunk, g);
+      multiply(up, p.group, p.groups, x, experts, active, tokens, first, chunk, u);
       for (int64_t i = 0; i < chunk; ++i) {
         store(args, picks[static_cast<size_t>(first + i)], p, g + i * 16 * p.groups, u + i * 16 * p.groups);
       }
@@ -234,8 +250,8 @@ class MoeDownKernel final : public ExpertKernel {
 
   void run_sorted(const CpuArgs& args) const {
     const int64_t rows = args.step.n_rows(), picks = rows * chosen_, n_parts = parts(simd::kMatrixGroups);
-    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks);
-    const Experts experts = sorted(args, args.data<const int32_t>(1));
+    Experts experts = sorted(args, args.data<const int32_t>(1));
+    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks, false, experts);
     float* products = more(args);
     const double work =
         part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
@@ -260,9 +276,9 @@ class MoeDownKernel final : public ExpertKernel {
     const simd::Matrix down = simd::matrix_of(args[2], experts.expert(active));
     const auto picks = experts.picks(active);
     const auto n = static_cast<int64_t>(picks.size());
-    for (int64_t first = 0; first < n; first += kMatrixRows) {
-      const int64_t chunk = std::min(kMatrixRows, n - first);
-      dot_.matrix(down, p.group, p.groups, x, picks.data() + first, 0, chunk, y);
+    for (int64_t first = 0; first < n; first += dot_.most_rows) {
+      const int64_t chunk = std::min(dot_.most_rows, n - first);
+      multiply(down, p.group, p.groups, x, experts, active, picks, first, chunk, y);
       for (int64_t i = 0; i < chunk; ++i) {
         std::copy_n(y + i * 16 * p.groups, p.n, products + picks[static_cast<size_t>(first + i)] * n_ + p.first);
       }
@@ -313,9 +329,9 @@ class MoeDownPartsKernel final : public ExpertKernel {
 
   void run_sorted(const CpuArgs& args) const {
     const int64_t picks = args.step.n_rows() * chosen_, n_parts = parts(simd::kMatrixGroups);
-    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks);
-    const Experts experts = sorted(args, args.data<const int32_t>(1));
+    Experts experts = sorted(args, args.data<const int32_t>(1));
     if (experts.active() == 0) return;
+    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks, false, experts);
     const double work =
         part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
     args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end, int worker) {
@@ -324,9 +340,9 @@ class MoeDownPartsKernel final : public ExpertKernel {
         const Part p = part(i % n_parts, simd::kMatrixGroups);
         const auto of = experts.picks(i / n_parts);
         const simd::Matrix down = simd::matrix_of(args[2], experts.expert(i / n_parts));
-        for (int64_t first = 0; first < std::ssize(of); first += kMatrixRows) {
-          const int64_t chunk = std::min(kMatrixRows, std::ssize(of) - first);
-          dot_.matrix(down, p.group, p.groups, x, of.data() + first, 0, chunk, y);
+        for (int64_t first = 0; first < std::ssize(of); first += dot_.most_rows) {
+          const int64_t chunk = std::min(dot_.most_rows, std::ssize(of) - first);
+          multiply(down, p.group, p.groups, x, experts, i / n_parts, of, first, chunk, y);
           for (int64_t r = 0; r < chunk; ++r) store(args, of[static_cast<size_t>(first + r)], p, y + r * 16 * p.groups);
         }
       }

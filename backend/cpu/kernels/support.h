@@ -1,9 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/simd/library.h"
+#include "backend/cpu/simd/library_gemm.h"
 #include "ops/core/arith.h"
 
 namespace v4rt {
@@ -18,6 +19,14 @@ inline Support matrix_support(const TensorType& weight) {
 }
 
 inline int64_t whole_lines(int64_t floats) { return round_up(floats, 16); }  // of caches
+
+// pack(begin, end) for ranges of whole row tiles of `rows` rows, of k elements each.
+template <class Pack>
+void for_row_tiles(ThreadPool& pool, const simd::DotFns& dot, int64_t rows, int64_t k, const Pack& pack) {
+  const int64_t tile = dot.row_tile;
+  pool.for_ranges(ceil_div(rows, tile), static_cast<double>(tile * k) / 4,
+                  [&](int64_t begin, int64_t end) { pack(begin * tile, std::min(end * tile, rows)); });
+}
 
 // Ops that multiply rows, input 0, with a matrix or a stack of them, input kWeight: exactly, or with
 // simd::library_dot_fns.
@@ -38,8 +47,8 @@ Support library_support(const OpCall& call, const CpuDevice& device) {
 
 template <class KernelT, size_t kWeight>
 std::unique_ptr<Kernel> make_exact(const OpCall& call, CpuDevice& device) {
-  return std::make_unique<KernelT>(call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype),
-                                   device.threads());
+  return std::make_unique<KernelT>(
+      call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype, device.paths()), device.threads());
 }
 
 template <class KernelT, size_t kWeight>

@@ -8,11 +8,13 @@
 #include <cstring>
 #include <type_traits>
 
+#include "backend/cpu/simd/amx.h"
 #include "backend/cpu/simd/integers-inl.h"
 #include "backend/cpu/simd/integers.h"
 #include "backend/cpu/simd/pairs-inl.h"
 #include "backend/cpu/simd/pairs.h"
 #include "backend/cpu/simd/tile-inl.h"
+#include "backend/cpu/simd/tile_dot.h"
 #include "backend/cpu/simd/weights-inl.h"
 #include "ops/core/arith.h"
 #include "ops/core/error.h"
@@ -22,13 +24,15 @@ namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
 template <class T>
-void pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
+void pack(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin, int64_t end,
+          float* memory) {
   const T* from = static_cast<const T*>(x);
   for (int64_t r = begin; r < end; ++r) {
+    const int64_t row = index != nullptr ? index[r] : r;
     for (int64_t at = 0; at < k; at += kPackBlock) {
-      const T* source = from + r * stride + at;
+      const T* source = from + row * stride + at;
       float* to = memory + at * rows + r * kPackBlock;
-      const int64_t n = std::min(kPackBlock, k - at);
+      const int64_t n = row < 0 ? 0 : std::min(kPackBlock, k - at);
       for (int64_t i = 0; i < n; ++i) to[i] = load(source + i);
       for (int64_t i = n; i < kPackBlock; ++i) to[i] = 0;
     }
@@ -158,7 +162,8 @@ HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t
                           const RowFn& row, float* y, int64_t y_stride) {
   HWY_ALIGN float panel[kPackBlock * 16 * kGroups];
   for (int g = 0; g < kGroups; ++g) decode_panel<W>(w, group + g, block, live, 16 * kGroups, panel + 16 * g);
-  const auto data = [&](int64_t i) HWY_ATTR { return x.data + (block * x.rows + row(i)) * kPackBlock; };
+  const auto data = [&](int64_t i)
+                        HWY_ATTR { return x.data + ((block - x.begin / kPackBlock) * x.rows + row(i)) * kPackBlock; };
   tile_rows<kGroups>(panel, live, n, data, y, y_stride);
 }
 
@@ -169,7 +174,7 @@ HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, i
                                 const RowFn& row, float* y, int64_t y_stride) {
   constexpr int64_t kUnits = kPackBlock / W::kUnit, kScales = kPackBlock / W::kScaleBlock;
   for (int64_t i = 0; i < n; ++i)
-    if (x.fragile[block * x.rows + row(i)] != 0) return false;
+    if (x.fragile[(block - x.begin / kPackBlock) * x.rows + row(i)] != 0) return false;
   HWY_ALIGN uint32_t panel[kPackBlock / 2 * 16 * kGroups];
   F16 scales[kScales][kGroups];
   for (int g = 0; g < kGroups; ++g) {
@@ -178,22 +183,26 @@ HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, i
     for (int64_t s = 0; s * W::kScaleBlock < live; ++s)
       scales[s][g] = block_scale<W>(w, group + g, block * kScales + s);
   }
-  const auto pairs = [&](int64_t i) HWY_ATTR { return x.pairs + (block * x.rows + row(i)) * (kPackBlock / 2); };
+  const auto pairs = [&](int64_t i) HWY_ATTR {
+    return x.pairs + ((block - x.begin / kPackBlock) * x.rows + row(i)) * (kPackBlock / 2);
+  };
   for_row_tiles<kGroups, uint32_t>(n, pairs, y, y_stride,
                                    [&]<int kRows>(const uint32_t* const* xs, float* const* ys)
                                        HWY_ATTR { tile_pair_blocks<W, kGroups, kRows>(panel, live, xs, scales, ys); });
   return true;
 }
 
-void pack_pairs(const Bf16* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, uint32_t* pairs) {
-  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock;
+void pack_pairs(const Bf16* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin,
+                int64_t end, uint32_t* pairs) {
+  const int64_t blocks = ceil_div(k, kPackBlock);
   uint32_t* fragile = pairs + blocks * rows * (kPackBlock / 2);
   for (int64_t r = begin; r < end; ++r) {
+    const int64_t row = index != nullptr ? index[r] : r;
     for (int64_t b = 0; b < blocks; ++b) {
       uint32_t* to = pairs + (b * rows + r) * (kPackBlock / 2);
-      const int64_t n = std::min(kPackBlock, k - b * kPackBlock);
+      const int64_t n = row < 0 ? 0 : std::min(kPackBlock, k - b * kPackBlock);
       if (n < kPackBlock) std::fill_n(to, kPackBlock / 2, 0u);
-      std::memcpy(to, x + r * stride + b * kPackBlock, static_cast<size_t>(n) * sizeof(Bf16));
+      if (n > 0) std::memcpy(to, x + row * stride + b * kPackBlock, static_cast<size_t>(n) * sizeof(Bf16));
       for (int64_t i = 0; i < kPackBlock / 2; i += 16)
         _mm512_storeu_si512(to + i, swap_halves(_mm512_loadu_si512(to + i)));
       fragile[b * rows + r] = safe_x(to, kPackBlock / 2) ? 0 : 1;
@@ -213,13 +222,14 @@ void pack_integers(const float* x, int64_t k, Integers* integers) {
 
 // Several rows become pairs too when kPairs, a lone row integers when kIntegers.
 template <bool kPairs, bool kIntegers>
-void pack_for_paths(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
-  pack<Bf16>(x, stride, k, rows, begin, end, memory);
-  float* after = memory + (k + kPackBlock - 1) / kPackBlock * rows * kPackBlock;
+void pack_for_paths(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin,
+                    int64_t end, float* memory) {
+  pack<Bf16>(x, stride, k, index, rows, begin, end, memory);
+  float* after = memory + ceil_div(k, kPackBlock) * rows * kPackBlock;
   if (rows == 1) {
     if (kIntegers) pack_integers(memory, k, reinterpret_cast<Integers*>(after));
   } else if (kPairs) {
-    pack_pairs(static_cast<const Bf16*>(x), stride, k, rows, begin, end, reinterpret_cast<uint32_t*>(after));
+    pack_pairs(static_cast<const Bf16*>(x), stride, k, index, rows, begin, end, reinterpret_cast<uint32_t*>(after));
   }
 }
 #endif
@@ -239,17 +249,14 @@ HWY_INLINE void add_block_to(const Matrix& w, int64_t group, int64_t block, int6
 // are not, and then memory is read fastest along the groups.
 constexpr int64_t kManyRows = 32;
 
-template <class W, bool kPairs>
-void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
-            int64_t n, float* y) {
-  if (n == 1) return vector<W>(w, group, n_groups, x, index != nullptr ? index[0] : first, y);
-  const int64_t stride = 16 * n_groups, together = n >= kManyRows ? n_groups : kTileGroups;
-  const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
-  std::fill_n(y, n * stride, 0.0f);
+template <class W, bool kPairs, class RowFn>
+HWY_INLINE void add_rows(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const RowFn& row, int64_t n,
+                         float* y, int64_t stride) {
+  const int64_t together = n >= kManyRows ? n_groups : kTileGroups;
   for (int64_t begin = 0; begin < n_groups; begin += together) {
     const int64_t end = std::min(begin + together, n_groups);
-    for (int64_t at = 0, block = 0; at < w.k; at += kPackBlock, ++block) {
-      const int64_t live = std::min(kPackBlock, w.k - at);
+    for (int64_t at = 0; at < x.k; at += kPackBlock) {
+      const int64_t live = std::min(kPackBlock, x.k - at), block = (x.begin + at) / kPackBlock;
       int64_t g = begin;
       for (; g + kTileGroups <= end; g += kTileGroups) {
         add_block_to<W, kPairs, kTileGroups>(w, group + g, block, live, x, n, row, y + 16 * g, stride);
@@ -259,17 +266,33 @@ void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, c
   }
 }
 
+template <class W, bool kPairs>
+void add(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t n, float* y, int64_t stride) {
+  add_rows<W, kPairs>(
+      w, group, n_groups, x, [](int64_t i) { return i; }, n, y, stride);
+}
+
+template <class W, bool kPairs>
+void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
+            int64_t n, float* y) {
+  if (n == 1) return vector<W>(w, group, n_groups, x, index != nullptr ? index[0] : first, y);
+  std::fill_n(y, n * 16 * n_groups, 0.0f);
+  const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
+  add_rows<W, kPairs>(w, group, n_groups, x, row, n, y, 16 * n_groups);
+}
+
 template <class W>
 const DotFns* fns_of(bool bf16) {
-  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>},
-      kF32{pack<float>, vector<W>, matrix<W, false>};
+  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>, add<W, false>},
+      kF32{pack<float>, vector<W>, matrix<W, false>, add<W, false>};
   return bf16 ? &kBf16 : &kF32;
 }
 
 #if HWY_TARGET == HWY_AVX3
 template <class W, bool kPairs, bool kIntegers>
 const DotFns* fns_of_paths() {
-  static constexpr DotFns kFns{pack_for_paths<kPairs, kIntegers>, vector<W>, matrix<W, kPairs>, kPairs, kIntegers};
+  static constexpr DotFns kFns{
+      pack_for_paths<kPairs, kIntegers>, vector<W>, matrix<W, kPairs>, add<W, kPairs>, kPairs, kIntegers};
   return &kFns;
 }
 
@@ -303,32 +326,49 @@ namespace v4rt::simd {
 
 HWY_EXPORT(dot_fns_for);
 
-DotPaths possible_paths() { return {pairs_work(), integers_work()}; }
+DotPaths possible_paths() {
+  return {pairs_work(), integers_work(), amx().works ? MatrixUnit::kAmx : MatrixUnit::kEmulated};
+}
+
+DotPaths vector_paths() { return {pairs_pay(), integers_work()}; }
+
+DotPaths fastest_paths() {
+  DotPaths paths = vector_paths();
+  if (amx().works) paths.unit = MatrixUnit::kAmx;
+  return paths;
+}
 
 const DotFns& dot_fns(DType weight, DType activation, const DotPaths& paths) {
+  const DotFns* tiles = tile_dot_fns(weight, activation, paths);
+  if (tiles != nullptr) return *tiles;
   const DotFns* fns = HWY_DYNAMIC_DISPATCH(dot_fns_for)(weight, activation == DType::kBF16, paths);
   check(fns != nullptr, Code::kInternal, "{} is not a weight type", info(weight).name);
   return *fns;
 }
 
-const DotFns& dot_fns(DType weight, DType activation) {
-  return dot_fns(weight, activation, {pairs_pay(), integers_work()});
-}
-
 int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
-  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;
-  if (rows > 1 && whole) return (rows * k + 1) / 2;
+  if (rows > 1 && row_tile > 1) return tile_floats(rows, k);
+  if (rows > 1 && bf16) return (rows * k + 1) / 2;
+  const int64_t blocks = ceil_div(k, kPackBlock) * rows;
   if (rows > 1) return blocks * (pairs ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
   return blocks * kPackBlock + (integers ? (k + 31) / 32 * static_cast<int64_t>(sizeof(Integers) / sizeof(float)) : 0);
 }
 
-int64_t DotFns::matrix_floats() const { return kMatrixRows * 16 * kMatrixGroups + work_floats; }
+int64_t DotFns::matrix_floats() const { return most_rows * 16 * kMatrixGroups + work_floats; }
 
 Packed DotFns::packed(const float* memory, int64_t rows, int64_t k) const {
-  const int64_t blocks = (k + kPackBlock - 1) / kPackBlock * rows;
+  Packed x{.rows = rows, .k = k};
+  if (rows > 1 && row_tile > 1) {
+    x.tiles = reinterpret_cast<const uint32_t*>(memory);
+    return x;
+  }
+  if (rows > 1 && bf16) {
+    x.bf16 = reinterpret_cast<const uint16_t*>(memory);
+    return x;
+  }
+  const int64_t blocks = ceil_div(k, kPackBlock) * rows;
   const float* after = memory + blocks * kPackBlock;
-  Packed x{.data = memory, .rows = rows};
-  if (rows > 1 && whole) return {.rows = rows, .whole = reinterpret_cast<const uint16_t*>(memory)};
+  x.data = memory;
   if (rows > 1 && pairs) {
     x.pairs = reinterpret_cast<const uint32_t*>(after);
     x.fragile = x.pairs + blocks * (kPackBlock / 2);

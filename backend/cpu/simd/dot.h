@@ -27,51 +27,60 @@ struct Integers {
   int32_t limbs;   // that are needed; 0: these numbers do not fit, or their sums may have to be rounded
 };
 
-// Rows of x as the products read them: cut into blocks of 128 k, block b of row r at (b * rows + r) * 128, zero past k.
-// The same blocks follow, where the products can use them, as bf16 pairs with a mark for those that must not be used
-// so, and as integers.
+// Rows of x as the products read them: elements [begin, begin + k), cut into blocks of 128, block b of row r at
+// (b * rows + r) * 128, zero past k. The same blocks follow, where the products can use them, as bf16 pairs with a mark
+// for those that must not be used so, and as integers. Matrix units and libraries have forms of their own instead.
 struct Packed {
   const float* data = nullptr;
-  int64_t rows = 0;
+  int64_t rows = 0, begin = 0, k = 0;
   const uint32_t* pairs = nullptr;     // block b of row r at (b * rows + r) * 64
   const uint32_t* fragile = nullptr;   // at b * rows + r
   const Integers* integers = nullptr;  // of a lone row: k / 32
-  const uint16_t* whole = nullptr;     // instead of all that: bf16 rows, k each (library.h)
+  const uint16_t* bf16 = nullptr;      // rows of k each (library_gemm.h)
+  const uint32_t* tiles = nullptr;     // sixteen rows at a time (tile_dot.h)
 };
 inline constexpr int64_t kPackBlock = 128;
 
 // dot(x, w) of exact_math.h for sixteen rows of w at a time. Every way of calling gives the same bits.
 struct DotFns {
-  // Row r of x is at x + r * stride elements; packs rows [begin, end) into `memory`, which has place for `rows`.
-  void (*pack)(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory);
-  // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups.
+  // Row r comes from x + index[r] * stride elements, or from x + r * stride when there is no index; packs rows [begin,
+  // end), whole row tiles, into `memory`, which has place for `rows`. An index of -1 gives zeros.
+  void (*pack)(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin, int64_t end,
+               float* memory);
+  // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups; with larger row tiles of a lone row only.
   void (*vector)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y);
-  // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= kMatrixRows, n_groups <= kMatrixGroups; row i
-  // is index[i], or first + i when there is no index. y has place for matrix_floats(); what is past the results may be
-  // written.
+  // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= most_rows, n_groups <= kMatrixGroups; row i is
+  // index[i], or first + i when there is no index, which row tiles of more than one row want, with `first` at the start
+  // of one. y has place for matrix_floats(); what is past the results may be written.
   void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
                  int64_t n, float* y);
+  // Adds the blocks of dot that x has to the sums y[i * stride + j] of its rows i < n.
+  void (*add)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t n, float* y, int64_t stride);
   bool pairs = false;       // several rows are packed as pairs too
   bool integers = false;    // a lone row is packed as integers too
-  bool whole = false;       // several rows stay as they are
+  bool bf16 = false;        // several rows stay as they are
+  int64_t row_tile = 1;     // rows that are packed together: sixteen for a matrix unit
+  int64_t most_rows = 128;  // of one call
   int64_t work_floats = 0;  // that matrix() needs past its results
 
   int64_t packed_floats(int64_t rows, int64_t k) const;
   int64_t matrix_floats() const;  // too much for a stack: the threads of a host may have small ones
   Packed packed(const float* memory, int64_t rows, int64_t k) const;  // what `pack` made of all rows
 };
-inline constexpr int64_t kMatrixRows = 128;
 inline constexpr int64_t kMatrixGroups = 16;  // at most, at once: the more of them, the less often x is read
 inline constexpr int64_t kVectorGroups = 4;   // at once for a lone row: as many streams of weights as memory likes
 
 // Ways to the same bits that some processors offer, where the numbers allow it; only speed depends on them.
+enum class MatrixUnit : uint8_t { kNone, kAmx, kEmulated };  // emulated: for tests
 struct DotPaths {
-  bool pairs = false;     // products of bf16 pairs (pairs.h), for several rows
-  bool integers = false;  // sums of products of bytes (integers.h), for FP4 weights and a lone row
+  bool pairs = false;                   // products of bf16 pairs (pairs.h), for several rows
+  bool integers = false;                // sums of products of bytes (integers.h), for FP4 weights and a lone row
+  MatrixUnit unit = MatrixUnit::kNone;  // tiles of bf16 (tile_dot.h), for several rows
 };
 DotPaths possible_paths();
+DotPaths vector_paths();  // the fastest ones without a matrix unit
+DotPaths fastest_paths();
 
 const DotFns& dot_fns(DType weight, DType activation, const DotPaths& paths);
-const DotFns& dot_fns(DType weight, DType activation);  // what is fastest here
 
 }  // namespace v4rt::simd

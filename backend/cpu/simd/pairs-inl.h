@@ -7,6 +7,7 @@
 #define V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
 #endif
 
+#include "backend/cpu/simd/safe_range.h"
 #include "backend/cpu/simd/tile-inl.h"
 #include "backend/cpu/simd/weights-inl.h"
 
@@ -16,11 +17,7 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_AVX3
 
-// A bf16 number is safe when it is zero or of a magnitude that keeps every product and partial sum normal: then all
-// sums within a block are multiples of a number above 2^-126. Weights: 2^-50 and more, x: 2^-60 and more.
-constexpr uint16_t kLeastWeight = (127 - 50) << 7, kLeastX = (127 - 60) << 7;
-
-// The sixteen-bit lanes that are not safe.
+// The sixteen-bit lanes that are not safe, infinities and NaN among them.
 HWY_INLINE __mmask32 unsafe_lanes(__m512i v, uint16_t least) {
   const __m512i magnitude = _mm512_and_si512(v, _mm512_set1_epi16(0x7fff));
   const __m512i above = _mm512_sub_epi16(magnitude, _mm512_set1_epi16(static_cast<int16_t>(least)));

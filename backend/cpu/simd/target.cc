@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "backend/cpu/simd/amx.h"
 #include "backend/cpu/simd/pairs.h"
 
 namespace v4rt::simd {
@@ -18,6 +19,7 @@ std::vector<std::string> features() {
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   std::vector<std::string> names{name};
   if (name == "avx512" && pairs_pay()) names.emplace_back("avx512bf16");
+  if (amx().works) names.emplace_back("amx");
   return names;
 }
 

@@ -6,7 +6,7 @@
 
 namespace v4rt::simd {
 
-// The instruction sets in use: {"avx512", "avx512bf16"}. Settles which code the dispatch tables choose.
+// The instruction sets in use: {"avx512", "avx512bf16", "amx"}. Settles which code the dispatch tables choose.
 std::vector<std::string> features();
 
 }  // namespace v4rt::simd

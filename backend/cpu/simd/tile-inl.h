@@ -16,7 +16,7 @@ namespace HWY_NAMESPACE {
 // Vectors of sixteen side by side, and rows of x for so many of them, whose sums fill the registers.
 constexpr int kTileGroups = kParts == 1 ? 2 : 1;
 template <int kGroups>
-constexpr int kTileRows = kParts == 1 ? 16 / kGroups : 4;
+constexpr int kMostTileRows = kParts == 1 ? 16 / kGroups : 4;
 
 // c[t][j] = fma chain from 0 over n elements k of x[t][from + k] * panel[k * 16 kGroups + j], ascending.
 template <int kGroups, int kRows>
@@ -62,7 +62,7 @@ void tile_blocks(const float* panel, int64_t n, const float* const* x, float* co
 // y_stride.
 template <int kGroups, class X, class RowFn, class Call>
 HWY_INLINE void for_row_tiles(int64_t rows, const RowFn& row, float* y, int64_t y_stride, const Call& call) {
-  constexpr int kMost = kTileRows<kGroups>;
+  constexpr int kMost = kMostTileRows<kGroups>;
   for (int64_t i = 0; i < rows;) {
     const X* xs[kMost];
     float* ys[kMost];

@@ -5,7 +5,7 @@
 
 #include "backend/cpu/simd/dot.h"
 #include "backend/cpu/simd/element.h"
-#include "backend/cpu/simd/library.h"
+#include "backend/cpu/simd/library_gemm.h"
 #include "backend/cpu/simd/pairs.h"
 #include "backend/reference/reference_device.h"
 #include "ops/core/dequant.h"
@@ -59,7 +59,7 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   const int64_t n = w.rows.shape[0], k = w.rows.shape[1], groups = (n + 15) / 16;
   std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k))), decoded(static_cast<size_t>(n * k)),
       row(static_cast<size_t>(k));
-  fns.pack(x.data(), k, k, rows, 0, rows, memory.data());
+  fns.pack(x.data(), k, k, nullptr, rows, 0, rows, memory.data());
   const simd::Packed packed = fns.packed(memory.data(), rows, k);
   const simd::Matrix matrix = simd::matrix_of(w.packed);
   dequantise(w.file, 0, decoded);
@@ -73,36 +73,49 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   }
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < k; ++i) row[static_cast<size_t>(i)] = simd::load(&x[static_cast<size_t>(r * k + i)]);
-    fns.vector(matrix, 0, groups, packed, r, one.data());
+    const bool lone = fns.row_tile == 1 || rows == 1;
+    if (lone) fns.vector(matrix, 0, groups, packed, r, one.data());
     for (int64_t i = 0; i < n; ++i) {
       const std::span<const float> weights(decoded.data() + i * k, static_cast<size_t>(k));
       const float expected = dot(row, weights);
       EXPECT_EQ(em_bits(all[static_cast<size_t>(r * groups * 16 + i)]), em_bits(expected))
           << what << ": matrix, row " << r << ", output " << i;
+      if (!lone) continue;
       EXPECT_EQ(em_bits(one[static_cast<size_t>(i)]), em_bits(expected))
           << what << ": vector, row " << r << ", output " << i;
     }
   }
 }
 
+// Those of this machine, and the matrix unit emulated.
+std::vector<simd::DotPaths> all_paths() {
+  const simd::DotPaths possible = simd::possible_paths();
+  std::vector<simd::DotPaths> list{{}, {.unit = simd::MatrixUnit::kEmulated}};
+  if (possible.pairs) list.push_back({.pairs = true});
+  if (possible.integers) list.push_back({.integers = true});
+  if (possible.pairs && possible.integers) list.push_back({.pairs = true, .integers = true});
+  if (possible.unit == simd::MatrixUnit::kAmx) list.push_back({.unit = possible.unit});
+  return list;
+}
+
 TEST(CpuDot, EveryPathGivesTheSameBits) {
   std::mt19937 random(7);
-  const simd::DotPaths possible = simd::possible_paths();
-  for (bool pairs : {false, true}) {
-    for (bool integers : {false, true}) {
-      if ((pairs && !possible.pairs) || (integers && !possible.integers)) continue;
-      for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
-        const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, {pairs, integers});
-        EXPECT_EQ(fns.pairs, pairs);
-        EXPECT_EQ(fns.integers, integers && dtype == DType::kFp4);
-        for (int64_t k : {1, 31, 128, 300}) {
-          const Weight w(dtype, 136, k, 0, random);
-          for (int64_t rows : {1, 2, 3, 13}) {
-            const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
-            expect_exact(
-                fns, w, x, rows,
-                fmt::format("{} k={} rows={} pairs={} integers={}", info(dtype).name, k, rows, pairs, integers));
-          }
+  for (const simd::DotPaths& paths : all_paths()) {
+    for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
+      const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, paths);
+      const bool unit = paths.unit != simd::MatrixUnit::kNone;
+      EXPECT_EQ(fns.row_tile, unit ? 16 : 1);
+      if (!unit) {
+        EXPECT_EQ(fns.pairs, paths.pairs);
+        EXPECT_EQ(fns.integers, paths.integers && dtype == DType::kFp4);
+      }
+      for (int64_t k : {1, 31, 300, 1100}) {
+        const Weight w(dtype, 72, k, 0, random);
+        for (int64_t rows : {1, 2, 13, 50}) {
+          const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
+          expect_exact(fns, w, x, rows,
+                       fmt::format("{} k={} rows={} pairs={} integers={} unit={}", info(dtype).name, k, rows,
+                                   paths.pairs, paths.integers, static_cast<int>(paths.unit)));
         }
       }
     }
@@ -127,7 +140,7 @@ TEST(CpuDot, SumsOfIntegersAreExact) {
   simd::store(std::ldexp(1.0f, 120), &x[32 * 5]);
   simd::store(std::ldexp(1.0f, -120), &x[32 * 6]);
   std::vector<float> memory(static_cast<size_t>(fns.packed_floats(1, kK)));
-  fns.pack(x.data(), kK, kK, 1, 0, 1, memory.data());
+  fns.pack(x.data(), kK, kK, nullptr, 1, 0, 1, memory.data());
   const simd::Packed packed = fns.packed(memory.data(), 1, kK);
   int seen[4] = {};
   for (int64_t b = 0; b <= kBlocks; ++b) ++seen[packed.integers[b].limbs];
@@ -141,19 +154,44 @@ TEST(CpuDot, SumsOfIntegersAreExact) {
   expect_exact(fns, w, x, 1, "integers");
 }
 
-// The instruction takes subnormal numbers for zero: blocks that could meet one go another way.
+// Some instructions take subnormal numbers for zero: blocks that could meet one go another way.
 TEST(CpuDot, TinyNumbersSurvive) {
   std::mt19937 random(8);
-  for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
-    const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, simd::possible_paths());
-    for (const auto& [x_exponent, w_exponent] :
-         {std::pair{-130, 0}, std::pair{-100, -20}, std::pair{-20, -100}, std::pair{-62, -52}}) {
-      const Weight w(dtype, 16, 200, w_exponent, random);
-      auto x = numbers(5 * 200, x_exponent, random);
-      for (size_t i = 0; i < 100; ++i) simd::store(1.5f, &x[i]);  // and blocks of ordinary numbers beside them
-      for (int64_t rows : {1, 5})
-        expect_exact(fns, w, x, rows, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
+  for (const simd::DotPaths& paths : all_paths()) {
+    for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
+      const simd::DotFns& fns = simd::dot_fns(dtype, DType::kBF16, paths);
+      for (const auto& [x_exponent, w_exponent] :
+           {std::pair{-120, 0}, std::pair{-100, -20}, std::pair{-20, -100}, std::pair{-62, -52}}) {
+        constexpr int64_t kK = 600;
+        const Weight w(dtype, 16, kK, w_exponent, random);
+        auto x = numbers(35 * kK, x_exponent, random);
+        for (int64_t i = 0; i < 32 * kK; ++i)  // ordinary numbers: sixteen rows of them, and sixteen beginnings of rows
+          if (i < 16 * kK || i % kK < 520) simd::store(1.5f, &x[static_cast<size_t>(i)]);
+        for (int64_t rows : {1, 35})
+          expect_exact(fns, w, x, rows, fmt::format("{} x 2^{} w 2^{}", info(dtype).name, x_exponent, w_exponent));
+      }
     }
+  }
+}
+
+// Rows in another order, with gaps.
+TEST(CpuDot, RowsAreGathered) {
+  std::mt19937 random(12);
+  constexpr int64_t kK = 96, kRows = 20;
+  const Weight w(DType::kFp8, 32, kK, 0, random);
+  const auto x = numbers(7 * kK, 0, random);
+  std::vector<int32_t> index(kRows);
+  std::vector<simd::Bf16> gathered(kRows * kK);
+  for (int64_t r = 0; r < kRows; ++r) {
+    index[static_cast<size_t>(r)] = static_cast<int32_t>(r * 5 % 8) - 1;
+    if (r * 5 % 8 > 0) std::copy_n(x.begin() + (r * 5 % 8 - 1) * kK, kK, gathered.begin() + r * kK);
+  }
+  for (const simd::DotPaths& paths : all_paths()) {
+    const simd::DotFns& fns = simd::dot_fns(DType::kFp8, DType::kBF16, paths);
+    std::vector<float> memory(static_cast<size_t>(fns.packed_floats(kRows, kK))), expected = memory;
+    fns.pack(x.data(), kK, kK, index.data(), kRows, 0, kRows, memory.data());
+    fns.pack(gathered.data(), kK, kK, nullptr, kRows, 0, kRows, expected.data());
+    EXPECT_EQ(std::memcmp(memory.data(), expected.data(), memory.size() * sizeof(float)), 0);
   }
 }
 
@@ -164,11 +202,11 @@ TEST(CpuDot, LibraryProductsAreNear) {
   for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
     const simd::DotFns* library = simd::library_dot_fns(dtype, DType::kBF16);
     if (library == nullptr) GTEST_SKIP() << "this build has no oneDNN";
-    const simd::DotFns& exact = simd::dot_fns(dtype, DType::kBF16);
+    const simd::DotFns& exact = simd::dot_fns(dtype, DType::kBF16, simd::vector_paths());
     for (int64_t k : {40, 1024, 1300}) {
       const Weight w(dtype, 72, k, 0, random);
       const simd::Matrix matrix = simd::matrix_of(w.packed);
-      for (int64_t rows : {int64_t{1}, int64_t{2}, int64_t{37}, simd::kMatrixRows}) {
+      for (int64_t rows : {int64_t{1}, int64_t{2}, int64_t{37}, int64_t{128}}) {
         const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
         std::vector<int32_t> order(static_cast<size_t>(rows));
         for (int64_t r = 0; r < rows; ++r) order[static_cast<size_t>(r)] = static_cast<int32_t>((r * 7 + 3) % rows);
@@ -176,7 +214,7 @@ TEST(CpuDot, LibraryProductsAreNear) {
         for (int which : {0, 1}) {
           const simd::DotFns& fns = which == 0 ? exact : *library;
           std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k)));
-          fns.pack(x.data(), k, k, rows, 0, rows, memory.data());
+          fns.pack(x.data(), k, k, nullptr, rows, 0, rows, memory.data());
           y[which].resize(static_cast<size_t>(fns.matrix_floats()));
           fns.matrix(matrix, 0, 5, fns.packed(memory.data(), rows, k), order.data(), 0, rows, y[which].data());
           y[which].resize(static_cast<size_t>(rows * 5 * 16));

@@ -1,7 +1,7 @@
-#include "backend/cpu/simd/library.h"
+#include "backend/cpu/simd/library_gemm.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "backend/cpu/simd/library.cc"
+#define HWY_TARGET_INCLUDE "backend/cpu/simd/library_gemm.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
 #include <algorithm>
@@ -72,8 +72,9 @@ HWY_EXPORT(widen_for);
 
 constexpr int64_t kDepth =
     1024;  // of k at once: weights of so many, and of kMatrixGroups groups, stay in the second cache
+constexpr int64_t kMostRows = 128;
 constexpr int64_t kRowStep = 16;  // rows are padded to a multiple, so that few shapes are compiled
-static_assert(kMatrixRows % kRowStep == 0);
+static_assert(kMostRows % kRowStep == 0);
 
 // Where the library fails: slow, and as good.
 void multiply_plainly(const uint16_t* a, const uint16_t* b, float* c, int64_t m, int64_t n, int64_t k, bool add) {
@@ -87,18 +88,19 @@ void multiply_plainly(const uint16_t* a, const uint16_t* b, float* c, int64_t m,
 template <DType kWeight>
 void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index,
                     int64_t first, int64_t n, float* y) {
-  if (x.whole == nullptr)
-    return dot_fns(kWeight, DType::kBF16).matrix(w, group, n_groups, x, index, first, n, y);  // a lone row
+  if (x.bf16 == nullptr)
+    return dot_fns(kWeight, DType::kBF16, vector_paths())
+        .matrix(w, group, n_groups, x, index, first, n, y);  // a lone row
   static const auto widen = HWY_DYNAMIC_DISPATCH(widen_for)(kWeight);
   const int64_t columns = 16 * n_groups, padded = (n + kRowStep - 1) / kRowStep * kRowStep;
-  auto* rows = reinterpret_cast<uint16_t*>(y + kMatrixRows * 16 * kMatrixGroups);
-  uint16_t* weights = rows + kMatrixRows * kDepth;
+  auto* rows = reinterpret_cast<uint16_t*>(y + kMostRows * 16 * kMatrixGroups);
+  uint16_t* weights = rows + kMostRows * kDepth;
   for (int64_t at = 0; at < w.k; at += kDepth) {
     const int64_t live = std::min(kDepth, w.k - at);
     for (int64_t g = 0; g < n_groups; ++g) widen(w, group + g, at, at + live, columns, weights + 16 * g);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = index != nullptr ? index[i] : first + i;
-      std::memcpy(rows + i * live, x.whole + row * w.k + at, static_cast<size_t>(live) * sizeof(uint16_t));
+      std::memcpy(rows + i * live, x.bf16 + row * w.k + at, static_cast<size_t>(live) * sizeof(uint16_t));
     }
     std::fill_n(rows + n * live, (padded - n) * live, uint16_t{0});
     if (!onednn::multiply(rows, weights, y, padded, columns, live, at > 0)) {
@@ -109,23 +111,27 @@ void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Pack
 
 // A lone row as the exact products want it, several as they are.
 template <DType kWeight>
-void library_pack(const void* x, int64_t stride, int64_t k, int64_t rows, int64_t begin, int64_t end, float* memory) {
-  if (rows == 1) return dot_fns(kWeight, DType::kBF16).pack(x, stride, k, rows, begin, end, memory);
+void library_pack(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin,
+                  int64_t end, float* memory) {
+  if (rows == 1)
+    return dot_fns(kWeight, DType::kBF16, vector_paths()).pack(x, stride, k, index, rows, begin, end, memory);
   const auto* from = static_cast<const uint16_t*>(x);
   auto* to = reinterpret_cast<uint16_t*>(memory);
   for (int64_t r = begin; r < end; ++r)
-    std::memcpy(to + r * k, from + r * stride, static_cast<size_t>(k) * sizeof(uint16_t));
+    std::memcpy(to + r * k, from + (index != nullptr ? index[r] : r) * stride,
+                static_cast<size_t>(k) * sizeof(uint16_t));
 }
 
 template <DType kWeight>
 const DotFns* fns() {
   static const DotFns kFns = [] {
-    DotFns fns = dot_fns(kWeight, DType::kBF16);
+    DotFns fns = dot_fns(kWeight, DType::kBF16, vector_paths());
     fns.pack = library_pack<kWeight>;
     fns.matrix = library_matrix<kWeight>;
     fns.pairs = false;
-    fns.whole = true;
-    fns.work_floats = (kMatrixRows + 16 * kMatrixGroups) * kDepth / 2;  // of bf16
+    fns.most_rows = kMostRows;
+    fns.bf16 = true;
+    fns.work_floats = (kMostRows + 16 * kMatrixGroups) * kDepth / 2;  // of bf16
     return fns;
   }();
   return &kFns;
@@ -133,14 +139,14 @@ const DotFns* fns() {
 
 // Seconds for 128 rows times [256, 1024] of FP8, the better of some.
 double time_of(const DotFns& fns) {
-  constexpr int64_t kRows = kMatrixRows, kK = 1024, kGroups = kMatrixGroups;
+  constexpr int64_t kRows = kMostRows, kK = 1024, kGroups = kMatrixGroups;
   const std::vector<uint32_t> values(kGroups * kK / 4 * 16, 0x3a3b3c3du);
   const std::vector<uint8_t> scales(kGroups / 8 * kK / 128, 127);
   const std::vector<uint16_t> x(kRows * kK, 0x3f80);
   std::vector<float> memory(static_cast<size_t>(fns.packed_floats(kRows, kK))),
       y(static_cast<size_t>(fns.matrix_floats()));
   const Matrix w{.values = values.data(), .scales = scales.data(), .k = kK, .words = kK / 4, .blocks = kK / 128};
-  fns.pack(x.data(), kK, kK, kRows, 0, kRows, memory.data());
+  fns.pack(x.data(), kK, kK, nullptr, kRows, 0, kRows, memory.data());
   const Packed packed = fns.packed(memory.data(), kRows, kK);
   double best = 1e9;
   for (int i = 0; i < 5; ++i) {
@@ -165,7 +171,7 @@ const DotFns* library_dot_fns(DType weight, DType activation) {
 
 bool library_pays() {
   static const bool pays =
-      onednn::built_in() && time_of(*fns<DType::kFp8>()) < time_of(dot_fns(DType::kFp8, DType::kBF16));
+      onednn::built_in() && time_of(*fns<DType::kFp8>()) < time_of(dot_fns(DType::kFp8, DType::kBF16, fastest_paths()));
   return pays;
 }
 
