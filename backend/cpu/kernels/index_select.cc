@@ -5,6 +5,7 @@
 #include "backend/cpu/simd/elementwise.h"
 #include "backend/cpu/simd/index.h"
 #include "backend/cpu/simd/quant.h"
+#include "backend/cpu/simd/tile_index.h"
 #include "ops/attention/attention.h"
 #include "ops/core/exact_math.h"
 
@@ -14,10 +15,11 @@ namespace {
 constexpr int64_t kBatch = 8;  // queries of one sequence that share each decoded key
 
 // A batch of queries is widened, scored against all keys that its last one sees, and then selected from, query by
-// query. Scratch: widened queries, their head weights, scores; per worker a tile of keys and the same turned.
+// query. Scratch: queries, widened, as integers and as tiles, with their head weights; scores; per worker some keys,
+// likewise.
 class IndexSelectKernel final : public CpuKernel {
  public:
-  IndexSelectKernel(const OpCall& call, int threads)
+  IndexSelectKernel(const OpCall& call, const CpuDevice& device)
       : spec_(op_of<IndexSelect>(call).spec),
         heads_(call.inputs[0].shape[1]),
         dim_(call.inputs[0].shape[2]),
@@ -26,9 +28,11 @@ class IndexSelectKernel final : public CpuKernel {
         batch_(std::min(kBatch, call.inputs[0].shape[0])),
         act_(simd::elementwise(call.inputs[0].dtype)),
         decode_(simd::decode_row(spec_.format)),
-        integers_(simd::index_integers_work(spec_.format) ? heads_ * dim_ / 32 : 0) {
+        integers_(simd::index_integers_work(spec_.format) ? heads_ * dim_ / 32 : 0),
+        tiles_(simd::index_tiles(spec_.format, device.paths().unit)) {
     scratch_bytes =
-        static_cast<size_t>(batch_ * (query_floats() + score_floats()) + threads * worker_floats()) * sizeof(float);
+        static_cast<size_t>(batch_ * (query_floats() + score_floats()) + device.threads() * worker_floats()) *
+        sizeof(float);
   }
 
   void run(const CpuArgs& args) const override {
@@ -41,17 +45,27 @@ class IndexSelectKernel final : public CpuKernel {
   }
 
  private:
+  // Which ways to the scores a query's numbers allow.
+  struct Fits {
+    int spread = 0;  // as integers
+    bool tiles = false;
+  };
   static constexpr int64_t kIntegersFloats = sizeof(simd::Integers) / sizeof(float);
 
-  int64_t query_floats() const { return heads_ * dim_ + heads_ + integers_ * kIntegersFloats; }
+  int64_t vector_floats() const { return whole_lines(heads_ * dim_ + heads_ + integers_ * kIntegersFloats); }
+  int64_t query_floats() const {
+    return vector_floats() + (tiles_ != nullptr ? simd::IndexTiles::query_floats(heads_, dim_) : 0);
+  }
   int64_t score_floats() const { return (capacity_ + simd::kIndexKeys - 1) / simd::kIndexKeys * simd::kIndexKeys; }
   int64_t worker_floats() const {
-    return 2 * simd::kIndexKeys * dim_ + (integers_ > 0 ? simd::kIndexKeys * (dim_ / 8 + dim_ / 32) : 0);
+    return 2 * simd::kIndexKeys * dim_ + (integers_ > 0 ? simd::kIndexKeys * (dim_ / 8 + dim_ / 32) : 0) +
+           (tiles_ != nullptr ? simd::IndexTiles::keys_floats(dim_) : 0);
   }
   float* query(const CpuArgs& args, int64_t i) const { return args.scratch<float>() + i * query_floats(); }
   simd::Integers* integers(const CpuArgs& args, int64_t i) const {
     return reinterpret_cast<simd::Integers*>(query(args, i) + heads_ * dim_ + heads_);
   }
+  float* query_tiles(const CpuArgs& args, int64_t i) const { return query(args, i) + vector_floats(); }
   float* scores(const CpuArgs& args, int64_t i) const {
     return args.scratch<float>() + batch_ * query_floats() + i * score_floats();
   }
@@ -65,15 +79,18 @@ class IndexSelectKernel final : public CpuKernel {
   void run_batch(const CpuArgs& args, int32_t first, int32_t n) const {
     const int64_t most = seen(args, first + n - 1);
     if (most > spec_.top_k) {
-      int spread[kBatch] = {};
+      Fits fits[kBatch] = {};
       for (int32_t i = 0; i < n; ++i) {
         widen_query(args, first + i, query(args, i));
-        if (integers_ > 0) spread[i] = simd::pack_index_query(query(args, i), heads_, dim_, integers(args, i));
+        if (integers_ == 0) continue;
+        fits[i].spread = simd::pack_index_query(query(args, i), heads_, dim_, integers(args, i));
+        fits[i].tiles = tiles_ != nullptr && fits[i].spread <= simd::kIndexSpread &&
+                        tiles_->pack_query(integers(args, i), heads_, dim_, query_tiles(args, i));
       }
       const int64_t groups = (most + simd::kIndexKeys - 1) / simd::kIndexKeys;
       const double work = static_cast<double>(simd::kIndexKeys * dim_ * (heads_ * n + 8));
       args.pool.for_ranges(groups, work, [&](int64_t begin, int64_t end, int worker) {
-        for (int64_t g = begin; g < end; ++g) score_group(args, first, n, g, most, spread, worker_tile(args, worker));
+        for (int64_t g = begin; g < end; ++g) score_group(args, first, n, g, most, fits, worker_tile(args, worker));
       });
     }
     args.pool.for_ranges(n, 4.0 * static_cast<double>(most), [&](int64_t begin, int64_t end) {
@@ -92,7 +109,7 @@ class IndexSelectKernel final : public CpuKernel {
     }
   }
 
-  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, const int* spread,
+  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, const Fits* fits,
                    float* tile) const {
     const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, most - key),
                   width = spec_.format.bytes();
@@ -102,12 +119,18 @@ class IndexSelectKernel final : public CpuKernel {
     auto* words = reinterpret_cast<uint32_t*>(scales + simd::kIndexKeys * dim_ / 32);
     const int of_keys =
         integers_ > 0 ? simd::turn_fp4_words(spec_.format, rows, live, words, scales) : simd::kIndexSpread;
+    float* key_tiles = scales + simd::kIndexKeys * (dim_ / 32 + dim_ / 8);
+    const bool tiled = tiles_ != nullptr && tiles_->pack_keys(words, scales, dim_, key_tiles);
     bool turned = false;
     for (int32_t i = 0; i < n; ++i) {
       const int64_t sees = seen(args, first + i);
       if (sees <= key || sees <= spec_.top_k) continue;
       const float *q = query(args, i), *weights = q + heads_ * dim_;
-      if (integers_ > 0 && spread[i] + of_keys <= simd::kIndexSpread) {
+      if (integers_ > 0 && fits[i].spread + of_keys <= simd::kIndexSpread) {
+        if (fits[i].tiles && tiled) {
+          tiles_->scores(query_tiles(args, i), key_tiles, dim_, weights, heads_, spec_.rounds, scores(args, i) + key);
+          continue;
+        }
         simd::index_scores_of_integers(words, scales, dim_, integers(args, i), weights, heads_, spec_.rounds,
                                        scores(args, i) + key);
         continue;
@@ -137,10 +160,11 @@ class IndexSelectKernel final : public CpuKernel {
   const simd::ElementwiseFns& act_;
   const simd::DecodeFn decode_;
   const int64_t integers_;  // blocks of a query that are packed as such
+  const simd::IndexTiles* const tiles_;
 };
 
 std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice& device) {
-  return std::make_unique<IndexSelectKernel>(call, device.threads());
+  return std::make_unique<IndexSelectKernel>(call, device);
 }
 
 }  // namespace
