@@ -1,18 +1,21 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "backend/device.h"
+#include "backend/lanes.h"
 
 namespace v4rt {
 
 struct DeviceOptions {
-  int threads = 0;        // cpu: 0 = one per processor that the process may use
-  bool fast = false;      // cpu: may take products whose order of summation is a library's, where that is faster
-  std::string cache_dir;  // opencl: compiled programs; empty = no cache on disk
+  int threads = 0;             // cpu: 0 = one per processor that the process may use
+  bool fast = false;           // cpu: may take products whose order of summation is a library's, where that is faster
+  std::string cache_dir;       // opencl: compiled programs; empty = no cache on disk
+  std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = what suits the device's type
 };
 
 // "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.

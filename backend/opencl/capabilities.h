@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/lanes.h"
 #include "backend/opencl/cl.h"
 
 namespace v4rt {
@@ -22,15 +23,10 @@ struct OpenclSites {
 };
 OpenclSites find_opencl_sites();
 
-// Where the lanes of a kernel live. Kernels are chosen by this alone.
-//   kVector      one work-item holds 16 lanes as a vector; work-groups of one item (devices of CPU type)
-//   kWorkItems   one lane per work-item; work-groups of 64 share local memory (everything else)
-enum class Lanes : uint8_t { kVector, kWorkItems };
-
 // What was asked of the device, once. Decisions are made from these figures, never from names.
 struct Capabilities {
   std::string device_name, driver_version, platform_name, platform_version;
-  Lanes lanes = Lanes::kWorkItems;
+  Lanes lanes = Lanes::kWorkItems;  // kernels are chosen by this alone
   size_t max_allocation = 0, memory = 0, local_memory = 0, max_group = 0, alignment = 128;
   unsigned compute_units = 1;
   bool correct_divide_sqrt = false;  // -cl-fp32-correctly-rounded-divide-sqrt is honoured

@@ -92,13 +92,15 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) 
   return infos;
 }
 
-std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir) {
+std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes) {
   const auto [sites, problems] = find_opencl_sites();
   check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
         "opencl:{}: there is no such device, {} found{}{}", index, sites.size(), problems.empty() ? "" : "\n  ",
         fmt::join(problems, "\n  "));
   const OpenclSite& site = sites[static_cast<size_t>(index)];
-  return std::make_shared<OpenclDevice>(site, query_capabilities(site), index, cache_dir);
+  Capabilities capabilities = query_capabilities(site);
+  capabilities.lanes = lanes.value_or(capabilities.lanes);
+  return std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir);
 }
 
 }  // namespace v4rt

@@ -143,6 +143,11 @@ void add_options(CLI::App& command, ModelArguments& a) {
       .add_flag("--no-mmap", a.no_mmap,
                 "Read files whole in place of mapping them: nothing that happens to them later matters")
       ->excludes(weight_cache);
+  command
+      .add_option("--lanes", a.lanes,
+                  "The form of OpenCL kernels, vector or work-items (default: by the device's type); the results are "
+                  "the same")
+      ->check(CLI::IsMember({"vector", "work-items"}));
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
 }
 
@@ -189,6 +194,7 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   options.device_options.threads = a.threads;
   options.device_options.fast = a.fast;
   if (!a.no_cache) options.device_options.cache_dir = user_cache();
+  if (!a.lanes.empty()) options.device_options.lanes = a.lanes == "vector" ? Lanes::kVector : Lanes::kWorkItems;
   options.weight_cache = a.weight_cache;
   options.weight_cache_hint = "--weight-cache " + (user_cache().empty() ? "DIR" : user_cache() + "/weights");
   options.memory = a.memory;

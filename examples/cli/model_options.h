@@ -25,6 +25,7 @@ struct ModelArguments {
   std::string weight_cache;  // empty: none
   uint64_t memory = 0;       // bytes; 0: what is available
   bool no_mmap = false;
+  std::string lanes;  // empty: as the device's type suggests
   bool no_cache = false;
   bool fast = false;
 };

@@ -8,6 +8,7 @@ for command in run chat inspect devices explain logits perplexity bench synth ve
 done
 call run --help
 for option in --prompt --file --plain --max-tokens --device --temperature --top-p --seed --numbers --context --chunk; do out_has "$option"; done
+for option in --prompt --file --max-tokens --device --temperature --top-p --seed --numbers --context --chunk --lanes; do out_has "$option"; done
 
 call --version; exits 0; out_has "v4rt 0."; out_has "commit"; out_has "compiler"; out_has "reference, cpu"
 
@@ -20,6 +21,7 @@ call run mini -p a -n 0; refuses 2 "--max-tokens"
 call run mini -p a -n many; refuses 2 "many"
 call run mini -p a --temperature -1; refuses 2 "--temperature"
 call run mini -p a --temperature nan; exits 2; silent
+call run mini -p a --lanes diagonal; exits 2; silent; err_has "--lanes"
 call run mini -p a --top-p 0; refuses 2 "--top-p"
 call run mini -p a --top-p 1.5; refuses 2 "--top-p"
 call run mini -p a --numbers exact; refuses 2 "exact" "faithful"
