@@ -1,6 +1,5 @@
 #pragma once
 
-#include <limits>
 #include <span>
 
 #include "ops/core/step.h"
@@ -38,8 +37,5 @@ class RefContext {
   std::span<const Tensor> inputs_, outputs_;
   Step step_;
 };
-
-// A score as sorting may compare it: a NaN, which only broken weights make, counts as the least.
-inline float ordered(float score) { return score == score ? score : -std::numeric_limits<float>::infinity(); }
 
 }  // namespace v4rt

@@ -82,7 +82,7 @@ class HeadState {
     for (size_t i = 0; i < live.size(); ++i) {
       if (live[i] == 0) continue;
       e[i] = dot(q_, row(i)) * spec_->scale;
-      maximum = em_max(maximum, e[i]);
+      maximum = em_max(e[i], maximum);
     }
     const float rescale = em_exp(maximum_ - maximum);
     maximum_ = maximum;

@@ -69,7 +69,8 @@ class CompressPool final : public OpOf<OpKind::kCompressPool> {
 };
 
 // The lightning indexer's choice (spec section 7.5): for row t at position p, among entries j < n = (p + 1) / ratio,
-// the top_k by score, larger first, lower index on ties; written in ascending index order, -1 after the last.
+// the top_k by score (em_order), larger first, lower index on ties; written in ascending index order, -1 after the
+// last.
 //   d = dot(q[t, h, :], key[j, :]) (exact_math.h)
 //   rounds:  g = bf16(g[t, h] * weight_scale); d = bf16(d); S = sum over h in order of bf16(g * max(d, 0)); S = bf16(S)
 //   else:    g = g[t, h] * weight_scale; S = fma(g, max(d, 0), S) over h in order

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <limits>
 
 #include "ops/attention/attention.h"
 #include "ops/core/exact_math.h"
@@ -114,8 +115,8 @@ class Entry {
   Floats softmax_pool(size_t begin) const {
     Floats entry(dim());
     for (size_t ch = 0; ch < dim(); ++ch) {
-      float maximum = scores_[begin * dim() + ch];
-      for (size_t i = begin + 1; i < pool_rows(); ++i) maximum = em_max(maximum, scores_[i * dim() + ch]);
+      float maximum = -std::numeric_limits<float>::infinity();
+      for (size_t i = begin; i < pool_rows(); ++i) maximum = em_max(scores_[i * dim() + ch], maximum);
       float sum = 0, acc = 0;
       for (size_t i = begin; i < pool_rows(); ++i) {
         const float e = em_exp(scores_[i * dim() + ch] - maximum);

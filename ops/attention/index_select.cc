@@ -42,9 +42,9 @@ void index_scores(const IndexSpec& spec, std::span<const float> q, std::span<con
       const float d = dot(q.subspan(h * dim, dim), key);
       const float weight = g[h] * spec.weight_scale;
       if (spec.rounds) {
-        sum += em_bf16(em_bf16(weight) * em_max(em_bf16(d), 0.0f));
+        sum += em_bf16(em_bf16(weight) * em_max(0.0f, em_bf16(d)));
       } else {
-        sum = em_fma(weight, em_max(d, 0.0f), sum);
+        sum = em_fma(weight, em_max(0.0f, d), sum);
       }
     }
     scores[j] = spec.rounds ? em_bf16(sum) : sum;
@@ -67,7 +67,7 @@ void IndexSelect::reference(RefContext& context) const {
       Floats scores(n);
       index_scores(spec, q, g, context.bytes(2) + row.slot * capacity * spec.format.bytes(), scores);
       std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-        const float x = ordered(scores[static_cast<size_t>(a)]), y = ordered(scores[static_cast<size_t>(b)]);
+        const em_uint x = em_order(scores[static_cast<size_t>(a)]), y = em_order(scores[static_cast<size_t>(b)]);
         return x != y ? x > y : a < b;
       });
       std::sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(k));

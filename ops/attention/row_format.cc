@@ -10,8 +10,13 @@
 namespace v4rt {
 namespace {
 
+void put_f32(uint8_t* at, float v) {
+  const em_uint bits = em_bits(em_canonical(v));
+  std::memcpy(at, &bits, 4);
+}
+
 void put_bf16(uint8_t* at, float v) {
-  const auto upper = static_cast<uint16_t>(em_bits(em_bf16(v)) >> 16);
+  const auto upper = static_cast<uint16_t>(em_bits(em_bf16(em_canonical(v))) >> 16);
   std::memcpy(at, &upper, 2);
 }
 
@@ -40,7 +45,7 @@ std::string RowFormat::describe() const {
 
 void encode_row(const RowFormat& format, std::span<const float> values, uint8_t* row) {
   if (format.kind == RowFormat::Kind::kF32) {
-    std::memcpy(row, values.data(), values.size_bytes());
+    for (size_t i = 0; i < values.size(); ++i) put_f32(row + 4 * i, values[i]);
     return;
   }
   if (format.kind == RowFormat::Kind::kBF16) {
@@ -53,8 +58,8 @@ void encode_row(const RowFormat& format, std::span<const float> values, uint8_t*
   uint8_t* scales = row + format.scale_offset();
   for (size_t begin = 0; begin < codes; begin += block) {
     const size_t end = std::min(begin + block, codes);
-    float amax = 0;
-    for (size_t i = begin; i < end; ++i) amax = em_max(amax, em_abs(values[i]));
+    em_uint amax = 0;
+    for (size_t i = begin; i < end; ++i) amax = std::max(amax, em_magnitude(values[i]));
     const em_uint scale = fp8 ? em_fp8_scale(amax) : em_fp4_scale(amax);
     scales[begin / block] = static_cast<uint8_t>(scale);
     const float inverse = em_inverse_scale(scale);

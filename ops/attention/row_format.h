@@ -28,7 +28,7 @@ struct RowFormat {
 };
 
 // Scalar definition of the format. encode_row chooses scales as fake_quant does; values that fake_quant made survive
-// unchanged.
+// unchanged. A block that holds a NaN or an infinity has the scale 255 and decodes as NaN (exact_math.h).
 void encode_row(const RowFormat& format, std::span<const float> values, uint8_t* row);
 void decode_row(const RowFormat& format, const uint8_t* row, std::span<float> values);
 

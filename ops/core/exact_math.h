@@ -14,6 +14,15 @@
 //   everything else sums in ascending index order, from 0.
 //
 // Results below the normal range are flushed where a function says so, never by the hardware's mode.
+//
+// NaN: which operations give one, and what comes of it, is the same everywhere; its sign and payload are not, since
+// processors choose them by the order of operands. So a NaN in a tensor of numbers equals any other, and where numbers
+// become bytes or choices a NaN has one form:
+//   cache rows    em_canonical; blocks with a common scale: the scale is E8M0's NaN, 255, for a block that holds a NaN
+//                 or an infinity, all of whose numbers then are NaN, as they are after the release's own rounding
+//   order, top-k  em_order: as -infinity
+//   maxima        clamps name the bound first and keep a NaN; the running maximum of a softmax names the newcomer first
+//                 and passes over it, and its em_exp brings it into the sum
 #ifndef V4RT_OPS_CORE_EXACT_MATH_H_
 #define V4RT_OPS_CORE_EXACT_MATH_H_
 
@@ -25,10 +34,41 @@
 #define em_bits(x) as_uint(x)
 #define em_float(u) as_float(u)
 #define em_abs(x) fabs(x)
-#define em_max(a, b) ((a) > (b) ? (a) : (b))
-#define em_min(a, b) ((a) < (b) ? (a) : (b))
 typedef uint em_uint;
-#ifdef V4RT_CORRECT_DIVIDE_SQRT
+#else
+#include <bit>
+#include <cstdint>
+#define EM_FN [[gnu::always_inline]] inline
+namespace v4rt {
+using em_uint = uint32_t;
+EM_FN float em_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+EM_FN float em_rint(float x) { return __builtin_rintf(x); }
+EM_FN em_uint em_bits(float x) { return std::bit_cast<em_uint>(x); }
+EM_FN float em_float(em_uint u) { return std::bit_cast<float>(u); }
+EM_FN float em_abs(float x) { return __builtin_fabsf(x); }
+#endif
+
+// The larger and the smaller; b when one of them is NaN.
+EM_FN float em_max(float a, float b) { return a > b ? a : b; }
+EM_FN float em_min(float a, float b) { return a < b ? a : b; }
+EM_FN float em_clamp(float x, float limit) { return em_min(limit, em_max(-limit, x)); }
+
+// Magnitudes order like their bits: infinity above the numbers, NaN above it.
+EM_FN em_uint em_magnitude(float x) { return em_bits(x) & 0x7fffffffu; }
+#define EM_INFINITY_BITS 0x7f800000u
+EM_FN float em_canonical(float x) { return em_magnitude(x) > EM_INFINITY_BITS ? em_float(0x7fc00000u) : x; }
+
+// Bits that order as numbers do: -0 as 0, NaN as -infinity.
+EM_FN em_uint em_order(float x) {
+  const em_uint u = em_bits(x), magnitude = em_magnitude(x);
+  const em_uint order = u > 0x80000000u ? ~u : u | 0x80000000u;
+  return magnitude > EM_INFINITY_BITS ? ~0xff800000u : order;
+}
+
+#ifndef __OPENCL_VERSION__
+EM_FN float em_div(float a, float b) { return a / b; }
+EM_FN float em_sqrt(float x) { return __builtin_sqrtf(x); }
+#elif defined(V4RT_CORRECT_DIVIDE_SQRT)
 EM_FN float em_div(float a, float b) { return a / b; }
 EM_FN float em_sqrt(float x) { return sqrt(x); }
 #else
@@ -45,28 +85,12 @@ EM_FN float em_sqrt(float x) {
   return x > 0.0f && isfinite(x) ? fma(fma(-s, s, x), 0.5f / s, s) : s;
 }
 #endif
-#else
-#include <bit>
-#include <cstdint>
-#define EM_FN [[gnu::always_inline]] inline
-namespace v4rt {
-using em_uint = uint32_t;
-EM_FN float em_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-EM_FN float em_rint(float x) { return __builtin_rintf(x); }
-EM_FN em_uint em_bits(float x) { return std::bit_cast<em_uint>(x); }
-EM_FN float em_float(em_uint u) { return std::bit_cast<float>(u); }
-EM_FN float em_abs(float x) { return __builtin_fabsf(x); }
-EM_FN float em_max(float a, float b) { return a > b ? a : b; }
-EM_FN float em_min(float a, float b) { return a < b ? a : b; }
-EM_FN float em_div(float a, float b) { return a / b; }
-EM_FN float em_sqrt(float x) { return __builtin_sqrtf(x); }
-#endif
 
-// e^x; below the smallest normal number: 0; above the largest: infinity. Error < 1 ulp.
+// e^x; below the smallest normal number: 0; above the largest: infinity; of NaN: NaN. Error < 1 ulp.
 EM_FN float em_exp(float x) {
   const float clamped = em_min(em_max(x, -88.0f), 89.0f);
   const float n = em_rint(clamped * 1.44269504f);
-  float r = em_fma(n, -0.693145752f, clamped);  // ln 2 in two parts; the first has trailing zeros
+  float r = em_fma(n, -0.693145752f, x);  // ln 2 in two parts, the first with trailing zeros; of x: a NaN stays
   r = em_fma(n, -1.42860677e-6f, r);
   float p = 1.98412698e-4f;
   p = em_fma(p, r, 1.38888889e-3f);
@@ -148,7 +172,7 @@ EM_FN float em_bf16(float x) {
 // 2^e as a float, -126 <= e <= 127.
 EM_FN float em_pow2(int e) { return em_float((em_uint)(e + 127) << 23); }
 
-// Value of an E8M0 scale byte, 0..254 (2^-127 is subnormal).
+// Value of an E8M0 scale byte, 0..254 (2^-127 is subnormal); of 255: infinity, by which a code of 0 becomes NaN.
 EM_FN float em_e8m0(em_uint b) { return em_float(b == 0u ? 0x00400000u : b << 23); }
 
 // Nearest E4M3 value of |v| <= 448, ties to even (subnormal step 2^-9).
@@ -165,19 +189,19 @@ EM_FN float em_round_e2m1(float v) {
   return em_rint(v * em_pow2(-step)) * em_pow2(step);
 }
 
-// Codes of values that are already on the grid.
+// Codes of values that are already on the grid; of NaN: 0.
 EM_FN em_uint em_e4m3_code(float v) {
-  const em_uint u = em_bits(v);
-  const em_uint magnitude = u & 0x7fffffffu;
-  const em_uint normal = (magnitude >> 20) - (120u << 3);                        // rebias 127 -> 7
-  const em_uint subnormal = (em_uint)(em_float(magnitude) * 512.0f);             // multiples of 2^-9
-  return ((u >> 24) & 0x80u) | (magnitude >= 0x3c800000u ? normal : subnormal);  // 2^-6
+  const em_uint magnitude = em_magnitude(v);
+  const em_uint normal = (magnitude >> 20) - (120u << 3);                  // rebias 127 -> 7
+  const em_uint subnormal = em_bits(em_float(magnitude) + 16384.0f) & 7u;  // whose last place is 2^-9
+  const em_uint code = magnitude >= 0x3c800000u ? normal : subnormal;      // 2^-6
+  return magnitude > EM_INFINITY_BITS ? 0u : ((em_bits(v) >> 24) & 0x80u) | code;
 }
 EM_FN em_uint em_e2m1_code(float v) {
-  const em_uint u = em_bits(v);
-  const float a = em_abs(v);
-  const em_uint code = a < 2.0f ? (em_uint)(a * 2.0f) : (a < 4.0f ? (em_uint)a + 2u : (em_uint)(a * 0.5f) + 4u);
-  return ((u >> 28) & 8u) | code;
+  const em_uint magnitude = em_magnitude(v);
+  const em_uint below_one = magnitude != 0u ? 1u : 0u;  // 0.5 or 0
+  const em_uint code = magnitude >= 0x3f800000u ? (magnitude >> 22) - (126u << 1) : below_one;
+  return magnitude > EM_INFINITY_BITS ? 0u : ((em_bits(v) >> 28) & 8u) | code;
 }
 
 // Values of codes.
@@ -193,17 +217,20 @@ EM_FN float em_e2m1(em_uint code) {
 }
 
 // E8M0 byte of the scale 2^ceil(log2(amax / 448)), amax floored at 1e-4 (FP8), or of amax / 6 floored at 6 * 2^-126
-// (FP4).
+// (FP4). amax is the largest em_magnitude of a block; 255 where that is no finite number.
 EM_FN em_uint em_scale_byte(float q) {
-  const em_uint u = em_bits(q);
-  return ((u >> 23) & 255u) + ((u & 0x7fffffu) != 0u ? 1u : 0u);
+  const em_uint u = em_bits(q), exponent = (u >> 23) & 255u;
+  return exponent == 255u ? 255u : exponent + ((u & 0x7fffffu) != 0u ? 1u : 0u);
 }
-EM_FN em_uint em_fp8_scale(float amax) { return em_scale_byte(em_max(amax, 1e-4f) * 2.23214286e-3f); }
-EM_FN em_uint em_fp4_scale(float amax) { return em_scale_byte(em_max(amax, 7.05286873e-38f) * 1.66666667e-1f); }
+EM_FN em_uint em_fp8_scale(em_uint amax) { return em_scale_byte(em_max(1e-4f, em_float(amax)) * 2.23214286e-3f); }
+EM_FN em_uint em_fp4_scale(em_uint amax) {
+  return em_scale_byte(em_max(7.05286873e-38f, em_float(amax)) * 1.66666667e-1f);
+}
+
+// 2^(127 - b), b <= 253; 0 for the scale of what is not finite, so that all codes are 0 and all values 0 * infinity.
+EM_FN float em_inverse_scale(em_uint b) { return em_float(b < 254u ? (254u - b) << 23 : 0u); }
 
 // Grid value of x under scale byte b, i.e. value(code) * 2^(b - 127). Exact in bf16.
-EM_FN float em_clamp(float x, float limit) { return em_min(em_max(x, -limit), limit); }
-EM_FN float em_inverse_scale(em_uint b) { return em_pow2(127 - (int)b); }
 EM_FN float em_fake_fp8(float x, em_uint b) {
   return em_round_e4m3(em_clamp(x * em_inverse_scale(b), 448.0f)) * em_e8m0(b);
 }

@@ -1,5 +1,6 @@
 #include "ops/hyper/hyper.h"
 
+#include <limits>
 #include <span>
 
 #include "ops/core/exact_sum.h"
@@ -37,8 +38,8 @@ void sinkhorn(std::span<float> comb, size_t m, int iterations, float eps) {
     }
   };
   for (size_t j = 0; j < m; ++j) {
-    float maximum = comb[j * m];
-    for (size_t k = 1; k < m; ++k) maximum = em_max(maximum, comb[j * m + k]);
+    float maximum = -std::numeric_limits<float>::infinity();
+    for (size_t k = 0; k < m; ++k) maximum = em_max(comb[j * m + k], maximum);
     for (size_t k = 0; k < m; ++k) comb[j * m + k] = em_exp(comb[j * m + k] - maximum);
   }
   normalise(m, 1, false);

@@ -9,7 +9,7 @@ namespace {
 
 float gated(float g, float u, float limit) {
   if (limit > 0) {
-    g = em_min(g, limit);
+    g = em_min(limit, g);
     u = em_clamp(u, limit);
   }
   return em_silu(g) * u;

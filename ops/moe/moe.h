@@ -5,7 +5,7 @@
 namespace v4rt {
 
 // Which experts, with which weight (spec section 8.1). s = em_sqrt(em_softplus(z)).
-//   route_topk  the k largest of s + bias, lower index on ties
+//   route_topk  the k largest of s + bias (em_order), lower index on ties
 //   route_hash  ids = tid2eid[token, :]
 // Either way the chosen are put in ascending expert order, and weight = em_div(s[e], sum of the chosen s in that order)
 // * scale.

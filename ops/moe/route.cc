@@ -54,7 +54,7 @@ void RouteTopK::reference(RefContext& context) const {
     std::iota(order.begin(), order.end(), 0);
     std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
       const auto i = static_cast<size_t>(a), j = static_cast<size_t>(b);
-      const float x = ordered(s[i] + bias[i]), y = ordered(s[j] + bias[j]);
+      const em_uint x = em_order(s[i] + bias[i]), y = em_order(s[j] + bias[j]);
       return x != y ? x > y : a < b;
     });
     order.resize(static_cast<size_t>(k));

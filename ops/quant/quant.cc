@@ -13,8 +13,8 @@ namespace v4rt {
 void fake_quant_row(std::span<float> x, QuantGrid grid, size_t block) {
   for (size_t begin = 0; begin < x.size(); begin += block) {
     const std::span<float> part = x.subspan(begin, std::min(block, x.size() - begin));
-    float amax = 0;
-    for (float v : part) amax = em_max(amax, em_abs(v));
+    em_uint amax = 0;
+    for (float v : part) amax = std::max(amax, em_magnitude(v));
     const em_uint scale = grid == QuantGrid::kFp8 ? em_fp8_scale(amax) : em_fp4_scale(amax);
     for (float& v : part) v = grid == QuantGrid::kFp8 ? em_fake_fp8(v, scale) : em_fake_fp4(v, scale);
   }

@@ -7,8 +7,7 @@ for command in run chat inspect devices explain logits perplexity bench synth ve
   call "$command" --help; exits 0; out_has "--help"
 done
 call run --help
-for option in --prompt --file --plain --max-tokens --device --temperature --top-p --seed --numbers --context --chunk; do out_has "$option"; done
-for option in --prompt --file --max-tokens --device --temperature --top-p --seed --numbers --context --chunk --lanes; do out_has "$option"; done
+for option in --prompt --file --plain --max-tokens --device --temperature --top-p --seed --numbers --context --chunk --lanes; do out_has "$option"; done
 
 call --version; exits 0; out_has "v4rt 0."; out_has "commit"; out_has "compiler"; out_has "reference, cpu"
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <random>
 
@@ -54,32 +55,62 @@ void fill_ids(const Case& c, const Fill& fill, const TensorType& type, int32_t* 
   }
 }
 
-void fill_rows_bytes(const Fill& fill, std::span<std::byte> bytes, Random& random) {
-  const auto width = static_cast<size_t>(fill.format.bytes());
-  std::vector<float> values(static_cast<size_t>(fill.format.dim));
-  for (size_t at = 0; at + width <= bytes.size(); at += width) {
-    for (float& v : values) v = fill.scale * std::normal_distribution<float>()(random);
-    encode_row(fill.format, values, reinterpret_cast<uint8_t*>(bytes.data() + at));
+// Row `r` of `rows` of an input that holds unusual numbers.
+void make_unusual(Unusual::Kind kind, int64_t r, int64_t rows, std::span<float> row, Random& random) {
+  if (rows > 1 && r % 2 == 0) return;
+  float& one = row[random() % row.size()];
+  const float sign = random() % 2 == 0 ? 1.0f : -1.0f;
+  if (kind == Unusual::Kind::kNan) one = sign * std::numeric_limits<float>::quiet_NaN();
+  if (kind == Unusual::Kind::kInfinity) one = sign * std::numeric_limits<float>::infinity();
+  if (kind != Unusual::Kind::kSubnormal) return;
+  for (float& v : row) {
+    if ((rows > 1 && r % 4 == 1) || random() % 2 == 0) v = em_float((em_bits(v) & 0x807f0000u) | (random() & 0xffffu));
   }
 }
 
-// Activations have a leading token dimension whose dead rows stay poisoned; weights are whole.
-void fill_numbers(const Case& c, const Fill& fill, const TensorType& type, bool activation, std::span<std::byte> bytes,
-                  Random& random) {
-  int64_t live = type.shape.elements();
-  if (activation && type.shape[0] > 0) {
-    live = live / type.shape[0] * std::min<int64_t>(type.shape[0], n_tokens(c));
+void fill_rows_bytes(const Fill& fill, const Unusual* unusual, std::span<std::byte> bytes, Random& random) {
+  const auto width = static_cast<size_t>(fill.format.bytes());
+  std::vector<float> values(static_cast<size_t>(fill.format.dim));
+  const size_t rows = bytes.size() / width;
+  for (size_t r = 0; r < rows; ++r) {
+    for (float& v : values) v = fill.scale * std::normal_distribution<float>()(random);
+    if (unusual != nullptr)
+      make_unusual(unusual->kind, static_cast<int64_t>(r), static_cast<int64_t>(rows), values, random);
+    encode_row(fill.format, values, reinterpret_cast<uint8_t*>(bytes.data() + r * width));
   }
-  for (int64_t i = 0; i < live; ++i) {
-    const float v = draw(fill, random);
-    if (type.dtype == DType::kF32) {
-      std::memcpy(bytes.data() + i * 4, &v, 4);
-    } else if (type.dtype == DType::kBF16) {
-      const auto upper = static_cast<uint16_t>(em_bits(em_bf16(v)) >> 16);
-      std::memcpy(bytes.data() + i * 2, &upper, 2);
-    } else {  // F16: any finite bits
-      const auto half = static_cast<uint16_t>((random() & 0x83ffu) | ((random() % 24 + 1) << 10));
-      std::memcpy(bytes.data() + i * 2, &half, 2);
+}
+
+// A number's bits as F16: any finite ones for a finite number.
+uint16_t f16_bits(float v, Random& random) {
+  const auto sign = static_cast<uint16_t>((em_bits(v) >> 16) & 0x8000u);
+  if (std::isnan(v)) return 0x7e00;
+  if (std::isinf(v)) return sign | 0x7c00;
+  const uint64_t exponent = v != 0 && std::fpclassify(v) == FP_SUBNORMAL ? 0 : random() % 24 + 1;
+  return static_cast<uint16_t>(sign | (exponent << 10) | (random() & 0x3ffu));
+}
+
+void put(DType dtype, float v, std::byte* to, Random& random) {
+  if (dtype == DType::kF32) {
+    std::memcpy(to, &v, 4);
+    return;
+  }
+  const auto bits = dtype == DType::kBF16 ? static_cast<uint16_t>(em_bits(em_bf16(v)) >> 16) : f16_bits(v, random);
+  std::memcpy(to, &bits, 2);
+}
+
+// Activations have a leading token dimension whose dead rows stay poisoned; weights are whole.
+void fill_numbers(const Case& c, const Fill& fill, const TensorType& type, bool activation, const Unusual* unusual,
+                  std::span<std::byte> bytes, Random& random) {
+  const int64_t width = type.shape[-1], all = type.shape.elements() / width;
+  const int64_t live = activation ? all / type.shape[0] * std::min<int64_t>(type.shape[0], n_tokens(c)) : all;
+  std::vector<float> row(static_cast<size_t>(width));
+  const auto size = static_cast<size_t>(info(type.dtype).row_bytes(1));
+  for (int64_t r = 0; r < live; ++r) {
+    for (float& v : row) v = draw(fill, random);
+    if (unusual != nullptr) make_unusual(unusual->kind, r, live, row, random);
+    for (float v : row) {
+      put(type.dtype, v, bytes.data(), random);
+      bytes = bytes.subspan(size);
     }
   }
 }
@@ -125,21 +156,40 @@ int32_t n_tokens(const Case& c) {
   return n;
 }
 
-CaseData make_data(const Case& c) {
+std::string Unusual::describe() const {
+  constexpr const char* kNames[] = {"NaN", "infinity", "subnormal numbers"};
+  return fmt::format("{} in input {}", kNames[static_cast<size_t>(kind)], input);
+}
+
+std::vector<Unusual> unusual_data(const Case& c) {
+  std::vector<Unusual> list;
+  for (size_t i = 0; i < c.inputs.size(); ++i) {
+    const DType dtype = c.inputs[i].dtype;
+    const bool numbers = dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+    if (!numbers && c.fill(i).kind != Fill::Kind::kRows) continue;
+    for (auto kind : {Unusual::Kind::kNan, Unusual::Kind::kInfinity, Unusual::Kind::kSubnormal}) {
+      list.push_back({kind, i});
+    }
+  }
+  return list;
+}
+
+CaseData make_data(const Case& c, const std::optional<Unusual>& unusual) {
   Random random(c.seed);
   CaseData data;
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     const TensorType& type = c.inputs[i];
     const Fill& fill = c.fill(i);
     std::vector<std::byte> values(type.bytes(), kPoison), scales(type.scale_bytes(), kPoison);
+    const Unusual* here = unusual && unusual->input == i ? &*unusual : nullptr;
     if (fill.kind == Fill::Kind::kRows) {
-      fill_rows_bytes(fill, values, random);
+      fill_rows_bytes(fill, here, values, random);
     } else if (type.dtype == DType::kI32) {
       fill_ids(c, fill, type, reinterpret_cast<int32_t*>(values.data()), random);
     } else if (has_scale_plane(type.dtype)) {
       fill_codes(type.dtype, values, scales, random);
     } else {
-      fill_numbers(c, fill, type, is_token_input(c, i), values, random);
+      fill_numbers(c, fill, type, is_token_input(c, i), here, values, random);
     }
     data.values.push_back(std::move(values));
     data.scales.push_back(std::move(scales));

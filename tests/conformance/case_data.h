@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "backend/device.h"
@@ -15,7 +17,19 @@ inline constexpr std::byte kPoison{0xff};
 struct CaseData {
   std::vector<std::vector<std::byte>> values, scales;
 };
-CaseData make_data(const Case& c);
+
+// Numbers of a kind that is seldom seen, put into every other row of one input (into the only row, if there is one): a
+// NaN or an infinity at one place; subnormal numbers all over every second of those rows, at half of the places of the
+// others.
+struct Unusual {
+  enum class Kind : uint8_t { kNan, kInfinity, kSubnormal };
+  Kind kind;
+  size_t input;
+  std::string describe() const;
+};
+std::vector<Unusual> unusual_data(const Case& c);  // each kind in each input of numbers or cache rows
+
+CaseData make_data(const Case& c, const std::optional<Unusual>& unusual = {});
 
 struct HostTensor {
   TensorType type;

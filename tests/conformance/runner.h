@@ -7,9 +7,18 @@
 
 namespace v4rt {
 
-// Runs the case's kernel on `device` and returns the bytes of all outputs, whole capacity: outputs start as 0xff, so
-// rows that a kernel must not write come back so. Buffers are slices at non-zero offsets between guard bytes; a damaged
-// guard is a failure of the calling test. Weights are given in the layout that the device wants.
-std::vector<std::vector<std::byte>> run_case(Device& device, const Case& c, const CaseData& data);
+// One output, or the scales of one (as bytes).
+struct Result {
+  DType dtype;
+  std::vector<std::byte> bytes;
+};
+
+// Runs the case's kernel on `device` and returns all outputs, whole capacity: outputs start as 0xff, so rows that a
+// kernel must not write come back so. Buffers are slices at non-zero offsets between guard bytes; a damaged guard is a
+// failure of the calling test. Weights are given in the layout that the device wants.
+std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data);
+
+// With every NaN among numbers as one and the same (exact_math.h).
+Result without_payloads(Result result);
 
 }  // namespace v4rt

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 namespace v4rt {
-
 Experts::Experts(int32_t* memory, std::span<const int32_t> ids, int64_t k, int64_t first, int64_t experts)
     : order_(memory),
       token_(order_ + ids.size()),

@@ -23,10 +23,10 @@ void write_route(int32_t* ids, int k, const float* s, float scale, float* weight
 
 // The k largest of s + bias, the lower index first among equals.
 void choose(const float* s, const float* bias, int64_t n, int k, int32_t* ids) {
-  float best[kMaxChosen];
+  em_uint best[kMaxChosen];
   int found = 0;
   for (int64_t e = 0; e < n; ++e) {
-    const float value = s[e] + bias[e];
+    const em_uint value = em_order(s[e] + bias[e]);
     if (found == k && !(value > best[k - 1])) continue;
     int at = found < k ? found++ : k - 1;
     for (; at > 0 && value > best[at - 1]; --at) {

@@ -55,7 +55,7 @@ HWY_INLINE void add_sum(const AttendTile& tile, const float* e, const F16& resca
 HWY_INLINE F16 softmax(const AttendTile& tile, float* s, float* maximum) {
   const F16 before = load16(maximum);
   F16 largest = before;
-  for (int i = 0; i < tile.n; ++i) largest = max(largest, load16(s + i * kUnit));
+  for (int i = 0; i < tile.n; ++i) largest = max(load16(s + i * kUnit), largest);
   for (int i = 0; i < tile.n; ++i) store16(exp(load16(s + i * kUnit) - largest), s + i * kUnit);
   store16(largest, maximum);
   return exp(before - largest);

@@ -43,7 +43,7 @@ void add_rounded(const float* x, int64_t n, float* y) {
 
 // `limit` is infinite where there is none: min and max then change nothing.
 HWY_INLINE F16 gated(const F16& g, const F16& u, float limit) {
-  return silu(min(g, splat(limit))) * min(max(u, splat(-limit)), splat(limit));
+  return silu(min(splat(limit), g)) * min(splat(limit), max(splat(-limit), u));
 }
 
 HWY_INLINE float limit_or_infinity(float limit) { return limit > 0 ? limit : em_float(0x7f800000u); }

@@ -115,8 +115,8 @@ HWY_INLINE void transpose(const float* from, int m, float* to) {
 HWY_INLINE void sinkhorn(const HyperSpec& spec, int m, float* comb) {
   float rows[kMaxStreams * kMaxStreams], columns[kMaxStreams * kMaxStreams];
   for (int j = 0; j < m; ++j) {
-    float largest = comb[j * m];
-    for (int k = 1; k < m; ++k) largest = em_max(largest, comb[j * m + k]);
+    float largest = -em_float(EM_INFINITY_BITS);
+    for (int k = 0; k < m; ++k) largest = em_max(comb[j * m + k], largest);
     for (int k = 0; k < m; ++k) comb[j * m + k] -= largest;
   }
   for (int i = 0; i < m * m; ++i) comb[i] = em_exp(comb[i]);

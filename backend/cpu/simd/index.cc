@@ -61,9 +61,9 @@ HWY_INLINE void add_heads(const float* d, const float* weights, int64_t n, bool 
   for (int64_t h = 0; h < n; ++h, d += kIndexKeys) {
     const float w = weights[h];
     if (rounds) {
-      for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] += em_bf16(w * em_max(em_bf16(d[j]), 0.0f));
+      for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] += em_bf16(w * em_max(0.0f, em_bf16(d[j])));
     } else {
-      for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] = em_fma(w, em_max(d[j], 0.0f), sum[j]);
+      for (int64_t j = 0; j < kIndexKeys; ++j) sum[j] = em_fma(w, em_max(0.0f, d[j]), sum[j]);
     }
   }
 }
@@ -170,12 +170,9 @@ void scores_of_integers([[maybe_unused]] const uint32_t* words, [[maybe_unused]]
 #endif
 }
 
-// In place, a number that orders as the score does; the two zeros are one.
+// In place.
 void to_orders(float* scores, int64_t n, uint32_t* orders) {
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t u = em_bits(scores[i] + 0.0f);
-    orders[i] = u ^ ((u >> 31) != 0 ? 0xffffffffu : 0x80000000u);
-  }
+  for (int64_t i = 0; i < n; ++i) orders[i] = em_order(scores[i]);
 }
 
 int64_t count_from(const uint32_t* orders, int64_t n, uint32_t least) {

@@ -25,11 +25,27 @@ HWY_INLINE VF scale_by_power(VF p, VF n) {
 #endif
 }
 
+// em_max, em_min.
+HWY_INLINE VF max_lanes(VF a, VF b) {
+#if HWY_ARCH_X86  // whose instruction is just that
+  return hn::Max(a, b);
+#else
+  return hn::IfThenElse(hn::Gt(a, b), a, b);
+#endif
+}
+HWY_INLINE VF min_lanes(VF a, VF b) {
+#if HWY_ARCH_X86
+  return hn::Min(a, b);
+#else
+  return hn::IfThenElse(hn::Lt(a, b), a, b);
+#endif
+}
+
 HWY_INLINE VF exp_lanes(VF x) {
   const auto c = [](float v) HWY_ATTR { return hn::Set(DF(), v); };
-  const VF clamped = hn::Min(hn::Max(x, c(-88.0f)), c(89.0f));
+  const VF clamped = min_lanes(max_lanes(x, c(-88.0f)), c(89.0f));
   const VF n = hn::Round(hn::Mul(clamped, c(1.44269504f)));
-  VF r = fma_lanes(n, c(-0.693145752f), clamped);
+  VF r = fma_lanes(n, c(-0.693145752f), x);
   r = fma_lanes(n, c(-1.42860677e-6f), r);
   VF p = c(1.98412698e-4f);
   for (float next : {1.38888889e-3f, 8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f})
@@ -53,10 +69,10 @@ HWY_INLINE F16 operator/(const F16& a, const F16& b) {
   return each([&](size_t i) HWY_ATTR { return hn::Div(a.part[i], b.part[i]); });
 }
 HWY_INLINE F16 max(const F16& a, const F16& b) {
-  return each([&](size_t i) HWY_ATTR { return hn::Max(a.part[i], b.part[i]); });
+  return each([&](size_t i) HWY_ATTR { return max_lanes(a.part[i], b.part[i]); });
 }
 HWY_INLINE F16 min(const F16& a, const F16& b) {
-  return each([&](size_t i) HWY_ATTR { return hn::Min(a.part[i], b.part[i]); });
+  return each([&](size_t i) HWY_ATTR { return min_lanes(a.part[i], b.part[i]); });
 }
 
 }  // namespace HWY_NAMESPACE

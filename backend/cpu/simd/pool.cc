@@ -17,8 +17,8 @@ void pool(const PoolRow* rows, int64_t n, int64_t begin, int64_t end, float* ent
     const int64_t live = std::min<int64_t>(16, end - c);
     const auto score = [&](int64_t i)
                            HWY_ATTR { return load_some(rows[i].scores + c, live) + load_some(rows[i].ape + c, live); };
-    F16 largest = score(0), sum = zero(), acc = zero();
-    for (int64_t i = 1; i < n; ++i) largest = max(largest, score(i));
+    F16 largest = splat(-em_float(EM_INFINITY_BITS)), sum = zero(), acc = zero();
+    for (int64_t i = 0; i < n; ++i) largest = max(score(i), largest);
     for (int64_t i = 0; i < n; ++i) {
       const F16 e = exp(score(i) - largest);
       sum = sum + e;

@@ -14,12 +14,11 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-// Magnitudes order like their bits, and an integer maximum may be taken in any order.
 template <class T>
-HWY_INLINE float largest_magnitude(const T* x, int64_t n) {
-  uint32_t largest = 0;
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, em_bits(load(x + i)) & 0x7fffffffu);
-  return em_float(largest);
+HWY_INLINE em_uint largest_magnitude(const T* x, int64_t n) {
+  em_uint largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, em_magnitude(load(x + i)));
+  return largest;
 }
 
 template <class T, QuantGrid kGrid>
@@ -28,7 +27,7 @@ void fake_quant_row(const void* x_row, int64_t n, int64_t dims, int64_t block, v
   T* y = static_cast<T*>(y_row);
   for (int64_t begin = 0; begin < dims; begin += block) {
     const int64_t end = std::min(begin + block, dims);
-    const float amax = largest_magnitude(x + begin, end - begin);
+    const em_uint amax = largest_magnitude(x + begin, end - begin);
     const em_uint scale = kGrid == QuantGrid::kFp8 ? em_fp8_scale(amax) : em_fp4_scale(amax);
     for (int64_t i = begin; i < end; ++i) {
       store(kGrid == QuantGrid::kFp8 ? em_fake_fp8(load(x + i), scale) : em_fake_fp4(load(x + i), scale), y + i);
@@ -69,7 +68,7 @@ HWY_INLINE void encode_fp8(const RowFormat& format, const T* x, uint8_t* row) {
     }
   }
   Bf16* tail = reinterpret_cast<Bf16*>(row + format.tail_offset());
-  for (int64_t i = 0; i < format.tail; ++i) store(load(x + format.codes() + i), tail + i);
+  for (int64_t i = 0; i < format.tail; ++i) store(em_canonical(load(x + format.codes() + i)), tail + i);
 }
 
 template <class T>
@@ -93,10 +92,10 @@ void encode(const RowFormat& format, const void* x_row, uint8_t* row) {
   const T* x = static_cast<const T*>(x_row);
   switch (format.kind) {
     case RowFormat::Kind::kF32:
-      for (int64_t i = 0; i < format.dim; ++i) store(load(x + i), reinterpret_cast<float*>(row) + i);
+      for (int64_t i = 0; i < format.dim; ++i) store(em_canonical(load(x + i)), reinterpret_cast<float*>(row) + i);
       return;
     case RowFormat::Kind::kBF16:
-      for (int64_t i = 0; i < format.dim; ++i) store(load(x + i), reinterpret_cast<Bf16*>(row) + i);
+      for (int64_t i = 0; i < format.dim; ++i) store(em_canonical(load(x + i)), reinterpret_cast<Bf16*>(row) + i);
       return;
     case RowFormat::Kind::kFp8Tail:
       std::memset(row + format.scale_offset(), 0, static_cast<size_t>(format.bytes() - format.scale_offset()));

@@ -139,7 +139,8 @@ struct F16Weights {
     return each([&](size_t i) HWY_ATTR {
       const VU u = place<16 - 16 * J, 3>(hn::LoadU(DU(), p + i * kLanes));
       const VF finite = widen_any<0x0fffe000u, 0x0f800000u>(u);
-      const VU exponent = hn::Set(DU(), 0x0f800000u), infinite = hn::Or(u, hn::Set(DU(), 0x7f800000u));
+      const VU exponent = hn::Set(DU(), 0x0f800000u), code = hn::And(u, hn::Set(DU(), 0x8fffe000u));
+      const VU infinite = hn::Or(code, hn::Set(DU(), 0x7f800000u));  // or NaN
       const auto special = hn::Eq(hn::And(u, exponent), exponent);
       return hn::IfThenElse(hn::RebindMask(DF(), special), hn::BitCast(DF(), infinite), finite);
     });

@@ -20,7 +20,7 @@ EM_FN int slot_row(const Extent* e, int4 row, __global const int* idx, int t, in
   }
   const int i = j - e->window;
   if (e->top_k > 0) {
-    const int entry = idx[(size_t)t * e->top_k + i];
+    const int entry = idx[(size_t)t * e->top_k + max(min(i, e->top_k - 1), 0)];
     return entry < 0 ? -1 : e->ring_rows + entry;
   }
   return e->ring_rows + i;
@@ -28,7 +28,7 @@ EM_FN int slot_row(const Extent* e, int4 row, __global const int* idx, int t, in
 
 EM_FN int slot_count(const Extent* e, int4 row) {
   if (e->ratio == 0) return e->window;
-  return e->window + (e->top_k > 0 ? e->top_k : (row.y + 1) / e->ratio);
+  return e->window + (e->top_k > 0 ? e->top_k : (row.y + 1) / max(e->ratio, 1));
 }
 
 EM_FN __global const uchar* row_at(const Extent* e, __global const uchar* ring, __global const uchar* cache, int row) {
@@ -203,7 +203,7 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
     float rescale[HEAD_LANES], sums[HEAD_LANES];
     for (int h = 0; h < HEAD_LANES; ++h) rescale[h] = maximum[h];
     for (int r = 0; r < live; ++r) {
-      for (int h = 0; h < HEAD_LANES; ++h) maximum[h] = em_max(maximum[h], scores[block.order[r] * HEAD_LANES + h]);
+      for (int h = 0; h < HEAD_LANES; ++h) maximum[h] = em_max(scores[block.order[r] * HEAD_LANES + h], maximum[h]);
     }
     for (int h = 0; h < HEAD_LANES; ++h) rescale[h] = em_exp(rescale[h] - maximum[h]);
     exponentials(scores, block.order, live, maximum, sums);
@@ -222,8 +222,9 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
 
 #define DIMS_PER_ITEM ((DIM + GROUP - 1) / GROUP)
 
+// A NaN is passed over.
 EM_FN float group_max(float v, __local float* fold) {
-  fold[LANE] = v;
+  fold[LANE] = em_max(v, -INFINITY);
   for (int half_width = GROUP / 2; half_width > 0; half_width /= 2) {
     SYNC;
     if (LANE < half_width) fold[LANE] = em_max(fold[LANE], fold[LANE + half_width]);
@@ -289,7 +290,7 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
     float s[HEAD_LANES];
     for (int h = 0; h < HEAD_LANES; ++h) s[h] = 0.0f;
     if (from >= 0) {
-      __global const uchar* key = row_at(&extent, ring, cache, from);
+      __global const uchar* key = row_at(&extent, ring, cache, max(from, 0));
       for (int block = 0; block < DIM; block += 2 * CHAIN) {
         float e[HEAD_LANES], o[HEAD_LANES];
         score_chain(query, key, block, e);
@@ -299,7 +300,7 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
     }
     for (int h = 0; h < HEAD_LANES; ++h) {
       const float score = from >= 0 ? s[h] * scale : -INFINITY;
-      const float larger = em_max(maximum[h], group_max(score, fold));
+      const float larger = em_max(group_max(score, fold), maximum[h]);
       const float rescale = em_exp(maximum[h] - larger);
       const float e = from >= 0 ? em_exp(score - larger) : 0.0f;
       weight[h * SLOTS + LANE] = ROUNDS ? em_bf16(e) : e;

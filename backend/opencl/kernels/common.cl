@@ -38,7 +38,7 @@ EM_FN float16 round16_f32(float16 v) { return v; }
 EM_FN float16 round16_bf16(float16 v) {  // em_bf16 of each
   const uint16 u = as_uint16(v);
   const uint16 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
-  return as_float16((u & 0x7fffffffu) > 0x7f800000u ? (u | 0x00400000u) & 0xffff0000u : rounded);
+  return as_float16((u & 0x7fffffffu) > EM_INFINITY_BITS ? (u | 0x00400000u) & 0xffff0000u : rounded);
 }
 EM_FN void store16_f32(__global float* p, size_t i, float16 v) { vstore16(v, 0, p + i); }
 EM_FN void store16_bf16(__global ushort* p, size_t i, float16 v) {
@@ -61,7 +61,7 @@ typedef CAT(ACT, _t) act_t;
 // a of SwiGLU: em_silu(min(g, limit)) * clamp(u); no clamp when limit <= 0.
 EM_FN float gated(float g, float u, float limit) {
   const float up = limit > 0.0f ? em_clamp(u, limit) : u;
-  return em_silu(limit > 0.0f ? em_min(g, limit) : g) * up;
+  return em_silu(limit > 0.0f ? em_min(limit, g) : g) * up;
 }
 
 // Folds 64 lanes by halves.

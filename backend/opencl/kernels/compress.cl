@@ -49,7 +49,7 @@ KERNEL void compress_pool(__global const int4* restrict step, __global const flo
   for (int i = begin; i < POOL_ROWS; ++i) {
     __global const float* restrict from = pool_row(as, pending, t, row, i) + WIDTH;
     __global const float* restrict offset = ape_row(ape, row, i);
-    for (int ch = LANE; ch < DIM; ch += GROUP) top[ch] = em_max(top[ch], from[ch] + offset[ch]);
+    for (int ch = LANE; ch < DIM; ch += GROUP) top[ch] = em_max(from[ch] + offset[ch], top[ch]);
   }
   for (int i = begin; i < POOL_ROWS; ++i) {
     __global const float* restrict from = pool_row(as, pending, t, row, i);

@@ -77,8 +77,8 @@ EM_FN void normalise(__local const float* from, __local float* to, int across, i
 EM_FN void sinkhorn(__local float* comb, __local float* other, int iterations, float eps) {
   for (int e = LANE; e < M * M; e += GROUP) {
     const int first = e / M * M;
-    float maximum = comb[first];
-    for (int k = 1; k < M; ++k) maximum = em_max(maximum, comb[first + k]);
+    float maximum = -INFINITY;
+    for (int k = 0; k < M; ++k) maximum = em_max(comb[first + k], maximum);
     other[e] = em_exp(comb[e] - maximum);
   }
   SYNC;

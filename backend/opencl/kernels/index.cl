@@ -88,12 +88,12 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
 #endif
     for (int h = 0; h < heads; ++h) {
       const keyf dot = rounded(products[h]);
-      const keyf positive = dot > 0.0f ? dot : 0.0f;
+      const keyf positive = dot < 0.0f ? 0.0f : dot;
       const float weight = load_act(g, h0 + h) * weight_scale;
       sum = ROUNDS ? sum + rounded(em_bf16(weight) * positive) : fma((keyf)weight, positive, sum);
     }
   }
-  sum = rounded(sum) + 0.0f;  // -0 ties with 0
+  sum = rounded(sum);
   scores += (size_t)get_group_id(1) * capacity + first;
 #if VECTOR_LANES
   if (first + KEYS <= n) {
@@ -106,12 +106,6 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
 #else
   if (first < n) *scores = sum;
 #endif
-}
-
-// Bits that order like the float.
-EM_FN uint order_of(float score) {
-  const uint u = as_uint(score);
-  return (u & 0x80000000u) != 0u ? ~u : u | 0x80000000u;
 }
 
 // How many work-items before this one, and in all, have `flag` set.
@@ -148,8 +142,8 @@ KERNEL void index_pick(__global const int4* restrict step, __global const float*
     for (int i = LANE; i < 256; i += GROUP) histogram[i] = 0;
     SYNC;
     for (int j = LANE; j < n; j += GROUP) {
-      const uint bits = order_of(scores[j]);
-      if (shift == 24 || bits >> (shift + 8) == prefix >> (shift + 8)) {
+      const uint bits = em_order(scores[j]);
+      if ((bits ^ prefix) >> shift >> 8 == 0) {  // the bits above are those of the prefix
 #if VECTOR_LANES
         histogram[(bits >> shift) & 255u] += 1;
 #else
@@ -160,7 +154,7 @@ KERNEL void index_pick(__global const int4* restrict step, __global const float*
     SYNC;
     if (LANE == 0) {
       int bin = 255;
-      for (; (uint)histogram[bin] < wanted; --bin) wanted -= histogram[bin];
+      for (; bin > 0 && (uint)histogram[bin] < wanted; --bin) wanted -= histogram[bin];
       state = (uint2)(prefix | ((uint)bin << shift), wanted);
     }
     SYNC;
@@ -173,12 +167,12 @@ KERNEL void index_pick(__global const int4* restrict step, __global const float*
   int written = 0, equals = 0;
   for (int j0 = 0; j0 < n; j0 += GROUP) {
     const int j = j0 + LANE;
-    const uint bits = j < n && !all ? order_of(scores[j]) : 0;
+    const uint bits = em_order(scores[min(j, n - 1)]);
     const int equal = j < n && bits == prefix;
     const int2 same = count_flags(equal, lanes);
     const int chosen = j < n && (all || bits > prefix || (equal && equals + same.x < (int)wanted));
     const int2 place = count_flags(chosen, lanes);
-    if (chosen) out[written + place.x] = j;
+    if (chosen && written + place.x < TOP_K) out[written + place.x] = j;
     written += place.y;
     equals += same.y;
   }

@@ -140,8 +140,9 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
 #else
     const float each[1] = {sum[i]};
 #endif
-    for (int r = 0, row = group * 16 + LANE_ROW; r < ROWS_PER_LANE && row < d; ++r, ++row) {
-      store_act(y, (size_t)token * d + row, each[r] + load_act(shared, (size_t)token * d + row));
+    for (int r = 0, row = group * 16 + LANE_ROW; r < ROWS_PER_LANE; ++r, ++row) {
+      const float value = each[r] + load_act(shared, (size_t)token * d + min(row, d - 1));
+      if (row < d) store_act(y, (size_t)token * d + row, value);
     }
   }
 }

@@ -23,19 +23,18 @@ KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restric
   const int end = min(begin + block, copied ? n : dims);
   x += get_group_id(1) * (size_t)n;
   y += get_group_id(1) * (size_t)n;
-  uint largest = 0;  // of the magnitudes' bits, which order like the magnitudes
-  for (int i = begin + LANE; i < end; i += GROUP) largest = max(largest, as_uint(load_act(x, i)) & 0x7fffffffu);
+  uint amax = 0;
+  for (int i = begin + LANE; i < end; i += GROUP) amax = max(amax, em_magnitude(load_act(x, i)));
 #if !VECTOR_LANES
   __local uint fold[GROUP];
-  fold[LANE] = largest;
+  fold[LANE] = amax;
   for (int half_width = GROUP / 2; half_width > 0; half_width /= 2) {
     SYNC;
     if (LANE < half_width) fold[LANE] = max(fold[LANE], fold[LANE + half_width]);
   }
   SYNC;
-  largest = fold[0];
+  amax = fold[0];
 #endif
-  const float amax = as_float(largest);
   if (copied) {
     for (int i = begin + LANE; i < end; i += GROUP) y[i] = x[i];
   } else if (is_fp8) {

@@ -12,8 +12,8 @@ KERNEL void interleave(__global const uchar* restrict from, __global uchar* rest
       const int row = group * 16 + r;
       for (int b = 0; b < UNIT; ++b) {
         const int byte = unit * UNIT + b;
-        to[((size_t)unit * 16 + r) * UNIT + b] =
-            row < rows && byte < row_bytes ? from[(size_t)row * row_bytes + byte] : 0;
+        const uchar value = from[(size_t)min(row, rows - 1) * row_bytes + min(byte, row_bytes - 1)];
+        to[((size_t)unit * 16 + r) * UNIT + b] = row < rows && byte < row_bytes ? value : 0;
       }
     }
   }

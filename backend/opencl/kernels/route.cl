@@ -11,14 +11,15 @@ EM_FN void write_weights(__global const int* ids, __global float* weights, __loc
 #ifdef EXPERTS
 KERNEL void route_topk(__global const float* restrict z, __global const float* restrict bias, __global int* ids,
                        __global float* restrict weights, int k, float scale) {
-  __local float s[EXPERTS], key[EXPERTS];
+  __local float s[EXPERTS];
+  __local uint key[EXPERTS];
   __local int chosen[EXPERTS];
   const size_t row = get_group_id(0);
   z += row * EXPERTS;
   ids += row * k;
   for (int e = LANE; e < EXPERTS; e += GROUP) {
     s[e] = em_sqrt(em_softplus(z[e]));
-    key[e] = s[e] + bias[e];
+    key[e] = em_order(s[e] + bias[e]);
   }
   SYNC;
   for (int e = LANE; e < EXPERTS; e += GROUP) {
@@ -31,7 +32,7 @@ KERNEL void route_topk(__global const float* restrict z, __global const float* r
   if (LANE != 0) return;
   int n = 0;
   for (int e = 0; e < EXPERTS; ++e) {
-    if (chosen[e]) ids[n++] = e;
+    if (chosen[e] && n < k) ids[n++] = e;
   }
   write_weights(ids, weights + row * k, s, k, scale);
 }
@@ -74,7 +75,7 @@ KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int p
   int first = 0, n_tiles = 0;
   for (int e = 0; e < experts; ++e) {
     const int count = next[e];
-    for (int done = 0; done < count; done += tile, ++n_tiles) {
+    for (int done = 0; done < count && n_tiles < max_tiles; done += tile, ++n_tiles) {
       __global int* at = plan + 1 + n_tiles * 3;
       at[0] = e;
       at[1] = first + done;

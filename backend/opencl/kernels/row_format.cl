@@ -12,7 +12,7 @@
 
 EM_FN float bytes_bf16(__global const uchar* p) { return as_float(((uint)p[0] << 16) | ((uint)p[1] << 24)); }
 EM_FN void put_bf16(__global uchar* p, float v) {
-  const uint u = as_uint(em_bf16(v));
+  const uint u = as_uint(em_bf16(em_canonical(v)));
   p[0] = (uchar)(u >> 16);
   p[1] = (uchar)(u >> 24);
 }
@@ -62,24 +62,24 @@ EM_FN void decode_row(__global const uchar* row, __local float* values) {
 // Writes DIM values as a row; the lanes of a group share the blocks.
 EM_FN void encode_row(__local const float* values, __global uchar* row) {
 #if FORMAT == 0
-  for (int d = LANE; d < DIM; d += GROUP) ((__global float*)row)[d] = values[d];
+  for (int d = LANE; d < DIM; d += GROUP) ((__global float*)row)[d] = em_canonical(values[d]);
 #elif FORMAT == 1
-  for (int d = LANE; d < DIM; d += GROUP) store_bf16((__global ushort*)row, d, values[d]);
+  for (int d = LANE; d < DIM; d += GROUP) store_bf16((__global ushort*)row, d, em_canonical(values[d]));
 #else
   const int blocks = (CODES + SCALE_BLOCK - 1) / SCALE_BLOCK;
   for (int b = LANE; b < blocks; b += GROUP) {
     const int begin = b * SCALE_BLOCK, end = min(begin + SCALE_BLOCK, CODES);
-    uint largest = 0;  // of the magnitudes' bits
-    for (int d = begin; d < end; ++d) largest = max(largest, as_uint(values[d]) & 0x7fffffffu);
-    const uint scale = QUANT_SCALE(as_float(largest));
+    uint largest = 0;
+    for (int d = begin; d < end; ++d) largest = max(largest, em_magnitude(values[d]));
+    const uint scale = QUANT_SCALE(largest);
     const float inverse = em_inverse_scale(scale);
     row[SCALE_AT + b] = (uchar)scale;
 #if FORMAT == 2
     for (int d = begin; d < end; ++d) row[d] = (uchar)QUANT_CODE(values[d], inverse);
 #else
     for (int d = begin; d < end; d += 2) {
-      const uint low = QUANT_CODE(values[d], inverse);
-      row[d / 2] = (uchar)(low | (d + 1 < end ? QUANT_CODE(values[d + 1], inverse) << 4 : 0u));
+      const uint low = QUANT_CODE(values[d], inverse), high = QUANT_CODE(values[min(d + 1, end - 1)], inverse);
+      row[d / 2] = (uchar)(d + 1 < end ? low | high << 4 : low);
     }
 #endif
   }
