@@ -34,6 +34,7 @@
 #define em_bits(x) as_uint(x)
 #define em_float(u) as_float(u)
 #define em_abs(x) fabs(x)
+#define em_leading_zeros(u) ((int)clz(u))
 typedef uint em_uint;
 #else
 #include <bit>
@@ -46,6 +47,7 @@ EM_FN float em_rint(float x) { return __builtin_rintf(x); }
 EM_FN em_uint em_bits(float x) { return std::bit_cast<em_uint>(x); }
 EM_FN float em_float(em_uint u) { return std::bit_cast<float>(u); }
 EM_FN float em_abs(float x) { return __builtin_fabsf(x); }
+EM_FN int em_leading_zeros(em_uint u) { return std::countl_zero(u); }
 #endif
 
 // The larger and the smaller; b when one of them is NaN.
@@ -65,6 +67,83 @@ EM_FN em_uint em_order(float x) {
   return magnitude > EM_INFINITY_BITS ? ~0xff800000u : order;
 }
 
+// Division and root for devices whose own are a few ulp off, and which may take subnormal numbers for zero. Their
+// operation is asked for mantissas only, where nothing is large, small or zero; an exact remainder in integers then
+// finds the neighbour that is right, and sign and exponent are put back by bits.
+//
+// A number other than 0, infinity and NaN is em_significand(x) / 2^23 * 2^em_exponent(x), the first factor in [1, 2).
+EM_FN em_uint em_significand(float x) {
+  const em_uint fraction = em_bits(x) & 0x7fffffu, some = fraction != 0u ? fraction : 1u;
+  return em_magnitude(x) >= 0x00800000u ? fraction | 0x00800000u : some << (em_leading_zeros(some) - 8);
+}
+EM_FN int em_exponent(float x) {
+  const em_uint magnitude = em_magnitude(x);
+  return magnitude >= 0x00800000u ? (int)(magnitude >> 23) - 127 : -118 - em_leading_zeros(magnitude);
+}
+EM_FN float em_mantissa(float x) { return em_float((em_significand(x) & 0x7fffffu) | 0x3f800000u); }
+EM_FN float em_radicand(float x) {  // x / 4^h in [1, 4)
+  const em_uint odd = (em_uint)em_exponent(x) & 1u;
+  return em_float((em_significand(x) & 0x7fffffu) | ((127u + odd) << 23));
+}
+
+// a / b from `near`, at most 3 floats away from em_mantissa(a) / em_mantissa(b) (OpenCL allows 2.5 ulp, its embedded
+// profile 3).
+//
+// With A and B the significands, the quotient is (q + r / B) / 2^shift times a power of two, where q = floor(A 2^shift
+// / B) has 24 bits and 0 <= r < B. A float's last place is that of q, or half of it below 1, or twice it where `near`
+// has crossed 1 upwards: its q is at most 1 + 2 + 2 = 5 off, and 1 more for rounding and for what is cut off. So r lies
+// within 6 B of its range, |r| <= 7 B < 2^27, and 32 bits hold it although they do not hold its terms. Every step
+// brings q nearer by one until r is in its range. Two bits say what r / B is, whether it reaches a half and whether
+// anything is left; that is all that rounding to nearest asks for.
+EM_FN float em_quotient(float a, float b, float near) {
+  const em_uint dividend = em_significand(a), divisor = em_significand(b);
+  const int below_one = dividend < divisor ? 1 : 0, shift = 23 + below_one;
+  em_uint q = (em_uint)(near * em_float((em_uint)(127 + shift) << 23));
+  int r = (int)((dividend << shift) - q * divisor);
+  const int whole = (int)divisor;
+  for (int step = 0; step < 6; ++step) {
+    const int change = r < 0 ? -1 : (r >= whole ? 1 : 0);
+    q += (em_uint)change;
+    r -= change * whole;
+  }
+  const em_uint upper = 2 * r >= whole ? 1u : 0u;  // half
+  const em_uint bits = (q << 2) | (upper << 1) | (2 * r != (int)upper * whole ? 1u : 0u);
+
+  const int exponent = em_exponent(a) - em_exponent(b) - below_one + 127;
+  const int lost = 1 - exponent < 0 ? 0 : (1 - exponent > 27 ? 27 : 1 - exponent);  // bits below the least subnormal's
+  const em_uint kept = (bits >> lost) | ((bits & ((1u << lost) - 1u)) != 0u ? 1u : 0u);
+  const em_uint rounded = (kept + 1u + ((kept >> 2) & 1u)) >> 2;  // ties to even; a carry moves into the exponent
+  const em_uint finite = rounded + (exponent < 1 ? 0u : (em_uint)(exponent > 255 ? 254 : exponent - 1) << 23);
+  const em_uint in_range = finite < EM_INFINITY_BITS ? finite : EM_INFINITY_BITS;
+
+  const em_uint x = em_magnitude(a), y = em_magnitude(b);
+  const em_uint edge =
+      x == EM_INFINITY_BITS || y == 0u ? EM_INFINITY_BITS : (x == 0u || y == EM_INFINITY_BITS ? 0u : in_range);
+  const bool none = x > EM_INFINITY_BITS || y > EM_INFINITY_BITS || (x == y && (x == 0u || x == EM_INFINITY_BITS));
+  return em_float(none ? 0x7fc00000u : edge | ((em_bits(a) ^ em_bits(b)) & 0x80000000u));
+}
+
+// sqrt(x) from `near`, at most 4 floats away from sqrt(em_radicand(x)) (OpenCL allows 3 ulp, its embedded profile 4).
+//
+// With s the root's significand, s^2 is near R = radicand * 2^46, and s is the nearest to the root when (s - 1/2)^2 < R
+// < (s + 1/2)^2, that is -s < d <= s for the whole number d = R - s^2. A float's last place is that of s, or half of it
+// below 1, or twice it where `near` has crossed 2 upwards: its s is at most 1 + 2 + 2 + 2 = 7 off, and |d| <= 7.5 *
+// 2^25, which 32 bits hold although they do not hold its terms. The result is always normal.
+EM_FN float em_root(float x, float near) {
+  const int odd = em_exponent(x) & 1;
+  em_uint s = (em_uint)(near * 8388608.0f);
+  int d = (int)((em_significand(x) << (23 + odd)) - s * s);
+  for (int step = 0; step < 7; ++step) {
+    const int root = (int)s, change = d > root ? 1 : (d <= -root ? -1 : 0);
+    d -= change * (2 * root + change);
+    s += (em_uint)change;
+  }
+  const em_uint positive = s + ((em_uint)((em_exponent(x) - odd) / 2 + 126) << 23);  // s has the bit of 2^23
+  const em_uint u = em_bits(x), magnitude = em_magnitude(x);
+  const bool none = magnitude > EM_INFINITY_BITS || (u > 0x80000000u);
+  return em_float(none ? 0x7fc00000u : (magnitude == 0u || magnitude == EM_INFINITY_BITS ? u : positive));
+}
+
 #ifndef __OPENCL_VERSION__
 EM_FN float em_div(float a, float b) { return a / b; }
 EM_FN float em_sqrt(float x) { return __builtin_sqrtf(x); }
@@ -72,18 +151,8 @@ EM_FN float em_sqrt(float x) { return __builtin_sqrtf(x); }
 EM_FN float em_div(float a, float b) { return a / b; }
 EM_FN float em_sqrt(float x) { return sqrt(x); }
 #else
-// Devices whose division and root are a few ulp off: one Newton step and an exact remainder round them correctly.
-EM_FN float em_div(float a, float b) {
-  float r = 1.0f / b;
-  r = fma(fma(-b, r, 1.0f), r, r);
-  const float q = a * r;
-  const float fixed = fma(fma(-b, q, a), r, q);
-  return isfinite(fixed) ? fixed : a / b;  // infinities and zeros need no remainder
-}
-EM_FN float em_sqrt(float x) {
-  const float s = sqrt(x);
-  return x > 0.0f && isfinite(x) ? fma(fma(-s, s, x), 0.5f / s, s) : s;
-}
+EM_FN float em_div(float a, float b) { return em_quotient(a, b, em_mantissa(a) / em_mantissa(b)); }
+EM_FN float em_sqrt(float x) { return em_root(x, sqrt(em_radicand(x))); }
 #endif
 
 // e^x; below the smallest normal number: 0; above the largest: infinity; of NaN: NaN. Error < 1 ulp.

@@ -2,6 +2,7 @@
 // reference's bits.
 
 #include <bit>
+#include <cmath>
 #include <random>
 
 #include "ops/attention/attention.h"
@@ -10,6 +11,7 @@
 #include "ops/moe/moe.h"
 #include "ops/norm/norm.h"
 #include "ops/quant/quant.h"
+#include "tests/support/division.h"
 #include "tests/unit/backend/opencl_support.h"
 
 namespace v4rt {
@@ -18,7 +20,7 @@ namespace {
 class OpenclLanes : public testing::TestWithParam<Lanes> {
  protected:
   void SetUp() override {
-    device_ = test_opencl(GetParam());
+    device_ = test_opencl([](Capabilities& c) { c.lanes = GetParam(); });
     if (device_ == nullptr) GTEST_SKIP() << "no OpenCL device";
   }
 
@@ -113,6 +115,33 @@ TEST_P(OpenclLanes, Attention) {
                                      cache_rows(index.format, 120)};
   EXPECT_EQ(run_on(*device_, IndexSelect(index), keys, kPosition)[0],
             run_reference(IndexSelect(index), keys, kPosition)[0].values);
+}
+
+// A device that does not promise to round division and root correctly has them from exact_math.h.
+TEST_P(OpenclLanes, OwnDivisionAndRoot) {
+  const auto device = test_opencl([](Capabilities& c) {
+    c.lanes = GetParam();
+    c.correct_divide_sqrt = false;
+  });
+  const int64_t n = 1024;
+  std::vector<float> any;  // of every magnitude, subnormal ones included
+  for (int64_t i = 0; i < 8 * n; ++i) any.push_back(std::bit_cast<float>(static_cast<uint32_t>(random_())));
+  for (float& v : any) v = std::isfinite(v) ? v : 0.0f;
+  const auto expect_same = [&](const Op& op, const std::vector<TestTensor>& inputs) {
+    const auto actual = run_on(*device, op, inputs);
+    std::vector<TestTensor> expected = run_reference(op, inputs);
+    for (size_t o = 0; o < actual.size(); ++o) {
+      TestTensor result = expected[o];
+      result.values = actual[o];
+      const std::vector<float> a = result.numbers(), b = expected[o].numbers();
+      for (size_t i = 0; i < a.size(); ++i) ASSERT_TRUE(same_number(a[i], b[i])) << op.describe() << ", " << i;
+    }
+  };
+  expect_same(Swiglu(0), {TestTensor({DType::kF32, Shape{4, 2 * n}}, any)});
+  expect_same(RmsNorm(0), {TestTensor({DType::kF32, Shape{8, n}}, any), numbers(DType::kF32, Shape{n})});
+  expect_same(RouteTopK(6, 1.5f), {TestTensor({DType::kF32, Shape{32, 256}}, any), numbers(DType::kF32, Shape{256})});
+  const std::vector<float> single(any.begin(), any.begin() + n);
+  expect_same(RmsNorm(0), {TestTensor({DType::kF32, Shape{n, 1}}, single), numbers(DType::kF32, Shape{1})});
 }
 
 INSTANTIATE_TEST_SUITE_P(Both, OpenclLanes, testing::Values(Lanes::kVector, Lanes::kWorkItems),

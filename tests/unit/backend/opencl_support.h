@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <concepts>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -12,18 +13,19 @@
 
 namespace v4rt {
 
-// The first OpenCL device of the machine; nullptr where there is none. `lanes` overrides what its type would choose.
+// The first OpenCL device of the machine; nullptr where there is none. `change` makes it one of other capabilities.
 inline std::shared_ptr<OpenclDevice> test_opencl(const std::string& cache_dir = {}) {
   const std::vector<OpenclSite> sites = find_opencl_sites().sites;
   if (sites.empty()) return nullptr;
   return std::make_shared<OpenclDevice>(sites[0], query_capabilities(sites[0]), 0, cache_dir);
 }
 
-inline std::shared_ptr<OpenclDevice> test_opencl(Lanes lanes) {
+template <std::invocable<Capabilities&> Change>
+std::shared_ptr<OpenclDevice> test_opencl(const Change& change) {
   const std::vector<OpenclSite> sites = find_opencl_sites().sites;
   if (sites.empty()) return nullptr;
   Capabilities capabilities = query_capabilities(sites[0]);
-  capabilities.lanes = lanes;
+  change(capabilities);
   return std::make_shared<OpenclDevice>(sites[0], capabilities, 0, "");
 }
 
