@@ -117,7 +117,8 @@ v4rt_status v4rt_session_create(v4rt_model* model, v4rt_session** session);
 void v4rt_session_free(v4rt_session* session);
 
 /* Appends tokens. *logits: vocab_size numbers after the last token, valid until the next call with this session; may be
- * NULL. A failed call leaves the session as it was, unless the device itself failed. */
+ * NULL. A failed call leaves the session as it was, unless the device itself failed, or a logit is not a finite
+ * number (V4RT_CORRUPT): then the session holds the tokens, and is to be reset or restored. */
 v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens, const float** logits);
 v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position); /* tokens it holds */
 v4rt_status v4rt_session_reset(v4rt_session* session);                             /* to position 0 */

@@ -27,15 +27,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// As sampler.sample(), its errors with the position that the logits are for.
-int32_t sample_at(int64_t position, Sampler& sampler, std::span<const float> logits) {
-  try {
-    return sampler.sample(logits);
-  } catch (const Error& error) {
-    fail(error.code(), "at position {}: {}", position, error.what());
-  }
-}
-
 }  // namespace
 
 Sampler::Sampler(const SamplerOptions& options, int64_t vocab_size) : options_(options), random_(options.seed) {
@@ -105,7 +96,7 @@ GenerateResult generate(Session& session, std::span<const int32_t> prompt, const
 
   start = std::chrono::steady_clock::now();
   while (result.tokens < options.max_tokens) {
-    const int32_t id = sample_at(session.position(slot), sampler, logits);
+    const int32_t id = sampler.sample(logits);
     if (ends(id)) return stopped(StopReason::kEndToken);
     if (session.position(slot) == session.model().options().context) return stopped(StopReason::kContextFull);
     const bool go_on = !on_token || on_token(id);

@@ -1,11 +1,13 @@
 #include "graph/runtime/session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "graph/runtime/model_impl.h"
 #include "graph/runtime/program.h"
 #include "graph/runtime/session_state.h"
+#include "ops/core/exact_math.h"
 
 namespace v4rt {
 
@@ -25,6 +27,7 @@ struct Session::Impl {
   void grow_arenas();
   void run(Program& program, std::span<const int32_t> ids);  // the segments in `segments`; moves their positions
   std::span<float> logits_of(int64_t rows, std::vector<float>& host) const;
+  void check_logits(std::string_view name, std::span<const float> logits, int64_t position) const;
   void finish() const;
 
   std::shared_ptr<const Model> model;
@@ -135,6 +138,19 @@ std::span<float> Session::Impl::logits_of(int64_t n, std::vector<float>& host) c
   return std::span(host).first(size);
 }
 
+// A logit that is not finite means that a number on the way to it was not: nothing that follows from it has a meaning.
+void Session::Impl::check_logits(std::string_view name, std::span<const float> values, int64_t position) const {
+  em_uint largest = 0;
+  for (float v : values) largest = std::max(largest, em_magnitude(v));
+  if (largest < EM_INFINITY_BITS) return;
+  const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  fail(
+      Code::kCorrupt,
+      "position {}: {} of token {} is {}; a weight of this model is not a finite number, or numbers grew past what f32 "
+      "holds",
+      position, name, bad - values.begin(), *bad);
+}
+
 void Session::Impl::finish() const {
   for (const auto& queue : queues) queue->finish();
 }
@@ -156,6 +172,7 @@ std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int 
   const std::span<float> out = logits_of(1, logits);
   last->read("logits", out);
   shared.check_files();
+  check_logits("the logit", out, positions[static_cast<size_t>(slot)] - 1);
   return out;
 }
 
@@ -184,8 +201,11 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
     const auto v = static_cast<size_t>(vocab);
     for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
       const bool has_mtp = hand_mtp && done + static_cast<int64_t>(i) + 1 < total;
-      row(done + static_cast<int64_t>(i), main.subspan(i * v, v),
-          has_mtp ? second.subspan(i * v, v) : std::span<float>{});
+      const auto of_main = main.subspan(i * v, v), of_mtp = has_mtp ? second.subspan(i * v, v) : std::span<float>{};
+      const int64_t position = positions[static_cast<size_t>(slot)] - n + static_cast<int64_t>(i);
+      check_logits("the logit", of_main, position);
+      check_logits("the MTP block's logit", of_mtp, position);
+      row(done + static_cast<int64_t>(i), of_main, of_mtp);
     }
     done += n;
   }
@@ -215,6 +235,10 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
   const std::span<float> out = logits_of(static_cast<int64_t>(items.size()), logits);
   batch.read("logits", out);
   shared.check_files();
+  const auto v = static_cast<size_t>(vocab);
+  for (size_t i = 0; i < items.size(); ++i) {
+    check_logits("the logit", out.subspan(i * v, v), positions[static_cast<size_t>(items[i].slot)] - 1);
+  }
   return out;
 }
 

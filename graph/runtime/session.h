@@ -26,7 +26,8 @@ struct BatchItem {
 
 // The running state of `slots` sequences: state buffers, arenas, queues. Used from one thread at a time; many sessions
 // share one Model. Nothing is allocated while tokens flow. An Error leaves the session's positions and state as they
-// were, unless the device itself failed.
+// were, unless the device itself failed, or logits were not finite: Error(kCorrupt) names the position and the token,
+// and the sequences of the step hold what they were fed until they are reset or restored.
 class Session {
  public:
   explicit Session(std::shared_ptr<const Model> model);

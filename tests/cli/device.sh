@@ -45,6 +45,10 @@ for numbers in faithful plain; do
 done
 check "the header" grep -qF '{"logits":{"dtype":"F32","shape":[39,2048],"data_offsets":[0,319488]},"mtp_logits":{"dtype":"F32","shape":[38,2048]' "$work/whole"
 
+if [ "$device" = opencl ]; then
+  for lanes in vector work-items; do logits lanes --device opencl --lanes $lanes --numbers plain; same_files "$work/whole" "$work/lanes"; done
+fi
+
 head -c 200 "$mini/golden/perplexity.txt" >"$work/text"
 call perplexity mini -f "$work/text" --device "$device" --json; exits 0; out_has '"perplexity"'; cp "$work/out" "$work/json"
 call perplexity mini -f "$work/text" --device "$device"; exits 0; out_has "perplexity "; err_has "mean negative log likelihood"
@@ -53,6 +57,16 @@ call perplexity mini -f "$work/text" --device "$device" --chunk 5; out_is "$refe
 
 call explain mini --device "$device"; exits 0; out_has "$device"; out_has "arena"; out_has "state"; out_has "refusals none"; out_has "6.36 M"
 call explain mini --device "$device" --tokens 8 --json; exits 0; out_has '"kernel"'; out_has '"refusals": []'
+
+# Weights that make numbers grow past all bounds: no result, whatever asks for one.
+mkdir "$work/huge"; cp "$mini"/*.json "$mini/model.safetensors" "$work/huge"
+huge=$work/huge/model.safetensors
+read -r begin end < <(grep -aoE '"norm\.weight":\{[^}]*' "$huge" | sed -E 's/.*\[([0-9]+),([0-9]+)\].*/\1 \2/')
+data=$((8 + $(od -An -t u8 -N 8 "$huge")))
+yes $'\x7f' | tr -d '\n' | head -c $((end - begin)) | dd of="$huge" bs=1 seek=$((data + begin)) conv=notrunc status=none
+call run "$work/huge" --device "$device" -p a -n 2; refuses 1 "position 1: the logit of token"
+call logits "$work/huge" --device "$device" --ids "$work/some.ids" -o "$work/o"; refuses 1 "position 0: the logit of token"
+call perplexity "$work/huge" --device "$device" -f "$work/text"; refuses 1 "position 0: the logit of token"
 
 # Experts elsewhere: the same tokens, through transfers.
 call run mini --device "$device" --place '*.experts.*=reference' -p "$prompt" -n 8 --save-ids "$work/placed"; exits 0

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <thread>
 
 #include "tiny_model.h"
@@ -275,6 +276,35 @@ TEST_P(SessionTest, SessionsShareAModelAcrossThreads) {
   for (std::thread& thread : threads) thread.join();
   for (const auto& mine : last) EXPECT_EQ(mine, last[0]);
   EXPECT_EQ(copy_of(Session(model).feed(ids)), last[0]);
+}
+
+// A weight that is not finite reaches the logits, whichever way it has to go, and is not passed over.
+TEST_P(SessionTest, LogitsThatAreNotFiniteAreAnError) {
+  const auto message = [](const auto& call) -> std::string {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error.code() == Code::kCorrupt ? error.what() : "another error";
+    }
+    return "no error";
+  };
+  for (const char* name : {"norm.weight", "layers.1.attn.q_norm.weight", "layers.1.attn.kv_norm.weight"}) {
+    for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      const auto weights = std::make_shared<const MemoryWeights>(tiny_config(), [&](const WeightInfo& w, int64_t i) {
+        return w.name == name && i == 3 ? value : tiny_element(w, i);
+      });
+      ModelOptions options = tiny_options();
+      options.numbers = GetParam();
+      const auto model = Model::open(weights, options);
+      const std::vector<int32_t> ids = tiny_ids(5);
+      const BatchItem item{0, ids};
+      SCOPED_TRACE(fmt::format("{} {}", name, value));
+      EXPECT_THAT(message([&] { Session(model).feed(ids); }), HasSubstr("position 4: the logit of token"));
+      EXPECT_THAT(message([&] { Session(model).feed_batch({&item, 1}); }), HasSubstr("position 4: the logit of token"));
+      EXPECT_THAT(message([&] { Session(model).score(ids, [](auto&&...) {}); }),
+                  HasSubstr("position 0: the logit of token"));
+    }
+  }
 }
 
 }  // namespace
