@@ -4,11 +4,13 @@
 // function has one answer, bit for bit, wherever it runs. Sums have one order too:
 //
 //   dot(x, w)     K is cut into blocks of 32 elements, total = 0. In a block, e is the chain c = fma(x[k], w[k], c)
-//   from
-//                 c = 0 over its elements 0..15 and o the same over 16..31, both ascending; then total = total + (e +
-//                 o). Elements past the end of K count as nothing, which is what a product of two zeros does. Scales
-//                 are powers of two: weights may carry them, or e + o. Matrix units (AMX) add in just this order when
-//                 element i stands beside element 16 + i; for others the two chains are independent and short.
+//                 from c = 0 over its elements 0..15 and o the same over 16..31, both ascending; then
+//                 total = total + (e + o). Elements past the end of K count as nothing, which is what a product of two
+//                 zeros does. Matrix units (AMX) add in just this order when element i stands beside element 16 + i;
+//                 for others the two chains are independent and short.
+//                 Scales are powers of two: weights may carry them, or e + o, and the bits are the same while the sums
+//                 of a block stay normal numbers with and without the scale. What is smaller or larger than that in
+//                 both chains of a block (x below 2^-110 or above 2^110, say) is the one thing not defined here.
 //   sum64(f)      64 lanes; lane l adds f(l), f(l+64), ... in order, starting from 0 (products by fma); then the lanes
 //                 are folded by halves: lane[l] += lane[l + h] for h = 32, 16, 8, 4, 2, 1. The answer is lane 0.
 //   everything else sums in ascending index order, from 0.

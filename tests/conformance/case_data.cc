@@ -56,15 +56,17 @@ void fill_ids(const Case& c, const Fill& fill, const TensorType& type, int32_t* 
 }
 
 // Row `r` of `rows` of an input that holds unusual numbers.
-void make_unusual(Unusual::Kind kind, int64_t r, int64_t rows, std::span<float> row, Random& random) {
+void make_unusual(const Unusual& unusual, int64_t r, int64_t rows, std::span<float> row, Random& random) {
   if (rows > 1 && r % 2 == 0) return;
   float& one = row[random() % row.size()];
   const float sign = random() % 2 == 0 ? 1.0f : -1.0f;
-  if (kind == Unusual::Kind::kNan) one = sign * std::numeric_limits<float>::quiet_NaN();
-  if (kind == Unusual::Kind::kInfinity) one = sign * std::numeric_limits<float>::infinity();
-  if (kind != Unusual::Kind::kSubnormal) return;
-  for (float& v : row) {
-    if ((rows > 1 && r % 4 == 1) || random() % 2 == 0) v = em_float((em_bits(v) & 0x807f0000u) | (random() & 0xffffu));
+  if (unusual.kind == Unusual::Kind::kNan) one = sign * std::numeric_limits<float>::quiet_NaN();
+  if (unusual.kind == Unusual::Kind::kInfinity) one = sign * std::numeric_limits<float>::infinity();
+  if (unusual.kind != Unusual::Kind::kSubnormal) return;
+  const bool whole = rows > 1 && r % 4 == 1 && !unusual.scaled;
+  for (size_t i = 0; i < row.size(); ++i) {
+    float& v = row[i];
+    if (whole || (i % 16 != 0 && random() % 2 == 0)) v = em_float((em_bits(v) & 0x807f0000u) | (random() & 0xffffu));
   }
 }
 
@@ -74,8 +76,7 @@ void fill_rows_bytes(const Fill& fill, const Unusual* unusual, std::span<std::by
   const size_t rows = bytes.size() / width;
   for (size_t r = 0; r < rows; ++r) {
     for (float& v : values) v = fill.scale * std::normal_distribution<float>()(random);
-    if (unusual != nullptr)
-      make_unusual(unusual->kind, static_cast<int64_t>(r), static_cast<int64_t>(rows), values, random);
+    if (unusual != nullptr) make_unusual(*unusual, static_cast<int64_t>(r), static_cast<int64_t>(rows), values, random);
     encode_row(fill.format, values, reinterpret_cast<uint8_t*>(bytes.data() + r * width));
   }
 }
@@ -107,7 +108,7 @@ void fill_numbers(const Case& c, const Fill& fill, const TensorType& type, bool 
   const auto size = static_cast<size_t>(info(type.dtype).row_bytes(1));
   for (int64_t r = 0; r < live; ++r) {
     for (float& v : row) v = draw(fill, random);
-    if (unusual != nullptr) make_unusual(unusual->kind, r, live, row, random);
+    if (unusual != nullptr) make_unusual(*unusual, r, live, row, random);
     for (float v : row) {
       put(type.dtype, v, bytes.data(), random);
       bytes = bytes.subspan(size);
@@ -162,13 +163,15 @@ std::string Unusual::describe() const {
 }
 
 std::vector<Unusual> unusual_data(const Case& c) {
+  const bool scaled =
+      std::any_of(c.inputs.begin(), c.inputs.end(), [](const TensorType& type) { return has_scale_plane(type.dtype); });
   std::vector<Unusual> list;
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     const DType dtype = c.inputs[i].dtype;
     const bool numbers = dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
     if (!numbers && c.fill(i).kind != Fill::Kind::kRows) continue;
     for (auto kind : {Unusual::Kind::kNan, Unusual::Kind::kInfinity, Unusual::Kind::kSubnormal}) {
-      list.push_back({kind, i});
+      list.push_back({kind, i, scaled});
     }
   }
   return list;

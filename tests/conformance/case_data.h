@@ -25,6 +25,8 @@ struct Unusual {
   enum class Kind : uint8_t { kNan, kInfinity, kSubnormal };
   Kind kind;
   size_t input;
+  bool scaled;  // weights of the case have scales, so that no block of products may be subnormal as a whole
+                // (exact_math.h)
   std::string describe() const;
 };
 std::vector<Unusual> unusual_data(const Case& c);  // each kind in each input of numbers or cache rows

@@ -24,7 +24,8 @@ void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 // The CPU at several thread counts: sums must not depend on how work is split. And with its matrix unit emulated, so
 // that what is written for one runs everywhere. OpenCL in both forms of its kernels, whichever the device would get.
 std::vector<Target> targets() {
-  std::vector<Target> list{{"cpu1", "cpu", {.threads = 1}}, {"cpu3", "cpu", {.threads = 3}}, {"tiles", "cpu", {.threads = 2}}};
+  std::vector<Target> list{
+      {"cpu1", "cpu", {.threads = 1}}, {"cpu3", "cpu", {.threads = 3}}, {"tiles", "cpu", {.threads = 2}}};
   for (const std::string& backend : built_in_backends()) {
     if (backend != "opencl") continue;
     list.push_back({"opencl_vector", "opencl", {.lanes = Lanes::kVector}});

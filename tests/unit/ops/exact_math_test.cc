@@ -152,47 +152,48 @@ TEST(ExactMath, DotAddsChainsThenBlocks) {
   const std::vector<float> third{1.0f / 3}, three{3.0f};
   EXPECT_EQ(dot(third, three), 1.0f);
   EXPECT_EQ(dot({}, {}), 0.0f);
+}
 
-  TEST(ExactMath, NotANumberStaysOne) {
-    for (const float nan : {NAN, -NAN, em_float(0x7f800001u)}) {
-      EXPECT_TRUE(std::isnan(em_exp(nan)));
-      EXPECT_TRUE(std::isnan(em_silu(nan)));
-      EXPECT_TRUE(std::isnan(em_softplus(nan)));
-      EXPECT_TRUE(std::isnan(em_clamp(nan, 10)));
-      EXPECT_TRUE(std::isnan(em_min(10, nan)) && std::isnan(em_max(-10, nan)));
-      EXPECT_EQ(em_max(nan, 3), 3.0f);  // a running maximum passes over it
-      EXPECT_EQ(em_bits(em_canonical(nan)), 0x7fc00000u);
-      EXPECT_EQ(em_e4m3_code(nan), 0u);
-      EXPECT_EQ(em_e2m1_code(nan), 0u);
-    }
-    EXPECT_EQ(em_bits(em_canonical(-0.0f)), 0x80000000u);
-    EXPECT_EQ(em_canonical(-INFINITY), -INFINITY);
+TEST(ExactMath, NotANumberStaysOne) {
+  for (const float nan : {NAN, -NAN, em_float(0x7f800001u)}) {
+    EXPECT_TRUE(std::isnan(em_exp(nan)));
+    EXPECT_TRUE(std::isnan(em_silu(nan)));
+    EXPECT_TRUE(std::isnan(em_softplus(nan)));
+    EXPECT_TRUE(std::isnan(em_clamp(nan, 10)));
+    EXPECT_TRUE(std::isnan(em_min(10, nan)) && std::isnan(em_max(-10, nan)));
+    EXPECT_EQ(em_max(nan, 3), 3.0f);  // a running maximum passes over it
+    EXPECT_EQ(em_bits(em_canonical(nan)), 0x7fc00000u);
+    EXPECT_EQ(em_e4m3_code(nan), 0u);
+    EXPECT_EQ(em_e2m1_code(nan), 0u);
   }
+  EXPECT_EQ(em_bits(em_canonical(-0.0f)), 0x80000000u);
+  EXPECT_EQ(em_canonical(-INFINITY), -INFINITY);
+}
 
-  TEST(ExactMath, OrderIsTotal) {
-    const float ascending[] = {-INFINITY, -3e38f, -1.0f, -1e-45f, 0.0f, 1e-45f, 1.0f, 3e38f, INFINITY};
-    for (size_t i = 1; i < std::size(ascending); ++i) EXPECT_LT(em_order(ascending[i - 1]), em_order(ascending[i]));
-    EXPECT_EQ(em_order(-0.0f), em_order(0.0f));
-    EXPECT_EQ(em_order(NAN), em_order(-INFINITY));
-    EXPECT_EQ(em_order(-NAN), em_order(-INFINITY));
-  }
+TEST(ExactMath, OrderIsTotal) {
+  const float ascending[] = {-INFINITY, -3e38f, -1.0f, -1e-45f, 0.0f, 1e-45f, 1.0f, 3e38f, INFINITY};
+  for (size_t i = 1; i < std::size(ascending); ++i) EXPECT_LT(em_order(ascending[i - 1]), em_order(ascending[i]));
+  EXPECT_EQ(em_order(-0.0f), em_order(0.0f));
+  EXPECT_EQ(em_order(NAN), em_order(-INFINITY));
+  EXPECT_EQ(em_order(-NAN), em_order(-INFINITY));
+}
 
-  // One number that is not finite makes its block one of NaN, whatever the others are.
-  TEST(ExactMath, BlocksThatAreNotFinite) {
-    for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
-      const em_uint scales[] = {em_fp8_scale(em_magnitude(bad)), em_fp4_scale(em_magnitude(bad))};
-      for (const em_uint scale : scales) {
-        EXPECT_EQ(scale, 255u);
-        for (const float v : {0.0f, -1.0f, 3e38f, bad}) {
-          EXPECT_TRUE(std::isnan(em_fake_fp8(v, scale))) << v;
-          EXPECT_TRUE(std::isnan(em_fake_fp4(v, scale))) << v;
-          const em_uint code = em_e4m3_code(em_round_e4m3(em_clamp(v * em_inverse_scale(scale), 448.0f)));
-          EXPECT_TRUE(std::isnan(em_e4m3(code) * em_e8m0(scale))) << v;
-        }
+// One number that is not finite makes its block one of NaN, whatever the others are.
+TEST(ExactMath, BlocksThatAreNotFinite) {
+  for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
+    const em_uint scales[] = {em_fp8_scale(em_magnitude(bad)), em_fp4_scale(em_magnitude(bad))};
+    for (const em_uint scale : scales) {
+      EXPECT_EQ(scale, 255u);
+      for (const float v : {0.0f, -1.0f, 3e38f, bad}) {
+        EXPECT_TRUE(std::isnan(em_fake_fp8(v, scale))) << v;
+        EXPECT_TRUE(std::isnan(em_fake_fp4(v, scale))) << v;
+        const em_uint code = em_e4m3_code(em_round_e4m3(em_clamp(v * em_inverse_scale(scale), 448.0f)));
+        EXPECT_TRUE(std::isnan(em_e4m3(code) * em_e8m0(scale))) << v;
       }
     }
-    EXPECT_LT(em_fp4_scale(em_magnitude(std::numeric_limits<float>::max())), 254u);
   }
+  EXPECT_LT(em_fp4_scale(em_magnitude(std::numeric_limits<float>::max())), 254u);
+}
 
 }  // namespace
 }  // namespace v4rt
