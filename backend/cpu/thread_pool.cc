@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "ops/core/arith.h"
 #endif
 
 namespace v4rt {
@@ -44,7 +46,7 @@ ThreadPool::~ThreadPool() {
 
 int64_t ThreadPool::grain(int64_t count, double cost) {
   const auto least = static_cast<int64_t>(std::ceil(kTaskWork / std::max(cost, 1.0)));
-  return std::max(least, (count + kMaxTasks - 1) / kMaxTasks);
+  return std::max(least, ceil_div(count, kMaxTasks));
 }
 
 void ThreadPool::run(const Job& job) {

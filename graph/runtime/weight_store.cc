@@ -116,7 +116,7 @@ void WeightStore::load(const Progress& progress) {
   for (const auto& [key, bound] : bound_) {
     if (bound.mapped) mapped = add_bytes(mapped, bytes_of(bound.tensor.type));
   }
-  roomy_ = mapped <= available_memory();
+  mapped_weights_fit_ = mapped <= available_memory();
 }
 
 // Weights that a device then refuses where they lie stay missing, and are copied.
@@ -203,7 +203,7 @@ const Tensor& WeightStore::tensor(const Slot& slot) const {
 Residence WeightStore::residence(const Slot& slot) const {
   const auto found = bound_.find(key(slot));
   if (found == bound_.end() || !found->second.mapped) return Residence::kMemory;
-  return roomy_ ? Residence::kFile : Residence::kLargeFile;
+  return mapped_weights_fit_ ? Residence::kFile : Residence::kLargeFile;
 }
 
 size_t WeightStore::bytes() const {

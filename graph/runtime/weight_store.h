@@ -81,7 +81,7 @@ class WeightStore {
   std::vector<Missing> missing_;
   std::vector<std::string> unchecked_;  // bound where they lie, their values not yet read
   std::vector<size_t> copied_;          // bytes per device
-  bool roomy_ = true;                   // what is mapped fits in memory
+  bool mapped_weights_fit_ = true;      // in memory, all of them at once
 };
 
 }  // namespace v4rt

@@ -47,8 +47,7 @@ inline bool has_scale_plane(DType dtype) { return info(dtype).scales == Scales::
 //            plane keeps its order.
 enum class Layout : uint8_t { kRows, kRows16 };
 
-// Of what is said above: goes up when a layout or a storage format changes, so that files of repacked weights are made
-// anew.
+// Raised whenever a layout or the storage of a dtype changes, so that files of repacked weights are made anew.
 inline constexpr uint64_t kLayoutVersion = 1;
 
 }  // namespace v4rt

@@ -14,6 +14,7 @@
 #include "loaders/checkpoint/v4_names.h"
 #include "loaders/checkpoint/weight_source.h"
 #include "loaders/files/json_file.h"
+#include "ops/core/arith.h"
 #include "ops/core/dequant.h"
 #include "ops/core/exact_math.h"
 #include "tests/support/safetensors_writer.h"
@@ -88,11 +89,11 @@ inline std::vector<float> expand(const RawTensor& t, const RawTensor* scale) {
       if (t.dtype == "F16") out.push_back(f16_to_float(number_at<uint16_t>(t, i)));
       if (t.dtype == "I64") out.push_back(static_cast<float>(number_at<int64_t>(t, i)));
       if (t.dtype == "F8_E4M3") {
-        out.push_back(em_e4m3(byte_at(t, i)) * em_e8m0(byte_at(*scale, r / 128 * ((cols + 127) / 128) + c / 128)));
+        out.push_back(em_e4m3(byte_at(t, i)) * em_e8m0(byte_at(*scale, r / 128 * ceil_div(cols, 128) + c / 128)));
       }
       if (t.dtype == "I8") {
         for (size_t half = 0; half < 2; ++half) {
-          const float s = em_e8m0(byte_at(*scale, r * ((2 * cols + 31) / 32) + (2 * c + half) / 32));
+          const float s = em_e8m0(byte_at(*scale, r * ceil_div(2 * cols, 32) + (2 * c + half) / 32));
           out.push_back(em_e2m1(static_cast<uint32_t>(byte_at(t, i)) >> (4 * half) & 15u) * s);
         }
       }
@@ -193,14 +194,15 @@ inline ModelFiles made_up_files(const nlohmann::json& config,
     if (type == "F8_E4M3") {
       files.tensors.push_back(
           {name, type, {n, k}, random_bytes(n * k, [&] { return random() % 0x7f + (random() % 2) * 0x80; })});
-      const int64_t rows = (n + 127) / 128, cols = (k + 127) / 128;
+      const int64_t rows = ceil_div(n, 128), cols = ceil_div(k, 128);
       files.tensors.push_back(
           {scale_name(name), "F8_E8M0", {rows, cols}, random_bytes(rows * cols, [&] { return 110 + random() % 10; })});
     } else if (type == "I8") {
       files.tensors.push_back({name, type, {n, k / 2}, random_bytes(n * k / 2, [&] { return random(); })});
-      files.tensors.push_back({scale_name(name), "F8_E8M0", {n, (k + 31) / 32}, random_bytes(n * ((k + 31) / 32), [&] {
-                                 return 110 + random() % 10;
-                               })});
+      files.tensors.push_back(
+          {scale_name(name), "F8_E8M0", {n, ceil_div(k, 32)}, random_bytes(n * (ceil_div(k, 32)), [&] {
+             return 110 + random() % 10;
+           })});
     } else {
       const int64_t width = type == "F32" ? 4 : 2;  // high bytes below 0x3c: small finite numbers
       files.tensors.push_back({name, type, {n, k}, {}});

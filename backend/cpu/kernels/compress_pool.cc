@@ -8,6 +8,7 @@
 #include "backend/cpu/simd/quant.h"
 #include "backend/cpu/simd/rope.h"
 #include "ops/attention/attention.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
@@ -44,7 +45,7 @@ class CompressPoolKernel final : public CpuKernel {
     for (int32_t t = 0; t < args.step.n_rows(); ++t) {
       if ((args.step.rows[static_cast<size_t>(t)].position + 1) % spec_.ratio == 0) completing[entries++] = t;
     }
-    const int64_t pieces = (dim_ + kChannels - 1) / kChannels;
+    const int64_t pieces = ceil_div(dim_, kChannels);
     args.pool.for_ranges(entries * pieces, 15.0 * static_cast<double>(pool_rows_ * std::min(dim_, kChannels)),
                          [&](int64_t begin, int64_t end) {
                            for (int64_t i = begin; i < end; ++i) {

@@ -7,6 +7,7 @@
 #include "backend/cpu/simd/elementwise.h"
 #include "backend/cpu/simd/hyper.h"
 #include "backend/cpu/simd/norm.h"
+#include "ops/core/arith.h"
 
 namespace v4rt {
 namespace {
@@ -33,7 +34,7 @@ class MixKernel : public CpuKernel {
   // finish(t, dots, sum of squares) turns the dots into mixing weights; returns those of the collapse.
   template <class Finish>
   void run_rows(const CpuArgs& args, int64_t rows, const Finish& finish) const {
-    const int64_t parts = (mixes_ + kFnRows - 1) / kFnRows;
+    const int64_t parts = ceil_div(mixes_, kFnRows);
     args.pool.for_ranges(rows * parts, static_cast<double>(width_ * kFnRows), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) add_dots(args, i % rows, i / rows * kFnRows);
     });
@@ -110,7 +111,7 @@ class HcPostKernel final : public CpuKernel {
         fns_(simd::hyper(call.inputs[1].dtype)) {}
 
   void run(const CpuArgs& args) const override {
-    const int64_t parts = (d_ + kChannels - 1) / kChannels, piece = std::min(d_, kChannels);
+    const int64_t parts = ceil_div(d_, kChannels), piece = std::min(d_, kChannels);
     args.pool.for_ranges(
         args.step.n_rows() * parts, static_cast<double>(piece * m_ * (m_ + 2)) / 4, [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i) {

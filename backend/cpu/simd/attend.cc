@@ -9,6 +9,7 @@
 
 #include "backend/cpu/simd/math-inl.h"
 #include "backend/cpu/simd/tile-inl.h"
+#include "ops/core/arith.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
@@ -19,7 +20,7 @@ constexpr int kUnit = kAttendUnit;
 template <class T>
 void start(const void* q_rows, AttendState& state) {
   const T* q = static_cast<const T*>(q_rows);
-  const int64_t units = (state.heads + kUnit - 1) / kUnit;
+  const int64_t units = ceil_div(state.heads, kUnit);
   std::fill_n(state.q, units * kUnit * state.dim, 0.0f);
   std::fill_n(state.maximum, units * kUnit, -std::numeric_limits<float>::infinity());
   std::fill_n(state.sum, units * kUnit, 0.0f);

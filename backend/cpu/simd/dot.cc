@@ -351,7 +351,8 @@ int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
   if (rows > 1 && bf16) return (rows * k + 1) / 2;
   const int64_t blocks = ceil_div(k, kPackBlock) * rows;
   if (rows > 1) return blocks * (pairs ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
-  return blocks * kPackBlock + (integers ? (k + 31) / 32 * static_cast<int64_t>(sizeof(Integers) / sizeof(float)) : 0);
+  return blocks * kPackBlock +
+         (integers ? ceil_div(k, 32) * static_cast<int64_t>(sizeof(Integers) / sizeof(float)) : 0);
 }
 
 int64_t DotFns::matrix_floats() const { return most_rows * 16 * kMatrixGroups + work_floats; }
@@ -382,10 +383,10 @@ Matrix matrix_of(const Tensor& weight, int64_t index) {
   const DTypeInfo& dtype = info(type.dtype);
   const int64_t n = type.shape[-2], k = type.shape[-1];
   Matrix m{.k = k, .words = ceil_div(dtype.row_bytes(k), 4)};
-  m.values = weight.data<const uint32_t>() + index * ((n + 15) / 16) * m.words * 16;
+  m.values = weight.data<const uint32_t>() + index * ceil_div(n, 16) * m.words * 16;
   if (!has_scale_plane(type.dtype)) return m;
   m.blocks = (k + dtype.scale_cols - 1) / dtype.scale_cols;
-  const int64_t scale_rows = dtype.scale_rows == 1 ? (n + 15) / 16 * 16 : (n + dtype.scale_rows - 1) / dtype.scale_rows;
+  const int64_t scale_rows = dtype.scale_rows == 1 ? round_up(n, 16) : ceil_div(n, dtype.scale_rows);
   m.scales = weight.scale_data() + index * scale_rows * m.blocks;
   return m;
 }

@@ -11,6 +11,7 @@
 
 #include "backend/cpu/library/onednn.h"
 #include "backend/cpu/simd/weights-inl.h"
+#include "ops/core/arith.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
@@ -92,7 +93,7 @@ void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Pack
     return dot_fns(kWeight, DType::kBF16, vector_paths())
         .matrix(w, group, n_groups, x, index, first, n, y);  // a lone row
   static const auto widen = HWY_DYNAMIC_DISPATCH(widen_for)(kWeight);
-  const int64_t columns = 16 * n_groups, padded = (n + kRowStep - 1) / kRowStep * kRowStep;
+  const int64_t columns = 16 * n_groups, padded = round_up(n, kRowStep);
   auto* rows = reinterpret_cast<uint16_t*>(y + kMostRows * 16 * kMatrixGroups);
   uint16_t* weights = rows + kMostRows * kDepth;
   for (int64_t at = 0; at < w.k; at += kDepth) {

@@ -8,6 +8,7 @@
 #include "backend/cpu/simd/library_gemm.h"
 #include "backend/cpu/simd/pairs.h"
 #include "backend/reference/reference_device.h"
+#include "ops/core/arith.h"
 #include "ops/core/dequant.h"
 #include "ops/core/exact_sum.h"
 #include "ops/layout/repack.h"
@@ -56,7 +57,7 @@ struct Weight {
 // y[r][n] by every function of `fns` against the scalar definition.
 void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<simd::Bf16>& x, int64_t rows,
                   const std::string& what) {
-  const int64_t n = w.rows.shape[0], k = w.rows.shape[1], groups = (n + 15) / 16;
+  const int64_t n = w.rows.shape[0], k = w.rows.shape[1], groups = ceil_div(n, 16);
   std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k))), decoded(static_cast<size_t>(n * k)),
       row(static_cast<size_t>(k));
   fns.pack(x.data(), k, k, nullptr, rows, 0, rows, memory.data());
