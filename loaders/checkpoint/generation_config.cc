@@ -20,9 +20,9 @@ constexpr Setting kUnknownHere[] = {
     {"min_new_tokens", 0}, {"min_length", 0},
 };
 
-std::optional<float> optional_number(const Fields& f, std::string_view key, double min, double max) {
+std::optional<double> optional_number(const Fields& f, std::string_view key, double min, double max) {
   if (f.find(key) == nullptr) return std::nullopt;
-  return static_cast<float>(f.number(key, min, max));
+  return f.number(key, min, max);
 }
 
 }  // namespace

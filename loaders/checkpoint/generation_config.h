@@ -11,10 +11,10 @@ namespace v4rt {
 // What a checkpoint's generation_config.json recommends: how the next token is chosen, and what ends a text. A file
 // with "do_sample": false asks for the likeliest token, which is temperature 0.
 struct GenerationConfig {
-  std::vector<int32_t> eos_token_ids;       // beside those of config.json; may be empty
-  std::optional<float> temperature, top_p;  // nothing where the file does not say
-  std::vector<std::string> not_applied;     // settings of the file that would change the choice and are not known here:
-                                            // "top_k = 20"
+  std::vector<int32_t> eos_token_ids;        // beside those of config.json; may be empty
+  std::optional<double> temperature, top_p;  // nothing where the file does not say
+  std::vector<std::string> not_applied;  // settings of the file that would change the choice and are not known here:
+                                         // "top_k = 20"
 };
 
 // Throws Error naming file, key and value where it is no such file, or a value has no meaning.

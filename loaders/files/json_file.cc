@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "loaders/files/mapped_file.h"
+#include "loaders/text/utf8.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -60,12 +61,10 @@ nlohmann::json parse_json(std::string_view text, std::string_view source) {
 
 std::string printable(std::string_view text) {
   constexpr size_t kMax = 120;
-  std::string shown(text.substr(0, kMax));
-  for (char& c : shown) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  if (text.size() > kMax) shown += "...";
-  return shown;
+  if (text.size() <= kMax) return escaped(text);
+  size_t size = kMax;  // less where that lies within a character
+  while (size + 3 > kMax && (static_cast<uint8_t>(text[size]) & 0xC0) == 0x80) --size;
+  return escaped(text.substr(0, size)) + "...";
 }
 
 }  // namespace v4rt

@@ -12,7 +12,7 @@ std::string read_text_file(const std::string& path, size_t max_bytes = size_t{25
 // `source` names the text in messages. Throws Error(kCorrupt) where the text is not JSON or is nested deeper than 64.
 nlohmann::json parse_json(std::string_view text, std::string_view source);
 
-// Text out of a file as a message may show it: control characters replaced, cut after 120 bytes.
+// Text out of a file as a message may show it: escaped, cut after 120 bytes.
 std::string printable(std::string_view text);
 
 }  // namespace v4rt

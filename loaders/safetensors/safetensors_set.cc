@@ -48,7 +48,10 @@ bool is_folder(const std::string& path) {
 }
 bool exists(const std::string& path) {
   std::error_code error;
-  return fs::exists(path, error);
+  const bool there = fs::exists(path, error);
+  // Of what lies in a folder that may not be searched, nothing is known.
+  check(!error, Code::kInvalidArgument, "{}: cannot be read: {}", path, error.message());
+  return there;
 }
 std::string join(const std::string& folder, std::string_view name) { return (fs::path(folder) / name).string(); }
 

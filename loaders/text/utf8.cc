@@ -1,5 +1,7 @@
 #include "loaders/text/utf8.h"
 
+#include <fmt/format.h>
+
 #include <string>
 
 #include "loaders/text/tokenizer.h"
@@ -27,6 +29,11 @@ Lead lead_of(uint8_t byte) {
   return {0, 0, 0};
 }
 
+bool is_control(std::string_view character) {
+  const auto first = static_cast<uint8_t>(character[0]);
+  return first < 0x20 || first == 0x7F || (first == 0xC2 && static_cast<uint8_t>(character[1]) < 0xA0);
+}
+
 }  // namespace
 
 Utf8Unit next_utf8(std::string_view bytes) {
@@ -51,6 +58,20 @@ size_t uniform_run(std::string_view bytes) {
     size += unit.size;
   }
   return size;
+}
+
+std::string escaped(std::string_view bytes) {
+  std::string text;
+  while (!bytes.empty()) {
+    const Utf8Unit unit = next_utf8(bytes);
+    const std::string_view part = bytes.substr(0, unit.size);
+    bytes.remove_prefix(unit.size);
+    if (unit.kind == Utf8Kind::kCharacter && !is_control(part))
+      text += part;
+    else
+      for (const char byte : part) text += fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
+  }
+  return text;
 }
 
 std::string Utf8Stream::push(std::string_view bytes) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace v4rt {
@@ -40,5 +41,9 @@ inline size_t utf8_size(char lead) {
 // Length of the run at the start of `bytes` that is well-formed throughout, or that is ill-formed throughout (here a
 // truncated end counts as ill-formed). 0 only for no bytes.
 size_t uniform_run(std::string_view bytes);
+
+// Any bytes as a line of a message may show them: control characters (C0, DEL, C1), line ends among them, and what is
+// no UTF-8 as \x1b. A terminal takes nothing in the result for a command.
+std::string escaped(std::string_view bytes);
 
 }  // namespace v4rt

@@ -27,8 +27,8 @@ TEST(GenerationConfig, ReadsWhatIsRecommended) {
   const GenerationConfig config = parse(
       R"({"bos_token_id": 0, "eos_token_id": [1, 386, 1], "do_sample": true, "temperature": 0.6, "top_p": 0.95})");
   EXPECT_THAT(config.eos_token_ids, ElementsAre(1, 386));
-  EXPECT_EQ(config.temperature, 0.6f);
-  EXPECT_EQ(config.top_p, 0.95f);
+  EXPECT_EQ(config.temperature, 0.6);
+  EXPECT_EQ(config.top_p, 0.95);
   EXPECT_THAT(config.not_applied, IsEmpty());
 }
 
@@ -43,7 +43,7 @@ TEST(GenerationConfig, WhatTheFileDoesNotSayIsAbsent) {
 }
 
 TEST(GenerationConfig, WithoutSamplingTheTemperatureIsZero) {
-  EXPECT_EQ(parse(R"({"do_sample": false, "temperature": 0.6})").temperature, 0.0f);
+  EXPECT_EQ(parse(R"({"do_sample": false, "temperature": 0.6})").temperature, 0.0);
 }
 
 TEST(GenerationConfig, NamesTheSettingsThatItDoesNotKnow) {

@@ -32,6 +32,21 @@ std::string utf8(uint32_t code) {
   return {static_cast<char>(0xF0 | code >> 18), tail(12), tail(6), tail(0)};
 }
 
+TEST(Utf8, EscapesWhatATerminalWouldObey) {
+  EXPECT_EQ(escaped("plain text, \xC3\xA9\xEF\xBD\x9C"), "plain text, \xC3\xA9\xEF\xBD\x9C");
+  EXPECT_EQ(escaped("\x1b[31mred\r\n\t\x7f"), "\\x1b[31mred\\x0d\\x0a\\x09\\x7f");
+  EXPECT_EQ(escaped(std::string_view("\0", 1)), "\\x00");
+  EXPECT_EQ(escaped("\xC2\x9B"
+                    "31m\xC2\xA0"),
+            "\\xc2\\x9b"
+            "31m\xC2\xA0")
+      << "C1 controls, but no more of the block";
+  EXPECT_EQ(escaped("a\xFF"
+                    "b\xE2\x82"),
+            "a\\xff"
+            "b\\xe2\\x82");
+}
+
 TEST(Utf8, EveryCodePoint) {
   for (uint32_t code = 0; code < 0x120000; ++code) {
     const std::string bytes = utf8(code);
