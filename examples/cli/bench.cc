@@ -6,6 +6,7 @@
 #include "examples/cli/command.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/model_options.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
 #include "ops/core/host.h"
 
@@ -61,6 +62,7 @@ DeviceSummary summarise(const Model& model, int threads) {
 }
 
 int bench(const BenchArguments& a) {
+  check_output();
   const BenchPlan plan = bench_plan(a);
   const Checkpoint checkpoint = open_files(a.model);
   int64_t positions = plan.depth + plan.decode_tokens;
@@ -125,21 +127,21 @@ void add_bench(CLI::App& app, Action& action) {
       "touch, and these as shares of what the machine reads and multiplies at best, measured alongside.\n"
       "Prompts are random token ids. With --fast, prompts are read in both ways.");
   add_model(*command, a.model);
-  const CLI::Range tokens(int64_t{0}, int64_t{1} << 30);
+  const CLI::Validator tokens = between(int64_t{0}, int64_t{1} << 30);
   command->add_option("-p,--prompt-tokens", a.prompts, "Lengths of the prompts to read, as in 512,2048; 0: none")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(tokens)
+      ->transform(tokens)
       ->capture_default_str();
   command->add_option("-n,--decode-tokens", a.decode_tokens, "Tokens to decode, one after the other; 0: none")
-      ->check(tokens)
+      ->transform(tokens)
       ->capture_default_str();
   command
       ->add_option("-d,--depth", a.depth,
                    "Position to decode at, over a state filled with random rows (default: after the first prompt)")
-      ->check(tokens);
+      ->transform(tokens);
   command->add_option("-r,--repetitions", a.repetitions, "Of every run, after one to warm up")
-      ->check(CLI::Range(1, 10000))
+      ->transform(between(1, 10000))
       ->capture_default_str();
   command->add_flag("--ops", a.ops, "Also a table of ops: the runs once more, waiting for each launch");
   auto* json = command->add_flag("--json", a.json, "Print JSON");

@@ -252,7 +252,7 @@ std::string to_json(const BenchReport& report) {
   }
   json["runs"] = Json::array();
   for (const Measurement& m : report.measurements) json["runs"].push_back(to_json(report, m));
-  return json.dump(2) + "\n";
+  return json_text(json);
 }
 
 }  // namespace v4rt::cli

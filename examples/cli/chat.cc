@@ -1,11 +1,16 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "examples/cli/command.h"
 #include "examples/cli/conversation.h"
 #include "examples/cli/input.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/model_options.h"
+#include "examples/cli/option_checks.h"
+#include "examples/cli/sampling_options.h"
 #include "examples/cli/terminal.h"
+#include "loaders/text/utf8.h"
 
 namespace v4rt::cli {
 namespace {
@@ -16,10 +21,12 @@ constexpr std::string_view kHelp =
     "/reset      start over\n"
     "/think on   reason before answering; /think off answers at once\n"
     "/exit       end; so does Ctrl-D\n"
-    "Ctrl-C      stops an answer\n";
+    "Ctrl-C      stops an answer\n"
+    "Any other line is a message.\n";
 
 struct ChatArguments {
   ModelArguments model;
+  SamplingArguments sampling;
   ConversationOptions conversation;
   std::string thinking = "off";
 };
@@ -29,6 +36,18 @@ void show(Conversation::Part part, std::string_view text) {
   if (text.empty()) return;
   if (part == Conversation::Part::kAnswer) return print(text);
   say(messages_are_terminal() ? fmt::format("\033[2m{}\033[0m", text) : std::string(text));
+}
+
+// What an answer that does not end by itself is followed by; else nothing.
+std::string cut(StopReason stop, const Conversation& conversation, bool only_reasoned) {
+  const std::string_view what = only_reasoned ? "the reasoning" : "the answer";
+  const std::string_view loss = only_reasoned ? ", before an answer" : "";
+  if (stop == StopReason::kMaxTokens)
+    return fmt::format("{} was cut at --max-tokens {}{}\n", what, conversation.max_tokens(), loss);
+  if (stop == StopReason::kContextFull)
+    return fmt::format("{} was cut{}: the context of {} positions is full; /reset starts over, --context holds more\n",
+                       what, loss, conversation.context());
+  return {};
 }
 
 void reply_to(Conversation& conversation, const std::string& message) {
@@ -47,68 +66,86 @@ void reply_to(Conversation& conversation, const std::string& message) {
         show(part, text);
       },
       InterruptGuard::raised);
+  InterruptGuard::clear();  // until here it was meant for this answer
+  const bool only_reasoned = reasoned && !answered;
   print("\n");
+  if (only_reasoned) say("\n");
+  say(cut(result.stop, conversation, only_reasoned));
   const double seconds = result.decode_seconds;
   const double speed = seconds > 0 ? static_cast<double>(result.tokens) / seconds : 0;
   if (messages_are_terminal())
     say(fmt::format("\033[2m[read {}, wrote {} tokens, {:.1f} tokens/s{}]\033[0m\n", result.prompt_tokens,
-                    result.tokens, speed,
-                    result.stop == StopReason::kEndToken      ? ""
-                    : result.stop == StopReason::kCancelled   ? "; stopped"
-                    : result.stop == StopReason::kContextFull ? "; the context is full"
-                                                              : "; cut at --max-tokens"));
+                    result.tokens, speed, result.stop == StopReason::kCancelled ? "; stopped" : ""));
 }
 
-// A line that begins with / is for the program. Answers whether to go on.
-bool obey(Conversation& conversation, const std::string& line) {
-  if (line == "/exit" || line == "/quit") return false;
+enum class Obeyed { kNoCommand, kDone, kExit };
+
+// Lines that are a command, to the letter; any other is a message, also if it begins with a slash.
+Obeyed obey(Conversation& conversation, std::string_view line) {
+  line = line.substr(0, line.find_last_not_of(" \t") + 1);
+  if (line == "/exit" || line == "/quit") return Obeyed::kExit;
   if (line == "/reset") {
     conversation.start_over();
     say("The conversation starts over.\n");
   } else if (line == "/think on" || line == "/think off") {
     conversation.think(line == "/think on");
+  } else if (line == "/help") {
+    say(kHelp);
   } else {
-    say(line == "/help" ? std::string(kHelp) : fmt::format("{}: no such command\n{}", line, kHelp));
+    return Obeyed::kNoCommand;
   }
-  return true;
+  return Obeyed::kDone;
 }
 
-int chat(const ChatArguments& arguments) {
-  const Checkpoint checkpoint = open_files(arguments.model);
-  const auto tokenizer = open_tokenizer(checkpoint);
-  const int64_t context = std::min(kContext, checkpoint.weights->config().max_position);
-  const auto model = open_model(checkpoint, arguments.model, arguments.model.context > 0 ? 1 : context);
-  ConversationOptions options = arguments.conversation;
-  options.chat.thinking = arguments.thinking == "off" ? ThinkingMode::kChat : ThinkingMode::kThinking;
-  options.chat.effort = arguments.thinking == "max" ? ReasoningEffort::kMax : ReasoningEffort::kDefault;
-  Conversation conversation(model, tokenizer, options);
+// Answers whether to go on.
+bool answer(Conversation& conversation, const std::string& message) {
+  try {
+    reply_to(conversation, message);
+    return true;
+  } catch (const Error& e) {
+    if (e.code() != Code::kInvalidArgument) throw;
+    say(escaped(e.what()) + "\n");
+    return input_is_terminal();
+  }
+}
 
-  const InterruptGuard interrupt(InterruptGuard::Mode::kAlways);
-  if (input_is_terminal()) say("Write a message; /help tells what else there is.\n");
+int converse(Conversation& conversation) {
+  const bool typed = input_is_terminal();
+  LineReader lines;
+  std::string line;
+  if (typed) say("Write a message; /help tells what else there is.\n");
   while (true) {
-    if (input_is_terminal()) say("> ");
-    InterruptGuard::clear();
-    const std::optional<std::string> line = read_line();
-    if (!line && InterruptGuard::raised()) {
+    if (typed) say("> ");
+    const LineReader::Result result = lines.next(line);
+    if (result == LineReader::Result::kInterrupted) {
+      if (!typed) return kInterrupted;
+      InterruptGuard::clear();
       say("\n/exit or Ctrl-D ends the program.\n");
       continue;
     }
-    if (!line) break;
-    if (line->empty()) continue;
-    if (line->front() == '/') {
-      if (!obey(conversation, *line)) return kSuccess;
-      continue;
-    }
-    try {
-      reply_to(conversation, *line);
-    } catch (const Error& e) {
-      if (e.code() != Code::kInvalidArgument) throw;
-      say(fmt::format("{}\n", e.what()));
-      if (!input_is_terminal()) return kFailure;
-    }
+    if (result == LineReader::Result::kEnd) break;
+    if (line.empty()) continue;
+    const Obeyed obeyed = obey(conversation, line);
+    if (obeyed == Obeyed::kExit) return kSuccess;
+    if (obeyed == Obeyed::kNoCommand && !answer(conversation, line)) return kFailure;
   }
-  if (input_is_terminal()) say("\n");
+  if (typed) say("\n");
   return kSuccess;
+}
+
+int chat(const ChatArguments& arguments) {
+  check_output();
+  const Checkpoint checkpoint = open_files(arguments.model);
+  const auto tokenizer = open_tokenizer(checkpoint);
+  ConversationOptions options = arguments.conversation;
+  options.chat.thinking = arguments.thinking == "off" ? ThinkingMode::kChat : ThinkingMode::kThinking;
+  options.chat.effort = arguments.thinking == "max" ? ReasoningEffort::kMax : ReasoningEffort::kDefault;
+  options.sampling = sampler_options(arguments.sampling, checkpoint);
+  const int64_t context = std::min(kContext, checkpoint.weights->config().max_position);
+  const auto model = open_model(checkpoint, arguments.model, arguments.model.context > 0 ? 1 : context);
+  Conversation conversation(model, tokenizer, options);
+  const InterruptGuard interrupt(InterruptGuard::Mode::kAlways);
+  return converse(conversation);
 }
 
 }  // namespace
@@ -124,9 +161,9 @@ void add_chat(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"off", "on", "max"}))
       ->capture_default_str();
   command->add_option("-n,--max-tokens", a.conversation.max_tokens, "Tokens of an answer at most")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->transform(between(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
-  add_sampling(*command, a.conversation.sampling);
+  add_sampling(*command, a.sampling);
   add_options(*command, a.model);
   command->callback([arguments, &action] { action = [arguments] { return chat(*arguments); }; });
 }

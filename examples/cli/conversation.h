@@ -39,6 +39,8 @@ class Conversation {
 
   void start_over();
   void think(bool on) { options_.chat.thinking = on ? ThinkingMode::kThinking : ThinkingMode::kChat; }
+  int64_t max_tokens() const { return options_.max_tokens; }
+  int64_t context() const { return session_.model().options().context; }
   bool thinking() const { return options_.chat.thinking == ThinkingMode::kThinking; }
   void on_progress(std::function<void(int64_t done, int64_t total)> fn) { progress_ = std::move(fn); }
 

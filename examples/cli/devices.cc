@@ -5,6 +5,7 @@
 
 #include "backend/registry.h"
 #include "examples/cli/command.h"
+#include "examples/cli/format.h"
 #include "examples/cli/huge_pages.h"
 #include "examples/cli/terminal.h"
 #include "ops/core/human.h"
@@ -47,7 +48,7 @@ int devices(bool as_json) {
         {"devices", nlohmann::ordered_json::array()},
         {"problems", found.problems}};
     for (const DeviceInfo& device : found.devices) json["devices"].push_back(to_json(device));
-    print(json.dump(2) + "\n");
+    print(json_text(json));
     return kSuccess;
   }
   std::string text;

@@ -6,6 +6,7 @@
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
 #include "examples/cli/model_options.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
 #include "graph/plan/plan.h"
 #include "ops/core/human.h"
@@ -110,7 +111,7 @@ int explain_model(const ExplainArguments& arguments) {
   fill_rows({&segment, 1}, rows);
   const Plan& plan = model->plan(arguments.tokens == 1 ? 1 : options.chunk, LogitsOf::kLastRows);
   const Explanation explanation{*model, plan, explain(plan, {{&segment, 1}, rows}), segment};
-  print(arguments.json ? to_json(explanation).dump(2) + "\n" : to_text(explanation));
+  print(arguments.json ? json_text(to_json(explanation)) : to_text(explanation));
   return kSuccess;
 }
 
@@ -125,10 +126,10 @@ void add_explain(CLI::App& app, Action& action) {
   command
       ->add_option("--tokens", arguments->tokens,
                    "Of the step that is explained: 1 is decoding, more is reading a prompt")
-      ->check(CLI::Range(1, 1 << 16))
+      ->transform(between(1, 1 << 16))
       ->capture_default_str();
   command->add_option("--position", arguments->position, "Where the step begins (default: at the end of the context)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+      ->transform(between(int64_t{0}, int64_t{1} << 30));
   command->add_flag("--json", arguments->json, "Print JSON");
   add_options(*command, arguments->model);
   command->callback([arguments, &action] { action = [arguments] { return explain_model(*arguments); }; });

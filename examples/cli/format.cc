@@ -1,8 +1,14 @@
 #include "examples/cli/format.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace v4rt::cli {
+
+std::string json_text(const nlohmann::ordered_json& json) {
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
 std::string table(const std::vector<std::vector<std::string>>& rows, const std::string& alignment) {
   std::vector<size_t> widths(alignment.size(), 0);
   for (const auto& row : rows)

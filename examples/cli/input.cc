@@ -1,18 +1,29 @@
 #include "examples/cli/input.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
+#include <utility>
 
+#include "examples/cli/interrupt.h"
+#include "examples/cli/streams.h"
+#include "examples/cli/terminal.h"
+#include "loaders/text/utf8.h"
 #include "ops/core/error.h"
 
 namespace v4rt::cli {
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // U+FEFF
+
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f' || c == '\v'; }
+
+std::string name_of(const std::string& path) { return path == "-" ? "standard input" : path; }
 
 // Closes what was opened here, not standard input.
 struct InputFile {
@@ -26,21 +37,10 @@ struct InputFile {
   InputFile& operator=(const InputFile&) = delete;
 };
 
-}  // namespace
-
-std::string read_file(const std::string& path) {
-  const std::string name = path == "-" ? "standard input" : path;
-  const InputFile input(path);
-  check(input.file >= 0, Code::kNotFound, "{}: cannot be opened: {}", name, std::strerror(errno));
-  std::string text;
-  char block[65536];
-  while (true) {
-    const ssize_t n = ::read(input.file, block, sizeof(block));
-    if (n < 0 && errno == EINTR) continue;
-    check(n >= 0, Code::kNotFound, "{}: cannot be read: {}", name, std::strerror(errno));
-    if (n == 0) return text;
-    text.append(block, static_cast<size_t>(n));
-  }
+void drop_byte_order_mark(std::string& text, const std::string& name) {
+  if (!text.starts_with(kByteOrderMark)) return;
+  text.erase(0, kByteOrderMark.size());
+  say(fmt::format("{}: the byte order mark at its start is left out\n", escaped(name)));
 }
 
 std::vector<int32_t> parse_ids(std::string_view text, const std::string& source, int64_t vocab_size) {
@@ -71,20 +71,55 @@ std::vector<int32_t> parse_ids(std::string_view text, const std::string& source,
   return ids;
 }
 
-std::vector<int32_t> read_ids(const std::string& path, int64_t vocab_size) {
-  return parse_ids(read_file(path), path == "-" ? "standard input" : path, vocab_size);
+}  // namespace
+
+std::string read_file(const std::string& path) {
+  const InputFile input(path);
+  if (input.file < 0) fail(Code::kNotFound, "{}", stream_error(name_of(path), "opened", errno));
+  std::string text;
+  std::array<char, 65536> block;
+  while (true) {
+    const ssize_t n = read_some(input.file, block);
+    if (n < 0) fail(Code::kNotFound, "{}", stream_error(name_of(path), "read", errno));
+    if (n == 0) return text;
+    text.append(block.data(), static_cast<size_t>(n));
+  }
 }
 
-std::optional<std::string> read_line() {
-  std::string line;
+std::string read_text(const std::string& path) {
+  std::string text = read_file(path);
+  drop_byte_order_mark(text, name_of(path));
+  return text;
+}
+
+std::vector<int32_t> read_ids(const std::string& path, int64_t vocab_size) {
+  return parse_ids(read_text(path), name_of(path), vocab_size);
+}
+
+bool LineReader::fill() {
+  std::array<char, 4096> block;
+  const ssize_t n = read_some(STDIN_FILENO, block);
+  if (n < 0) fail(Code::kNotFound, "{}", stream_error(name_of("-"), "read", errno));
+  pending_.append(block.data(), static_cast<size_t>(n));
+  return n > 0;
+}
+
+LineReader::Result LineReader::next(std::string& line) {
+  size_t end = 0;
   while (true) {
-    char c = 0;
-    const ssize_t n = ::read(STDIN_FILENO, &c, 1);
-    if (n < 0) return std::nullopt;
-    if (n == 0) return line.empty() ? std::nullopt : std::optional(line);
-    if (c == '\n') return line;
-    line += c;
+    if (InterruptGuard::raised()) return Result::kInterrupted;
+    end = pending_.find('\n');
+    if (end != std::string::npos || ended_) break;
+    std::array<pollfd, 2> awaited = {{{STDIN_FILENO, POLLIN, 0}, {InterruptGuard::descriptor(), POLLIN, 0}}};
+    if (::poll(awaited.data(), awaited.size(), -1) < 0 || awaited[0].revents == 0) continue;
+    ended_ = !fill();
   }
+  if (pending_.empty()) return Result::kEnd;
+  line = pending_.substr(0, end);
+  pending_.erase(0, end == std::string::npos ? end : end + 1);
+  if (line.ends_with('\r')) line.pop_back();
+  if (std::exchange(first_, false)) drop_byte_order_mark(line, name_of("-"));
+  return Result::kLine;
 }
 
 }  // namespace v4rt::cli

@@ -1,19 +1,36 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace v4rt::cli {
 
-std::string read_file(const std::string& path);  // "-" is standard input; throws Error naming the file
+// The bytes of a file, a pipe or, for "-", standard input; throws Error naming it.
+std::string read_file(const std::string& path);
+
+// A text: the same without the byte order mark that some editors put at its start, which is told of. Line ends stay as
+// they are.
+std::string read_text(const std::string& path);
 
 // White-space separated token ids. Throws Error with line and column of what is not one, or outside [0, vocab_size).
 std::vector<int32_t> read_ids(const std::string& path, int64_t vocab_size);
-std::vector<int32_t> parse_ids(std::string_view text, const std::string& source, int64_t vocab_size);
 
-// One line from standard input, without its end. Nothing at the end of the input, or when Ctrl-C came while waiting.
-std::optional<std::string> read_line();
+// The lines of standard input, without their ends (LF or CR LF) and without a byte order mark. To be used while there
+// is an InterruptGuard.
+class LineReader {
+ public:
+  enum class Result { kLine, kEnd, kInterrupted };
+
+  // Waits for the next line, or for Ctrl-C. Throws Error where standard input cannot be read.
+  Result next(std::string& line);
+
+ private:
+  bool fill();  // answers whether there was more
+
+  std::string pending_;  // read and not yet handed out
+  bool first_ = true, ended_ = false;
+};
 
 }  // namespace v4rt::cli

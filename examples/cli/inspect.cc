@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <map>
@@ -7,7 +8,9 @@
 
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
+#include "examples/cli/input.h"
 #include "examples/cli/model_options.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
 #include "graph/model/v4_cost.h"
 #include "loaders/checkpoint/v4_names.h"
@@ -97,13 +100,24 @@ std::string mtp_text(const Checkpoint& checkpoint) {
   return checkpoint.mtp_note.value_or("none");
 }
 
+std::string recommended_text(const std::optional<GenerationConfig>& generation) {
+  if (!generation) return "none: there is no generation_config.json";
+  const auto shown = [](const std::optional<double>& value) { return value ? fmt::format("{}", *value) : "-"; };
+  std::string text = fmt::format("temperature {}, top-p {}", shown(generation->temperature), shown(generation->top_p));
+  if (!generation->not_applied.empty())
+    text += fmt::format("; not applied: {}", fmt::join(generation->not_applied, ", "));
+  return text;
+}
+
 std::string files_text(const Checkpoint& checkpoint) {
   std::vector<std::vector<std::string>> rows = {{"tensors", "number", "bytes"}};
   for (const TensorSummary& t : checkpoint.tensors)
     rows.push_back({t.dtype, std::to_string(t.tensors), human_bytes(t.bytes)});
   const WeightBytes bytes = weight_bytes(*checkpoint.weights);
   return line("files", fmt::format("{}; {} names", checkpoint.container, checkpoint.naming)) +
-         line("MTP", mtp_text(checkpoint)) + "\n" + table(rows, "<>>") + "\n" +
+         line("MTP", mtp_text(checkpoint)) +
+         line("end tokens", fmt::format("{}", fmt::join(checkpoint.weights->config().eos_token_ids, ", "))) +
+         line("recommended", recommended_text(checkpoint.generation)) + "\n" + table(rows, "<>>") + "\n" +
          line("on disk", human_bytes(checkpoint.file_bytes)) +
          line("in memory", fmt::format("{} of weights, without MTP", human_bytes(bytes.memory))) +
          line("per token", fmt::format("{} of weights read", human_bytes(bytes.per_token)));
@@ -142,6 +156,15 @@ nlohmann::ordered_json architecture_json(const V4Config& c) {
           {"active_parameters", linear_macs(c).total()}};
 }
 
+nlohmann::ordered_json recommended_json(const std::optional<GenerationConfig>& generation) {
+  if (!generation) return nullptr;
+  using Json = nlohmann::ordered_json;
+  const auto shown = [](const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); };
+  return {{"temperature", shown(generation->temperature)},
+          {"top_p", shown(generation->top_p)},
+          {"not_applied", generation->not_applied}};
+}
+
 nlohmann::ordered_json files_json(const Checkpoint& checkpoint) {
   nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
   for (const TensorSummary& t : checkpoint.tensors)
@@ -151,6 +174,8 @@ nlohmann::ordered_json files_json(const Checkpoint& checkpoint) {
           {"naming", checkpoint.naming},
           {"has_mtp", checkpoint.weights->config().has_mtp},
           {"mtp", mtp_text(checkpoint)},
+          {"end_tokens", checkpoint.weights->config().eos_token_ids},
+          {"recommended_sampling", recommended_json(checkpoint.generation)},
           {"tensors", std::move(tensors)},
           {"file_bytes", checkpoint.file_bytes},
           {"weight_bytes", bytes.memory},
@@ -180,12 +205,13 @@ struct InspectArguments {
 int inspect(const InspectArguments& arguments) {
   std::optional<Checkpoint> checkpoint;
   if (arguments.config.empty()) checkpoint = open_files(arguments.model);
-  const V4Config config = checkpoint ? checkpoint->weights->config() : read_v4_config(arguments.config);
+  const V4Config config =
+      checkpoint ? checkpoint->weights->config() : parse_v4_config(read_file(arguments.config), arguments.config);
   if (arguments.json) {
     nlohmann::ordered_json json = architecture_json(config);
     if (checkpoint) json.update(files_json(*checkpoint));
     json["contexts"] = cost_json(config);
-    print(json.dump(2) + "\n");
+    print(json_text(json));
     return kSuccess;
   }
   print(architecture_text(config) + (checkpoint ? files_text(*checkpoint) : "") + "\n" + cost_text(config));
@@ -200,7 +226,9 @@ void add_inspect(CLI::App& app, Action& action) {
       app.add_subcommand("inspect", "Show what a checkpoint holds, and what a token costs: bytes, KV cache, FLOPs.");
   auto* model = add_model(*command, arguments->model)->required(false);
   auto* config =
-      command->add_option("--config", arguments->config, "In place of MODEL: a config.json alone")->excludes(model);
+      command->add_option("--config", arguments->config, "In place of MODEL: a config.json alone; - is standard input")
+          ->check(nonempty())
+          ->excludes(model);
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback([arguments, model, config, &action] {
     if (model->count() + config->count() == 0) throw CLI::RequiredError("MODEL or --config");

@@ -1,28 +1,52 @@
 #include "examples/cli/interrupt.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "ops/core/error.h"
 
 namespace v4rt::cli {
 namespace {
 
 volatile std::sig_atomic_t flag = 0;
+int wake[2] = {-1, -1};  // a pipe that holds a byte while the flag is set, so that poll() wakes whoever took the signal
 
-void on_interrupt(int) { flag = 1; }
+void on_interrupt(int) {
+  const int error = errno;
+  flag = 1;
+  (void)!::write(wake[1], "", 1);
+  errno = error;
+}
 
 }  // namespace
 
 InterruptGuard::InterruptGuard(Mode mode) {
   flag = 0;
+  check(::pipe2(wake, O_CLOEXEC | O_NONBLOCK) == 0, Code::kInternal, "a pipe cannot be made: {}", std::strerror(errno));
   struct sigaction action {};
   action.sa_handler = on_interrupt;
-  // No SA_RESTART: a read that waits for the keyboard comes back with EINTR.
-  action.sa_flags = mode == Mode::kOnce ? SA_RESETHAND : 0;
+  action.sa_flags = SA_RESTART | (mode == Mode::kOnce ? SA_RESETHAND : 0);
   sigaction(SIGINT, &action, nullptr);
 }
 
-InterruptGuard::~InterruptGuard() { std::signal(SIGINT, SIG_DFL); }
+InterruptGuard::~InterruptGuard() {
+  std::signal(SIGINT, SIG_DFL);
+  for (int& end : wake) ::close(std::exchange(end, -1));
+}
 
 bool InterruptGuard::raised() { return flag != 0; }
-void InterruptGuard::clear() { flag = 0; }
+
+void InterruptGuard::clear() {
+  flag = 0;
+  char bytes[64];
+  while (::read(wake[0], bytes, sizeof(bytes)) > 0) continue;
+}
+
+int InterruptGuard::descriptor() { return wake[0]; }
 
 }  // namespace v4rt::cli

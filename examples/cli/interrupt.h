@@ -14,6 +14,7 @@ class InterruptGuard {
 
   static bool raised();
   static void clear();
+  static int descriptor();  // can be read from when the flag is set: for poll()
 };
 
 }  // namespace v4rt::cli

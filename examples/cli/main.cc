@@ -1,12 +1,17 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <new>
+#include <span>
 
 #include "examples/cli/command.h"
 #include "examples/cli/lost_pages.h"
+#include "examples/cli/streams.h"
 #include "examples/cli/terminal.h"
+#include "loaders/text/utf8.h"
 #include "ops/core/error.h"
+#include "ops/core/log.h"
 
 namespace v4rt::cli {
 namespace {
@@ -14,7 +19,7 @@ namespace {
 // Whatever goes wrong ends here as a message and an exit status.
 int guarded(const std::string& name, const Action& action) {
   const auto complain = [&](std::string_view message, int status) {
-    say(fmt::format("{}: {}\n", name, message));
+    say(fmt::format("{}: {}\n", name, escaped(message)));
     return status;
   };
   try {
@@ -40,8 +45,48 @@ std::string full_name(const CLI::App& app) {
   return chosen.empty() ? "v4rt" : "v4rt " + chosen.front()->get_name();
 }
 
+// "--prompt=" is an empty prompt: CLI11 would take the next argument for its value, so that the two are written apart.
+// Answers the arguments last first, as CLI11 reads them.
+std::vector<std::string> with_empty_values_apart(const CLI::App& app, std::span<char* const> arguments) {
+  std::vector<std::string> result;
+  const CLI::App* command = &app;
+  const auto takes_value = [&](const std::string& name) {
+    const CLI::Option* option = name.starts_with('-') ? command->get_option_no_throw(name) : nullptr;
+    return option != nullptr && option->get_items_expected_min() > 0;
+  };
+  bool is_value = false, only_values = false;
+  for (const std::string argument : arguments) {
+    only_values = only_values || (!is_value && argument == "--");
+    if (is_value || only_values) {
+      is_value = false;
+    } else if (argument.starts_with("--") && argument.ends_with('=') &&
+               takes_value(argument.substr(0, argument.size() - 1))) {
+      result.push_back(argument.substr(0, argument.size() - 1));
+      result.emplace_back();
+      continue;
+    } else if (takes_value(argument)) {
+      is_value = true;
+    } else if (command == &app) {
+      const auto named = app.get_subcommands([&](const CLI::App* sub) { return sub->check_name(argument); });
+      if (!named.empty()) command = named.front();
+    }
+    result.push_back(argument);
+  }
+  std::reverse(result.begin(), result.end());
+  return result;
+}
+
+// What the library has to say, as everything else that is said here.
+void say_log(log::Level level, std::string_view message) {
+  const std::string_view name = level == log::Level::kError ? "error" : level == log::Level::kWarn ? "warning" : "info";
+  say(fmt::format("v4rt: {}: {}\n", name, escaped(message)));
+}
+
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write()
+  occupy_standard_streams();
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(),
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow further
+  log::set_sink(say_log);
   report_lost_pages();
   CLI::App app{"DeepSeek-V4 on any hardware: one model, the same bits on every device.", "v4rt"};
   app.set_version_flag("--version", version_text, "Version, commit, compiler and what was built in");
@@ -65,7 +110,7 @@ int main(int argc, char** argv) {
   add_synth(app, action);
   add_verify(app, action);
   try {
-    app.parse(argc, argv);
+    app.parse(with_empty_values_apart(app, {argv + std::min(argc, 1), argv + argc}));
   } catch (const CLI::Success& e) {  // --help, --version
     return guarded("v4rt", [&] {
       std::ostringstream text;
@@ -77,7 +122,7 @@ int main(int argc, char** argv) {
     const std::string name = full_name(app);
     const bool no_command = name == "v4rt" && argc > 1 && argv[1][0] != '-';
     const std::string fact = no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what();
-    say(fmt::format("{}: {}\nTry '{} --help'.\n", name, fact, name));
+    say(fmt::format("{}: {}\nTry '{} --help'.\n", name, escaped(fact), name));
     return kUsage;
   }
   return guarded(full_name(app), action);

@@ -9,6 +9,8 @@
 
 #include "backend/registry.h"
 #include "examples/cli/command.h"
+#include "examples/cli/interrupt.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
 #include "ops/core/glob.h"
 
@@ -24,8 +26,11 @@ std::string embedded_model() {
   const fs::path prefix = program.parent_path().parent_path();
   const std::vector<fs::path> places = {prefix / "share/v4rt/models/v4-mini",
                                         prefix.parent_path() / "examples/models/v4-mini", V4RT_MINI_PATH};
-  for (const fs::path& place : places)
-    if (fs::exists(place / "config.json", ignored)) return place.string();
+  for (const fs::path& place : places) {
+    std::error_code error;
+    if (fs::exists(place / "config.json", error)) return place.string();
+    check(!error, Code::kInvalidArgument, "mini: {} cannot be read: {}", place.string(), error.message());
+  }
   fail(Code::kNotFound, "mini: the embedded model was not found; looked in {}, {} and {}", places[0].string(),
        places[1].string(), places[2].string());
 }
@@ -88,21 +93,12 @@ void check_patterns(const Model& model) {
   }
 }
 
-// As CLI::Range, which lets NaN pass.
-CLI::Validator between(double low, double high) {
-  return {[=](std::string& text) -> std::string {
-            double value = 0;
-            if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return {};
-            return fmt::format("{} is not a number from {} to {}", text, low, high);
-          },
-          "NUMBER"};
-}
-
 }  // namespace
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
   return command.add_option("MODEL", a.model, "A folder or .safetensors file, or 'mini' for the embedded model")
-      ->required();
+      ->required()
+      ->check(nonempty());
 }
 
 void add_options(CLI::App& command, ModelArguments& a) {
@@ -115,14 +111,14 @@ void add_options(CLI::App& command, ModelArguments& a) {
       ->capture_default_str();
   command
       .add_option("--context", a.context, "Positions to hold state for (default: what the work needs, at least 4096)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+      ->transform(between(int64_t{1}, int64_t{1} << 40));
   command.add_option("--chunk", a.chunk, "Prompt tokens read at once; the results do not depend on it")
-      ->check(CLI::Range(1, 1 << 16))
+      ->transform(between(1, 1 << 16))
       ->capture_default_str();
   command
       .add_option("--threads", a.threads,
                   "Threads of the cpu device (default: one per processor that the process may use)")
-      ->check(CLI::Range(1, 4096));
+      ->transform(between(1, 4096));
   command
       .add_option("--place", a.place,
                   "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
@@ -135,6 +131,7 @@ void add_options(CLI::App& command, ModelArguments& a) {
       "--weight-cache", a.weight_cache,
       "A folder for weights as the device wants them: written once, mapped from then on; for instance "
       "~/.cache/v4rt/weights");
+  weight_cache->check(nonempty());
   command
       .add_option("--memory", a.memory,
                   "Host memory that the model may take, such as 8GiB (default: what is available)")
@@ -151,20 +148,19 @@ void add_options(CLI::App& command, ModelArguments& a) {
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
 }
 
-void add_sampling(CLI::App& command, SamplerOptions& options) {
-  command.add_option("--temperature", options.temperature, "0: always the likeliest token")
-      ->check(between(0, 100))
-      ->capture_default_str();
-  command.add_option("--top-p", options.top_p, "Choose among the likeliest tokens of this total probability")
-      ->check(between(1e-6, 1))
-      ->capture_default_str();
-  command.add_option("--seed", options.seed, "Of the choice, with a temperature above 0")->capture_default_str();
-}
-
 std::string model_path(const std::string& model) { return model == "mini" ? embedded_model() : model; }
 
 Checkpoint open_files(const ModelArguments& arguments) {
   return open_checkpoint(model_path(arguments.model), arguments.no_mmap ? FileAccess::kRead : FileAccess::kMap);
+}
+
+std::vector<std::string> input_files(const Checkpoint& checkpoint, const ModelArguments& arguments) {
+  std::vector<std::string> files;
+  for (const std::string& folder : {checkpoint.folder, arguments.weight_cache}) {
+    std::error_code unreadable;
+    for (const auto& entry : fs::directory_iterator(folder, unreadable)) files.push_back(entry.path().string());
+  }
+  return files;
 }
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint) {
@@ -203,7 +199,10 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   options.chunk = a.chunk;
   options.mtp = mtp;
   Progress progress("opening");
-  options.progress = [&](std::string_view what, double done) { progress.update(what, done); };
+  options.progress = [&](std::string_view what, double done) {
+    if (InterruptGuard::raised()) throw Interrupted();
+    progress.update(what, done);
+  };
   try {
     auto model = Model::open(checkpoint.weights, options);
     check_patterns(*model);

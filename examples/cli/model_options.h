@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "graph/runtime/generate.h"
 #include "graph/runtime/model.h"
 #include "loaders/checkpoint/checkpoint.h"
 #include "loaders/text/tokenizer.h"
@@ -33,10 +32,10 @@ struct ModelArguments {
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
 void add_options(CLI::App& command, ModelArguments& arguments);        // --device and what goes with it
 
-void add_sampling(CLI::App& command, SamplerOptions& options);  // --temperature, --top-p, --seed
-
 std::string model_path(const std::string& model);  // "mini" is the embedded model
 Checkpoint open_files(const ModelArguments& arguments);
+// What the command reads, and may not write: the files beside the weights, and those of the weight cache.
+std::vector<std::string> input_files(const Checkpoint& checkpoint, const ModelArguments& arguments);
 std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint);
 
 void add_plain(CLI::App& command, bool& plain);  // --plain

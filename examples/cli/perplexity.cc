@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/cli/command.h"
+#include "examples/cli/format.h"
 #include "examples/cli/input.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/model_options.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
 #include "graph/runtime/session.h"
 
@@ -29,8 +31,9 @@ double negative_log_likelihood(std::span<const float> logits, int32_t id) {
 }
 
 int perplexity(const PerplexityArguments& arguments) {
+  check_output();
   const Checkpoint checkpoint = open_files(arguments.model);
-  const std::string text = read_file(arguments.file);
+  const std::string text = read_text(arguments.file);
   const std::vector<int32_t> ids =
       encode_text(*open_tokenizer(checkpoint), text, checkpoint.weights->config(), arguments.plain);
   check(ids.size() > 1, Code::kInvalidArgument, "{}: holds no text; perplexity needs at least one token",
@@ -61,7 +64,7 @@ int perplexity(const PerplexityArguments& arguments) {
                                          {"mean_negative_log_likelihood", mean},
                                          {"tokens", total},
                                          {"seconds", seconds}};
-    print(json.dump(2) + "\n");
+    print(json_text(json));
     return kSuccess;
   }
   print(fmt::format("perplexity {:.6f}\n", std::exp(mean)));
@@ -78,7 +81,9 @@ void add_perplexity(CLI::App& app, Action& action) {
       "perplexity",
       "How surprised the model is by a text: exp of the mean negative log likelihood of its tokens after BOS.");
   add_model(*command, arguments->model);
-  command->add_option("-f,--file", arguments->file, "A file that holds the text; - is standard input")->required();
+  command->add_option("-f,--file", arguments->file, "A file that holds the text; - is standard input")
+      ->required()
+      ->check(nonempty());
   add_plain(*command, arguments->plain);
   command->add_flag("--json", arguments->json, "Print JSON");
   add_options(*command, arguments->model);

@@ -1,13 +1,19 @@
 #include <fmt/format.h>
 
-#include <fstream>
+#include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "examples/cli/command.h"
+#include "examples/cli/format.h"
 #include "examples/cli/input.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/model_options.h"
+#include "examples/cli/option_checks.h"
+#include "examples/cli/output_file.h"
+#include "examples/cli/sampling_options.h"
 #include "examples/cli/statistics.h"
 #include "examples/cli/terminal.h"
 #include "graph/runtime/generate.h"
@@ -20,14 +26,14 @@ struct RunArguments {
   std::string prompt, file, save_ids;
   bool has_prompt = false, ignore_end = false, json = false, plain = false;
   int64_t max_tokens = 128;
-  SamplerOptions sampling;
+  SamplingArguments sampling;
 };
 
 std::string prompt_text(const RunArguments& arguments) {
   if (arguments.has_prompt) return arguments.prompt;
-  if (!arguments.file.empty()) return read_file(arguments.file);
+  if (!arguments.file.empty()) return read_text(arguments.file);
   if (input_is_terminal()) say("Type the prompt; Ctrl-D on a line of its own ends it.\n");
-  return read_file("-");
+  return read_text("-");
 }
 
 // Shows a completion while it grows, or keeps it for --json.
@@ -60,11 +66,23 @@ class Completion {
   bool stream_;
 };
 
-void save_ids(const std::string& path, const std::vector<int32_t>& ids) {
-  if (path.empty()) return;
-  std::ofstream file(path);
-  for (const int32_t id : ids) file << id << '\n';
-  check(static_cast<bool>(file.flush()), Code::kInvalidArgument, "--save-ids {}: cannot be written", path);
+// Of --save-ids, with room for every token that may come.
+std::unique_ptr<OutputFile> open_ids_file(const RunArguments& arguments, const Checkpoint& checkpoint) {
+  if (arguments.save_ids.empty()) return nullptr;
+  std::vector<std::string> inputs = input_files(checkpoint, arguments.model);
+  if (!arguments.has_prompt) inputs.push_back(arguments.file.empty() ? "-" : arguments.file);
+  auto file = std::make_unique<OutputFile>(arguments.save_ids, inputs);
+  const V4Config& config = checkpoint.weights->config();
+  const auto line = static_cast<int64_t>(std::to_string(config.vocab_size - 1).size()) + 1;
+  file->reserve(line * std::min(arguments.max_tokens, config.max_position));
+  return file;
+}
+
+void save_ids(OutputFile& file, const std::vector<int32_t>& ids) {
+  std::string text;
+  for (const int32_t id : ids) text += fmt::format("{}\n", id);
+  file.append(std::as_bytes(std::span(text)));
+  file.commit();
 }
 
 void report(const RunArguments& arguments, const GenerateResult& result, const Completion& completion) {
@@ -84,26 +102,29 @@ void report(const RunArguments& arguments, const GenerateResult& result, const C
       {"decode_seconds", result.decode_seconds},
       {"first_token_seconds", completion.first_token_seconds},
   };
-  print(json.dump(2) + "\n");
+  print(json_text(json));
 }
 
 int run(const RunArguments& arguments) {
+  check_output();
   const Checkpoint checkpoint = open_files(arguments.model);
   const auto tokenizer = open_tokenizer(checkpoint);
   const V4Config& config = checkpoint.weights->config();
   const std::vector<int32_t> prompt = encode_text(*tokenizer, prompt_text(arguments), config, arguments.plain);
+  const SamplerOptions sampling = sampler_options(arguments.sampling, checkpoint);
+  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);  // from here on a file would be left behind
+  const std::unique_ptr<OutputFile> ids_file = open_ids_file(arguments, checkpoint);
   const auto n_prompt = static_cast<int64_t>(prompt.size());
   const auto model =
       open_model(checkpoint, arguments.model, arguments.model.context > 0 ? n_prompt : n_prompt + arguments.max_tokens);
 
   Session session(model);
-  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   Progress progress("reading the prompt");
   session.on_progress([&](int64_t done, int64_t total) {
     progress.update(done, total);
     return !InterruptGuard::raised();
   });
-  Sampler sampler(arguments.sampling, config.vocab_size);
+  Sampler sampler(sampling, config.vocab_size);
   Completion completion(*tokenizer, !arguments.json);
   GenerateOptions options{.max_tokens = arguments.max_tokens};
   if (!arguments.ignore_end) options.end_tokens = config.eos_token_ids;
@@ -114,8 +135,8 @@ int run(const RunArguments& arguments) {
   });
   progress.clear();
   completion.end();
-  save_ids(arguments.save_ids, completion.ids);
   report(arguments, result, completion);
+  if (ids_file) save_ids(*ids_file, completion.ids);
   return InterruptGuard::raised() ? kInterrupted : kSuccess;
 }
 
@@ -130,14 +151,17 @@ void add_run(CLI::App& app, Action& action) {
       "The text is read after BOS as it is; control tokens written in it ('<｜User｜>') are recognised.");
   add_model(*command, a.model);
   auto* prompt = command->add_option("-p,--prompt", a.prompt, "The text (default: standard input)");
-  command->add_option("-f,--file", a.file, "A file that holds the text; - is standard input")->excludes(prompt);
+  command->add_option("-f,--file", a.file, "A file that holds the text; - is standard input")
+      ->check(nonempty())
+      ->excludes(prompt);
   add_plain(*command, a.plain);
   command->add_option("-n,--max-tokens", a.max_tokens, "Tokens to make at most")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->transform(between(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   add_sampling(*command, a.sampling);
   command->add_flag("--ignore-end", a.ignore_end, "Go on after an end token");
-  command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line");
+  command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line")
+      ->check(nonempty());
   command->add_flag("--json", a.json, "Print one JSON object at the end in place of the text");
   add_options(*command, a.model);
   command->callback([arguments, prompt, &action] {

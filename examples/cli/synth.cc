@@ -2,9 +2,11 @@
 
 #include "examples/cli/command.h"
 #include "examples/cli/interrupt.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
 #include "loaders/synthetic/synthetic_checkpoint.h"
 #include "loaders/synthetic/v4_release.h"
+#include "loaders/text/utf8.h"
 #include "ops/core/human.h"
 
 namespace v4rt::cli {
@@ -56,7 +58,7 @@ int synth(const SynthArguments& a) {
   const SyntheticSummary written = write_synthetic_checkpoint(config, a.output, options);
   progress.clear();
   const double seconds = seconds_since_start() - begin, bytes = static_cast<double>(written.bytes);
-  say(fmt::format("{}: {} in {} tensors and {} shard{}, {:.2f} s, {:.0f} MB/s\n", a.output, human_bytes(bytes),
+  say(fmt::format("{}: {} in {} tensors and {} shard{}, {:.2f} s, {:.0f} MB/s\n", escaped(a.output), human_bytes(bytes),
                   written.tensors, written.shards, written.shards == 1 ? "" : "s", seconds, bytes / 1e6 / seconds));
   return kSuccess;
 }
@@ -71,23 +73,23 @@ void add_synth(CLI::App& app, Action& action) {
       "random weights, no tokenizer.");
   SynthArguments& a = *arguments;
   command->add_option("RELEASE", a.release, "flash or pro")->check(CLI::IsMember({"flash", "pro"}))->required();
-  command->add_option("-o,--output", a.output, "The folder to write to")->required();
+  command->add_option("-o,--output", a.output, "The folder to write to")->required()->check(nonempty());
   command->add_option("--layers", a.layers, "Layers (default: 5, or one for each of --ratios)")
-      ->check(CLI::Range(1, 1024));
+      ->transform(between(1, 1024));
   command->add_option("--experts", a.experts, "Routed experts a layer; a token still uses 6 of them")
-      ->check(CLI::Range(6, 4096))
+      ->transform(between(6, 4096))
       ->capture_default_str();
   command->add_option("--vocab", a.vocab, "Tokens of the vocabulary")
-      ->check(CLI::Range(2, 1 << 24))
+      ->transform(between(2, 1 << 24))
       ->capture_default_str();
   command
       ->add_option("--ratios", a.ratios,
                    "Compress ratio of each layer, 0, 4 or 128, with commas between (default: the model's first layers)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember({0, 4, 128}));
+      ->check(CLI::IsMember({"0", "4", "128"}));
   command->add_option("--seed", a.seed, "Of the weights: the same for the same seed")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(between(uint64_t{0}, UINT64_MAX))
       ->capture_default_str();
   command->add_flag("--mtp", a.mtp, "Also the MTP block");
   command->add_flag("--force", a.force, "Replace a checkpoint that is in the folder");

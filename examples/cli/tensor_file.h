@@ -3,13 +3,13 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "examples/cli/output_file.h"
 
 namespace v4rt::cli {
 
-// A safetensors file of F32 matrices, written row by row in any order. It appears under its name when commit() has run,
-// and not at all otherwise.
+// A safetensors file of F32 matrices, written row by row in any order.
 class TensorFile {
  public:
   struct Matrix {
@@ -17,27 +17,14 @@ class TensorFile {
     int64_t rows, columns;
   };
 
-  TensorFile(std::string path, std::vector<Matrix> matrices);  // throws Error naming the path
+  // As OutputFile; all of the file's room is reserved.
+  TensorFile(std::string path, const std::vector<std::string>& inputs, std::span<const Matrix> matrices);
 
   void write_row(size_t matrix, int64_t row, std::span<const float> values);
-  void commit();
+  void commit() { file_.commit(); }
 
  private:
-  void write(std::span<const std::byte> bytes, int64_t offset);
-  [[noreturn]] void fail_to(std::string_view what) const;
-
-  // Removed from disk unless it was renamed.
-  struct Temporary {
-    std::string path;
-    int file = -1;
-    explicit Temporary(const std::string& final_path);
-    ~Temporary();
-    Temporary(const Temporary&) = delete;
-    Temporary& operator=(const Temporary&) = delete;
-  };
-
-  std::string path_;
-  Temporary temporary_;
+  OutputFile file_;
   std::vector<int64_t> offsets_;
 };
 

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
+#include "examples/cli/streams.h"
 #include "ops/core/error.h"
 
 namespace v4rt::cli {
@@ -13,25 +13,19 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::string_view kOutput = "standard output";
 const std::chrono::steady_clock::time_point kStart = std::chrono::steady_clock::now();
-
-// Answers 0 or errno.
-int write_all(int file, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::write(file, text.data(), text.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno;
-    text.remove_prefix(static_cast<size_t>(n));
-  }
-  return 0;
-}
 
 }  // namespace
 
 void print(std::string_view text) {
   const int error = write_all(STDOUT_FILENO, text);
   if (error == EPIPE) throw ClosedPipe();
-  check(error == 0, Code::kInternal, "standard output cannot be written: {}", std::strerror(error));
+  if (error != 0) fail(Code::kInvalidArgument, "{}", stream_error(kOutput, "written", error));
+}
+
+void check_output() {
+  check(!is_occupied(STDOUT_FILENO), Code::kInvalidArgument, "{}", stream_error(kOutput, "written", EBADF));
 }
 
 void say(std::string_view text) noexcept { write_all(STDERR_FILENO, text); }

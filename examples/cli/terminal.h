@@ -10,9 +10,11 @@ namespace v4rt::cli {
 // The reader of standard output has gone: nothing is left to do.
 struct ClosedPipe : std::exception {};
 
-void print(
-    std::string_view text);  // to standard output, at once; throws ClosedPipe, or Error when it cannot be written
-void say(std::string_view text) noexcept;  // to standard error, which nobody need read
+// To standard output, at once; throws ClosedPipe, or Error when it cannot be written.
+void print(std::string_view text);
+void check_output();  // throws Error where standard output is closed: for results that come late
+// To standard error, which nobody need read. What others wrote goes in through escaped() (loaders/text/utf8.h).
+void say(std::string_view text) noexcept;
 
 bool input_is_terminal();
 bool messages_are_terminal();  // standard error

@@ -4,7 +4,9 @@
 #include <filesystem>
 
 #include "examples/cli/command.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
+#include "loaders/text/utf8.h"
 #include "loaders/weight_file/weight_file.h"
 #include "ops/core/error.h"
 #include "ops/core/human.h"
@@ -37,11 +39,11 @@ int verify(const std::vector<std::string>& paths) {
         const auto weights = WeightFile::open(file, std::nullopt);
         weights->check_all([&](double done) { progress.update(done); });
         progress.clear();
-        print(fmt::format("{}: {} weights, {}, as they were written\n", file, weights->weights(),
+        print(fmt::format("{}: {} weights, {}, as they were written\n", escaped(file), weights->weights(),
                           human_bytes(static_cast<double>(weights->bytes()))));
       } catch (const Error& e) {  // the others are looked at all the same
         progress.clear();
-        say(fmt::format("v4rt verify: {}\n", e.what()));
+        say(fmt::format("v4rt verify: {}\n", escaped(e.what())));
         status = kFailure;
       }
     }
@@ -54,7 +56,7 @@ int verify(const std::vector<std::string>& paths) {
 void add_verify(CLI::App& app, Action& action) {
   auto paths = std::make_shared<std::vector<std::string>>();
   CLI::App* command = app.add_subcommand("verify", "Read weight caches, and compare them with their checksums.");
-  command->add_option("PATH", *paths, "Folders of weight caches, or files of them")->required();
+  command->add_option("PATH", *paths, "Folders of weight caches, or files of them")->required()->check(nonempty());
   command->callback([paths, &action] { action = [paths] { return verify(*paths); }; });
 }
 

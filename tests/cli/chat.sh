@@ -22,7 +22,25 @@ whole="<｜User｜>$first<｜Assistant｜></think>$(cat "$work/answer")<｜end�
 call run mini --numbers plain -p "$whole"; exits 0
 check "the same answer after the reasoning" [ "$(sed 's/.*<\/think>//' "$work/out" | tail -n 1)" = "$(cat "$work/second")" ]
 
-call_with $'/help\n/reset\n/think on\n/nonsense\n/exit\nnever read\n' chat mini; exits 0; silent; err_has "/reset"; err_has "/nonsense"
+call_with $'/help\n/reset\n/think on\n/exit \nnever read\n' chat mini; exits 0; silent; err_has "/reset"
+# Only what is a command, to the letter, is none of the messages.
+for message in '/etc/hosts: what is it?' /nonsense '/think maybe' /exits; do
+  call_with "$message"$'\n/exit\n' chat mini -n 8; exits 0; check "an answer" [ "$(wc -c <"$work/out")" -gt 1 ]
+done
+
+# A script made elsewhere: lines end in CR LF, and the file begins with a byte order mark.
+call_with $'What is the capital of France?\n/exit\n' chat mini; cp "$work/out" "$work/answer"
+call_with $'What is the capital of France?\r\n\r\n/exit\r\nnever read\r\n' chat mini; exits 0; same_files "$work/out" "$work/answer"
+call_with $'\xef\xbb\xbfWhat is the capital of France?\r\n/exit\r' chat mini; exits 0; same_files "$work/out" "$work/answer"
+err_has "byte order mark"
+
+# An answer that is cut says so; one that ends does not.
+ask() { call_with $'What is the capital of France?\n' chat mini "$@"; exits 0; }
+ask; check "nothing is said" [ ! -s "$work/err" ]
+ask -n 3; check "a line of its own" grep -qx 'the answer was cut at --max-tokens 3' "$work/err"
+ask -n 3 --thinking on; check "a line of its own" grep -qx 'the reasoning was cut at --max-tokens 3, before an answer' "$work/err"
+ask --context 20; err_has "the answer was cut: the context of 20 positions is full"
+ask --context 24 --thinking on; err_has "the reasoning was cut, before an answer: the context of 24 positions is full"
 call_with "" chat mini; exits 0; silent
 call_with "$(printf 'word %.0s' {1..200})"$'\n' chat mini --context 64; exits 1; err_has "/reset"; err_has "--context"
 
@@ -55,6 +73,19 @@ for _ in $(seq 300); do grep -q "starts over" "$work/err" && break; sleep 0.1; d
 exec 3>&-
 wait $program || status=$?
 exits 0; err_has "starts over"
+
+# While it waits for a message in a pipe, Ctrl-C ends it.
+called="v4rt chat, idle and interrupted" status=0
+"$v4rt" chat mini -n 3 <"$work/keyboard" >"$work/out" 2>"$work/err" &
+program=$!
+exec 3>"$work/keyboard"
+echo 'Hello' >&3
+for _ in $(seq 300); do [ "$(wc -l <"$work/out")" = 1 ] && break; sleep 0.1; done
+kill -INT $program
+for _ in $(seq 50); do kill -0 $program 2>/dev/null || break; sleep 0.1; done
+exec 3>&-
+wait $program || status=$?
+exits 130
 
 call_with $'hello\n' chat "$work/none"; refuses 1 "$work/none"
 finish

@@ -29,4 +29,32 @@ call inspect mini --json; exits 0; out_has '"num_layers": 5'; out_has '"file_byt
 call inspect --config "$mini/config.json"; exits 0; out_has "DeepSeek-V4: 5 layers"
 call inspect --config "$work/none"; refuses 1 "$work/none"
 call inspect mini --config "$mini/config.json"; exits 2
+call inspect --config "$mini/config.json"; cp "$work/out" "$work/inspected"
+call inspect --config <(cat "$mini/config.json"); exits 0; same_files "$work/out" "$work/inspected"
+call_here inspect --config - <"$mini/config.json" >"$work/out"; exits 0; same_files "$work/out" "$work/inspected"
+call inspect --config <(echo '{'); exits 1; silent; check "a message" grep -q "not valid JSON" "$work/err"
+
+# Names that are no UTF-8 are names; JSON shows them as far as it can.
+odd="$work/od"$'\xff'd; copy; mv "$work/model" "$odd"
+call bench "$odd" -p 4 -n 1 -r 1 --json; exits 0; check "the model" [ "$("$json_value" "$work/out" /model)" = "$work/od"$'\xef\xbf\xbd'd ]
+call run "$odd" -p a -n 2 --json; exits 0; check "a completion" "$json_value" "$work/out" /ids
+call inspect "$odd" --json; exits 0
+rm -r "$odd"
+
+# What may not be read is told from what is not there. Root may read everything.
+as_user() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; else "$@"; fi; }
+if as_user true 2>/dev/null; then
+  mkdir -p "$work/installed/bin" "$work/installed/share/v4rt/models"
+  cp "$v4rt" "$work/installed/bin/v4rt"; cp -r "$mini" "$work/installed/share/v4rt/models"; copy
+  chmod 755 "$work"; chmod -R a+rX "$work/installed" "$work/model"
+  call_user() { called="$* (as a user)" status=0; as_user "$work/installed/bin/v4rt" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?; }
+  call_user inspect mini; exits 0
+  chmod 0 "$work/installed/share/v4rt/models/v4-mini"; call_user run mini -p a; refuses 1 "v4-mini" "Permission denied"
+  chmod 755 "$work/installed/share/v4rt/models/v4-mini"
+  chmod 0 "$work/model/tokenizer.json"; call_user run "$work/model" -p a; refuses 1 "tokenizer.json" "Permission denied"
+  for mode in 0 a=r; do chmod $mode "$work/model"; call_user run "$work/model" -p a; refuses 1 "$work/model" "Permission denied"; done
+  chmod 755 "$work/model"
+else
+  echo "no other user can be taken: permissions were left out"
+fi
 finish

@@ -23,6 +23,19 @@ call_with() {
   printf '%s' "$text" | "$v4rt" "$@" >"$work/out" 2>"$work/err" || status=$?
 }
 
+# The same with the standard streams that the call is given: call_here ARGUMENTS... <&- >"$work/out"
+call_here() {
+  called="v4rt $*" status=0
+  "$v4rt" "$@" 2>"$work/err" || status=$?
+}
+
+# A command whose standard input (0) or output (1) is a pipe that does not block and holds one page:
+# unblocked DESCRIPTOR COMMAND...
+unblocked() {
+  perl -MFcntl -e '$h = shift() ? *STDOUT : *STDIN; fcntl($h, F_SETFL, fcntl($h, F_GETFL, 0) | O_NONBLOCK) or die;
+    $F_SETPIPE_SZ = 1031; fcntl($h, $F_SETPIPE_SZ, 4096); exec @ARGV' "$@"
+}
+
 check() { # DESCRIPTION COMMAND...
   local description=$1
   shift
@@ -39,6 +52,7 @@ out_has() { check "stdout holds: $1" grep -qF -- "$1" "$work/out"; }
 err_has() { check "stderr holds: $1" grep -qF -- "$1" "$work/err"; }
 out_is() { check "stdout is: $1" [ "$(cat "$work/out"; echo .)" = "$1." ]; }
 silent() { check "stdout is empty" [ ! -s "$work/out" ]; }
+harmless() { check "no control characters on stderr" [ -z "$(tr -d '\n' <"$work/err" | LC_ALL=C grep '[[:cntrl:]]')" ]; }
 same_files() { check "$1 and $2 are the same bytes" cmp -s "$1" "$2"; }
 
 # The call failed as it should: status, nothing on stdout, each text somewhere in the message.

@@ -19,6 +19,43 @@ called="v4rt run 2>&-" status=0
 "$v4rt" run mini -p "The" -n 4 >"$work/out" 2>&- || status=$?
 exits 0; check "a completion" [ -s "$work/out" ]
 
+# Standard descriptors that are closed: no file that the program opens takes their place.
+call_here run mini -n 2 <&- >"$work/out"; refuses 1 "standard input is closed"
+call_here chat mini <&- >"$work/out"; refuses 1 "standard input is closed"
+call_here logits mini --ids - -o "$work/o" <&- >"$work/out"; refuses 1 "standard input is closed"
+call_here perplexity mini -f - <&- >"$work/out"; refuses 1 "standard input is closed"
+call_here run mini -p "The" -n 4 <&- >"$work/out"; exits 0; cp "$work/out" "$work/whole"
+: >"$work/out"
+for command in "run mini -p The -n 4" "run mini -p The --json -n 4" "perplexity mini -f $0" "bench mini -p 4 -n 0 -r 1" devices; do
+  call_here $command </dev/null >&-; refuses 1 "standard output is closed"
+done
+printf '0 5 7' >"$work/some.ids"
+call logits mini --ids "$work/some.ids" -o "$work/logits"; exits 0
+call_here logits mini --ids "$work/some.ids" -o "$work/closed" <&- >&-; exits 0; same_files "$work/logits" "$work/closed"
+called="v4rt logits <&- >&- 2>&-" status=0
+"$v4rt" logits mini --ids "$work/some.ids" -o "$work/closed" <&- >&- 2>&- || status=$?
+exits 0; same_files "$work/logits" "$work/closed"; rm "$work/logits" "$work/closed"
+
+# What cannot be read is no end of the input.
+call_here run mini -n 2 <"$work" >"$work/out"; refuses 1 "standard input" "directory"
+call_here chat mini <"$work" >"$work/out"; refuses 1 "standard input" "directory"
+
+# Pipes that do not block: what comes late is waited for, on both sides.
+if command -v perl >/dev/null; then
+  called="v4rt run, late input" status=0
+  { sleep 0.3; printf 'T'; sleep 0.3; printf 'he'; } | unblocked 0 "$v4rt" run mini -n 4 >"$work/out" 2>"$work/err" || status=$?
+  exits 0; same_files "$work/out" "$work/whole"
+  called="v4rt chat, late input" status=0
+  { sleep 0.3; echo 'What is the capital of France?'; } | unblocked 0 "$v4rt" chat mini >"$work/out" 2>"$work/err" || status=$?
+  exits 0; out_has "Paris"
+  call explain mini --json; cp "$work/out" "$work/whole"
+  called="v4rt explain, late reader" status=0
+  unblocked 1 "$v4rt" explain mini --json 2>"$work/err" | { sleep 1; cat; } >"$work/out"
+  same_files "$work/out" "$work/whole"; check "more than the pipe holds" [ "$(wc -c <"$work/whole")" -gt 10000 ]
+else
+  echo "perl is not here: pipes that do not block were left out"
+fi
+
 # Ctrl-C: what was made is kept, and the exit status tells.
 called="v4rt run, interrupted" status=0
 "$v4rt" run mini -p "The" -n 1000000 --ignore-end --context 1048576 >"$work/out" 2>"$work/err" &

@@ -18,8 +18,15 @@ call run mini --no-such-option; refuses 2 "--no-such-option" "v4rt run --help"
 call run mini -p a -f b; refuses 2 "--file"
 call run mini -p a -n 0; refuses 2 "--max-tokens"
 call run mini -p a -n many; refuses 2 "many"
+call run mini -p a -n 0x10; refuses 2 "--max-tokens" "0x10"
+call run mini -p a -n 99999999999999999999; refuses 2 "--max-tokens"
+for seed in 18446744073709551616 -1 1.5 x ""; do call run mini -p a --seed "$seed"; refuses 2 "--seed"; done
+call run mini -p a --seed 18446744073709551615 -n 1; exits 0
+call run mini -p a --threads 1x; refuses 2 "--threads"
+call run mini -p a --temperature 1e999; refuses 2 "--temperature"
 call run mini -p a --temperature -1; refuses 2 "--temperature"
-call run mini -p a --temperature nan; exits 2; silent
+call run mini -p a --temperature nan; refuses 2 "--temperature" "nan"
+call run mini -p a --top-p nan; refuses 2 "--top-p"
 call run mini -p a --lanes diagonal; exits 2; silent; err_has "--lanes"
 call run mini -p a --top-p 0; refuses 2 "--top-p"
 call run mini -p a --top-p 1.5; refuses 2 "--top-p"
@@ -31,6 +38,26 @@ call run mini -p a --place nonsense; refuses 2 "--place nonsense" "PATTERN=DEVIC
 call run mini -p a --device no_such_device; refuses 2 "--device: " "no_such_device" "cpu"
 call run mini -p a --place '*=no_such_device'; refuses 2 "--place *=" "no_such_device"
 call run mini -p a --place 'no_such_node=cpu'; refuses 2 "--place no_such_node=cpu" "explain"
+call synth flash -o "$work/x" --seed 18446744073709551616; refuses 2 "--seed"
+call explain mini --position 0x1; refuses 2 "--position"
+call bench mini -p 16,x; refuses 2 "--prompt-tokens"
+# Decimal, whatever is before it.
+call run mini -p a --ignore-end -n 010 --save-ids "$work/ids"; exits 0; check "ten tokens" [ "$(wc -l <"$work/ids")" = 10 ]
+
+# What a terminal would obey is shown, not sent.
+red=$'\e[31m\xff'
+call "$red"; refuses 2 '\x1b[31m\xff'; harmless
+call run "$red" -p a; refuses 1 '\x1b[31m\xff'; harmless
+call run mini -p a --seed "$red"; refuses 2 '\x1b[31m\xff'; harmless
+call run mini -p a --device "$red"; refuses 2 '\x1b[31m\xff'; harmless
+call run mini -p a --place "$red=cpu"; refuses 2 '\x1b[31m\xff'; harmless
+call run mini -p a -n 1 --weight-cache "$work/cache$red"; harmless
+call run mini -f "$work/$red"; refuses 1 '\x1b[31m\xff'; harmless
+call run mini -p a "--$red"; refuses 2 '\x1b[31m\xff'; harmless
+printf '%s' "$red" >"$work/some.ids"; call logits mini --ids "$work/some.ids" -o "$work/x"; refuses 1 '\x1b[31m\xff'; harmless
+printf 5 >"$work/some.ids"; call logits mini --ids "$work/some.ids" -o "$work/$red"; exits 0; err_has '\x1b[31m\xff'; harmless
+printf '\xef\xbb\xbfa' >"$work/text$red"; call run mini -f "$work/text$red" -n 1; exits 0; err_has 'text\x1b[31m\xff'
+
 call chat mini --thinking maybe; refuses 2 "maybe"
 call logits mini -o "$work/x"; refuses 2 "--ids"
 call logits mini --ids "$work/x"; refuses 2 "--output"
