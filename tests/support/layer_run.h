@@ -33,7 +33,7 @@ class LayerRun {
         plan_, Bindings{queues_, std::span(&arena_, 1), [&](const Slot& slot) { return bound_.at(key(slot)); }});
   }
 
-  std::vector<float> run(std::span<const float> streams, std::span<const int32_t> ids, const std::string& output) {
+  void run(std::span<const float> streams, std::span<const int32_t> ids) {
     const SlotId in = find(plan_.inputs, "streams");
     std::vector<uint16_t> rounded;
     for (const float v : streams) rounded.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(v) >> 16));
@@ -45,7 +45,10 @@ class LayerRun {
     std::vector<Row> rows(ids.size());
     fill_rows(std::span(&segment, 1), rows);
     executor_->run({std::span(&segment, 1), rows});
-    const Tensor& out = executor_->tensor(find(plan_.outputs, output));
+  }
+
+  std::vector<float> output(const std::string& name) {
+    const Tensor& out = executor_->tensor(find(plan_.outputs, name));
     std::vector<uint16_t> bits(static_cast<size_t>(out.type.shape.elements()));
     queues_[0]->download(std::as_writable_bytes(std::span(bits)), *out.values, 0);
     std::vector<float> values;
