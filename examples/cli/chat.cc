@@ -104,7 +104,7 @@ bool answer(Conversation& conversation, const std::string& message) {
     return true;
   } catch (const Error& e) {
     if (e.code() != Code::kInvalidArgument) throw;
-    say(escaped(e.what()) + "\n");
+    say(escaped_lines(e.what()) + "\n");
     return input_is_terminal();
   }
 }

@@ -19,7 +19,7 @@ namespace {
 // Whatever goes wrong ends here as a message and an exit status.
 int guarded(const std::string& name, const Action& action) {
   const auto complain = [&](std::string_view message, int status) {
-    say(fmt::format("{}: {}\n", name, escaped(message)));
+    say(fmt::format("{}: {}\n", name, escaped_lines(message)));
     return status;
   };
   try {
@@ -79,7 +79,7 @@ std::vector<std::string> with_empty_values_apart(const CLI::App& app, std::span<
 // What the library has to say, as everything else that is said here.
 void say_log(log::Level level, std::string_view message) {
   const std::string_view name = level == log::Level::kError ? "error" : level == log::Level::kWarn ? "warning" : "info";
-  say(fmt::format("v4rt: {}: {}\n", name, escaped(message)));
+  say(fmt::format("v4rt: {}: {}\n", name, escaped_lines(message)));
 }
 
 int main(int argc, char** argv) {

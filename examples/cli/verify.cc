@@ -43,7 +43,7 @@ int verify(const std::vector<std::string>& paths) {
                           human_bytes(static_cast<double>(weights->bytes()))));
       } catch (const Error& e) {  // the others are looked at all the same
         progress.clear();
-        say(fmt::format("v4rt verify: {}\n", escaped(e.what())));
+        say(fmt::format("v4rt verify: {}\n", escaped_lines(e.what())));
         status = kFailure;
       }
     }

@@ -74,6 +74,12 @@ std::string escaped(std::string_view bytes) {
   return text;
 }
 
+std::string escaped_lines(std::string_view bytes) {
+  const size_t line = bytes.find('\n');
+  if (line == std::string_view::npos) return escaped(bytes);
+  return escaped(bytes.substr(0, line)) + "\n" + escaped_lines(bytes.substr(line + 1));
+}
+
 std::string Utf8Stream::push(std::string_view bytes) {
   pending_ += bytes;
   std::string text;

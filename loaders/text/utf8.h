@@ -46,4 +46,7 @@ size_t uniform_run(std::string_view bytes);
 // no UTF-8 as \x1b. A terminal takes nothing in the result for a command.
 std::string escaped(std::string_view bytes);
 
+// The same of a message of several lines, which stay lines.
+std::string escaped_lines(std::string_view bytes);
+
 }  // namespace v4rt

@@ -25,6 +25,7 @@ if [ "$device" = opencl ]; then
     broken devices --json; exits 0; check "a problem" [ "$("$json_value" "$work/out" /problems/0 | grep -c clGetDeviceIDs)" = 1 ]
     for name in opencl opencl:1 portable; do
       broken run mini -p a -n 1 --device $name; refuses 1 "Portable Computing Language: clGetDeviceIDs: CL_"
+      check "each problem on a line of its own" grep -q '^  .*Portable' "$work/err"
     done
   fi
 fi

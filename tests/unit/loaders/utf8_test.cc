@@ -36,6 +36,7 @@ TEST(Utf8, EscapesWhatATerminalWouldObey) {
   EXPECT_EQ(escaped("plain text, \xC3\xA9\xEF\xBD\x9C"), "plain text, \xC3\xA9\xEF\xBD\x9C");
   EXPECT_EQ(escaped("\x1b[31mred\r\n\t\x7f"), "\\x1b[31mred\\x0d\\x0a\\x09\\x7f");
   EXPECT_EQ(escaped(std::string_view("\0", 1)), "\\x00");
+  EXPECT_EQ(escaped_lines("two\n  lines\x1b\n"), "two\n  lines\\x1b\n");
   EXPECT_EQ(escaped("\xC2\x9B"
                     "31m\xC2\xA0"),
             "\\xc2\\x9b"
