@@ -103,7 +103,7 @@ TEST(ChatEncoding, Errors) {
   expect_error({{"user", "a", ""}, {"assistant", "b", ""}}, Code::kInvalidArgument, "ends with role \"assistant\"");
   expect_error({{"latest_reminder", "r", ""}}, Code::kInvalidArgument, "ends with role \"latest_reminder\"");
   expect_error({{"user", "a", ""}, {"User", "b", ""}}, Code::kInvalidArgument, "message 1: unknown role \"User\"");
-  expect_error({{"\x1b[2J", "a", ""}}, Code::kInvalidArgument, "message 0: unknown role \"?[2J\"");
+  expect_error({{"\x1b[2J", "a", ""}}, Code::kInvalidArgument, "message 0: unknown role \"\\x1b[2J\"");
   expect_error({{"developer", "", ""}}, Code::kInvalidArgument, "message 0: a developer message must not be empty");
   expect_error({{"tool", "x", ""}}, Code::kUnsupported, "role \"tool\": tool calls are not supported");
 }
