@@ -80,13 +80,14 @@ void add_select(std::vector<Case>& cases, int32_t tokens) {
   constexpr int kDim = 128;
   const RowFormat format{RowFormat::Kind::kFp4, kDim, 0};
   const IndexSpec spec{.ratio = 4, .top_k = 512, .format = format, .weight_scale = 0.0110485435f, .rounds = true};
-  cases.push_back({.name = fmt::format("index_select_16Ki_T{}", tokens),
-                   .op = std::make_shared<IndexSelect>(spec),
-                   .inputs = {{DType::kBF16, Shape{tokens, kHeads, kDim}},
-                              {DType::kBF16, Shape{tokens, kHeads}},
-                              {DType::kU8, Shape{1, kPositions / spec.ratio, format.bytes()}}},
-                   .segments = {{0, kPositions - tokens, tokens}},
-                   .fills = {{}, {}, {.kind = Fill::Kind::kRows, .format = format}}});
+  cases.push_back(
+      {.name = fmt::format("index_select_16Ki_T{}", tokens),
+       .op = std::make_shared<IndexSelect>(spec),
+       .inputs = {{DType::kBF16, Shape{tokens, kHeads, kDim}},
+                  {DType::kBF16, Shape{tokens, kHeads}},
+                  {DType::kU8, Shape{1, kPositions / spec.ratio, format.bytes()}}},
+       .segments = {{0, kPositions - tokens, tokens}},
+       .fills = {{.kind = Fill::Kind::kFp4, .scale = 2}, {}, {.kind = Fill::Kind::kRows, .format = format}}});
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <span>
 
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/kernels/support.h"
@@ -7,16 +8,17 @@
 #include "backend/cpu/simd/quant.h"
 #include "backend/cpu/simd/tile_index.h"
 #include "ops/attention/attention.h"
+#include "ops/core/arith.h"
 #include "ops/core/exact_math.h"
 
 namespace v4rt {
 namespace {
 
-constexpr int64_t kBatch = 8;  // queries of one sequence that share each decoded key
+constexpr int64_t kBatch = simd::IndexTileCall::kMostQueries;  // queries of one sequence that share each decoded key
 
 // A batch of queries is widened, scored against all keys that its last one sees, and then selected from, query by
-// query. Scratch: queries, widened, as integers and as tiles, with their head weights; scores; per worker some keys,
-// likewise.
+// query. Scratch: queries, widened, as integers and as tiles, with their head weights; scores; the largest of each
+// group of them; per worker some keys, likewise.
 class IndexSelectKernel final : public CpuKernel {
  public:
   IndexSelectKernel(const OpCall& call, const CpuDevice& device)
@@ -45,21 +47,37 @@ class IndexSelectKernel final : public CpuKernel {
   }
 
  private:
-  // Which ways to the scores a query's numbers allow.
-  struct Fits {
-    int spread = 0;  // as integers
+  // The queries of a batch that have to choose, which ways to their scores their numbers allow, and the keys that the
+  // last of them sees.
+  struct Query {
+    int64_t seen = 0;
+    const float* widened = nullptr;
+    float* scores = nullptr;
+    const simd::Integers* integers = nullptr;
+    int spread = simd::kIndexSpread + 1;
     bool tiles = false;
+  };
+  struct Batch {
+    const uint8_t* rows = nullptr;
+    int64_t keys = 0;
+    int n = 0;
+    Query queries[kBatch];
+    simd::IndexTileCall tiles;  // for those that allow it
   };
   static constexpr int64_t kIntegersFloats = sizeof(simd::Integers) / sizeof(float);
 
   int64_t vector_floats() const { return whole_lines(heads_ * dim_ + heads_ + integers_ * kIntegersFloats); }
   int64_t query_floats() const {
-    return vector_floats() + (tiles_ != nullptr ? simd::IndexTiles::query_floats(heads_, dim_) : 0);
+    return vector_floats() + (tiles_ != nullptr ? whole_lines(simd::IndexTiles::query_floats(heads_, dim_)) : 0);
   }
-  int64_t score_floats() const { return (capacity_ + simd::kIndexKeys - 1) / simd::kIndexKeys * simd::kIndexKeys; }
+  int64_t groups() const { return ceil_div(capacity_, simd::kIndexKeys); }
+  int64_t score_floats() const { return whole_lines(groups() * (simd::kIndexKeys + 1)); }
+  int64_t vector_work_floats() const {
+    return whole_lines(2 * simd::kIndexKeys * dim_ + (integers_ > 0 ? simd::kIndexKeys * (dim_ / 8 + dim_ / 32) : 0));
+  }
   int64_t worker_floats() const {
-    return 2 * simd::kIndexKeys * dim_ + (integers_ > 0 ? simd::kIndexKeys * (dim_ / 8 + dim_ / 32) : 0) +
-           (tiles_ != nullptr ? simd::IndexTiles::keys_floats(dim_) : 0);
+    return vector_work_floats() +
+           (tiles_ != nullptr ? whole_lines(simd::IndexTiles::work_floats(heads_, spec_.format)) : 0);
   }
   float* query(const CpuArgs& args, int64_t i) const { return args.scratch<float>() + i * query_floats(); }
   simd::Integers* integers(const CpuArgs& args, int64_t i) const {
@@ -69,7 +87,8 @@ class IndexSelectKernel final : public CpuKernel {
   float* scores(const CpuArgs& args, int64_t i) const {
     return args.scratch<float>() + batch_ * query_floats() + i * score_floats();
   }
-  float* worker_tile(const CpuArgs& args, int worker) const {
+  uint32_t* largest(float* scores) const { return reinterpret_cast<uint32_t*>(scores + groups() * simd::kIndexKeys); }
+  float* worker_memory(const CpuArgs& args, int worker) const {
     return args.scratch<float>() + batch_ * (query_floats() + score_floats()) + worker * worker_floats();
   }
   int64_t seen(const CpuArgs& args, int32_t t) const {
@@ -79,23 +98,56 @@ class IndexSelectKernel final : public CpuKernel {
   void run_batch(const CpuArgs& args, int32_t first, int32_t n) const {
     const int64_t most = seen(args, first + n - 1);
     if (most > spec_.top_k) {
-      Fits fits[kBatch] = {};
-      for (int32_t i = 0; i < n; ++i) {
-        widen_query(args, first + i, query(args, i));
-        if (integers_ == 0) continue;
-        fits[i].spread = simd::pack_index_query(query(args, i), heads_, dim_, integers(args, i));
-        fits[i].tiles = tiles_ != nullptr && fits[i].spread <= simd::kIndexSpread &&
-                        tiles_->pack_query(integers(args, i), heads_, dim_, query_tiles(args, i));
-      }
-      const int64_t groups = (most + simd::kIndexKeys - 1) / simd::kIndexKeys;
-      const double work = static_cast<double>(simd::kIndexKeys * dim_ * (heads_ * n + 8));
-      args.pool.for_ranges(groups, work, [&](int64_t begin, int64_t end, int worker) {
-        for (int64_t g = begin; g < end; ++g) score_group(args, first, n, g, most, fits, worker_tile(args, worker));
+      const Batch batch = prepare(args, first, n);
+      const double work = static_cast<double>(simd::kIndexKeys * dim_ * (heads_ * batch.n + 8));
+      args.pool.for_ranges(ceil_div(most, simd::kIndexKeys), work, [&](int64_t begin, int64_t end, int worker) {
+        score_groups(batch, begin, end, worker_memory(args, worker));
       });
     }
-    args.pool.for_ranges(n, 4.0 * static_cast<double>(most), [&](int64_t begin, int64_t end) {
+    args.pool.for_ranges(n, static_cast<double>(most), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) select(args, first + static_cast<int32_t>(i), scores(args, i));
     });
+  }
+
+  Batch prepare(const CpuArgs& args, int32_t first, int32_t n) const {
+    const int32_t slot = args.step.rows[static_cast<size_t>(first)].slot;
+    Batch batch{.rows = args.data<const uint8_t>(2) + slot * capacity_ * spec_.format.bytes(),
+                .keys = seen(args, first + n - 1)};
+    simd::IndexTileCall& call = batch.tiles;
+    call = {.rows = batch.rows, .keys = batch.keys, .heads = heads_, .rounds = spec_.rounds};
+    for (int32_t i = 0; i < n; ++i) {
+      if (seen(args, first + i) <= spec_.top_k) continue;
+      Query& q = batch.queries[batch.n++];
+      q = {.seen = seen(args, first + i), .widened = query(args, i), .scores = scores(args, i)};
+      widen_query(args, first + i, query(args, i));
+      if (integers_ == 0) continue;
+      q.integers = integers(args, i);
+      q.spread = simd::pack_index_query(q.widened, heads_, dim_, integers(args, i));
+      const float* weights = q.widened + heads_ * dim_;
+      q.tiles = tiles_ != nullptr && q.spread <= simd::kIndexSpread &&
+                tiles_->pack_query(q.integers, weights, heads_, dim_, spec_.rounds, query_tiles(args, i));
+      if (!q.tiles) continue;
+      call.query[call.queries] = query_tiles(args, i);
+      call.scores[call.queries++] = q.scores;
+    }
+    return batch;
+  }
+
+  // Whole groups of keys. What the matrix unit cannot take goes by vectors.
+  void score_groups(const Batch& batch, int64_t begin, int64_t end, float* memory) const {
+    simd::IndexTileCall call = batch.tiles;
+    call.memory = memory + vector_work_floats();
+    for (int64_t g = begin; g < end; ++g) {
+      const int64_t first = g;
+      if (call.queries > 0) g = tiles_->scores(spec_.format, call, first, end);
+      for (int64_t tiled = first; tiled < g && call.queries < batch.n; ++tiled)
+        score_group(batch, tiled, false, memory);
+      if (g < end) score_group(batch, g, true, memory);
+    }
+    for (const Query& q : std::span(batch.queries, static_cast<size_t>(batch.n))) {
+      const int64_t from = begin * simd::kIndexKeys, live = std::min(end * simd::kIndexKeys, q.seen) - from;
+      simd::order_scores(q.scores + from, live, largest(q.scores) + begin);
+    }
   }
 
   // The query as floats, then its head weights, scaled.
@@ -109,35 +161,25 @@ class IndexSelectKernel final : public CpuKernel {
     }
   }
 
-  void score_group(const CpuArgs& args, int32_t first, int32_t n, int64_t group, int64_t most, const Fits* fits,
-                   float* tile) const {
-    const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, most - key),
-                  width = spec_.format.bytes();
-    const int32_t slot = args.step.rows[static_cast<size_t>(first)].slot;
-    const uint8_t* rows = args.data<const uint8_t>(2) + (slot * capacity_ + key) * width;
+  // For all queries, or for those alone that are not in tiles.
+  void score_group(const Batch& batch, int64_t group, bool all, float* tile) const {
+    const int64_t key = group * simd::kIndexKeys, live = std::min(simd::kIndexKeys, batch.keys - key);
+    const uint8_t* rows = batch.rows + key * spec_.format.bytes();
     float *panel = tile + simd::kIndexKeys * dim_, *scales = panel + simd::kIndexKeys * dim_;
     auto* words = reinterpret_cast<uint32_t*>(scales + simd::kIndexKeys * dim_ / 32);
     const int of_keys =
         integers_ > 0 ? simd::turn_fp4_words(spec_.format, rows, live, words, scales) : simd::kIndexSpread;
-    float* key_tiles = scales + simd::kIndexKeys * (dim_ / 32 + dim_ / 8);
-    const bool tiled = tiles_ != nullptr && tiles_->pack_keys(words, scales, dim_, key_tiles);
     bool turned = false;
-    for (int32_t i = 0; i < n; ++i) {
-      const int64_t sees = seen(args, first + i);
-      if (sees <= key || sees <= spec_.top_k) continue;
-      const float *q = query(args, i), *weights = q + heads_ * dim_;
-      if (integers_ > 0 && fits[i].spread + of_keys <= simd::kIndexSpread) {
-        if (fits[i].tiles && tiled) {
-          tiles_->scores(query_tiles(args, i), key_tiles, dim_, weights, heads_, spec_.rounds, scores(args, i) + key);
-          continue;
-        }
-        simd::index_scores_of_integers(words, scales, dim_, integers(args, i), weights, heads_, spec_.rounds,
-                                       scores(args, i) + key);
+    for (const Query& q : std::span(batch.queries, static_cast<size_t>(batch.n))) {
+      if (q.seen <= key || (q.tiles && !all)) continue;
+      const float* weights = q.widened + heads_ * dim_;
+      if (q.spread + of_keys <= simd::kIndexSpread) {
+        simd::index_scores_of_integers(words, scales, dim_, q.integers, weights, heads_, spec_.rounds, q.scores + key);
         continue;
       }
       if (!turned) turn(rows, live, tile, panel);
       turned = true;
-      simd::index_scores(panel, dim_, q, weights, heads_, spec_.rounds, scores(args, i) + key);
+      simd::index_scores(panel, dim_, q.widened, weights, heads_, spec_.rounds, q.scores + key);
     }
   }
 
@@ -151,7 +193,7 @@ class IndexSelectKernel final : public CpuKernel {
   void select(const CpuArgs& args, int32_t t, float* scores) const {
     int32_t* out = args.data<int32_t>(3) + int64_t{t} * spec_.top_k;
     const int64_t n = seen(args, t), k = std::min<int64_t>(n, spec_.top_k);
-    if (n > k) return simd::select_largest(scores, n, k, out);
+    if (n > k) return simd::select_largest(reinterpret_cast<const uint32_t*>(scores), largest(scores), n, k, out);
     for (int64_t i = 0; i < spec_.top_k; ++i) out[i] = i < n ? static_cast<int32_t>(i) : -1;
   }
 

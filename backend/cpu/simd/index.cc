@@ -10,6 +10,7 @@
 #include "backend/cpu/simd/integers.h"
 #include "backend/cpu/simd/tile-inl.h"
 #include "backend/cpu/simd/weights-inl.h"
+#include "ops/core/arith.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
@@ -170,42 +171,59 @@ void scores_of_integers([[maybe_unused]] const uint32_t* words, [[maybe_unused]]
 #endif
 }
 
-// In place.
-void to_orders(float* scores, int64_t n, uint32_t* orders) {
-  for (int64_t i = 0; i < n; ++i) orders[i] = em_order(scores[i]);
+void to_orders(float* scores, int64_t n, uint32_t* largest) {
+  auto* orders = reinterpret_cast<uint32_t*>(scores);
+  for (int64_t i = 0; i < n; i += kIndexKeys) {
+    const int64_t some = std::min(kIndexKeys, n - i);
+    uint32_t most = 0;
+    for (int64_t j = i; j < i + some; ++j) {
+      orders[j] = em_order(scores[j]);
+      most = std::max(most, orders[j]);
+    }
+    *largest++ = most;
+  }
 }
 
-int64_t count_from(const uint32_t* orders, int64_t n, uint32_t least) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < n; i += 4096) {  // counted in 32 bits, as wide as the numbers
-    const int64_t some = std::min<int64_t>(4096, n - i);
-    uint32_t part = 0;
-    for (int64_t j = 0; j < some; ++j) part += orders[i + j] >= least ? 1u : 0u;
-    count += part;
-  }
+HWY_INLINE int64_t count_from(const uint32_t* orders, int64_t n, uint32_t least) {
+  uint32_t count = 0;
+  for (int64_t i = 0; i < n; ++i) count += orders[i] >= least ? 1u : 0u;
   return count;
 }
 
-// Bisection over the bits of the smallest order that is selected, then one pass that collects.
-void select(float* scores, int64_t n, int64_t k, int32_t* indices) {
-  auto* orders = reinterpret_cast<uint32_t*>(scores);
-  to_orders(scores, n, orders);
+// The largest number of which count(it) >= k, by bisection over its bits, or one that exactly k reach; it is known to
+// be `known` or more, and that nothing is above `most`.
+template <class Count>
+HWY_INLINE uint32_t bisect(uint32_t known, uint32_t most, int64_t k, const Count& count) {
   uint32_t least = 0;
-  int64_t from_least = n;
-  for (uint32_t bit = 0x80000000u; bit != 0 && from_least != k; bit >>= 1) {
-    const int64_t count = count_from(orders, n, least | bit);
-    if (count < k) continue;
-    least |= bit;
-    from_least = count;
+  for (uint32_t bit = 0x80000000u; bit != 0; bit >>= 1) {
+    const uint32_t middle = least | bit;
+    const int64_t reach = middle <= known ? k + 1 : middle > most ? 0 : count(middle);
+    if (reach >= k) least = middle;
+    if (reach == k) break;
   }
-  int64_t ties =
-      from_least == k ? k : k - count_from(orders, n, least + 1);  // how many of exactly `least` are selected
-  for (int64_t i = 0; i < n; i += 16) {
-    const int64_t some = std::min<int64_t>(16, n - i);
-    uint32_t largest = 0;
-    for (int64_t j = 0; j < some; ++j) largest = std::max(largest, orders[i + j]);
-    if (largest < least) continue;
-    for (int64_t j = i; j < i + some; ++j) {
+  return least;
+}
+
+// The k largest are in groups that reach what k groups reach.
+void select(const uint32_t* orders, uint32_t* largest, int64_t n, int64_t k, int32_t* indices) {
+  const int64_t groups = ceil_div(n, kIndexKeys);
+  const auto count_groups = [&](uint32_t least) HWY_ATTR { return count_from(largest, groups, least); };
+  const uint32_t most = *std::max_element(largest, largest + groups);
+  const uint32_t reached = groups < k ? 0 : bisect(0, most, k, count_groups);
+  int64_t few = 0;  // their numbers take the place of the largest orders
+  for (int64_t g = 0; g < groups; ++g)
+    if (largest[g] >= reached) largest[few++] = static_cast<uint32_t>(g);
+  const auto live = [&](uint32_t group) { return std::min(kIndexKeys, n - int64_t{group} * kIndexKeys); };
+  const auto count = [&](uint32_t least) HWY_ATTR {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < few; ++i) sum += count_from(orders + largest[i] * kIndexKeys, live(largest[i]), least);
+    return sum;
+  };
+  const uint32_t least = bisect(reached, most, k, count);
+  int64_t ties = least == most ? k : k - count(least + 1);  // how many of exactly `least` are selected
+  for (int64_t i = 0; i < few; ++i) {
+    const int64_t first = largest[i] * kIndexKeys, end = first + live(largest[i]);
+    for (int64_t j = first; j < end; ++j) {
       if (orders[j] < least || (orders[j] == least && ties-- <= 0)) continue;
       *indices++ = static_cast<int32_t>(j);
     }
@@ -225,6 +243,7 @@ HWY_EXPORT(scores_of);
 HWY_EXPORT(turn_words);
 HWY_EXPORT(pack_query);
 HWY_EXPORT(scores_of_integers);
+HWY_EXPORT(to_orders);
 HWY_EXPORT(select);
 
 void turn_keys(const float* keys, int64_t n, int64_t dim, float* panel) {
@@ -257,8 +276,10 @@ void index_scores_of_integers(const uint32_t* words, const float* key_scales, in
   HWY_DYNAMIC_DISPATCH(scores_of_integers)(words, key_scales, dim, q, weights, heads, rounds, scores);
 }
 
-void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices) {
-  HWY_DYNAMIC_DISPATCH(select)(scores, n, k, indices);
+void order_scores(float* scores, int64_t n, uint32_t* largest) { HWY_DYNAMIC_DISPATCH(to_orders)(scores, n, largest); }
+
+void select_largest(const uint32_t* orders, uint32_t* largest, int64_t n, int64_t k, int32_t* indices) {
+  HWY_DYNAMIC_DISPATCH(select)(orders, largest, n, k, indices);
 }
 
 }  // namespace v4rt::simd

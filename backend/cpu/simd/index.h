@@ -31,7 +31,9 @@ int turn_fp4_words(const RowFormat& format, const uint8_t* rows, int64_t n, uint
 void index_scores_of_integers(const uint32_t* words, const float* key_scales, int64_t dim, const Integers* q,
                               const float* weights, int64_t heads, bool rounds, float* scores);
 
-// The k < n largest scores, the lower index first among equals: their indices in ascending order. Destroys the scores.
-void select_largest(float* scores, int64_t n, int64_t k, int32_t* indices);
+// The k < n largest of n scores, the lower index first among equals: their indices in ascending order. The scores first
+// become orders (em_order), in place and by groups of kIndexKeys, of each of which the largest order is kept.
+void order_scores(float* scores, int64_t n, uint32_t* largest);
+void select_largest(const uint32_t* orders, uint32_t* largest, int64_t n, int64_t k, int32_t* indices);
 
 }  // namespace v4rt::simd

@@ -5,6 +5,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 
 #include <algorithm>
+#include <utility>
 
 #include "backend/cpu/simd/integers-inl.h"
 #include "backend/cpu/simd/tiles.h"
@@ -14,10 +15,16 @@
 #define V4RT_BACKEND_CPU_SIMD_TILE_INDEX_ONCE
 namespace v4rt::simd {
 
-constexpr int64_t kTileDims = 64;  // a row of a tile of bytes: two blocks of 32
-constexpr int kMostShift = 3;      // the largest weight, 12 halves, is then 96
+constexpr int64_t kTileDims = 64;    // a row of a tile of bytes: two blocks of 32
+constexpr int kMostShift = 3;        // the largest weight, 12 halves, is then 96
+constexpr float kFarUnit = 0x1p30f;  // units of keys and queries, and head weights, lie within 1 / this and this
 
-constexpr int64_t head_tiles(int64_t heads) { return ceil_div(heads, kTileRows); }
+// A power of two that moves the first bits of a float, as many as bf16 keeps, to the end of a float's: see round_whole.
+constexpr float kBf16Step = 0x1p16f;
+
+constexpr int64_t padded_heads(int64_t heads) { return round_up(heads, kTileRows); }
+constexpr int64_t query_tile_floats(int64_t heads, int64_t dim) { return padded_heads(heads) * dim / 4; }
+constexpr int64_t key_tile_floats(int64_t dim) { return kIndexKeys * dim / 4; }
 
 }  // namespace v4rt::simd
 #endif
@@ -28,24 +35,38 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_AVX3
 
-// Tile t of heads 16 i .. 16 i + 15 at (i * dim / 64 + t) tiles; then what one is worth, for each head.
-bool pack_query_tiles(const Integers* q, int64_t heads, int64_t dim, float* to) {
-  const int64_t blocks = dim / 32, tiles = head_tiles(heads) * (dim / kTileDims);
+// The least scale of a head's blocks that are not zero, times the factor of weights-inl.h.
+float head_unit(const Integers* q, int64_t blocks) {
+  float unit = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    int32_t any = 0;
+    for (const int8_t x : q[b].limb[0]) any |= x;
+    if (any != 0 && (unit == 0 || q[b].scale < unit)) unit = q[b].scale;
+  }
+  return unit == 0 ? 1.0f : unit * Fp4Weights::kFactor;
+}
+
+bool is_near(float x) { return x >= 1 / kFarUnit && x <= kFarUnit; }
+
+// Tile t of heads 16 i .. 16 i + 15 at (i * dim / 64 + t) tiles; then for each head what add_head_sums multiplies by.
+bool pack_query_tiles(const Integers* q, const float* weights, int64_t heads, int64_t dim, bool rounds, float* to) {
+  const int64_t blocks = dim / 32, padded = padded_heads(heads);
   auto* bytes = reinterpret_cast<int8_t*>(to);
-  float* units = to + tiles * kTileWords;
+  float* factors = to + query_tile_floats(heads, dim);
   std::fill_n(to, IndexTiles::query_floats(heads, dim), 0.0f);
   for (int64_t h = 0; h < heads; ++h, q += blocks) {
-    float unit = q[0].scale;
-    for (int64_t b = 1; b < blocks; ++b) unit = std::min(unit, q[b].scale);
-    units[h] = unit;
+    const float unit = head_unit(q, blocks);
+    if (!is_near(unit) || (weights[h] != 0 && !is_near(em_abs(weights[h])))) return false;
+    const float weight = weights[h] * unit;
+    factors[h] = rounds ? weight * (kBf16Step + 1) : weight;
+    factors[padded + h] = -weight * kBf16Step;
     for (int64_t b = 0; b < blocks; ++b) {
-      const float factor = q[b].scale / unit;
-      if (factor > 127) return false;
+      const float factor = q[b].scale * Fp4Weights::kFactor / unit;
       const int64_t tile = h / kTileRows * (dim / kTileDims) + b / 2;
       int8_t* row = bytes + tile * kTileBytes + h % kTileRows * 64 + b % 2 * 32;
       for (int i = 0; i < 32; ++i) {
-        const int number = q[b].limb[0][i] * static_cast<int>(factor);
-        if (number < -127 || number > 127) return false;
+        const float number = q[b].limb[0][i] * factor;
+        if (em_abs(number) > 127) return false;
         row[i] = static_cast<int8_t>(number);
       }
     }
@@ -53,7 +74,27 @@ bool pack_query_tiles(const Integers* q, int64_t heads, int64_t dim, float* to) 
   return true;
 }
 
-// Codes of sixteen keys, one per byte, shifted by what `shift` holds in bits 4 and 5 of each byte.
+// Four words of each of sixteen rows, one word of all rows in a vector.
+HWY_INLINE void turn_four(const uint8_t* rows, int64_t width, __m512i (&word)[4]) {
+  __m512i part[4];  // rows r, 4 + r, 8 + r, 12 + r
+  for (int r = 0; r < 4; ++r) {
+    const auto piece = [&](int i) HWY_ATTR {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + (r + 4 * i) * width));
+    };
+    part[r] = _mm512_castsi128_si512(piece(0));
+    part[r] = _mm512_inserti32x4(part[r], piece(1), 1);
+    part[r] = _mm512_inserti32x4(part[r], piece(2), 2);
+    part[r] = _mm512_inserti32x4(part[r], piece(3), 3);
+  }
+  const __m512i a = _mm512_unpacklo_epi32(part[0], part[1]), b = _mm512_unpackhi_epi32(part[0], part[1]);
+  const __m512i c = _mm512_unpacklo_epi32(part[2], part[3]), d = _mm512_unpackhi_epi32(part[2], part[3]);
+  word[0] = _mm512_unpacklo_epi64(a, c);
+  word[1] = _mm512_unpackhi_epi64(a, c);
+  word[2] = _mm512_unpacklo_epi64(b, d);
+  word[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+// Integers of codes in the low half of each byte, shifted by what `shift` holds in bits 4 and 5.
 HWY_INLINE __m512i shifted_bytes(__m512i codes, __m512i shift) {
   const __m128i halves = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
   __m512i table = _mm512_castsi128_si512(halves);
@@ -62,55 +103,102 @@ HWY_INLINE __m512i shifted_bytes(__m512i codes, __m512i shift) {
   table = _mm512_inserti32x4(table, by_1, 1);
   table = _mm512_inserti32x4(table, by_2, 2);
   table = _mm512_inserti32x4(table, by_3, 3);
-  const __m512i low = _mm512_set1_epi8(0x0f);
-  return look_up(_mm512_or_si512(_mm512_and_si512(codes, low), shift), table);
+  return look_up(_mm512_ternarylogic_epi32(codes, _mm512_set1_epi8(0x0f), shift, 0xea), table);  // codes & f | shift
 }
 
-// Tile t of keys 16 i .. 16 i + 15 at (i * dim / 64 + t) tiles: within eight numbers the even ones come first, as in
-// Integers. Then what one is worth, for each key.
-bool pack_key_tiles(const uint32_t* words, const float* scales, int64_t dim, float* to) {
-  const int64_t blocks = dim / 32;
+// The scales of sixteen rows: the least one's value for each row, and how far the others are above it, as
+// shifted_bytes takes that.
+HWY_INLINE bool turn_scales(const uint8_t* scales, int64_t width, int64_t blocks, float* units, __m512i& shifts) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  __m512i bytes =
+      _mm512_i32gather_epi32(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(width))), scales, 1);
+  if (blocks == 2) bytes = _mm512_mask_blend_epi16(0xaaaaaaaau, bytes, _mm512_slli_epi32(bytes, 16));
+  __m512i least = _mm512_min_epu8(bytes, _mm512_rol_epi32(bytes, 8));
+  least = _mm512_min_epu8(least, _mm512_rol_epi32(least, 16));
+  const __m512i above = _mm512_sub_epi8(bytes, least);
+  constexpr char kLeast = 127 - 30, kRange = 60;
+  static_assert(kFarUnit == 0x1p30f);
+  const __mmask64 unfit =
+      _mm512_cmpgt_epu8_mask(above, _mm512_set1_epi8(kMostShift)) |
+      _mm512_cmpgt_epu8_mask(_mm512_sub_epi8(least, _mm512_set1_epi8(kLeast)), _mm512_set1_epi8(kRange));
+  shifts = _mm512_slli_epi32(above, 4);
+  _mm512_storeu_si512(units, _mm512_and_si512(_mm512_slli_epi32(least, 23), _mm512_set1_epi32(0x7f800000)));
+  return unfit == 0;
+}
+
+// kIndexKeys rows. Tile t of keys 16 i .. 16 i + 15 at (i * dim / 64 + t) tiles: within eight numbers the even ones
+// come first, as in Integers. Then what one is worth, for each key.
+template <int64_t kDim>
+HWY_INLINE bool pack_key_tiles_of(const uint8_t* rows, float* to) {
+  constexpr int64_t kBlocks = kDim / 32, kScales = kDim / 2, kWidth = kScales + 4;
+  const __m512i fours = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
   auto* row = reinterpret_cast<uint32_t*>(to);
-  float* units = to + kIndexKeys / 16 * dim / kTileDims * kTileWords;
-  for (int64_t first = 0; first < kIndexKeys; first += 16) {
-    __m512 unit = _mm512_loadu_ps(scales + first);
-    for (int64_t b = 1; b < blocks; ++b) unit = _mm512_min_ps(unit, _mm512_loadu_ps(scales + b * kIndexKeys + first));
-    _mm512_storeu_ps(units + first, _mm512_mul_ps(unit, _mm512_set1_ps(Fp4Weights::kFactor)));
-    for (int64_t b = 0; b < blocks; ++b) {
-      const __m512i scale = _mm512_castps_si512(_mm512_loadu_ps(scales + b * kIndexKeys + first));
-      const __m512i shift = _mm512_srli_epi32(_mm512_sub_epi32(scale, _mm512_castps_si512(unit)), 23);
-      if (_mm512_cmpgt_epu32_mask(shift, _mm512_set1_epi32(kMostShift)) != 0) return false;
-      const __m512i of_bytes = _mm512_mullo_epi32(shift, _mm512_set1_epi32(0x10101010));
-      for (int64_t w = 4 * b; w < 4 * b + 4; ++w, row += 32) {
-        const __m512i codes = _mm512_loadu_si512(words + w * kIndexKeys + first);
-        _mm512_storeu_si512(row, shifted_bytes(codes, of_bytes));
-        _mm512_storeu_si512(row + 16, shifted_bytes(_mm512_srli_epi32(codes, 4), of_bytes));
+  float* units = to + key_tile_floats(kDim);
+  for (int64_t first = 0; first < kIndexKeys; first += 16, rows += 16 * kWidth) {
+    __m512i shifts;
+    if (!turn_scales(rows + kScales, kWidth, kBlocks, units + first, shifts)) return false;
+    for (int64_t b = 0; b < kBlocks; ++b) {
+      const __m512i shift = _mm512_shuffle_epi8(shifts, _mm512_add_epi8(fours, _mm512_set1_epi8(static_cast<char>(b))));
+      __m512i words[4];
+      turn_four(rows + 16 * b, kWidth, words);
+      for (const __m512i word : words) {
+        _mm512_storeu_si512(row, shifted_bytes(word, shift));
+        _mm512_storeu_si512(row + 16, shifted_bytes(_mm512_srli_epi32(word, 4), shift));
+        row += 32;
       }
     }
   }
   return true;
 }
 
-// The heads' shares of the scores of sixteen keys: sums [heads, 16] of integers. `total` goes on from head to head.
-void add_head_sums(const int32_t* sums, int64_t heads, const float* head_units, const float* key_units,
-                   const float* weights, bool rounds, float* total) {
-  const F16 of_keys = load16(key_units);
-  const VF none = hn::Zero(DF());
-  F16 score = load16(total);
-  for (int64_t h = 0; h < heads; ++h) {
-    const F16 unit = of_keys * splat(head_units[h]), weight = splat(weights[h]);
-    const F16 dot = F16(hn::ConvertTo(DF(), hn::LoadU(DI(), sums + h * 16))) * unit;
-    const F16 positive = F16(hn::Max(none, (rounds ? round_bf16(dot) : dot).part[0]));
-    score = rounds ? score + round_bf16(weight * positive) : fma(weight, positive, score);
+bool pack_key_tiles(const RowFormat& format, const uint8_t* rows, float* to) {
+  return format.dim == 128 ? pack_key_tiles_of<128>(rows, to) : pack_key_tiles_of<64>(rows, to);
+}
+
+// em_bf16 of numbers of at most 23 bits whose unit and largest are far from the ends of the range: x 2^16 + x is
+// rounded at the last bit that bf16 has of x, and what is nearest does not change by a number whose own last bit of a
+// float is even.
+HWY_INLINE F16 round_whole(const F16& x) {
+  const F16 sum = fma(x, splat(kBf16Step), x);
+  return fma(x, splat(-kBf16Step), sum);
+}
+
+// The scores of kIndexKeys keys from integer sums [heads][keys]. The product with a weight is rounded as in
+// round_whole: it has sixteen bits, and the weight times 2^16 + 1 has no more than a float.
+void add_head_sums(const int32_t* sums, const float* factors, int64_t padded, bool rounds, const float* key_units,
+                   float* scores) {
+  static_assert(kIndexKeys == 32);
+  const auto positive = [](const int32_t* p)
+                            HWY_ATTR { return F16(hn::Max(hn::Zero(DF()), hn::ConvertTo(DF(), hn::LoadU(DI(), p)))); };
+  F16 first = zero(), second = zero();
+  if (rounds) {
+    const auto share = [&](const int32_t* p, const F16& large, const F16& minus) HWY_ATTR {
+      const F16 dot = round_whole(positive(p));
+      return fma(dot, minus, dot * large);
+    };
+    for (int64_t h = 0; h < padded; ++h, sums += kIndexKeys) {
+      const F16 large = splat(factors[h]), minus = splat(factors[padded + h]);
+      first = first + share(sums, large, minus);
+      second = second + share(sums + 16, large, minus);
+    }
+    first = round_bf16(first);
+    second = round_bf16(second);
+  } else {
+    for (int64_t h = 0; h < padded; ++h, sums += kIndexKeys) {
+      const F16 weight = splat(factors[h]);
+      first = fma(weight, positive(sums), first);
+      second = fma(weight, positive(sums + 16), second);
+    }
   }
-  store16(score, total);
+  store16(first * load16(key_units), scores);
+  store16(second * load16(key_units + 16), scores + 16);
 }
 
 #else
 
-bool pack_query_tiles(const Integers*, int64_t, int64_t, float*) { return false; }
-bool pack_key_tiles(const uint32_t*, const float*, int64_t, float*) { return false; }
-void add_head_sums(const int32_t*, int64_t, const float*, const float*, const float*, bool, float*) {}
+bool pack_query_tiles(const Integers*, const float*, int64_t, int64_t, bool, float*) { return false; }
+bool pack_key_tiles(const RowFormat&, const uint8_t*, float*) { return false; }
+void add_head_sums(const int32_t*, const float*, int64_t, bool, const float*, float*) {}
 
 #endif
 
@@ -126,69 +214,129 @@ HWY_EXPORT(pack_query_tiles);
 HWY_EXPORT(pack_key_tiles);
 HWY_EXPORT(add_head_sums);
 
-// sums [16 kCount, 16] of kCount tiles of heads with sixteen keys.
-template <int kCount, class Tiles>
+// sums [16 n][kIndexKeys] of n tiles of heads, of kSteps tiles in k: those of a group of keys stay in the unit.
+template <int kSteps, class Tiles>
 void multiply(Tiles& tiles, const float* heads, const float* keys, int64_t n, int32_t* sums) {
-  constexpr int kHeads = kCount, kKeys = kCount + 1;
-  const auto each = [](const auto& fn) {
-    [&]<int... i>(std::integer_sequence<int, i...>) { (fn.template operator()<i>(), ...); }
-    (std::make_integer_sequence<int, kCount>());
-  };
-  each([&]<int i>() { tiles.template zero<i>(); });
-  for (int64_t t = 0; t < n; ++t) {
-    tiles.template load<kKeys>(keys + t * kTileWords, 64);
-    each([&]<int i>() {
-      tiles.template load<kHeads>(heads + (i * n + t) * kTileWords, 64);
-      tiles.template add_int8<i, kHeads, kKeys>();
-    });
+  constexpr int kHeads = 2, kKeys = 4;
+  constexpr int64_t kStride = 4 * kIndexKeys;
+  tiles.template load<kKeys>(keys, 64);
+  tiles.template load<kKeys + 1>(keys + kSteps * kTileWords, 64);
+  if constexpr (kSteps == 2) {
+    tiles.template load<kKeys + 2>(keys + kTileWords, 64);
+    tiles.template load<kKeys + 3>(keys + 3 * kTileWords, 64);
   }
-  each([&]<int i>() { tiles.template store<i>(sums + i * kTileWords, 64); });
+  for (int64_t i = 0; i < n; ++i, heads += kSteps * kTileWords, sums += kTileRows * kIndexKeys) {
+    tiles.template zero<0>();
+    tiles.template zero<1>();
+    tiles.template load<kHeads>(heads, 64);
+    tiles.template add_int8<0, kHeads, kKeys>();
+    tiles.template add_int8<1, kHeads, kKeys + 1>();
+    if constexpr (kSteps == 2) {
+      tiles.template load<kHeads + 1>(heads + kTileWords, 64);
+      tiles.template add_int8<0, kHeads + 1, kKeys + 2>();
+      tiles.template add_int8<1, kHeads + 1, kKeys + 3>();
+    }
+    tiles.template store<0>(sums, kStride);
+    tiles.template store<1>(sums + 16, kStride);
+  }
 }
 
+// A group of keys goes through the unit, then the next one is turned into tiles, which takes vectors and lets the unit
+// finish, then the sums of the first are added up: nothing waits for what was just written.
 template <class Tiles>
-void tile_scores(const float* query, const float* keys, int64_t dim, const float* weights, int64_t heads, bool rounds,
-                 float* scores) {
-  static const auto add = HWY_DYNAMIC_DISPATCH(add_head_sums);
-  constexpr int64_t kAbreast = 4;  // tiles of heads
-  const int64_t n = dim / kTileDims, of_heads = head_tiles(heads);
-  const float *head_units = query + of_heads * n * kTileWords, *key_units = keys + kIndexKeys / 16 * n * kTileWords;
-  std::fill_n(scores, kIndexKeys, 0.0f);
-  Tiles tiles;
-  for (int64_t first = 0; first < kIndexKeys; first += 16, keys += n * kTileWords) {
-    for (int64_t i = 0; i < of_heads; i += kAbreast) {
-      alignas(64) int32_t sums[kAbreast * kTileWords];
-      const float* from = query + i * n * kTileWords;
-      switch (std::min(kAbreast, of_heads - i)) {
-        case 4: multiply<4>(tiles, from, keys, n, sums); break;
-        case 3: multiply<3>(tiles, from, keys, n, sums); break;
-        case 2: multiply<2>(tiles, from, keys, n, sums); break;
-        default: multiply<1>(tiles, from, keys, n, sums);
-      }
-      const int64_t head = i * kTileRows, some = std::min(kAbreast * kTileRows, heads - head);
-      add(sums, some, head_units + head, key_units + first, weights + head, rounds, scores + first);
-    }
+class Scorer {
+ public:
+  Scorer(const RowFormat& format, const IndexTileCall& call)
+      : format_(format), call_(call), padded_(padded_heads(call.heads)), group_floats_(group_floats(format.dim)) {
+    sums_ = reinterpret_cast<int32_t*>(call.memory);
+    keys_ = call.memory + padded_ * kIndexKeys;
+    whole_ = reinterpret_cast<uint8_t*>(keys_ + 2 * group_floats_);
   }
-  if (rounds)
-    for (int64_t j = 0; j < kIndexKeys; ++j) scores[j] = em_bf16(scores[j]);
+
+  int64_t run(int64_t begin, int64_t end) {
+    bool packed = begin < end && pack(begin);
+    int64_t group = begin;
+    for (; packed; ++group) {
+      for (int q = 0; q < call_.queries; ++q) {
+        multiply_group(q, group);
+        if (q == 0) packed = group + 1 < end && pack(group + 1);
+        add_group(q, group);
+      }
+    }
+    return group;
+  }
+
+  static int64_t group_floats(int64_t dim) { return key_tile_floats(dim) + kIndexKeys; }
+  static int64_t work_floats(int64_t heads, const RowFormat& format) {
+    return padded_heads(heads) * kIndexKeys + 2 * group_floats(format.dim) + kIndexKeys * format.bytes() / 4;
+  }
+
+ private:
+  static constexpr int64_t kNear = 2048, kFar = 8192;  // bytes: see fetch() in weights-inl.h
+
+  float* keys(int64_t group) const { return keys_ + group % 2 * group_floats_; }
+
+  bool pack(int64_t group) const {
+    static const auto pack = HWY_DYNAMIC_DISPATCH(pack_key_tiles);
+    return pack(format_, rows(group), keys(group));
+  }
+  const uint8_t* rows(int64_t group) const {
+    const int64_t width = format_.bytes(), live = std::min(kIndexKeys, call_.keys - group * kIndexKeys);
+    const uint8_t* from = call_.rows + group * kIndexKeys * width;
+    if (live == kIndexKeys) {
+      for (int64_t at = 0; at < kIndexKeys * width; at += 64) {
+        __builtin_prefetch(from + kNear + at, 0, 3);
+        __builtin_prefetch(from + kFar + at, 0, 2);
+      }
+      return from;
+    }
+    for (int64_t i = 0; i < kIndexKeys; ++i) std::copy_n(from + (i < live ? i : 0) * width, width, whole_ + i * width);
+    return whole_;
+  }
+
+  void multiply_group(int query, int64_t group) {
+    const auto call = format_.dim == 128 ? multiply<2, Tiles> : multiply<1, Tiles>;
+    call(tiles_, call_.query[query], keys(group), padded_ / kTileRows, sums_);
+  }
+  void add_group(int query, int64_t group) const {
+    static const auto add = HWY_DYNAMIC_DISPATCH(add_head_sums);
+    add(sums_, call_.query[query] + query_tile_floats(call_.heads, format_.dim), padded_, call_.rounds,
+        keys(group) + key_tile_floats(format_.dim), call_.scores[query] + group * kIndexKeys);
+  }
+
+  const RowFormat& format_;
+  const IndexTileCall& call_;
+  const int64_t padded_, group_floats_;
+  int32_t* sums_;
+  float* keys_;
+  uint8_t* whole_;  // an incomplete group
+  Tiles tiles_;
+};
+
+template <class Tiles>
+int64_t tile_scores(const RowFormat& format, const IndexTileCall& call, int64_t begin, int64_t end) {
+  return Scorer<Tiles>(format, call).run(begin, end);
 }
 
 template <class Tiles>
 const IndexTiles* fns() {
-  static const IndexTiles kFns{HWY_DYNAMIC_DISPATCH(pack_query_tiles), HWY_DYNAMIC_DISPATCH(pack_key_tiles),
-                               tile_scores<Tiles>};
+  static const IndexTiles kFns{HWY_DYNAMIC_DISPATCH(pack_query_tiles), tile_scores<Tiles>};
   return &kFns;
 }
 
 }  // namespace
 
 int64_t IndexTiles::query_floats(int64_t heads, int64_t dim) {
-  return head_tiles(heads) * (dim / kTileDims * kTileWords + kTileRows);
+  return query_tile_floats(heads, dim) + 2 * padded_heads(heads);
 }
 
-int64_t IndexTiles::keys_floats(int64_t dim) { return kIndexKeys / 16 * dim / kTileDims * kTileWords + kIndexKeys; }
+int64_t IndexTiles::work_floats(int64_t heads, const RowFormat& format) {
+  return Scorer<EmulatedTiles>::work_floats(heads, format);
+}
 
 const IndexTiles* index_tiles(const RowFormat& format, MatrixUnit unit) {
-  if (unit == MatrixUnit::kNone || !index_integers_work(format) || format.dim % kTileDims != 0) return nullptr;
+  if (unit == MatrixUnit::kNone || !index_integers_work(format) || (format.dim != 64 && format.dim != 128))
+    return nullptr;
 #if defined(__x86_64__)
   if (unit == MatrixUnit::kAmx) return fns<AmxTiles>();
 #endif
