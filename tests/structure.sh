@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# What the tree promises of itself: who may include whom, sizes, a README per folder. Argument: the source folder.
+# What the tree promises of itself: who may include whom, sizes, a README per folder. Argument: the source folder, this one
+# when there is none.
 set -u
 shopt -s lastpipe  # complain counts in this shell, not in that of a pipe
-cd "$1" || exit 2
+cd "${1:-$(dirname "$0")/..}" || exit 2
 failures=0
 
 complain() { # TITLE; what it is about comes on standard input
