@@ -14,7 +14,8 @@
 
 namespace v4rt {
 
-// Yes, and by which of the device's kernels; or no, with the reason. Reasons are shown to users: they name the fact.
+// Yes, and by which of the device's kernels, with the reason where there was a choice; or no, with the reason. Reasons
+// are shown to users: they name the fact.
 struct Support {
   bool ok = true;
   std::string reason;

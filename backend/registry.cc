@@ -5,7 +5,7 @@
 #include <charconv>
 
 #include "backend/cpu/cpu_device.h"
-#include "backend/cpu/library/onednn.h"
+#include "backend/cpu/library/library_gemm.h"
 #include "backend/reference/reference_device.h"
 #ifdef V4RT_HAVE_OPENCL
 #include "backend/opencl/opencl_device.h"
@@ -21,6 +21,8 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+FastOptions fast_options(const DeviceOptions& o) { return {o.fast, o.cache_dir, o.measure_again, o.measuring}; }
+
 std::vector<DeviceInfo> opencl_devices([[maybe_unused]] std::vector<std::string>& problems) {
 #ifdef V4RT_HAVE_OPENCL
   return list_opencl_devices(problems);
@@ -31,7 +33,7 @@ std::vector<DeviceInfo> opencl_devices([[maybe_unused]] std::vector<std::string>
 
 std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused]] const DeviceOptions& options) {
 #ifdef V4RT_HAVE_OPENCL
-  return create_opencl_device(index, options.cache_dir, options.lanes);
+  return create_opencl_device(index, options.cache_dir, options.lanes, fast_options(options));
 #else
   fail(Code::kUnsupported, "this build has no OpenCL backend: configure with -DV4RT_OPENCL=ON");
 #endif
@@ -68,12 +70,15 @@ std::vector<std::string> built_in_backends() {
 }
 
 std::vector<std::string> built_in_libraries() {
-  if (onednn::built_in()) return {"oneDNN"};
-  return {};
+  std::vector<std::string> names;
+  for (const LibraryGemm* gemm : {&kEigenGemm, &kOnednnGemm})
+    if (gemm->built_in()) names.push_back(gemm->version());
+  return names;
 }
 
 DeviceList list_devices(const DeviceOptions& options) {
-  DeviceList list{{create_reference_device()->info(), create_cpu_device(options.threads, options.fast)->info()}, {}};
+  DeviceList list{
+      {create_reference_device()->info(), create_cpu_device(options.threads, fast_options(options))->info()}, {}};
   for (DeviceInfo& device : opencl_devices(list.problems)) list.devices.push_back(std::move(device));
   return list;
 }
@@ -81,7 +86,7 @@ DeviceList list_devices(const DeviceOptions& options) {
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options) {
   const std::string wanted = lower(name);
   if (wanted == "reference") return create_reference_device();
-  if (wanted == "cpu") return create_cpu_device(options.threads, options.fast);
+  if (wanted == "cpu") return create_cpu_device(options.threads, fast_options(options));
   if (const int index = opencl_index(wanted); index >= 0) return create_opencl(index, options);
   for (const DeviceInfo& device : list_devices(options).devices) {
     if (!wanted.empty() && lower(device.description).find(wanted) != std::string::npos)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,14 +8,17 @@
 #include <vector>
 
 #include "backend/device.h"
+#include "backend/fast.h"
 #include "backend/lanes.h"
 
 namespace v4rt {
 
 struct DeviceOptions {
-  int threads = 0;             // cpu: 0 = one per processor that the process may use
-  bool fast = false;           // cpu: may take products whose order of summation is a library's, where that is faster
-  std::string cache_dir;       // opencl: compiled programs; empty = no cache on disk
+  int threads = 0;                                       // cpu: 0 = one per processor that the process may use
+  Fast fast = Fast::kNever;                              // may take products whose order of summation is a library's
+  bool measure_again = false;                            // for Fast::kAuto: replaces what is known
+  std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty
+  std::string cache_dir;                                 // compiled programs and measurements; empty = no cache on disk
   std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = what suits the device's type
 };
 
@@ -33,6 +37,6 @@ DeviceList list_devices(const DeviceOptions& options = {});
 
 std::vector<std::string> built_in_backends();  // {"reference", "cpu", "opencl"}
 
-std::vector<std::string> built_in_libraries();  // that some devices may use when speed is preferred: {"oneDNN"}
+std::vector<std::string> built_in_libraries();  // with --fast, and their versions: {"Eigen 3.4.0"}
 
 }  // namespace v4rt

@@ -7,7 +7,8 @@ build=$root/build
 base_packages=(g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libpcre2-dev
   libhwy-dev libxxhash-dev)
 opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its headers; an implementation on the CPU
-fast_packages=(libdnnl-dev)  # oneDNN, for --fast
+eigen_packages=(libeigen3-dev)  # libraries for --fast
+onednn_packages=(libdnnl-dev)
 test_packages=(libgtest-dev libgmock-dev clang-format-14)  # the last for the structure test
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
 lint_packages=(clang-tidy-14)  # for tests/lint.sh
@@ -50,7 +51,7 @@ install_packages() {
   rm -f "$log"
 }
 
-# Packages for a build, $@ more. OpenCL and oneDNN are left out, with a word, where they cannot be had.
+# Packages for a build, $@ more. OpenCL and the libraries of --fast are left out, with a word, where they cannot be had.
 options=()
 prepare() {
   install_packages "${base_packages[@]}" "$@" || die "Without these packages v4rt cannot be built here."
@@ -58,10 +59,14 @@ prepare() {
     say "Going on without OpenCL."
     options+=(-DV4RT_OPENCL=OFF)
   fi
-  if install_packages "${fast_packages[@]}"; then
+  if ! install_packages "${eigen_packages[@]}"; then
+    say "Going on without Eigen for --fast."
+    options+=(-DV4RT_EIGEN=OFF)
+  fi
+  if install_packages "${onednn_packages[@]}"; then
     options+=(-DV4RT_ONEDNN=ON)
   else
-    say "Going on without oneDNN: --fast changes nothing."
+    say "Going on without oneDNN for --fast."
   fi
 }
 

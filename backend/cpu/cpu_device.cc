@@ -56,11 +56,10 @@ class CpuQueue final : public Queue {
 
 }  // namespace
 
-CpuDevice::CpuDevice(int threads, bool fast, const simd::DotPaths& paths)
-    : TableDevice(cpu_kernels()),
+CpuDevice::CpuDevice(int threads, FastOptions fast, const simd::DotPaths& paths)
+    : TableDevice(cpu_kernels(), std::move(fast)),
       asked_threads_(threads),
       threads_(threads > 0 ? threads : usable_processors()),
-      fast_(fast),
       paths_(paths) {
   const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   info_.name = "cpu";
@@ -118,8 +117,8 @@ std::unique_ptr<ThreadPool> CpuDevice::start_pool() const {
 
 std::unique_ptr<Queue> CpuDevice::create_queue() { return std::make_unique<CpuQueue>(shared_from_this()); }
 
-std::shared_ptr<Device> create_cpu_device(int threads, bool fast, const simd::DotPaths& paths) {
-  return std::make_shared<CpuDevice>(threads, fast, paths);
+std::shared_ptr<Device> create_cpu_device(int threads, FastOptions fast, const simd::DotPaths& paths) {
+  return std::make_shared<CpuDevice>(threads, std::move(fast), paths);
 }
 
 }  // namespace v4rt

@@ -12,9 +12,8 @@ namespace v4rt {
 
 class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared_from_this<CpuDevice> {
  public:
-  // threads, 0: one per processor that the process may use. fast: products may sum in a library's order where that is
-  // faster. paths: how the exact ones are formed.
-  explicit CpuDevice(int threads, bool fast = false, const simd::DotPaths& paths = simd::fastest_paths());
+  // threads, 0: one per processor that the process may use. paths: how the exact products are formed.
+  explicit CpuDevice(int threads, FastOptions fast = {}, const simd::DotPaths& paths = simd::fastest_paths());
 
   const DeviceInfo& info() const override { return info_; }
   Layout weight_layout(const TensorType& weight) const override;
@@ -23,7 +22,6 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
   std::unique_ptr<Queue> create_queue() override;
 
   int threads() const { return threads_; }
-  bool fast() const { return fast_; }
   const simd::DotPaths& paths() const { return paths_; }
   // Its threads start with the first queue: describing a device is cheap. Throws Error when they were asked for and
   // cannot be started.
@@ -35,13 +33,12 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
   DeviceInfo info_;
   int asked_threads_;  // 0: as many as there are processors
   int threads_;
-  bool fast_;
   simd::DotPaths paths_;
   std::once_flag pool_once_;
   std::unique_ptr<ThreadPool> pool_;
 };
 
-std::shared_ptr<Device> create_cpu_device(int threads, bool fast = false,
+std::shared_ptr<Device> create_cpu_device(int threads, FastOptions fast = {},
                                           const simd::DotPaths& paths = simd::fastest_paths());
 
 }  // namespace v4rt

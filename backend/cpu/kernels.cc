@@ -5,13 +5,12 @@
 namespace v4rt {
 
 std::span<const CpuEntry> cpu_kernels() {
-  static const std::array kTable{kCpuEmbedRows,      kCpuTakeLast,    kCpuAddStreams,       kCpuLinearLibrary,
-                                 kCpuLinear,         kCpuRmsNorm,     kCpuHeadRms,          kCpuRepack,
-                                 kCpuRopeTail,       kCpuFakeQuant,   kCpuHadamard,         kCpuRingAppend,
-                                 kCpuHcPre,          kCpuHcPost,      kCpuHcHead,           kCpuRouteTopK,
-                                 kCpuRouteHash,      kCpuSwiglu,      kCpuMoeGateUpLibrary, kCpuMoeGateUp,
-                                 kCpuMoeDownLibrary, kCpuMoeDown,     kCpuMoeDownParts,     kCpuMoeSum,
-                                 kCpuAttend,         kCpuIndexSelect, kCpuCompressPool};
+  static const std::array kTable{
+      kCpuEmbedRows,  kCpuTakeLast,       kCpuAddStreams,      kCpuLinearEigen, kCpuLinearOnednn, kCpuLinear,
+      kCpuRmsNorm,    kCpuHeadRms,        kCpuRepack,          kCpuRopeTail,    kCpuFakeQuant,    kCpuHadamard,
+      kCpuRingAppend, kCpuHcPre,          kCpuHcPost,          kCpuHcHead,      kCpuRouteTopK,    kCpuRouteHash,
+      kCpuSwiglu,     kCpuMoeGateUpEigen, kCpuMoeGateUpOnednn, kCpuMoeGateUp,   kCpuMoeDownEigen, kCpuMoeDownOnednn,
+      kCpuMoeDown,    kCpuMoeDownParts,   kCpuMoeSum,          kCpuAttend,      kCpuIndexSelect,  kCpuCompressPool};
   return kTable;
 }
 

@@ -18,7 +18,8 @@ extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend;
 extern const CpuEntry kCpuHcPre, kCpuHcPost, kCpuHcHead;
 extern const CpuEntry kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp, kCpuMoeDown, kCpuMoeDownParts,
     kCpuMoeSum;
-extern const CpuEntry kCpuLinearLibrary, kCpuMoeGateUpLibrary, kCpuMoeDownLibrary;
+extern const CpuEntry kCpuLinearEigen, kCpuMoeGateUpEigen, kCpuMoeDownEigen;
+extern const CpuEntry kCpuLinearOnednn, kCpuMoeGateUpOnednn, kCpuMoeDownOnednn;
 extern const CpuEntry kCpuAttend, kCpuIndexSelect, kCpuCompressPool;
 
 }  // namespace v4rt

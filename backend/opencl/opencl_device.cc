@@ -27,8 +27,8 @@ void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, vo
 }  // namespace
 
 OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index,
-                           const std::string& cache_dir)
-    : TableDevice(opencl_kernels()),
+                           const std::string& cache_dir, FastOptions fast)
+    : TableDevice(opencl_kernels(), std::move(fast)),
       site_(site),
       capabilities_(capabilities),
       info_(describe(capabilities, index)),
@@ -92,7 +92,8 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) 
   return infos;
 }
 
-std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes) {
+std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes,
+                                             FastOptions fast) {
   const auto [sites, problems] = find_opencl_sites();
   check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
         "opencl:{}: there is no such device, {} found{}{}", index, sites.size(), problems.empty() ? "" : "\n  ",
@@ -100,7 +101,7 @@ std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache
   const OpenclSite& site = sites[static_cast<size_t>(index)];
   Capabilities capabilities = query_capabilities(site);
   capabilities.lanes = lanes.value_or(capabilities.lanes);
-  return std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir);
+  return std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir, std::move(fast));
 }
 
 }  // namespace v4rt

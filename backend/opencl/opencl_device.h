@@ -16,7 +16,8 @@ namespace v4rt {
 // One OpenCL device with a context of its own.
 class OpenclDevice final : public TableDevice<OpenclDevice> {
  public:
-  OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir);
+  OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir,
+               FastOptions fast = {});
   ~OpenclDevice() override;
   OpenclDevice(const OpenclDevice&) = delete;
   OpenclDevice& operator=(const OpenclDevice&) = delete;
@@ -50,6 +51,7 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems);
 
 // Throws Error: kNotFound when there is no such device, kDevice when one may be missing because of a problem. An empty
 // cache_dir keeps no programs on disk; without `lanes` the device's type decides.
-std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes = {});
+std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes = {},
+                                             FastOptions fast = {});
 
 }  // namespace v4rt

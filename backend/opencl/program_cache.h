@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/opencl/binary_store.h"
+#include "backend/binary_store.h"
 #include "backend/opencl/capabilities.h"
 #include "backend/opencl/cl.h"
 

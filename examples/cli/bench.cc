@@ -73,7 +73,7 @@ int bench(const BenchArguments& a) {
   // The model is opened for it, and closed again: two of them need not fit.
   const auto run = [&](const BenchPlan& what, bool fast) {
     ModelArguments arguments = a.model;
-    arguments.fast = fast;
+    if (!fast) arguments.fast.clear();
     const auto model = open_model(checkpoint, arguments, positions);
     devices = summarise(*model, a.model.threads);
     const int threads = devices.not_cpu.empty() ? devices.threads : 0;
@@ -88,7 +88,7 @@ int bench(const BenchArguments& a) {
     return measurements;
   };
   std::vector<Measurement> measurements = run(plan, false);
-  if (a.model.fast && !plan.prompts.empty()) {  // a lone token goes the exact way in either case
+  if (!a.model.fast.empty() && !plan.prompts.empty()) {  // a lone token goes the exact way in either case
     BenchPlan prompts = plan;
     prompts.decode_tokens = 0;
     for (Measurement& m : run(prompts, true)) measurements.push_back(std::move(m));

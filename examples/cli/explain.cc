@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -32,6 +33,13 @@ struct Explanation {
                          [](const PlanStep& step) { return std::holds_alternative<Transfer>(step); });
   }
   auto launches() const { return static_cast<ptrdiff_t>(plan.steps.size()) - transfers(); }
+  // Between kernels, with --fast; one of each.
+  std::vector<std::string> choices() const {
+    std::vector<std::string> list;
+    for (const ExplainRow& row : rows)
+      if (!row.why.empty() && std::ranges::find(list, row.why) == list.end()) list.push_back(row.why);
+    return list;
+  }
   ExplainRow total() const {
     ExplainRow sum{};
     for (const ExplainRow& row : rows) {
@@ -67,6 +75,8 @@ std::string to_text(const Explanation& e) {
   text += fmt::format("state    {} per session, for {} positions\n", human_bytes(e.model.state_bytes()),
                       e.model.options().context);
   text += fmt::format("weights  {}\n", human_bytes(e.model.weight_bytes()));
+  if (const auto choices = e.choices(); !choices.empty())
+    text += fmt::format("choices\n  {}\n", fmt::join(choices, "\n  "));
   text += e.plan.refusals.empty() ? "refusals none\n" : "refusals\n";
   for (const std::string& refusal : e.plan.refusals) text += fmt::format("  {}\n", refusal);
   return text;
@@ -79,6 +89,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
                      {"op", row.op},
                      {"device", row.device},
                      {"kernel", row.kernel},
+                     {"why", row.why.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(row.why)},
                      {"weight_bytes", row.weight_bytes},
                      {"state_bytes", row.state_bytes},
                      {"io_bytes", row.io_bytes},

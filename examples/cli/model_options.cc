@@ -123,10 +123,12 @@ void add_options(CLI::App& command, ModelArguments& a) {
       .add_option("--place", a.place,
                   "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
       ->allow_extra_args(false);
-  command.add_flag(
-      "--fast", a.fast,
-      "Let the cpu device read prompts with a library's products (oneDNN) where those are faster: results then "
-      "differ in last bits, also with --chunk");
+  command
+      .add_flag(
+          "--fast{auto}", a.fast,
+          "Let prompts be read with a library's products (Eigen, oneDNN, CLBlast) where those were measured to be "
+          "faster, or, with --fast=always, wherever there are any: results then differ in last bits")
+      ->check(CLI::IsMember({"auto", "always"}));
   auto* weight_cache = command.add_option(
       "--weight-cache", a.weight_cache,
       "A folder for weights as the device wants them: written once, mapped from then on; for instance "
@@ -182,13 +184,17 @@ NumberMode number_mode(const ModelArguments& arguments) {
   return arguments.numbers == "plain" ? NumberMode::kPlain : NumberMode::kFaithful;
 }
 
+Fast fast_mode(const ModelArguments& arguments) {
+  return arguments.fast.empty() ? Fast::kNever : arguments.fast == "always" ? Fast::kAlways : Fast::kAuto;
+}
+
 std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions,
                                         bool mtp) {
   ModelOptions options;
   options.device = a.device;
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
   options.device_options.threads = a.threads;
-  options.device_options.fast = a.fast;
+  options.device_options.fast = fast_mode(a);
   if (!a.no_cache) options.device_options.cache_dir = user_cache();
   if (!a.lanes.empty()) options.device_options.lanes = a.lanes == "vector" ? Lanes::kVector : Lanes::kWorkItems;
   options.weight_cache = a.weight_cache;

@@ -26,7 +26,7 @@ struct ModelArguments {
   bool no_mmap = false;
   std::string lanes;  // empty: as the device's type suggests
   bool no_cache = false;
-  bool fast = false;
+  std::string fast;  // auto, always; empty: exact
 };
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
@@ -50,5 +50,6 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
                                         int64_t positions, bool mtp = false);
 
 NumberMode number_mode(const ModelArguments& arguments);
+Fast fast_mode(const ModelArguments& arguments);
 
 }  // namespace v4rt::cli

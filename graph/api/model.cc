@@ -35,7 +35,9 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   if (o.weight_cache != nullptr) options.weight_cache = o.weight_cache;
   options.weight_cache_hint = "set v4rt_model_options.weight_cache to a folder";
   options.device_options.threads = o.threads;
-  options.device_options.fast = o.fast != 0;
+  v4rt::check(o.fast >= V4RT_EXACT && o.fast <= V4RT_FAST_ALWAYS, Code::kInvalidArgument,
+              "v4rt_model_options.fast is {}; it is a v4rt_fast", o.fast);
+  options.device_options.fast = static_cast<v4rt::Fast>(o.fast);
   options.numbers = o.numbers == V4RT_PLAIN ? v4rt::NumberMode::kPlain : v4rt::NumberMode::kFaithful;
   if (o.context > 0) options.context = o.context;
   if (o.chunk > 0) options.chunk = o.chunk;

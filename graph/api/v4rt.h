@@ -62,10 +62,17 @@ typedef enum v4rt_numbers {
   V4RT_PLAIN = 1,    /* fp32 throughout */
 } v4rt_numbers;
 
+/* Products of prompts in the order of summation of a library that the build has (Eigen, oneDNN, CLBlast). */
+typedef enum v4rt_fast {
+  V4RT_EXACT = 0,       /* never: the same bits everywhere */
+  V4RT_FAST = 1,        /* where that was measured to be faster on the device */
+  V4RT_FAST_ALWAYS = 2, /* wherever a library can */
+} v4rt_fast;
+
 typedef struct v4rt_model_options {
   size_t struct_size;
   const char* device; /* "reference", "cpu", "opencl", "opencl:1", or a part of a device's description; NULL: "cpu" */
-  const char* cache_dir; /* where compiled OpenCL programs are kept; NULL: nowhere */
+  const char* cache_dir; /* where compiled OpenCL programs and what fast measures are kept; NULL: nowhere */
   int32_t threads;       /* of the cpu device; 0: one per processor that the process may use */
   int32_t numbers;       /* a v4rt_numbers */
   int64_t context;       /* positions a session can hold; 0: 4096 */
@@ -73,7 +80,7 @@ typedef struct v4rt_model_options {
   void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
   void* progress_user;
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
-  int32_t fast;             /* 1: the cpu device may read prompts in a library's order where that is faster; 0: never */
+  int32_t fast;             /* a v4rt_fast */
   int32_t reserved;         /* not read */
   int32_t no_mmap;          /* 1: files are read into memory when the model is opened; 0: they are mapped */
   int32_t reserved_2;       /* not read */

@@ -31,7 +31,8 @@ std::optional<Expansion> expand(const Device& device, int device_index, const Re
     Offer offer = ask(device, wanted);
     if (!offer.support) return std::nullopt;
     expansion.made.push_back(wanted.outputs[0]);
-    expansion.choices.push_back({device_index, offer.support.kernel, std::move(offer.inputs)});
+    expansion.choices.push_back(
+        {device_index, offer.support.kernel, std::move(offer.inputs), std::move(offer.support.reason)});
   }
   if (expansion.parts.empty()) return std::nullopt;
   return expansion;

@@ -102,8 +102,8 @@ class Placer {
     const Request request = request_of(graph_, graph_.node(id));
     Decision& decision = decisions_[static_cast<size_t>(id)];
     Offer offer = ask(device, request);
-    decision = {{index, offer.support.kernel, std::move(offer.inputs)}, std::nullopt};
-    if (offer.support) return {};
+    decision = {{index, offer.support.kernel, std::move(offer.inputs), {}}, std::nullopt};
+    if (offer.support) return decision.choice.why = std::move(offer.support.reason), std::string();
     decision.expansion = expand(device, index, request);
     return decision.expansion ? std::string() : offer.support.reason;
   }

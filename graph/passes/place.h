@@ -27,6 +27,7 @@ struct Choice {
   int device = 0;
   int kernel = 0;                  // for Device::make
   std::vector<TensorType> inputs;  // as the kernel takes them: weights in the layout that it wants
+  std::string why = {};            // this kernel, where the device had a choice
 };
 
 struct Placed {

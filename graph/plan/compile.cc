@@ -48,11 +48,12 @@ class Assembler {
                .node = node.name,
                .op = node.op,
                .n_inputs = static_cast<int>(node.in.size())};
+    const Choice& choice = placed_.choices[static_cast<size_t>(id)];
+    out.why = choice.why;
     std::vector<TensorType> inputs, outputs;
     for (const ValueId v : node.in) inputs.push_back(graph_.value(v).type);
     for (const ValueId v : node.out) outputs.push_back(graph_.value(v).type);
-    out.kernel = plan_.devices[static_cast<size_t>(out.device)]->make({*node.op, inputs, outputs},
-                                                                      placed_.choices[static_cast<size_t>(id)].kernel);
+    out.kernel = plan_.devices[static_cast<size_t>(out.device)]->make({*node.op, inputs, outputs}, choice.kernel);
     for (const ValueId v : node.in) out.args.push_back(slot(v, out.device));
     for (const ValueId v : node.out) out.args.push_back(slot(v, out.device));
     if (const size_t bytes = out.kernel->scratch_bytes; bytes > 0) {

@@ -20,7 +20,8 @@ ExplainRow explain_launch(const Plan& plan, const Launch& launch, const Step& st
           .weight_bytes = cost.weight_bytes,
           .state_bytes = cost.state_bytes,
           .io_bytes = cost.io_bytes,
-          .flops = cost.flops};
+          .flops = cost.flops,
+          .why = launch.why};
 }
 
 ExplainRow explain_transfer(const Plan& plan, const Transfer& transfer) {

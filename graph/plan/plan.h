@@ -32,6 +32,7 @@ struct Launch {
   std::string node;          // "L03.attn.attend"
   OpPtr op;
   int n_inputs = 0;
+  std::string why = {};  // this kernel, where the device had a choice
 };
 
 struct Transfer {
@@ -62,6 +63,7 @@ struct Plan {
 struct ExplainRow {
   std::string node, op, device, kernel;
   double weight_bytes, state_bytes, io_bytes, flops;
+  std::string why = {};  // Launch::why
 };
 std::vector<ExplainRow> explain(const Plan& plan, const Step& step);
 

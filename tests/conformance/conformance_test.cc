@@ -38,7 +38,7 @@ std::shared_ptr<Device> device_of(const Target& target) {
   static std::map<std::string, std::shared_ptr<Device>> devices;
   auto& device = devices[target.name];
   if (device == nullptr && target.name == "tiles") {
-    device = create_cpu_device(target.options.threads, false, {.unit = simd::MatrixUnit::kEmulated});
+    device = create_cpu_device(target.options.threads, {}, {.unit = simd::MatrixUnit::kEmulated});
   }
   if (device == nullptr) device = create_device(target.device, target.options);
   return device;

@@ -21,6 +21,7 @@ struct Setup {
   int64_t context = 1200;
   bool mtp = false;
   int slots = 1;
+  Fast fast = Fast::kNever;
 };
 
 inline std::shared_ptr<const Model> open_model(std::shared_ptr<const WeightSource> weights, const Setup& setup) {
@@ -31,6 +32,7 @@ inline std::shared_ptr<const Model> open_model(std::shared_ptr<const WeightSourc
   options.context = setup.context;
   options.mtp = setup.mtp;
   options.slots = setup.slots;
+  options.device_options.fast = setup.fast;
   return Model::open(std::move(weights), options);
 }
 

@@ -118,7 +118,9 @@ class LinearKernel final : public CpuKernel {
 }  // namespace
 
 const CpuEntry kCpuLinear{OpKind::kLinear, "cpu.linear.rows16", exact_support<1>, make_exact<LinearKernel, 1>};
-const CpuEntry kCpuLinearLibrary{OpKind::kLinear, "cpu.linear.onednn", library_support<1>,
-                                 make_library<LinearKernel, 1>};
+const CpuEntry kCpuLinearEigen{OpKind::kLinear, "cpu.linear.eigen", library_support<1, simd::Library::kEigen>,
+                               make_library<LinearKernel, 1, simd::Library::kEigen>, eigen_version};
+const CpuEntry kCpuLinearOnednn{OpKind::kLinear, "cpu.linear.onednn", library_support<1, simd::Library::kOnednn>,
+                                make_library<LinearKernel, 1, simd::Library::kOnednn>, onednn_version};
 
 }  // namespace v4rt

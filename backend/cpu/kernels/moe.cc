@@ -394,17 +394,34 @@ Support down_support(const OpCall& call, const CpuDevice& device) {
   return kSupport(call, device);
 }
 
+template <simd::Library kLibrary>
+Support gate_up_support(const OpCall& call, const CpuDevice& device) {
+  if (op_of<MoeGateUp>(call).first != 0) return Support::no("a range of experts that does not begin with the first");
+  return library_support<kGateWeight, kLibrary>(call, device);
+}
+
+template <simd::Library kLibrary>
+constexpr CpuEntry gate_up_entry(std::string_view name, std::string (*version)()) {
+  return {OpKind::kMoeGateUp, name, gate_up_support<kLibrary>, make_library<MoeGateUpKernel, kGateWeight, kLibrary>,
+          version};
+}
+template <simd::Library kLibrary>
+constexpr CpuEntry down_entry(std::string_view name, std::string (*version)()) {
+  return {OpKind::kMoeDown, name, down_support<library_support<kDownWeight, kLibrary>>,
+          make_library<MoeDownKernel, kDownWeight, kLibrary>, version};
+}
+
 }  // namespace
 
 const CpuEntry kCpuSwiglu{OpKind::kSwiglu, "cpu.swiglu", any_call, make_kernel<SwigluKernel>};
 const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", exact_support<kGateWeight>,
                              make_exact<MoeGateUpKernel, kGateWeight>};
-const CpuEntry kCpuMoeGateUpLibrary{OpKind::kMoeGateUp, "cpu.moe_gate_up.onednn", library_support<kGateWeight>,
-                                    make_library<MoeGateUpKernel, kGateWeight>};
+const CpuEntry kCpuMoeGateUpEigen = gate_up_entry<simd::Library::kEigen>("cpu.moe_gate_up.eigen", eigen_version);
+const CpuEntry kCpuMoeGateUpOnednn = gate_up_entry<simd::Library::kOnednn>("cpu.moe_gate_up.onednn", onednn_version);
 const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", down_support<exact_support<kDownWeight>>,
                            make_exact<MoeDownKernel, kDownWeight>};
-const CpuEntry kCpuMoeDownLibrary{OpKind::kMoeDown, "cpu.moe_down.onednn", down_support<library_support<kDownWeight>>,
-                                  make_library<MoeDownKernel, kDownWeight>};
+const CpuEntry kCpuMoeDownEigen = down_entry<simd::Library::kEigen>("cpu.moe_down.eigen", eigen_version);
+const CpuEntry kCpuMoeDownOnednn = down_entry<simd::Library::kOnednn>("cpu.moe_down.onednn", onednn_version);
 
 const CpuEntry kCpuMoeDownParts{OpKind::kMoeDownParts, "cpu.moe_down_parts.rows16", exact_support<kDownWeight>,
                                 make_exact<MoeDownPartsKernel, kDownWeight>};

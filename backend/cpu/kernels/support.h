@@ -35,13 +35,11 @@ Support exact_support(const OpCall& call, const CpuDevice&) {
   return matrix_support(call.inputs[kWeight]);
 }
 
-template <size_t kWeight>
-Support library_support(const OpCall& call, const CpuDevice& device) {
-  if (!device.fast()) return Support::no("its order of summation is not ours: taken only when speed is asked for");
-  if (call.inputs[0].shape[0] == 1) return Support::no("a single row");
-  if (simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype) == nullptr)
-    return Support::no("needs oneDNN and bf16 rows");
-  if (!simd::library_pays()) return Support::no("the exact products are faster here");
+template <size_t kWeight, simd::Library kLibrary>
+Support library_support(const OpCall& call, const CpuDevice&) {
+  if (simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype, kLibrary) == nullptr)
+    return Support::no("this build is without it");
+  if (call.inputs[0].shape[0] == 1) return Support::no("a single token");
   return matrix_support(call.inputs[kWeight]);
 }
 
@@ -51,11 +49,14 @@ std::unique_ptr<Kernel> make_exact(const OpCall& call, CpuDevice& device) {
       call, simd::dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype, device.paths()), device.threads());
 }
 
-template <class KernelT, size_t kWeight>
+template <class KernelT, size_t kWeight, simd::Library kLibrary>
 std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice& device) {
-  return std::make_unique<KernelT>(call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype),
-                                   device.threads());
+  return std::make_unique<KernelT>(
+      call, *simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype, kLibrary), device.threads());
 }
+
+inline std::string eigen_version() { return kEigenGemm.version(); }
+inline std::string onednn_version() { return kOnednnGemm.version(); }
 
 template <class KernelT>
 std::unique_ptr<Kernel> make_kernel(const OpCall& call, CpuDevice&) {

@@ -1,4 +1,4 @@
-#include "backend/cpu/library/onednn.h"
+#include "backend/cpu/library/library_gemm.h"
 
 #ifdef V4RT_HAVE_ONEDNN
 
@@ -8,7 +8,7 @@
 #include <map>
 #include <tuple>
 
-namespace v4rt::onednn {
+namespace v4rt {
 namespace {
 
 using Memory = dnnl::memory;
@@ -25,24 +25,22 @@ class OneThread {
   const int before_;
 };
 
-struct Shape {
-  int64_t m, n, k;
-  bool add;
-  bool operator<(const Shape& o) const { return std::tie(m, n, k, add) < std::tie(o.m, o.n, o.k, o.add); }
-};
+using Key = std::tuple<int64_t, int64_t, int64_t, bool>;
 
 Memory::desc dense(int64_t rows, int64_t columns, Memory::data_type type) {
   return {{rows, columns}, type, Memory::format_tag::ab};
 }
 
 // What one thread has compiled.
+template <Memory::data_type kElement>
 struct Multiplier {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
-  std::map<Shape, dnnl::matmul> products;
+  std::map<Key, dnnl::matmul> products;
 
-  const dnnl::matmul& product(const Shape& s) {
-    const auto found = products.find(s);
+  const dnnl::matmul& product(const GemmShape& s) {
+    const Key key{s.m, s.n, s.k, s.add};
+    const auto found = products.find(key);
     if (found != products.end()) return found->second;
     dnnl::primitive_attr attributes;
     if (s.add) {
@@ -50,26 +48,22 @@ struct Multiplier {
       then.append_sum(1.0f);
       attributes.set_post_ops(then);
     }
-    const dnnl::matmul::desc what(dense(s.m, s.k, Memory::data_type::bf16), dense(s.k, s.n, Memory::data_type::bf16),
+    const dnnl::matmul::desc what(dense(s.m, s.k, kElement), dense(s.k, s.n, kElement),
                                   dense(s.m, s.n, Memory::data_type::f32));
-    return products.emplace(s, dnnl::matmul(dnnl::matmul::primitive_desc(what, attributes, engine))).first->second;
+    return products.emplace(key, dnnl::matmul(dnnl::matmul::primitive_desc(what, attributes, engine))).first->second;
   }
 };
 
-}  // namespace
-
-bool built_in() { return true; }
-
-bool multiply(const uint16_t* a, const uint16_t* b, float* c, int64_t m, int64_t n, int64_t k, bool add) noexcept {
+template <Memory::data_type kElement>
+bool multiply(const void* rows, const void* panel, float* sums, const GemmShape& s) noexcept {
   try {
     const OneThread alone;
-    thread_local Multiplier multiplier;
+    thread_local Multiplier<kElement> multiplier;
     const dnnl::engine& engine = multiplier.engine;
-    Memory x(dense(m, k, Memory::data_type::bf16), engine, const_cast<uint16_t*>(a));
-    Memory w(dense(k, n, Memory::data_type::bf16), engine, const_cast<uint16_t*>(b));
-    Memory y(dense(m, n, Memory::data_type::f32), engine, c);
-    multiplier.product({m, n, k, add})
-        .execute(multiplier.stream, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}});
+    Memory x(dense(s.m, s.k, kElement), engine, const_cast<void*>(rows));
+    Memory w(dense(s.k, s.n, kElement), engine, const_cast<void*>(panel));
+    Memory y(dense(s.m, s.n, Memory::data_type::f32), engine, sums);
+    multiplier.product(s).execute(multiplier.stream, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}});
     multiplier.stream.wait();
     return true;
   } catch (...) {  // out of memory, or a shape that this version has no code for
@@ -77,15 +71,22 @@ bool multiply(const uint16_t* a, const uint16_t* b, float* c, int64_t m, int64_t
   }
 }
 
-}  // namespace v4rt::onednn
+std::string version() {
+  const dnnl_version_t* v = dnnl_version();
+  return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+}
+
+}  // namespace
+
+const LibraryGemm kOnednnGemm{multiply<Memory::data_type::f32>, DType::kF32, version};
+const LibraryGemm kOnednnBf16Gemm{multiply<Memory::data_type::bf16>, DType::kBF16, version};
+
+}  // namespace v4rt
 
 #else
 
-namespace v4rt::onednn {
-
-bool built_in() { return false; }
-bool multiply(const uint16_t*, const uint16_t*, float*, int64_t, int64_t, int64_t, bool) noexcept { return false; }
-
-}  // namespace v4rt::onednn
+namespace v4rt {
+const LibraryGemm kOnednnGemm{}, kOnednnBf16Gemm{};
+}  // namespace v4rt
 
 #endif

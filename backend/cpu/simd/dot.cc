@@ -348,7 +348,7 @@ const DotFns& dot_fns(DType weight, DType activation, const DotPaths& paths) {
 
 int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
   if (rows > 1 && row_tile > 1) return tile_floats(rows, k);
-  if (rows > 1 && bf16) return (rows * k + 1) / 2;
+  if (rows > 1 && dense_bytes > 0) return ceil_div(rows * k * dense_bytes, 4);
   const int64_t blocks = ceil_div(k, kPackBlock) * rows;
   if (rows > 1) return blocks * (pairs ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
   return blocks * kPackBlock +
@@ -363,8 +363,8 @@ Packed DotFns::packed(const float* memory, int64_t rows, int64_t k) const {
     x.tiles = reinterpret_cast<const uint32_t*>(memory);
     return x;
   }
-  if (rows > 1 && bf16) {
-    x.bf16 = reinterpret_cast<const uint16_t*>(memory);
+  if (rows > 1 && dense_bytes > 0) {
+    x.dense = memory;
     return x;
   }
   const int64_t blocks = ceil_div(k, kPackBlock) * rows;

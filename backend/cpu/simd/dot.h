@@ -36,7 +36,7 @@ struct Packed {
   const uint32_t* pairs = nullptr;     // block b of row r at (b * rows + r) * 64
   const uint32_t* fragile = nullptr;   // at b * rows + r
   const Integers* integers = nullptr;  // of a lone row: k / 32
-  const uint16_t* bf16 = nullptr;      // rows of k each (library_gemm.h)
+  const void* dense = nullptr;         // rows of k each (library_gemm.h)
   const uint32_t* tiles = nullptr;     // sixteen rows at a time (tile_dot.h)
 };
 inline constexpr int64_t kPackBlock = 128;
@@ -58,7 +58,7 @@ struct DotFns {
   void (*add)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t n, float* y, int64_t stride);
   bool pairs = false;       // several rows are packed as pairs too
   bool integers = false;    // a lone row is packed as integers too
-  bool bf16 = false;        // several rows stay as they are
+  int64_t dense_bytes = 0;  // several rows stay as they are, in elements of so many bytes; 0: they do not
   int64_t row_tile = 1;     // rows that are packed together: sixteen for a matrix unit
   int64_t most_rows = 128;  // of one call
   int64_t work_floats = 0;  // that matrix() needs past its results

@@ -32,7 +32,13 @@ struct Weight {
   Weight(DType dtype, int64_t n, int64_t k, int exponent, std::mt19937& random) : rows{dtype, {n, k}} {
     values.resize(rows.bytes());
     scales.resize(rows.scale_bytes(), std::byte{123});
-    if (dtype == DType::kBF16) {
+    if (dtype == DType::kF16 || dtype == DType::kF32) {
+      const auto width = static_cast<size_t>(info(dtype).block_bytes);
+      for (size_t i = 0; i < values.size(); ++i) {  // the last byte of each has its sign and its upper exponent
+        values[i] = static_cast<std::byte>(random());
+        if (i % width == width - 1) values[i] = (values[i] & std::byte{0x83}) | std::byte{0x3c};
+      }
+    } else if (dtype == DType::kBF16) {
       const auto x = numbers(values.size() / 2, exponent, random);
       std::memcpy(values.data(), x.data(), values.size());
     } else {
@@ -196,40 +202,57 @@ TEST(CpuDot, RowsAreGathered) {
   }
 }
 
-// The library sums in an order of its own: its results are near the exact ones, for any rows and any tail of k; and a
-// lone row is exact.
-TEST(CpuDot, LibraryProductsAreNear) {
+// Libraries sum in an order of their own: results are near the exact ones, for any rows and any tail of k; and a lone
+// row is exact.
+template <class X>
+void expect_near(const simd::DotFns& library, const simd::DotFns& exact, DType dtype, const std::string& what) {
   std::mt19937 random(11);
-  for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16}) {
-    const simd::DotFns* library = simd::library_dot_fns(dtype, DType::kBF16);
-    if (library == nullptr) GTEST_SKIP() << "this build has no oneDNN";
-    const simd::DotFns& exact = simd::dot_fns(dtype, DType::kBF16, simd::vector_paths());
-    for (int64_t k : {40, 1024, 1300}) {
-      const Weight w(dtype, 72, k, 0, random);
-      const simd::Matrix matrix = simd::matrix_of(w.packed);
-      for (int64_t rows : {int64_t{1}, int64_t{2}, int64_t{37}, int64_t{128}}) {
-        const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
-        std::vector<int32_t> order(static_cast<size_t>(rows));
-        for (int64_t r = 0; r < rows; ++r) order[static_cast<size_t>(r)] = static_cast<int32_t>((r * 7 + 3) % rows);
-        std::vector<float> y[2];
-        for (int which : {0, 1}) {
-          const simd::DotFns& fns = which == 0 ? exact : *library;
-          std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k)));
-          fns.pack(x.data(), k, k, nullptr, rows, 0, rows, memory.data());
-          y[which].resize(static_cast<size_t>(fns.matrix_floats()));
-          fns.matrix(matrix, 0, 5, fns.packed(memory.data(), rows, k), order.data(), 0, rows, y[which].data());
-          y[which].resize(static_cast<size_t>(rows * 5 * 16));
-        }
-        float largest = 0, difference = 0;
-        for (size_t i = 0; i < y[0].size(); ++i) {
-          largest = std::max(largest, std::abs(y[0][i]));
-          difference = std::max(difference, std::abs(y[0][i] - y[1][i]));
-        }
-        EXPECT_LE(difference, rows == 1 ? 0.0f : 1e-5f * largest) << info(dtype).name << " k=" << k << " rows=" << rows;
-        EXPECT_GT(largest, 0.0f);
+  for (int64_t k : {40, 1024, 1300}) {
+    const Weight w(dtype, 72, k, 0, random);
+    const simd::Matrix matrix = simd::matrix_of(w.packed);
+    for (int64_t rows : {int64_t{1}, int64_t{2}, int64_t{37}, int64_t{128}}) {
+      std::vector<X> x(static_cast<size_t>(rows * k));
+      const auto bf16 = numbers(x.size(), 0, random);
+      for (size_t i = 0; i < x.size(); ++i) simd::store(simd::load(&bf16[i]), &x[i]);
+      std::vector<int32_t> order(static_cast<size_t>(rows));
+      for (int64_t r = 0; r < rows; ++r) order[static_cast<size_t>(r)] = static_cast<int32_t>((r * 7 + 3) % rows);
+      std::vector<float> y[2];
+      for (int which : {0, 1}) {
+        const simd::DotFns& fns = which == 0 ? exact : library;
+        std::vector<float> memory(static_cast<size_t>(fns.packed_floats(rows, k)));
+        fns.pack(x.data(), k, k, nullptr, rows, 0, rows, memory.data());
+        y[which].resize(static_cast<size_t>(fns.matrix_floats()));
+        fns.matrix(matrix, 0, 5, fns.packed(memory.data(), rows, k), order.data(), 0, rows, y[which].data());
+        y[which].resize(static_cast<size_t>(rows * 5 * 16));
+      }
+      float largest = 0, difference = 0;
+      for (size_t i = 0; i < y[0].size(); ++i) {
+        largest = std::max(largest, std::abs(y[0][i]));
+        difference = std::max(difference, std::abs(y[0][i] - y[1][i]));
+      }
+      EXPECT_LE(difference, rows == 1 ? 0.0f : 1e-5f * largest) << what << " k=" << k << " rows=" << rows;
+      EXPECT_GT(largest, 0.0f);
+    }
+  }
+}
+
+TEST(CpuDot, LibraryProductsAreNear) {
+  bool any = false;
+  for (const simd::Library library : {simd::Library::kEigen, simd::Library::kOnednn}) {
+    for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16, DType::kF16, DType::kF32}) {
+      for (DType activation : {DType::kBF16, DType::kF32}) {
+        const simd::DotFns* fns = simd::library_dot_fns(dtype, activation, library);
+        if (fns == nullptr) continue;
+        any = true;
+        const simd::DotFns& exact = simd::dot_fns(dtype, activation, simd::vector_paths());
+        const std::string what = fmt::format("{} {} by {} rows", library == simd::Library::kEigen ? "Eigen" : "oneDNN",
+                                             info(dtype).name, info(activation).name);
+        activation == DType::kBF16 ? expect_near<simd::Bf16>(*fns, exact, dtype, what)
+                                   : expect_near<float>(*fns, exact, dtype, what);
       }
     }
   }
+  if (!any) GTEST_SKIP() << "this build has no library";
 }
 
 }  // namespace

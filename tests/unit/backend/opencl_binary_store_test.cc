@@ -1,6 +1,6 @@
 #include <fstream>
 
-#include "backend/opencl/binary_store.h"
+#include "backend/binary_store.h"
 #include "tests/unit/backend/opencl_support.h"
 
 namespace v4rt {

@@ -1,4 +1,4 @@
-#include "backend/opencl/binary_store.h"
+#include "backend/binary_store.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -48,15 +48,16 @@ std::optional<std::vector<std::byte>> read_entry(const std::string& path, std::s
 }  // namespace
 
 std::string BinaryStore::path(std::string_view key) const {
-  return fmt::format("{}/{}.clbin", directory_, to_string(hash_of(key)));
+  return fmt::format("{}/{}{}", directory_, to_string(hash_of(key)), suffix_);
 }
 
-std::optional<std::vector<std::byte>> BinaryStore::load(std::string_view key) const {
+std::optional<std::vector<std::byte>> BinaryStore::load(std::string_view key, std::string* problem) const {
   if (directory_.empty()) return std::nullopt;
   try {
     return read_entry(path(key), key);
   } catch (const std::exception& error) {
-    log::debug("opencl: cache entry {} is not used: {}", path(key), error.what());
+    log::debug("cache entry {} is not used: {}", path(key), error.what());
+    if (problem != nullptr) *problem = error.what();
     return std::nullopt;
   }
 }
@@ -79,7 +80,7 @@ void BinaryStore::store(std::string_view key, const std::vector<std::byte>& byte
   }
   if (!error) std::filesystem::rename(temporary, target, error);
   if (error) {
-    log::debug("opencl: cache entry {} could not be written: {}", target, error.message());
+    log::debug("cache entry {} could not be written: {}", target, error.message());
     std::filesystem::remove(temporary, error);
   }
 }

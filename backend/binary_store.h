@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace v4rt {
+
+// Bytes on disk by key, a file each, whose names end in `suffix`. An entry is trusted only when its header repeats the
+// whole key and its checksum holds: drivers abort on damaged binaries. Writing goes through a temporary name, so
+// readers see all or nothing.
+class BinaryStore {
+ public:
+  explicit BinaryStore(std::string directory, std::string suffix = ".clbin")  // no directory: keeps nothing
+      : directory_(std::move(directory)), suffix_(std::move(suffix)) {}
+
+  bool keeps() const { return !directory_.empty(); }
+  // `problem`, where it is given: why an entry that is there is not used.
+  std::optional<std::vector<std::byte>> load(std::string_view key, std::string* problem = nullptr) const;
+  void store(std::string_view key, const std::vector<std::byte>& bytes) const;  // failure costs one log line
+  std::string path(std::string_view key) const;
+
+ private:
+  std::string directory_, suffix_;
+};
+
+}  // namespace v4rt
