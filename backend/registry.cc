@@ -8,6 +8,7 @@
 #include "backend/cpu/library/library_gemm.h"
 #include "backend/reference/reference_device.h"
 #ifdef V4RT_HAVE_OPENCL
+#include "backend/opencl/library/clblast.h"
 #include "backend/opencl/opencl_device.h"
 #endif
 
@@ -73,6 +74,9 @@ std::vector<std::string> built_in_libraries() {
   std::vector<std::string> names;
   for (const LibraryGemm* gemm : {&kEigenGemm, &kOnednnGemm})
     if (gemm->built_in()) names.push_back(gemm->version());
+#ifdef V4RT_HAVE_OPENCL
+  if (clblast_gemm::built_in()) names.push_back(clblast_gemm::version());
+#endif
   return names;
 }
 

@@ -9,6 +9,7 @@ base_packages=(g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev libcli1
 opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its headers; an implementation on the CPU
 eigen_packages=(libeigen3-dev)  # libraries for --fast
 onednn_packages=(libdnnl-dev)
+clblast_packages=(libclblast-dev)
 test_packages=(libgtest-dev libgmock-dev clang-format-14)  # the last for the structure test
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
 lint_packages=(clang-tidy-14)  # for tests/lint.sh
@@ -58,6 +59,9 @@ prepare() {
   if ! install_packages "${opencl_packages[@]}"; then
     say "Going on without OpenCL."
     options+=(-DV4RT_OPENCL=OFF)
+  elif ! install_packages "${clblast_packages[@]}"; then
+    say "Going on without CLBlast for --fast."
+    options+=(-DV4RT_CLBLAST=OFF)
   fi
   if ! install_packages "${eigen_packages[@]}"; then
     say "Going on without Eigen for --fast."

@@ -123,10 +123,11 @@ TEST_P(Fastest, PerplexityIsTheExactOne) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Libraries, Fastest,
-                         testing::Values(OnLibrary{
-                             "cpu", "Eigen", {OpKind::kLinear, OpKind::kMoeGateUp, OpKind::kMoeDown}}),
-                         [](const auto& info) { return info.param.library; });
+INSTANTIATE_TEST_SUITE_P(
+    Libraries, Fastest,
+    testing::Values(OnLibrary{"cpu", "Eigen", {OpKind::kLinear, OpKind::kMoeGateUp, OpKind::kMoeDown}},
+                    OnLibrary{"opencl", "CLBlast", {OpKind::kLinear}}),
+    [](const auto& info) { return info.param.library; });
 
 }  // namespace
 }  // namespace v4rt
