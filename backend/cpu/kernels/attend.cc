@@ -5,7 +5,7 @@
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/kernels/support.h"
 #include "backend/cpu/simd/elementwise.h"
-#include "backend/cpu/simd/quant.h"
+#include "backend/cpu/simd/tile_attend.h"
 #include "ops/attention/attention.h"
 #include "ops/core/arith.h"
 
@@ -16,36 +16,20 @@ namespace {
 // rows again, but no head's result depends on the others.
 constexpr int64_t kMostHeads = 64;
 
-// The rows that one query sees, by slot.
-struct View {
-  const uint8_t *ring = nullptr, *cache = nullptr;
-  const int32_t* idx = nullptr;  // sparse: entry of each slot past the window
-  int64_t ring_rows = 0, width = 0;
-  int32_t first = 0, seen = 0;  // window: position of slot 0, and how many slots are live
-  int64_t window = 0, slots = 0;
-
-  const uint8_t* row(int64_t slot) const {
-    if (slot < window) return slot < seen ? ring + (first + slot) % ring_rows * width : nullptr;
-    const int64_t entry = idx != nullptr ? idx[slot - window] : slot - window;
-    return entry < 0 ? nullptr : cache + entry * width;
-  }
-};
-
 class AttendKernel final : public CpuKernel {
  public:
-  AttendKernel(const OpCall& call, int threads)
+  AttendKernel(const OpCall& call, const CpuDevice& device)
       : spec_(op_of<Attend>(call).spec),
         heads_(call.inputs[0].shape[1]),
         dim_(call.inputs[0].shape[2]),
-        padded_(round_up(dim_, 16)),
         ring_rows_(call.inputs[1].shape[1]),
         capacity_(spec_.ratio > 0 ? call.inputs[3].shape[1] : 0),
         out_(call.inputs.size()),
         head_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         fns_(simd::attend(call.inputs[0].dtype)),
-        decode_(simd::decode_row(spec_.format)),
+        tiles_(simd::attend_tiles(spec_, call.inputs[0].dtype, device.paths().unit)),
         most_heads_(std::min(heads_, kMostHeads)) {
-    scratch_bytes = static_cast<size_t>(worker_floats() * threads) * sizeof(float);
+    scratch_bytes = static_cast<size_t>(worker_floats() * device.threads()) * sizeof(float);
   }
 
   void run(const CpuArgs& args) const override {
@@ -58,15 +42,6 @@ class AttendKernel final : public CpuKernel {
   }
 
  private:
-  // Row stride of a tile: sixteen more than needed, so that a column of rows does not fall into few sets of the cache.
-  int64_t stride() const { return padded_ + 16; }
-  int64_t units() const { return (most_heads_ + simd::kAttendUnit - 1) / simd::kAttendUnit; }
-  int64_t worker_floats() const {
-    const int64_t lanes = units() * simd::kAttendUnit;
-    return simd::kAttendBlock * stride() + lanes * padded_ + most_heads_ * padded_ + 2 * lanes +
-           2 * simd::kAttendBlock * simd::kAttendUnit;
-  }
-
   double work(const Step& step, int64_t heads) const {
     double slots = 0;
     for (const Row& row : step.rows)
@@ -79,9 +54,9 @@ class AttendKernel final : public CpuKernel {
     return spec_.top_k > 0 ? spec_.top_k : (row.position + 1) / spec_.ratio;
   }
 
-  View view(const CpuArgs& args, int64_t t) const {
+  simd::AttendView view(const CpuArgs& args, int64_t t) const {
     const Row& row = args.step.rows[static_cast<size_t>(t)];
-    View v{.ring_rows = ring_rows_, .width = spec_.format.bytes(), .window = spec_.window};
+    simd::AttendView v{.ring_rows = ring_rows_, .width = spec_.format.bytes(), .window = spec_.window};
     v.ring = args.data<const uint8_t>(1) + row.slot * ring_rows_ * v.width;
     v.first = std::max(0, row.position - spec_.window + 1);
     v.seen = row.position - v.first + 1;
@@ -91,54 +66,44 @@ class AttendKernel final : public CpuKernel {
     return v;
   }
 
+  int64_t state_floats() const { return whole_lines(simd::AttendState{.dim = dim_, .heads = most_heads_}.floats()); }
+  int64_t worker_floats() const {
+    return state_floats() + (tiles_ != nullptr ? whole_lines(simd::AttendTiles::floats(most_heads_, dim_)) : 0);
+  }
+
   void run_heads(const CpuArgs& args, int64_t t, int64_t first, int64_t most, int worker) const {
     float* memory = args.scratch<float>() + worker * worker_floats();
-    float* tile_rows = memory;
-    const int64_t lanes = units() * simd::kAttendUnit;
-    simd::AttendState state{.dim = dim_, .padded = padded_, .heads = std::min(most, heads_ - first)};
-    state.q = tile_rows + simd::kAttendBlock * stride();
-    state.acc = state.q + lanes * padded_;
-    state.maximum = state.acc + most_heads_ * padded_;
-    state.sum = state.maximum + lanes;
-    state.weights = state.sum + lanes;
+    simd::AttendState state{.dim = dim_, .heads = std::min(most, heads_ - first)};
+    state.place(memory);
     const int64_t head = t * heads_ + first;
-    fns_.start(args.data<const std::byte>(0) + head * head_bytes_, state);
-    const View rows = view(args, t);
-    for (int64_t begin = 0; begin < rows.slots; begin += simd::kAttendBlock) {
-      const simd::AttendTile tile = decode_block(rows, begin, tile_rows);
-      if (tile.n > 0) fns_.add_block(tile, spec_.scale, spec_.rounds, state);
-    }
+    const std::byte* q = args.data<const std::byte>(0) + head * head_bytes_;
+    fns_.start(q, state);
+    const simd::AttendView rows = view(args, t);
+    if (tiles_ == nullptr || !tiles_->add_all(spec_, rows, q, fns_, state, memory + state_floats()))
+      add_all(rows, state);
     fns_.finish(args.data<const float>(2) + first, state, args.data<std::byte>(out_) + head * head_bytes_);
   }
 
-  // Live slots of a block.
-  simd::AttendTile decode_block(const View& rows, int64_t begin, float* to) const {
-    const auto n = static_cast<int>(std::min<int64_t>(simd::kAttendBlock, rows.slots - begin));
-    simd::AttendTile tile{.rows = to, .stride = stride()};
-    for (int slot = 0; slot < simd::kAttendBlock; ++slot) {
-      if (slot % kDotChain == 0) tile.chains[slot / kDotChain] = tile.n;
-      const uint8_t* row = slot < n ? rows.row(begin + slot) : nullptr;
-      if (row == nullptr) continue;
-      float* values = to + tile.n * stride();
-      decode_(spec_.format, row, values);
-      std::fill(values + dim_, values + padded_, 0.0f);
-      tile.slots[tile.n++] = slot;
+  void add_all(const simd::AttendView& rows, simd::AttendState& state) const {
+    for (int64_t begin = 0; begin < rows.slots; begin += simd::kAttendBlock) {
+      const simd::AttendTile tile = simd::attend_block(rows, begin);
+      if (tile.n == 0) continue;
+      simd::decode_rows(spec_.format, tile, state);
+      for (int64_t unit = 0; unit < state.units(); ++unit) fns_.add_block(tile, unit, spec_.scale, spec_.rounds, state);
     }
-    tile.chains[simd::kAttendBlock / kDotChain] = tile.n;
-    return tile;
   }
 
   const AttendSpec spec_;
-  const int64_t heads_, dim_, padded_, ring_rows_, capacity_;
+  const int64_t heads_, dim_, ring_rows_, capacity_;
   const size_t out_;
   const int64_t head_bytes_;
   const simd::AttendFns& fns_;
-  const simd::DecodeFn decode_;
+  const simd::AttendTiles* const tiles_;
   const int64_t most_heads_;
 };
 
 std::unique_ptr<Kernel> make(const OpCall& call, CpuDevice& device) {
-  return std::make_unique<AttendKernel>(call, device.threads());
+  return std::make_unique<AttendKernel>(call, device);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "backend/cpu/simd/amx.h"
-#include "backend/cpu/simd/safe_range.h"
+#include "backend/cpu/simd/bf16_tiles-inl.h"
 #include "backend/cpu/simd/tiles.h"
 #include "backend/cpu/simd/weights-inl.h"
 #include "ops/core/arith.h"
@@ -39,24 +39,6 @@ inline const uint32_t* marks_of(const uint32_t* tiles, int64_t rows, int64_t k) 
 HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
-
-// Nonzero when one of n bf16 numbers is not safe.
-HWY_INLINE uint32_t any_unsafe(const uint16_t* p, int64_t n, uint16_t least) {
-  uint16_t bad = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const auto magnitude = static_cast<uint16_t>(p[i] & 0x7fffu), above = static_cast<uint16_t>(magnitude - least);
-    bad |= static_cast<uint16_t>((magnitude != 0) & (above >= kMostSafe - least));
-  }
-  return bad;
-}
-
-// Sixteen words of which each holds a number of `lower` and one of `upper`, both exact in bf16.
-HWY_INLINE void store_beside(const F16& lower, const F16& upper, uint32_t* to) {
-  for (size_t i = 0; i < kParts; ++i) {
-    const VU low = hn::ShiftRight<16>(hn::BitCast(DU(), lower.part[i]));
-    hn::StoreU(hn::Or(low, hn::BitCast(DU(), upper.part[i])), DU(), to + i * kLanes);
-  }
-}
 
 // The words at e and at o, sixteen elements of k apart, as rows of a tile.
 template <class W, bool kCareful>
@@ -173,15 +155,6 @@ bool widen_tiles(const Matrix& w, int64_t group, int64_t begin, int64_t end, uin
     }
   }
   return true;
-}
-
-// 32 numbers as a row of a tile.
-HWY_INLINE void pack_block(const uint16_t* from, uint32_t* to) {
-  for (size_t i = 0; i < 16; i += kLanes) {
-    const VU e = hn::PromoteTo(DU(), hn::LoadU(DH(), from + i)),
-             o = hn::PromoteTo(DU(), hn::LoadU(DH(), from + 16 + i));
-    hn::StoreU(hn::Or(e, hn::ShiftLeft<16>(o)), DU(), to + i);
-  }
 }
 
 void pack_tiles(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin,
