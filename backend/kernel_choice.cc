@@ -38,10 +38,9 @@ Support KernelChoice::of(const OpCall& call, std::span<const Candidate> candidat
   const SampleCall sample = sample_of(call);
   if (use() == Fast::kAlways || candidates.size() == 1)
     return {.reason = fmt::format("{} for {}: as asked", first.library, sample.text), .kernel = first.kernel};
+  const std::string shape = call.op.describe() + sample.text;
   const std::lock_guard lock(mutex_);
-  const auto [place, is_new] = chosen_.try_emplace(call.op.describe() + sample.text);
-  Support& support = place->second;
-  if (!is_new) return support;
+  if (const auto known = chosen_.find(shape); known != chosen_.end()) return known->second;
   const Times times = times_of({call.op, sample.inputs, sample.outputs}, candidates);
   const size_t exact = candidates.size() - 1;
   const auto compared = [&](size_t i) { return times.seconds[i] * (i == exact ? 1 : kMargin); };
@@ -56,10 +55,10 @@ Support KernelChoice::of(const OpCall& call, std::span<const Candidate> candidat
                          ? who + " failed"
                          : fmt::format("{} takes {:.2f} times as long", who, times.seconds[i] / times.seconds[best]));
   }
-  support = {.reason = fmt::format("{} for {}: {}; {}", best == exact ? "exact" : candidates[best].library, sample.text,
+  return chosen_[shape] = {
+             .reason = fmt::format("{} for {}: {}; {}", best == exact ? "exact" : candidates[best].library, sample.text,
                                    milliseconds(times.seconds[best]), fmt::join(others, ", ")),
              .kernel = candidates[best].kernel};
-  return support;
 }
 
 // From disk, where they are there and of this driver and these libraries, otherwise measured and put there.

@@ -70,12 +70,14 @@ int bench(const BenchArguments& a) {
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   DeviceSummary devices;
   std::optional<HugePageUse> huge_pages;
+  int chunk = 0;
   // The model is opened for it, and closed again: two of them need not fit.
   const auto run = [&](const BenchPlan& what, bool fast) {
     ModelArguments arguments = a.model;
     if (!fast) arguments.fast.clear();
     const auto model = open_model(checkpoint, arguments, positions);
     devices = summarise(*model, a.model.threads);
+    chunk = model->options().chunk;
     const int threads = devices.not_cpu.empty() ? devices.threads : 0;
     Progress progress(fast ? "measuring --fast" : "measuring");
     std::vector<Measurement> measurements = measure(model, what, threads, [&](double done) {
@@ -99,7 +101,7 @@ int bench(const BenchArguments& a) {
                      .mode = a.model.numbers,
                      .commit = commit(),
                      .threads = devices.not_cpu.empty() ? devices.threads : 0,
-                     .chunk = a.model.chunk,
+                     .chunk = chunk,
                      .repetitions = a.repetitions,
                      .machine = {},
                      .machine_note = {},

@@ -34,6 +34,7 @@ void add_perplexity(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
+void add_tune(CLI::App& app, Action& action);
 
 std::string version_text();  // of --version
 std::string commit();        // that the program was built from

@@ -71,6 +71,7 @@ std::string to_text(const Explanation& e) {
   text += table(cells, "<<<>>>>");
   text += fmt::format("\n{} launches, {} transfers between devices, {} weights kept in another layout\n", e.launches(),
                       e.transfers(), e.plan.rebinds.size());
+  text += fmt::format("chunk    {} tokens of a prompt at once\n", e.model.options().chunk);
   text += fmt::format("arena    {} per session\n", human_bytes(e.model.arena_bytes()));
   text += fmt::format("state    {} per session, for {} positions\n", human_bytes(e.model.state_bytes()),
                       e.model.options().context);
@@ -101,6 +102,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
           {"launches", e.launches()},
           {"transfers", e.transfers()},
           {"rebinds", e.plan.rebinds.size()},
+          {"chunk", e.model.options().chunk},
           {"arena_bytes", e.model.arena_bytes()},
           {"state_bytes", e.model.state_bytes()},
           {"weight_bytes", e.model.weight_bytes()},

@@ -109,6 +109,7 @@ int main(int argc, char** argv) {
   add_bench(app, action);
   add_synth(app, action);
   add_verify(app, action);
+  add_tune(app, action);
   try {
     app.parse(with_empty_values_apart(app, {argv + std::min(argc, 1), argv + argc}));
   } catch (const CLI::Success& e) {  // --help, --version

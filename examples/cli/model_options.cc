@@ -101,7 +101,7 @@ CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
       ->check(nonempty());
 }
 
-void add_options(CLI::App& command, ModelArguments& a) {
+void add_plan_options(CLI::App& command, ModelArguments& a) {
   command
       .add_option("--device", a.device,
                   "reference, cpu, opencl, opencl:1, or a part of a device's name (see 'v4rt devices')")
@@ -112,9 +112,11 @@ void add_options(CLI::App& command, ModelArguments& a) {
   command
       .add_option("--context", a.context, "Positions to hold state for (default: what the work needs, at least 4096)")
       ->transform(between(int64_t{1}, int64_t{1} << 40));
-  command.add_option("--chunk", a.chunk, "Prompt tokens read at once; the results do not depend on it")
-      ->transform(between(1, 1 << 16))
-      ->capture_default_str();
+  command
+      .add_option(
+          "--chunk", a.chunk,
+          "Prompt tokens read at once; the results do not depend on it (default: 2048, fewer where memory is short)")
+      ->transform(between(1, 1 << 16));
   command
       .add_option("--threads", a.threads,
                   "Threads of the cpu device (default: one per processor that the process may use)")
@@ -123,6 +125,15 @@ void add_options(CLI::App& command, ModelArguments& a) {
       .add_option("--place", a.place,
                   "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
       ->allow_extra_args(false);
+  command
+      .add_option("--lanes", a.lanes,
+                  "The form of OpenCL kernels, vector or work-items (default: by the device's type); the results are "
+                  "the same")
+      ->check(CLI::IsMember({"vector", "work-items"}));
+}
+
+void add_options(CLI::App& command, ModelArguments& a) {
+  add_plan_options(command, a);
   command
       .add_flag(
           "--fast{auto}", a.fast,
@@ -142,12 +153,7 @@ void add_options(CLI::App& command, ModelArguments& a) {
       .add_flag("--no-mmap", a.no_mmap,
                 "Read files whole in place of mapping them: nothing that happens to them later matters")
       ->excludes(weight_cache);
-  command
-      .add_option("--lanes", a.lanes,
-                  "The form of OpenCL kernels, vector or work-items (default: by the device's type); the results are "
-                  "the same")
-      ->check(CLI::IsMember({"vector", "work-items"}));
-  command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs on disk");
+  command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs and no measurements on disk");
 }
 
 std::string model_path(const std::string& model) { return model == "mini" ? embedded_model() : model; }
@@ -188,8 +194,7 @@ Fast fast_mode(const ModelArguments& arguments) {
   return arguments.fast.empty() ? Fast::kNever : arguments.fast == "always" ? Fast::kAlways : Fast::kAuto;
 }
 
-std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions,
-                                        bool mtp) {
+ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions) {
   ModelOptions options;
   options.device = a.device;
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
@@ -203,18 +208,29 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   options.numbers = number_mode(a);
   options.context = context_for(a, positions, checkpoint.weights->config());
   options.chunk = a.chunk;
+  return options;
+}
+
+std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions,
+                                        bool mtp) {
+  ModelOptions options = model_options(checkpoint, a, positions);
   options.mtp = mtp;
-  Progress progress("opening");
+  const auto progress = std::make_shared<Progress>("opening");
   options.progress = [&](std::string_view what, double done) {
     if (InterruptGuard::raised()) throw Interrupted();
-    progress.update(what, done);
+    progress->update(what, done);
+  };
+  // A plan that is made later may measure too, and then nothing is shown.
+  options.device_options.measuring = [shown = std::weak_ptr(progress)](std::string_view what) {
+    if (InterruptGuard::raised()) throw Interrupted();
+    if (const auto bar = shown.lock()) bar->update("measuring", 0, what);
   };
   try {
     auto model = Model::open(checkpoint.weights, options);
     check_patterns(*model);
     return model;
   } catch (const Error&) {
-    progress.clear();
+    progress->clear();
     blame_device_option(options);
     throw;
   }

@@ -19,7 +19,7 @@ struct ModelArguments {
   std::string numbers = "faithful";
   std::vector<std::string> place;
   int64_t context = 0;  // 0: as much as the work needs
-  int chunk = 512;
+  int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;
   std::string weight_cache;  // empty: none
   uint64_t memory = 0;       // bytes; 0: what is available
@@ -30,7 +30,8 @@ struct ModelArguments {
 };
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
-void add_options(CLI::App& command, ModelArguments& arguments);        // --device and what goes with it
+void add_plan_options(CLI::App& command, ModelArguments& arguments);   // --device and what else plans depend on
+void add_options(CLI::App& command, ModelArguments& arguments);        // these, and how the model runs
 
 std::string model_path(const std::string& model);  // "mini" is the embedded model
 Checkpoint open_files(const ModelArguments& arguments);
@@ -44,6 +45,8 @@ void add_plain(CLI::App& command, bool& plain);  // --plain
 // doubled.
 std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config,
                                  bool plain);
+
+ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& arguments, int64_t positions);
 
 // `positions`: what the work needs at least. Shows progress.
 std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& arguments,

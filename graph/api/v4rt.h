@@ -76,7 +76,8 @@ typedef struct v4rt_model_options {
   int32_t threads;       /* of the cpu device; 0: one per processor that the process may use */
   int32_t numbers;       /* a v4rt_numbers */
   int64_t context;       /* positions a session can hold; 0: 4096 */
-  int32_t chunk;         /* prompt tokens read at once; 0: 512. The results do not depend on it */
+  int32_t chunk;         /* prompt tokens read at once; 0: 2048, or fewer where memory is short. The results do not
+                            depend on it */
   void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
   void* progress_user;
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */

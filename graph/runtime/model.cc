@@ -13,13 +13,16 @@ namespace v4rt {
 namespace {
 
 void check_options(const V4Config& config, const ModelOptions& o) {
-  check(o.chunk >= 1, Code::kInvalidArgument, "chunk is {}: at least one token", o.chunk);
+  check(o.chunk >= 0, Code::kInvalidArgument, "chunk is {}: at least one token, or 0 for what fits", o.chunk);
   check(o.slots >= 1, Code::kInvalidArgument, "slots is {}: at least one sequence", o.slots);
   check(o.context >= 1, Code::kInvalidArgument, "context is {}: at least one position", o.context);
   check(o.context <= config.max_position, Code::kInvalidArgument, "a context of {} positions: this model knows {}",
         o.context, config.max_position);
   check(!o.mtp || config.has_mtp, Code::kUnsupported, "this checkpoint has no MTP block");
 }
+
+constexpr int kMostTokens = 2048;  // of a chunk by default: reading gains a few per cent by each doubling up to here
+constexpr int kFewTokens = 32;     // fewer than these save no memory worth the time
 
 void report(const ModelOptions& options, std::string_view what, double done) {
   if (options.progress) options.progress(what, done);
@@ -44,9 +47,13 @@ Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const Model
   check_options(config, options);
   device_index(options.device);
   for (const auto& [pattern, name] : options.place) rules.push_back({pattern, device_index(name)});
+  weights = empty_store();
+}
+
+WeightStore Model::Impl::empty_store() const {
   std::optional<WeightCache> cache;
   if (!options.weight_cache.empty()) cache.emplace(options.weight_cache, identity);
-  weights = WeightStore(source, devices, std::move(cache));
+  return {source, devices, std::move(cache)};
 }
 
 // Makes the device on first mention; it may be mentioned by name or by a part of its description.
@@ -105,6 +112,27 @@ void Model::Impl::add_states(const Plan& plan) {
 }
 
 void Model::Impl::make_first_plans() {
+  if (options.chunk > 0) return make_plans_of_chunk();
+  options.chunk = static_cast<int>(std::min<int64_t>(kMostTokens, options.context));
+  while (make_plans_of_chunk(), options.chunk > kFewTokens && !chunk_fits()) {
+    options.chunk = std::max(options.chunk / 2, kFewTokens);
+    plans.clear();
+    states.clear();
+    weights = empty_store();
+  }
+}
+
+// Whether the plans leave room for others on every device.
+bool Model::Impl::chunk_fits() {
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const DeviceInfo& info = devices[i]->info();
+    const MemoryNeed mine = need(static_cast<int>(i), options.context);
+    if (!exceeds(info, mine).empty() || (info.memory > 0 && mine.arena > info.memory / 8)) return false;
+  }
+  return exceeds_host(host_need(), host_memory()).empty();
+}
+
+void Model::Impl::make_plans_of_chunk() {
   // The chunk first: it asks more of a device, and where it puts states the others must follow.
   std::vector<std::pair<int, LogitsOf>> wanted{{options.chunk, LogitsOf::kLastRows}};
   if (options.chunk > 1) wanted.emplace_back(1, LogitsOf::kLastRows);
@@ -162,7 +190,12 @@ std::string Model::Impl::cache_hint(size_t copied) const {
 
 // The system ends, without a word, who takes more memory than there is. Some of it is left for what is not counted:
 // staging, drivers, what allocators lose.
-void Model::Impl::check_host_memory() {
+size_t Model::Impl::host_memory() const {
+  const size_t all = options.memory > 0 ? std::min(options.memory, available_memory()) : available_memory();
+  return all - all / 32;
+}
+
+HostNeed Model::Impl::host_need() {
   HostNeed host;
   for (size_t i = 0; i < devices.size(); ++i) {
     const int device = static_cast<int>(i);
@@ -171,8 +204,12 @@ void Model::Impl::check_host_memory() {
     host.weights += mine.weights;
     host.rest += mine.states + mine.arena + mine.io;
   }
-  const size_t all = options.memory > 0 ? std::min(options.memory, available_memory()) : available_memory();
-  const size_t available = all - all / 32;
+  return host;
+}
+
+void Model::Impl::check_host_memory() {
+  const HostNeed host = host_need();
+  const size_t available = host_memory();
   const std::string problem = exceeds_host(host, available);
   const std::string hint = exceeds_host({0, host.rest}, available).empty() ? cache_hint(host.weights) : "";
   check(problem.empty(), Code::kOutOfMemory, "{}{}", problem,

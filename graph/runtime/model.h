@@ -29,9 +29,11 @@ struct ModelOptions {
   size_t memory = 0;  // bytes of the host's that opening may count on, of those that are available; 0: all of them
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
-  int chunk = 512;         // tokens of the chunk plan
-  int slots = 1;           // sequences per session
-  bool mtp = false;        // build the MTP block too (the checkpoint must have one)
+  // Tokens of the chunk plan; the results do not depend on it. 0: as many as pay, 2048, or fewer where the context or
+  // memory is short: working memory takes an eighth of a device's at most.
+  int chunk = 0;
+  int slots = 1;     // sequences per session
+  bool mtp = false;  // build the MTP block too (the checkpoint must have one)
   std::function<void(std::string_view what, double done)> progress;  // long work, done in [0, 1]; may be empty
 };
 
@@ -50,7 +52,7 @@ class Model {
   ~Model();
 
   const V4Config& config() const;
-  const ModelOptions& options() const;
+  const ModelOptions& options() const;  // with the chunk that was chosen
 
   // Plans: one token, one chunk, or anything between; with the logits of the last row of each segment or of all rows
   // (these with the MTP block's when options().mtp). Made on first use and kept, by any thread; open() makes the two

@@ -34,7 +34,7 @@ struct Model::Impl {
   Tensor weight(const Slot& slot);
   Residence residence(const Slot& slot);  // of a weight
 
-  // The plans that open() makes, then their weights.
+  // The plans that open() makes, of the options' chunk or of the largest that fits; then their weights.
   void make_first_plans();
   void check_memory();
   void check_host_memory();
@@ -58,6 +58,11 @@ struct Model::Impl {
 
  private:
   int device_index(const std::string& name);
+  WeightStore empty_store() const;
+  void make_plans_of_chunk();
+  bool chunk_fits();
+  HostNeed host_need();
+  size_t host_memory() const;
   Graph graph(int tokens, LogitsOf logits, int64_t context);
   std::unique_ptr<Plan> make_plan(int tokens, LogitsOf logits);  // compiled, its weights not yet loaded
   void add_states(const Plan& plan);

@@ -10,7 +10,7 @@ sum() { local i terms=0; for ((i = 0; i < $2; ++i)); do terms+=" + $(value "${1/
 
 call "${bench[@]}" -r 1 -p 16 -n 4 --json; exits 0
 positive /prefill_tokens_per_s /prefill_gflops /decode_tokens_per_s /decode_gbs /read_gbs /peak_gflops /threads
-is /model mini; is /mode faithful; is /chunk 512; is /repetitions 1
+is /model mini; is /mode faithful; is /chunk 2048; is /repetitions 1
 check "device and commit" [ "$(value /device | cut -d: -f1)" = "$device" -a -n "$(value /commit)" ]
 is /runs/0/kind prefill; is /runs/0/tokens 16; is /runs/0/depth 0
 is /runs/1/kind decode; is /runs/1/tokens 4; is /runs/1/depth 16; is /runs/1/synthetic_state false

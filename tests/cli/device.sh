@@ -57,6 +57,8 @@ call perplexity mini -f "$work/text" --device reference; reference=$(cat "$work/
 call perplexity mini -f "$work/text" --device "$device" --chunk 5; out_is "$reference"$'\n'
 
 call explain mini --device "$device"; exits 0; out_has "$device"; out_has "arena"; out_has "state"; out_has "refusals none"; out_has "6.36 M"
+call explain mini --device "$device"; out_has "chunk    2048 tokens"
+call explain mini --device "$device" --context 100; out_has "chunk    100 tokens"
 call explain mini --device "$device" --tokens 8 --json; exits 0; out_has '"kernel"'; out_has '"refusals": []'
 
 # Weights that make numbers grow past all bounds: no result, whatever asks for one.

@@ -26,8 +26,8 @@ void expect_refused(const ModelOptions& options, Code code, const std::string& m
 
 TEST(ModelOpen, RefusesOptionsWithoutMeaning) {
   ModelOptions options = tiny_options();
-  options.chunk = 0;
-  expect_refused(options, Code::kInvalidArgument, "chunk is 0");
+  options.chunk = -1;
+  expect_refused(options, Code::kInvalidArgument, "chunk is -1");
   options = tiny_options();
   options.slots = 0;
   expect_refused(options, Code::kInvalidArgument, "slots is 0");
@@ -205,6 +205,24 @@ TEST(ModelDevices, AGrownArenaReplacesTheOldOne) {
   EXPECT_GT(model->arena_bytes(), arena_before);
   const size_t io = 7 * sizeof(int32_t) + 7 * 32 * sizeof(float);
   EXPECT_EQ(*d.near->live, before + model->arena_bytes() - arena_before + io);
+}
+
+// By default a chunk has as many tokens as pay and memory allows: its working memory takes an eighth at most.
+TEST(ModelDevices, AChunkFitsTheContextAndTheMemory) {
+  OwnDevices d;
+  ModelOptions options = d.options();
+  options.chunk = 0;
+  options.context = 100;
+  EXPECT_EQ(Model::open(tiny_weights(), options)->options().chunk, 100);
+  options.context = 4000;
+  const auto whole = Model::open(tiny_weights(), options);
+  EXPECT_EQ(whole->options().chunk, 2048);
+  d.near->info_.memory = 8 * whole->arena_bytes() - 1;
+  const auto half = Model::open(tiny_weights(), options);
+  EXPECT_EQ(half->options().chunk, 1024);
+  EXPECT_LE(8 * half->arena_bytes(), d.near->info_.memory);
+  options.chunk = 2048;  // who asks for more gets it, where it fits at all
+  EXPECT_EQ(Model::open(tiny_weights(), options)->options().chunk, 2048);
 }
 
 TEST(ModelDevices, AContextThatDoesNotFitIsRefusedWithOneThatDoes) {
