@@ -121,21 +121,22 @@ void weigh(const AttendTile& tile, int64_t unit, float scale, bool rounds, Atten
     for (int i = 0; i < tile.n; ++i) store16(round_bf16(load16(e + i * kUnit)), e + i * kUnit);
 }
 
-void add_values(const AttendTile& tile, int64_t unit, const float* rescale, AttendState& state) {
+void add_values(const AttendTile& tile, int64_t unit, const float* rescale, int64_t begin, int64_t end,
+                AttendState& state) {
   constexpr int kVectors = kParts == 1 ? 4 : 2;
   const int64_t first = unit * kUnit, heads = std::min<int64_t>(kUnit, state.heads - first), stride = state.stride();
   float* acc = state.acc + first * stride;
-  int64_t d = 0;
-  for (; d + 16 * kVectors <= state.padded(); d += 16 * kVectors)
+  int64_t d = begin;
+  for (; d + 16 * kVectors <= end; d += 16 * kVectors)
     add_columns<kVectors>(tile, state.rows, state.weights, rescale, heads, d, stride, acc);
-  for (; d < state.padded(); d += 16) add_columns<1>(tile, state.rows, state.weights, rescale, heads, d, stride, acc);
+  for (; d < end; d += 16) add_columns<1>(tile, state.rows, state.weights, rescale, heads, d, stride, acc);
 }
 
 void add_block(const AttendTile& tile, int64_t unit, float scale, bool rounds, AttendState& state) {
   HWY_ALIGN float rescale[kUnit];
   scores(tile, state.q + unit * kUnit * state.dim, state, state.weights);
   weigh(tile, unit, scale, rounds, state, rescale);
-  add_values(tile, unit, rescale, state);
+  add_values(tile, unit, rescale, 0, state.padded(), state);
 }
 
 template <class T>

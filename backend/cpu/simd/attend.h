@@ -63,7 +63,8 @@ struct AttendFns {
   // Two parts of add_block. The dots [row, 16] in state.weights become weights; `rescale` is what the sums of values
   // have to be multiplied by.
   void (*weigh)(const AttendTile& tile, int64_t unit, float scale, bool rounds, AttendState& state, float* rescale);
-  void (*add_values)(const AttendTile& tile, int64_t unit, const float* rescale, AttendState& state);
+  void (*add_values)(const AttendTile& tile, int64_t unit, const float* rescale, int64_t begin, int64_t end,
+                     AttendState& state);                            // columns [begin, end), from a multiple of 64 on
   void (*finish)(const float* sink, AttendState& state, void* out);  // out [heads, dim] of the activation type
 };
 const AttendFns& attend(DType activation);

@@ -96,7 +96,7 @@ TEST(CpuAttendTiles, GiveTheBitsOfVectors) {
 TEST(CpuAttendTiles, PassOverMaskedSlots) {
   std::mt19937 random(2);
   for (const RowFormat& format : kFormats) {
-    Attention attention(format, 20, 300, random);
+    Attention attention(format, 40, 300, random);
     attention.masked = [](int32_t slot) { return slot % 3 == 0 || (slot >= 64 && slot < 150) || slot > 290; };
     expect_same(attention, "masked");
   }
@@ -108,12 +108,12 @@ TEST(CpuAttendTiles, GoByVectorsWhereTheUnitWouldFlush) {
   for (const RowFormat& format : kFormats) {
     for (const size_t first : {0, 130, 299}) {
       for (const float row_scale : {0x1p-40f, 0x1p-100f, 0x1p-125f, 0x1p40f, 0x1p70f, INFINITY, NAN}) {
-        Attention attention(format, 20, 300, random);
+        Attention attention(format, 40, 300, random);
         for (size_t r = first; r < attention.row_scales.size(); r += 2) attention.row_scales[r] = row_scale;
         expect_same(attention, fmt::format("rows of {} from {}", row_scale, first));
       }
       for (const float scale : {4.0f, 8.0f, 20.0f}) {  // weights down to 2^-126 and 0; maxima that leap
-        Attention attention(format, 20, 300, random);
+        Attention attention(format, 40, 300, random);
         attention.scale = scale;
         for (size_t r = 0; r < first; ++r) attention.row_scales[r] = 0x1p-9f;
         expect_same(attention, fmt::format("scores times {} from {}", scale, first));
@@ -127,10 +127,12 @@ TEST(CpuAttendTiles, GoByVectorsWhereTheUnitWouldFlush) {
 Attention leaps(const std::function<float(int64_t)>& level, const std::function<float(int64_t)>& value, float leap,
                 std::mt19937& random) {
   constexpr int64_t kDim = 96;
-  Attention attention({RowFormat::Kind::kBF16, kDim, 0}, 16, 200, random);
+  Attention attention({RowFormat::Kind::kBF16, kDim, 0}, 40, 300, random);
   attention.scale = 1;
   std::fill(attention.q.begin(), attention.q.end(), 0.0f);
-  for (int64_t h = 0; h < attention.heads; ++h) attention.q[static_cast<size_t>(h * kDim)] = leap;
+  const auto half = static_cast<int64_t>(random() % 4);  // a unit of heads that leaps half as far, if there is one
+  for (int64_t h = 0; h < attention.heads; ++h)
+    attention.q[static_cast<size_t>(h * kDim)] = h / 16 == half ? leap / 2 : leap;
   for (int64_t r = 0; r < attention.slots; ++r) {
     float* row = attention.rows.data() + r * kDim;
     for (int64_t d = 0; d < kDim; ++d) row[d] = (row[d] < 0 ? row[d] - 1 : row[d] + 1) * value(r);  // none is smaller
