@@ -42,6 +42,12 @@ bool is_cpu(const DeviceInfo& device) {
          std::find(features.begin(), features.end(), "vector_lanes") != features.end();
 }
 
+// Whether this process may use one; the cpu device asks the system for it.
+bool has_matrix_unit() {
+  const auto features = create_device("cpu")->info().features;
+  return std::find(features.begin(), features.end(), "amx") != features.end();
+}
+
 struct DeviceSummary {
   std::string names, descriptions, not_cpu;
   int threads = 1;  // that CPUs among them run at once
@@ -78,9 +84,9 @@ int bench(const BenchArguments& a) {
     const auto model = open_model(checkpoint, arguments, positions);
     devices = summarise(*model, a.model.threads);
     chunk = model->options().chunk;
-    const int threads = devices.not_cpu.empty() ? devices.threads : 0;
+    const Machine machine{devices.not_cpu.empty() ? devices.threads : 0, has_matrix_unit()};
     Progress progress(fast ? "measuring --fast" : "measuring");
-    std::vector<Measurement> measurements = measure(model, what, threads, [&](double done) {
+    std::vector<Measurement> measurements = measure(model, what, machine, [&](double done) {
       if (InterruptGuard::raised()) throw Interrupted();
       progress.update(done);
     });
@@ -100,6 +106,7 @@ int bench(const BenchArguments& a) {
                      .description = devices.descriptions,
                      .mode = a.model.numbers,
                      .commit = commit(),
+                     .fast = a.model.fast,
                      .threads = devices.not_cpu.empty() ? devices.threads : 0,
                      .chunk = chunk,
                      .repetitions = a.repetitions,
@@ -126,7 +133,8 @@ void add_bench(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "bench",
       "Measure a model: tokens/s when reading prompts and when decoding, bytes and FLOP that the plan's ops say they\n"
-      "touch, and these as shares of what the machine reads and multiplies at best, measured alongside.\n"
+      "touch, and these as shares of what the machine reads and multiplies at best (its matrix unit too), measured\n"
+      "alongside. "
       "Prompts are random token ids. With --fast, prompts are read in both ways.");
   add_model(*command, a.model);
   const CLI::Validator tokens = between(int64_t{0}, int64_t{1} << 30);

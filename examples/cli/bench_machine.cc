@@ -167,18 +167,51 @@ __attribute__((target("avx512f,avx512bf16"))) double multiply_add_bf16(int64_t r
   return 2.0 * 32 * static_cast<double>(rounds) * kChains;
 }
 
+// As multiply_add, with tiles of sixteen rows and columns by 32: four sums of the products of two by two tiles, which
+// is as many as hide each other's latency.
+double multiply_tiles(int64_t rounds, float* sink) {
+  struct {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  static_assert(sizeof(config) == 64);
+  alignas(64) float tile[256];
+  std::fill_n(tile, 256, sink[1]);
+  const int64_t stride = 64;
+  asm volatile("ldtilecfg %0" : : "m"(config));
+  asm volatile(
+      "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n\t"
+      "tileloadd (%0,%1,1), %%tmm4\n\ttileloadd (%0,%1,1), %%tmm5\n\t"
+      "tileloadd (%0,%1,1), %%tmm6\n\ttileloadd (%0,%1,1), %%tmm7"
+      :
+      : "r"(tile), "r"(stride)
+      : "memory");
+  for (int64_t i = 0; i < rounds / 4; ++i) {
+    asm volatile(
+        "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
+        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" ::);
+  }
+  asm volatile("tilestored %%tmm0, (%0,%1,1)\n\ttilerelease" : : "r"(tile), "r"(stride) : "memory");
+  sink[2] = tile[0];
+  return 2.0 * 16 * 16 * 32 * 4 * static_cast<double>(rounds / 4);
+}
+
 bool has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 #endif
 
 }  // namespace
 
-MachineSpeed measure_machine(int threads) {
+double MachineSpeed::best_bf16_gflops() const { return std::max({peak_gflops, bf16_gflops, matrix_gflops}); }
+
+MachineSpeed measure_machine(int threads, [[maybe_unused]] bool matrix_unit) {
   MachineSpeed speed{.threads = std::max(1, threads)};
   measure_reading(speed);
   speed.peak_gflops =
       measure_peak(speed.threads, [](int64_t n, float* sink) { return HWY_DYNAMIC_DISPATCH(multiply_add)(n, sink); });
 #if defined(__x86_64__)
   if (has_bf16()) speed.bf16_gflops = measure_peak(speed.threads, multiply_add_bf16);
+  if (matrix_unit) speed.matrix_gflops = measure_peak(speed.threads, multiply_tiles);
 #endif
   return speed;
 }

@@ -12,10 +12,14 @@ struct MachineSpeed {
   double peak_gflops = 0;
   // The same for dot products of bf16 pairs (AVX512-BF16); 0 where there are none.
   double bf16_gflops = 0;
+  // The same for tiles of bf16 in a matrix unit (AMX); 0 where there is none.
+  double matrix_gflops = 0;
+
+  double best_bf16_gflops() const;  // of all that multiply bf16 numbers exactly, f32 among them
 };
 
-// Takes a second or so, and meanwhile 1 GiB of memory, or a quarter of what is free. Machines that are shared change
-// from one second to the next: measure them often.
-MachineSpeed measure_machine(int threads);
+// `matrix_unit`: there is one that the process may use. Takes a second or so, and meanwhile 1 GiB of memory, or a
+// quarter of what is free. Machines that are shared change from one second to the next: measure them often.
+MachineSpeed measure_machine(int threads, bool matrix_unit);
 
 }  // namespace v4rt::cli

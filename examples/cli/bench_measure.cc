@@ -74,9 +74,9 @@ struct Task {
 
 class Bench {
  public:
-  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, int machine_threads,
+  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine& machine,
         const std::function<void(double)>& between)
-      : plan_(plan), machine_threads_(machine_threads), between_(between), session_(model) {
+      : plan_(plan), machine_(machine), between_(between), session_(model) {
     int64_t most = plan.depth + plan.decode_tokens;
     for (const int64_t prompt : plan.prompts) most = std::max(most, prompt);
     ids_ = random_ids(most, model->config().vocab_size);
@@ -138,7 +138,8 @@ class Bench {
   }
 
   void measure_machine(Task& task) {
-    if (machine_threads_ > 0) task.result.machine.push_back(cli::measure_machine(machine_threads_));
+    if (machine_.threads > 0)
+      task.result.machine.push_back(cli::measure_machine(machine_.threads, machine_.matrix_unit));
   }
 
   double timed(Task& task) {
@@ -176,7 +177,7 @@ class Bench {
   }
 
   const BenchPlan& plan_;
-  const int machine_threads_;
+  const Machine machine_;
   const std::function<void(double)>& between_;
   Session session_;
   std::vector<int32_t> ids_;
@@ -212,6 +213,7 @@ MachineSpeed median(const std::vector<MachineSpeed>& speeds) {
   speed.read_gbs = of(&MachineSpeed::read_gbs);
   speed.peak_gflops = of(&MachineSpeed::peak_gflops);
   speed.bf16_gflops = of(&MachineSpeed::bf16_gflops);
+  speed.matrix_gflops = of(&MachineSpeed::matrix_gflops);
   return speed;
 }
 
@@ -232,9 +234,9 @@ double Measurement::share_of(double MachineSpeed::*limit, double giga_per_run) c
   return median(shares);
 }
 
-std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, int machine_threads,
-                                 const std::function<void(double done)>& between) {
-  return Bench(model, plan, machine_threads, between).run();
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
+                                 const Machine& machine, const std::function<void(double done)>& between) {
+  return Bench(model, plan, machine, between).run();
 }
 
 }  // namespace v4rt::cli

@@ -59,9 +59,13 @@ double median(std::vector<double> values);
 MachineSpeed median(const std::vector<MachineSpeed>& speeds);  // of each figure; at least one
 
 // Runs everything once to warm up and once for each repetition, then, where asked, once more for each with every launch
-// waited for. `between(done)` is called before each run, done in [0, 1]. What `machine_threads` threads of the machine
-// do at best is measured around the repetitions; 0: nothing is.
-std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, int machine_threads,
-                                 const std::function<void(double done)>& between);
+// waited for. `between(done)` is called before each run, done in [0, 1]. What the machine does at best is measured
+// around the repetitions.
+struct Machine {
+  int threads = 0;  // that take part; 0: nothing is measured
+  bool matrix_unit = false;
+};
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
+                                 const Machine& machine, const std::function<void(double done)>& between);
 
 }  // namespace v4rt::cli

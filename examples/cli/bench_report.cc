@@ -34,15 +34,22 @@ struct Limit {
   double share;
 };
 
+// Units for bf16 have no use for a matrix of f32, nor for a model that is f32 throughout.
+bool numbers_are_bf16(const BenchReport& report, const OpTime& op) {
+  return report.mode == "faithful" && !op.op.ends_with(" f32");
+}
+
 std::optional<Limit> limit(const BenchReport& report, const OpTime& op) {
   if (!report.machine || report.machine->read_gbs <= 0 || op.seconds <= 0) return {};
   const double memory = op.touched.all_bytes() / (report.machine->read_gbs * kGiga);
-  const double compute = op.touched.flops / (report.machine->peak_gflops * kGiga);
+  const double peak = numbers_are_bf16(report, op) ? report.machine->best_bf16_gflops() : report.machine->peak_gflops;
+  const double compute = op.touched.flops / (peak * kGiga);
   return Limit{memory >= compute, std::max(memory, compute) / op.seconds};
 }
 
-std::string title(const Measurement& m) {
-  if (m.kind == "prefill") return fmt::format("prefill {}{}", m.tokens, m.fast ? " (--fast)" : "");
+std::string title(const BenchReport& report, const Measurement& m) {
+  const std::string_view fast = !m.fast ? "" : report.fast == "always" ? " (--fast=always)" : " (--fast)";
+  if (m.kind == "prefill") return fmt::format("prefill {}{}", m.tokens, fast);
   return fmt::format("decode {} at {}{}", m.tokens, m.depth, m.synthetic ? " (state made up)" : "");
 }
 
@@ -50,6 +57,7 @@ double read_share(const Measurement& m) {
   return m.share_of(&MachineSpeed::read_gbs, m.touched.memory_bytes() / kGiga);
 }
 double peak_share(const Measurement& m) { return m.share_of(&MachineSpeed::peak_gflops, m.touched.flops / kGiga); }
+double matrix_share(const Measurement& m) { return m.share_of(&MachineSpeed::matrix_gflops, m.touched.flops / kGiga); }
 
 std::string percent(double part, double whole) { return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "-"; }
 
@@ -61,6 +69,7 @@ std::string machine_text(const BenchReport& report) {
       "in registers)",
       m.threads, m.threads == 1 ? "" : "s", m.read_gbs, human_bytes(m.buffer_bytes), m.peak_gflops);
   if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
+  if (m.matrix_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 tiles of the matrix unit)", m.matrix_gflops);
   return text;
 }
 
@@ -73,19 +82,27 @@ std::string heading(const BenchReport& r) {
                      r.mode, r.chunk, r.repetitions, r.commit, huge_pages);
 }
 
-constexpr std::string_view kRunAlignment = "<>>>>>>>";
+// How many times as fast as without --fast.
+double over_exact(const BenchReport& report, const Measurement& m) {
+  const Measurement* exact = report.exact_of(m);
+  return exact == nullptr ? 0 : exact->median_seconds() / m.median_seconds();
+}
+
+constexpr std::string_view kRunAlignment = "<>>>>>>>>>";
 
 Cells run_cells(const BenchReport& report) {
-  Cells cells = {{"run", "tokens/s", "min .. max", "bytes/token", "GB/s", "of reading", "GFLOP/s", "of peak"}};
+  Cells cells = {{"run", "tokens/s", "min .. max", "bytes/token", "GB/s", "of reading", "GFLOP/s", "of peak",
+                  "of matrix unit", "over exact"}};
   for (const Measurement& m : report.measurements) {
     const std::vector<double> speeds = m.tokens_per_s();
     const auto [least, most] = std::minmax_element(speeds.begin(), speeds.end());
     const Rates r = rates(m);
     const auto shown = [](double share) { return share > 0 ? percent(share, 1) : "-"; };
-    cells.push_back({title(m), fmt::format("{:.2f}", median(speeds)), fmt::format("{:.2f} .. {:.2f}", *least, *most),
-                     human_bytes(m.touched.memory_bytes() / static_cast<double>(m.tokens)),
-                     fmt::format("{:.2f}", r.gbs), shown(read_share(m)), fmt::format("{:.1f}", r.gflops),
-                     shown(peak_share(m))});
+    cells.push_back(
+        {title(report, m), fmt::format("{:.2f}", median(speeds)), fmt::format("{:.2f} .. {:.2f}", *least, *most),
+         human_bytes(m.touched.memory_bytes() / static_cast<double>(m.tokens)), fmt::format("{:.2f}", r.gbs),
+         shown(read_share(m)), fmt::format("{:.1f}", r.gflops), shown(peak_share(m)), shown(matrix_share(m)),
+         m.fast ? fmt::format("{:.2f}", over_exact(report, m)) : "-"});
   }
   return cells;
 }
@@ -117,8 +134,8 @@ Cells op_cells(const BenchReport& report, const Measurement& m) {
   return cells;
 }
 
-std::string op_heading(const Measurement& m) {
-  return fmt::format("{}, launch by launch ({:.2f} us/token when it runs in one go):", title(m),
+std::string op_heading(const BenchReport& report, const Measurement& m) {
+  return fmt::format("{}, launch by launch ({:.2f} us/token when it runs in one go):", title(report, m),
                      1e6 * m.median_seconds() / static_cast<double>(m.tokens));
 }
 
@@ -175,10 +192,13 @@ Json to_json(const BenchReport& report, const Measurement& m) {
                {"gbs", r.gbs},
                {"read_share", measured(read_share(m))},
                {"gflops", r.gflops},
-               {"peak_share", measured(peak_share(m))}};
+               {"peak_share", measured(peak_share(m))},
+               {"matrix_share", measured(matrix_share(m))}};
+  if (m.fast) json["over_exact"] = measured(over_exact(report, m));
   for (const MachineSpeed& speed : m.machine) {
     json["read_gbs_around"].push_back(speed.read_gbs);
     json["peak_gflops_around"].push_back(speed.peak_gflops);
+    json["matrix_gflops_around"].push_back(speed.matrix_gflops);
   }
   if (m.ops.empty()) return json;
   double total = 0;
@@ -196,12 +216,19 @@ const Measurement* BenchReport::first(std::string_view kind) const {
   return found == measurements.end() ? nullptr : &*found;
 }
 
+const Measurement* BenchReport::exact_of(const Measurement& fast) const {
+  const auto found = std::find_if(measurements.begin(), measurements.end(), [&](const Measurement& m) {
+    return !m.fast && m.kind == fast.kind && m.tokens == fast.tokens;
+  });
+  return found == measurements.end() ? nullptr : &*found;
+}
+
 std::string to_text(const BenchReport& report) {
   std::string text = heading(report) + "\n" + machine_text(report) + "\n\n";
   text += table(run_cells(report), std::string(kRunAlignment));
   for (const Measurement& m : report.measurements) {
     if (m.ops.empty()) continue;
-    text += fmt::format("\n{}\n\n{}", op_heading(m), table(op_cells(report, m), std::string(kOpAlignment)));
+    text += fmt::format("\n{}\n\n{}", op_heading(report, m), table(op_cells(report, m), std::string(kOpAlignment)));
   }
   return text;
 }
@@ -211,7 +238,7 @@ std::string to_markdown(const BenchReport& report) {
   text += markdown_table(run_cells(report), kRunAlignment);
   for (const Measurement& m : report.measurements) {
     if (m.ops.empty()) continue;
-    text += fmt::format("\n{}\n\n{}", op_heading(m), markdown_table(op_cells(report, m), kOpAlignment));
+    text += fmt::format("\n{}\n\n{}", op_heading(report, m), markdown_table(op_cells(report, m), kOpAlignment));
   }
   return text;
 }
@@ -241,7 +268,8 @@ std::string to_json(const BenchReport& report) {
       {"decode_gbs", of("decode", [](const Measurement& m) { return rates(m).gbs; })},
       {"read_gbs", measured(machine.read_gbs)},
       {"peak_gflops", measured(machine.peak_gflops)},
-      {"peak_bf16_gflops", measured(machine.bf16_gflops)}};
+      {"peak_bf16_gflops", measured(machine.bf16_gflops)},
+      {"peak_matrix_gflops", measured(machine.matrix_gflops)}};
   const auto fast =
       std::find_if(report.measurements.begin(), report.measurements.end(), [](const Measurement& m) { return m.fast; });
   if (fast != report.measurements.end()) json["fast_prefill_tokens_per_s"] = speed(*fast);

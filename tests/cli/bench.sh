@@ -18,6 +18,12 @@ equal "$(value /decode_gbs)" "$(value /decode_bytes_per_token) * $(value /decode
 around() { echo "(($(value "/runs/$1/0") + $(value "/runs/$1/1")) / 2)"; }  # a repetition: what the machine did before and after it
 equal "$(value /runs/1/read_share)" "$(value /decode_gbs) / $(around 1/read_gbs_around)"
 equal "$(value /runs/0/peak_share)" "$(value /prefill_gflops) / $(around 0/peak_gflops_around)"
+if "$v4rt" devices | grep -A5 '^cpu' | grep -q 'features.*amx'; then
+  check "a matrix unit multiplies faster than vectors do" awk "BEGIN { exit !($(value /peak_matrix_gflops) > $(value /peak_gflops)) }"
+  equal "$(value /runs/0/matrix_share)" "$(value /prefill_gflops) / $(around 0/matrix_gflops_around)"
+else
+  is /peak_matrix_gflops null
+fi
 equal "$(value /decode_tokens_per_s)" "4 / $(value /runs/1/seconds)"
 if grep -q AnonHugePages /proc/self/smaps_rollup 2>/dev/null; then
   positive /memory_bytes
@@ -30,6 +36,7 @@ check "no ops unless asked for" [ -z "$(value /runs/0/ops)" ]
 call "${bench[@]}" -r 1 -p 16 -n 0 --fast --json; exits 0
 is /runs/0/fast false; is /runs/1/fast true; is /runs/1/kind prefill
 equal "$(value /fast_prefill_tokens_per_s)" "16 / $(value /runs/1/seconds)"
+equal "$(value /runs/1/over_exact)" "$(value /runs/0/seconds) / $(value /runs/1/seconds)"
 check "nothing fast unless asked for" [ -z "$(call "${bench[@]}" -r 1 -p 0 -n 1 --json; value /fast_prefill_tokens_per_s)" ]
 
 # What a token touches is what `explain` counts at its position.
