@@ -12,6 +12,8 @@
 namespace v4rt {
 namespace {
 
+const std::vector<OpKind> kProducts{OpKind::kLinear, OpKind::kMoeGateUp, OpKind::kMoeDown};
+
 struct OnLibrary {
   std::string device, library;  // "cpu", "Eigen"
   std::vector<OpKind> kinds;    // all of whose products of several tokens it takes
@@ -123,11 +125,10 @@ TEST_P(Fastest, PerplexityIsTheExactOne) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Libraries, Fastest,
-    testing::Values(OnLibrary{"cpu", "Eigen", {OpKind::kLinear, OpKind::kMoeGateUp, OpKind::kMoeDown}},
-                    OnLibrary{"opencl", "CLBlast", {OpKind::kLinear}}),
-    [](const auto& info) { return info.param.library; });
+INSTANTIATE_TEST_SUITE_P(Libraries, Fastest,
+                         testing::Values(OnLibrary{"cpu", "Eigen", kProducts},
+                                         OnLibrary{"opencl", "CLBlast", kProducts}),
+                         [](const auto& info) { return info.param.library; });
 
 }  // namespace
 }  // namespace v4rt

@@ -12,6 +12,6 @@ extern const OpenclEntry kOpenclHcPre, kOpenclHcPost, kOpenclHcHead;
 extern const OpenclEntry kOpenclRouteTopK, kOpenclRouteHash, kOpenclSwiglu, kOpenclMoeGateUp, kOpenclMoeDown,
     kOpenclMoeDownParts, kOpenclMoeSum;
 extern const OpenclEntry kOpenclRepack;
-extern const OpenclEntry kOpenclLinearClblast;  // of a library
+extern const OpenclEntry kOpenclLinearClblast, kOpenclMoeGateUpClblast, kOpenclMoeDownClblast;  // of a library
 
 }  // namespace v4rt

@@ -7,6 +7,7 @@
 #include "backend/opencl/kernels/dot.h"
 #include "backend/opencl/kernels/entries.h"
 #include "backend/opencl/library/clblast.h"
+#include "backend/opencl/library/panel.h"
 #include "ops/linear/linear.h"
 
 namespace v4rt {
@@ -35,8 +36,8 @@ struct ClblastLinear {
   int64_t op_groups, width, k, rows_per_token;
   LiveRows live;
   std::vector<Piece> pieces;
-  std::unique_ptr<OpenclFunction> widen_panel, widen_rows, narrow_sums;
-  int64_t word_elements;
+  std::unique_ptr<PanelWidener> widen;
+  std::unique_ptr<OpenclFunction> widen_rows, narrow_sums;
   bool read_in_place;              // rows are f32 already
   int64_t panel_at, sums_at, end;  // in scratch, in floats; rows are first
 
@@ -47,8 +48,7 @@ struct ClblastLinear {
     rows_per_token = op.rows_per_token(x, w);
     pieces = v4rt::pieces(op_groups, width, k);
     read_in_place = x.dtype == DType::kF32;
-    const int64_t bits = 8 * info(w.dtype).block_bytes / info(w.dtype).block, rows = x.shape[0] * rows_per_token;
-    word_elements = 32 / bits;
+    const int64_t rows = x.shape[0] * rows_per_token;
     int64_t panel = 0, sums = 0;
     for (const Piece& p : pieces) {
       panel = std::max(panel, 16 * row_groups(p) * k);
@@ -58,9 +58,8 @@ struct ClblastLinear {
     sums_at = panel_at + panel;
     end = sums_at + sums;
     if (device == nullptr) return;
-    const std::vector<std::string> options{define("ACT", x.dtype), define("OUT", call.outputs[0].dtype),
-                                           define("WEIGHT", w.dtype), define("WEIGHT_BITS", bits)};
-    widen_panel = device->function("panel.cl", options, "widen_panel");
+    const auto options = panel_options(x.dtype, call.outputs[0].dtype, w.dtype);
+    widen = std::make_unique<PanelWidener>(*device, x.dtype, call.outputs[0].dtype, w);
     widen_rows = device->function("panel.cl", options, "widen_rows");
     narrow_sums = device->function("panel.cl", options, "narrow_sums");
   }
@@ -77,12 +76,9 @@ struct ClblastLinear {
     if (!read_in_place)
       (*widen_rows)(queue, {tiles(row, kColumns), static_cast<size_t>(rows)}, args[0].values, scratch, uint32_t{0},
                     narrow(row));
-    constexpr int64_t kPanelWords = 64;  // PANEL_WORDS of panel.cl
     for (const Piece& p : pieces) {
       const int64_t groups = row_groups(p), n = p.count * p.width;
-      (*widen_panel)(queue, {tiles(ceil_div(k, word_elements), kPanelWords), static_cast<size_t>(groups)},
-                     args[1].values, scales_of(args[1]), scratch, static_cast<uint32_t>(panel_at),
-                     narrow(first_row(p) / 16), narrow(k));
+      (*widen)(queue, args[1], {.matrix = 0, .first = first_row(p) / 16, .groups = groups}, scratch, panel_at);
       const auto at = [](int64_t v) { return static_cast<size_t>(v); };
       clblast_gemm::multiply(queue, {.buffer = x.get(), .at = at(p.group * k), .stride = at(row), .next = at(k)},
                              {.buffer = scratch.get(),
@@ -101,10 +97,7 @@ Support supports(const OpCall& call, const OpenclDevice& device) {
   if (!clblast_gemm::built_in()) return Support::no("this build is without it");
   if (call.inputs[0].shape[0] == 1) return Support::no("a single token");
   if (Support layout = is_rows16(call.inputs[1]); !layout) return layout;
-  const auto bytes = static_cast<size_t>(4 * ClblastLinear(call, nullptr).end), most = device.info().max_allocation;
-  if (bytes >= size_t{1} << 34) return Support::no("more than 2^32 numbers beside the weights");
-  if (most > 0 && bytes > most) return Support::no(fmt::format("it needs {} bytes beside the weights", bytes));
-  return {};
+  return panel_fits(device, ClblastLinear(call, nullptr).end);
 }
 
 std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {

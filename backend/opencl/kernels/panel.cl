@@ -1,4 +1,4 @@
-// Operands and results of a library's products: dense f32 (linear_clblast.cc).
+// Operands and results of a library's products: dense f32.
 // Options: ACT and OUT, the types of rows and results; WEIGHT, that of the weights, and WEIGHT_BITS.
 
 // Element j of the word at `p`.
@@ -11,23 +11,25 @@ EM_FN float value_f32(__global const uint* p, int j) { return as_float(*p); }
 
 #define PANEL_WORDS 64  // of each of sixteen rows, in a work-group
 
-// panel[k * 16 groups + 16 g + r] = weight k of row r of row group first + g; `panel` begins at `at`. Weights are in
-// Layout::kRows16. Grid (tiles of PANEL_WORDS words, row groups).
+// panel[k * 16 groups + 16 g + r] = weight k of row r of row group first + g of matrix `matrix`, of `rows` rows of
+// k_all; `panel` begins at `at`. Weights are in Layout::kRows16. Grid (tiles of PANEL_WORDS words, row groups).
 KERNEL void widen_panel(__global const uint* restrict w, __global const uchar* restrict scales,
-                        __global float* restrict panel, uint at, int first, int k_all) {
+                        __global float* restrict panel, uint at, int matrix, int first, int rows, int k_all) {
   const int words = (k_all + WORD_ELEMENTS - 1) / WORD_ELEMENTS;
-  const int g = get_group_id(1), group = first + g, stride = 16 * (int)get_num_groups(1);
+  const int g = get_group_id(1), stride = 16 * (int)get_num_groups(1);
+  const size_t group = (size_t)matrix * ((rows + 15) / 16) + first + g;  // of the whole stack
   for (int i = LANE; i < 16 * PANEL_WORDS; i += GROUP) {
     const int word = (int)get_group_id(0) * PANEL_WORDS + i / 16, r = i % 16, k = word * WORD_ELEMENTS;
     if (word >= words) break;
 #if WEIGHT_BITS == 4
-    const float scale = em_e8m0(scales[((size_t)group * ((k_all + 31) / 32) + k / 32) * 16 + r]);
+    const float scale = em_e8m0(scales[(group * ((k_all + 31) / 32) + k / 32) * 16 + r]);
 #elif WEIGHT_BITS == 8
-    const float scale = em_e8m0(scales[(size_t)(group / 8) * ((k_all + 127) / 128) + k / 128]);
+    const size_t block_row = (size_t)matrix * ((rows + 127) / 128) + (first + g) / 8;
+    const float scale = em_e8m0(scales[block_row * ((k_all + 127) / 128) + k / 128]);
 #else
     const float scale = 1.0f;
 #endif
-    __global const uint* p = w + ((size_t)group * words + word) * 16 + r;
+    __global const uint* p = w + (group * words + word) * 16 + r;
     for (int j = 0; j < WORD_ELEMENTS && k + j < k_all; ++j)
       panel[at + (size_t)(k + j) * stride + 16 * g + r] = CAT(value_, WEIGHT)(p, j) * scale;
   }
