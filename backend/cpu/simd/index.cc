@@ -208,7 +208,8 @@ HWY_INLINE uint32_t bisect(uint32_t known, uint32_t most, int64_t k, const Count
 void select(const uint32_t* orders, uint32_t* largest, int64_t n, int64_t k, int32_t* indices) {
   const int64_t groups = ceil_div(n, kIndexKeys);
   const auto count_groups = [&](uint32_t least) HWY_ATTR { return count_from(largest, groups, least); };
-  const uint32_t most = *std::max_element(largest, largest + groups);
+  uint32_t most = 0;
+  for (int64_t g = 0; g < groups; ++g) most = std::max(most, largest[g]);
   const uint32_t reached = groups < k ? 0 : bisect(0, most, k, count_groups);
   int64_t few = 0;  // their numbers take the place of the largest orders
   for (int64_t g = 0; g < groups; ++g)
@@ -219,7 +220,20 @@ void select(const uint32_t* orders, uint32_t* largest, int64_t n, int64_t k, int
     for (int64_t i = 0; i < few; ++i) sum += count_from(orders + largest[i] * kIndexKeys, live(largest[i]), least);
     return sum;
   };
-  const uint32_t least = bisect(reached, most, k, count);
+  // Those that reach it are few as a rule, and find place behind the numbers of their groups.
+  uint32_t* const candidates = largest + few;
+  const int64_t n_candidates = count(reached);
+  const auto count_candidates = [&](uint32_t least) HWY_ATTR { return count_from(candidates, n_candidates, least); };
+  uint32_t least = 0;
+  if (n_candidates <= groups - few) {
+    int64_t at = 0;
+    for (int64_t i = 0; i < few; ++i)
+      for (int64_t j = largest[i] * kIndexKeys, end = j + live(largest[i]); j < end; ++j)
+        if (orders[j] >= reached) candidates[at++] = orders[j];
+    least = bisect(reached, most, k, count_candidates);
+  } else {
+    least = bisect(reached, most, k, count);
+  }
   int64_t ties = least == most ? k : k - count(least + 1);  // how many of exactly `least` are selected
   for (int64_t i = 0; i < few; ++i) {
     const int64_t first = largest[i] * kIndexKeys, end = first + live(largest[i]);
