@@ -20,8 +20,11 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr double kMargin = 1.05;
 constexpr double kHopeless = 3;  // times as long as the best: not tried again
 constexpr int kRounds = 3;
+constexpr double kLeastTime = 5e-3;  // of a round: what is short is run often, for others use the machine too
 
-std::string milliseconds(double seconds) { return fmt::format("{:.3g} ms", 1e3 * seconds); }
+std::string time_text(double seconds) {
+  return seconds < 1 ? fmt::format("{:.3g} ms", 1e3 * seconds) : fmt::format("{:.3g} s", seconds);
+}
 
 }  // namespace
 
@@ -57,7 +60,7 @@ Support KernelChoice::of(const OpCall& call, std::span<const Candidate> candidat
   }
   return chosen_[shape] = {
              .reason = fmt::format("{} for {}: {}; {}", best == exact ? "exact" : candidates[best].library, sample.text,
-                                   milliseconds(times.seconds[best]), fmt::join(others, ", ")),
+                                   time_text(times.seconds[best]), fmt::join(others, ", ")),
              .kernel = candidates[best].kernel};
 }
 
@@ -111,7 +114,12 @@ KernelChoice::Times KernelChoice::measured(const OpCall& sample, std::span<const
           kernels[i] = device_.make(sample, candidates[i].kernel);
           trial.seconds(*kernels[i]);
         }
-        times.seconds[i] = std::min(times.seconds[i], trial.seconds(*kernels[i]));
+        double spent = 0;
+        do {
+          const double seconds = trial.seconds(*kernels[i]);
+          times.seconds[i] = std::min(times.seconds[i], seconds);
+          spent += seconds;
+        } while (spent < kLeastTime);
       } catch (const Error& error) {
         if (candidates[i].library.empty()) throw;
         log::warn("{}: {} is not used: {}", device_.info().name, candidates[i].name, error.what());

@@ -20,6 +20,7 @@ extern const CpuEntry kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp, k
     kCpuMoeSum;
 extern const CpuEntry kCpuLinearEigen, kCpuMoeGateUpEigen, kCpuMoeDownEigen;
 extern const CpuEntry kCpuLinearOnednn, kCpuMoeGateUpOnednn, kCpuMoeDownOnednn;
+extern const CpuEntry kCpuLinearOnednnBf16, kCpuMoeGateUpOnednnBf16, kCpuMoeDownOnednnBf16;
 extern const CpuEntry kCpuAttend, kCpuIndexSelect, kCpuCompressPool;
 
 }  // namespace v4rt

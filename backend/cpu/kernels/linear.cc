@@ -122,5 +122,8 @@ const CpuEntry kCpuLinearEigen{OpKind::kLinear, "cpu.linear.eigen", library_supp
                                make_library<LinearKernel, 1, simd::Library::kEigen>, eigen_version};
 const CpuEntry kCpuLinearOnednn{OpKind::kLinear, "cpu.linear.onednn", library_support<1, simd::Library::kOnednn>,
                                 make_library<LinearKernel, 1, simd::Library::kOnednn>, onednn_version};
+const CpuEntry kCpuLinearOnednnBf16{OpKind::kLinear, "cpu.linear.onednn_bf16",
+                                    library_support<1, simd::Library::kOnednnBf16>,
+                                    make_library<LinearKernel, 1, simd::Library::kOnednnBf16>, onednn_bf16_version};
 
 }  // namespace v4rt

@@ -418,10 +418,14 @@ const CpuEntry kCpuMoeGateUp{OpKind::kMoeGateUp, "cpu.moe_gate_up.rows16", exact
                              make_exact<MoeGateUpKernel, kGateWeight>};
 const CpuEntry kCpuMoeGateUpEigen = gate_up_entry<simd::Library::kEigen>("cpu.moe_gate_up.eigen", eigen_version);
 const CpuEntry kCpuMoeGateUpOnednn = gate_up_entry<simd::Library::kOnednn>("cpu.moe_gate_up.onednn", onednn_version);
+const CpuEntry kCpuMoeGateUpOnednnBf16 =
+    gate_up_entry<simd::Library::kOnednnBf16>("cpu.moe_gate_up.onednn_bf16", onednn_bf16_version);
 const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", down_support<exact_support<kDownWeight>>,
                            make_exact<MoeDownKernel, kDownWeight>};
 const CpuEntry kCpuMoeDownEigen = down_entry<simd::Library::kEigen>("cpu.moe_down.eigen", eigen_version);
 const CpuEntry kCpuMoeDownOnednn = down_entry<simd::Library::kOnednn>("cpu.moe_down.onednn", onednn_version);
+const CpuEntry kCpuMoeDownOnednnBf16 =
+    down_entry<simd::Library::kOnednnBf16>("cpu.moe_down.onednn_bf16", onednn_bf16_version);
 
 const CpuEntry kCpuMoeDownParts{OpKind::kMoeDownParts, "cpu.moe_down_parts.rows16", exact_support<kDownWeight>,
                                 make_exact<MoeDownPartsKernel, kDownWeight>};

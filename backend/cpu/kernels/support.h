@@ -38,7 +38,7 @@ Support exact_support(const OpCall& call, const CpuDevice&) {
 template <size_t kWeight, simd::Library kLibrary>
 Support library_support(const OpCall& call, const CpuDevice&) {
   if (simd::library_dot_fns(call.inputs[kWeight].dtype, call.inputs[0].dtype, kLibrary) == nullptr)
-    return Support::no("this build is without it");
+    return Support::no("this build is without it, or its numbers are not of these types");
   if (call.inputs[0].shape[0] == 1) return Support::no("a single token");
   return matrix_support(call.inputs[kWeight]);
 }
@@ -57,6 +57,7 @@ std::unique_ptr<Kernel> make_library(const OpCall& call, CpuDevice& device) {
 
 inline std::string eigen_version() { return kEigenGemm.version(); }
 inline std::string onednn_version() { return kOnednnGemm.version(); }
+inline std::string onednn_bf16_version() { return kOnednnBf16Gemm.version(); }
 
 template <class KernelT>
 std::unique_ptr<Kernel> make_kernel(const OpCall& call, CpuDevice&) {

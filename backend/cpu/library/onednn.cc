@@ -79,7 +79,8 @@ std::string version() {
 }  // namespace
 
 const LibraryGemm kOnednnGemm{multiply<Memory::data_type::f32>, DType::kF32, version};
-const LibraryGemm kOnednnBf16Gemm{multiply<Memory::data_type::bf16>, DType::kBF16, version};
+const LibraryGemm kOnednnBf16Gemm{multiply<Memory::data_type::bf16>, DType::kBF16,
+                                  [] { return version() + " in bf16"; }};
 
 }  // namespace v4rt
 

@@ -159,10 +159,11 @@ const DotFns* fns_of(Library library) {
   constexpr bool kBf16 =
       kActivation == DType::kBF16 && (kWeight == DType::kFp8 || kWeight == DType::kFp4 || kWeight == DType::kBF16);
   if (library == Library::kEigen) return fns<kWeight, kActivation, kEigenGemm, float>();
+  if (library == Library::kOnednn) return fns<kWeight, kActivation, kOnednnGemm, float>();
   if constexpr (kBf16) {
     return fns<kWeight, kActivation, kOnednnBf16Gemm, Bf16>();
   } else {
-    return fns<kWeight, kActivation, kOnednnGemm, float>();
+    return nullptr;
   }
 }
 

@@ -238,15 +238,15 @@ void expect_near(const simd::DotFns& library, const simd::DotFns& exact, DType d
 
 TEST(CpuDot, LibraryProductsAreNear) {
   bool any = false;
-  for (const simd::Library library : {simd::Library::kEigen, simd::Library::kOnednn}) {
+  for (const simd::Library library : {simd::Library::kEigen, simd::Library::kOnednn, simd::Library::kOnednnBf16}) {
     for (DType dtype : {DType::kFp8, DType::kFp4, DType::kBF16, DType::kF16, DType::kF32}) {
       for (DType activation : {DType::kBF16, DType::kF32}) {
         const simd::DotFns* fns = simd::library_dot_fns(dtype, activation, library);
         if (fns == nullptr) continue;
         any = true;
         const simd::DotFns& exact = simd::dot_fns(dtype, activation, simd::vector_paths());
-        const std::string what = fmt::format("{} {} by {} rows", library == simd::Library::kEigen ? "Eigen" : "oneDNN",
-                                             info(dtype).name, info(activation).name);
+        const std::string what = fmt::format("library {}: {} by {} rows", static_cast<int>(library), info(dtype).name,
+                                             info(activation).name);
         activation == DType::kBF16 ? expect_near<simd::Bf16>(*fns, exact, dtype, what)
                                    : expect_near<float>(*fns, exact, dtype, what);
       }
