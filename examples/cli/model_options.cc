@@ -148,7 +148,7 @@ void add_options(CLI::App& command, ModelArguments& a) {
   command
       .add_option("--memory", a.memory,
                   "Host memory that the model may take, such as 8GiB (default: what is available)")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(bytes_between(1, uint64_t{1} << 60));
   command
       .add_flag("--no-mmap", a.no_mmap,
                 "Read files whole in place of mapping them: nothing that happens to them later matters")

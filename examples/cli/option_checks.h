@@ -4,7 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 namespace v4rt::cli {
@@ -22,6 +24,28 @@ CLI::Validator between(T low, T high) {
             if (error != std::errc() || stop != end || !(value >= low && value <= high))
               return fmt::format("'{}' is not a {}number from {} to {}", text, kWhole ? "whole " : "", low, high);
             text = fmt::format("{}", value);
+            return {};
+          },
+          fmt::format("[{} - {}]", low, high)};
+}
+
+// An amount of bytes from `low` to `high`: a whole number, and a unit unless it is bytes, as in 512M, 8GB or 8 GiB. All
+// units are powers of 1024. It is handed on as the number of bytes.
+inline CLI::Validator bytes_between(uint64_t low, uint64_t high) {
+  return {[=](std::string& text) -> std::string {
+            uint64_t number = 0;
+            const char* const end = text.data() + text.size();
+            const auto [stop, error] = std::from_chars(text.data(), end, number);
+            const std::string unit = CLI::detail::to_lower(CLI::detail::trim_copy(std::string(stop, end)));
+            const std::string_view letters = "bkmgtpe";
+            const size_t power = unit.empty() ? 0 : letters.find(unit.front());
+            const std::string_view after = unit.empty() ? "" : std::string_view(unit).substr(1);
+            const bool known =
+                power == 0 ? after.empty() : after.empty() || after == "b" || after == "i" || after == "ib";
+            if (error != std::errc() || power >= letters.size() || !known || number > (high >> (10 * power)) ||
+                number << (10 * power) < low)
+              return fmt::format("'{}' is not a size from {} to {} bytes, such as 512MiB or 8GiB", text, low, high);
+            text = fmt::format("{}", number << (10 * power));
             return {};
           },
           fmt::format("[{} - {}]", low, high)};

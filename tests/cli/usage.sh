@@ -34,11 +34,35 @@ call run mini -p a --numbers exact; refuses 2 "exact" "faithful"
 call run mini -p a --chunk 0; refuses 2 "--chunk"
 call run mini -p a --context 0; refuses 2 "--context"
 call run mini -p a --threads 0; refuses 2 "--threads"
+for size in -1 0 1.5GiB 99999999999999999999 99999999999G 8XB 8GiBs GiB 0x10 "" much; do
+  call run mini -p a --memory "$size"; refuses 2 "--memory" "'$size'" "from 1 to 1152921504606846976"
+done
+for size in 1073741824 1g "2 GB" 2Gib 1048576KiB 1E; do call run mini -p a -n 1 --memory "$size"; exits 0; done
+# Whole numbers with a range: what is outside it, does not fit, is a fraction, or goes on after the number.
+refuses_numbers() { # OPTION RANGE COMMAND...
+  local option=$1 range=$2 number
+  shift 2
+  for number in -1 99999999999999999999 1.5 7x 0x7 ""; do call "$@" "$option=$number"; refuses 2 "$option" "'$number'" "$range"; done
+}
+for option in --max-tokens --context; do refuses_numbers $option "from 1 to 1099511627776" run mini -p a; done
+refuses_numbers --max-tokens "from 1 to 1099511627776" chat mini
+refuses_numbers --chunk "from 1 to 65536" run mini -p a
+refuses_numbers --threads "from 1 to 4096" run mini -p a
+refuses_numbers --seed "from 0 to 18446744073709551615" chat mini
+refuses_numbers --tokens "from 1 to 65536" explain mini
+refuses_numbers --position "from 0 to 1073741824" explain mini
+for option in --prompt-tokens --decode-tokens --depth; do refuses_numbers $option "from 0 to 1073741824" bench mini; done
+refuses_numbers --repetitions "from 1 to 10000" bench mini
+refuses_numbers --layers "from 1 to 1024" synth flash -o "$work/x"
+refuses_numbers --experts "from 6 to 4096" synth flash -o "$work/x"
+refuses_numbers --vocab "from 2 to 16777216" synth flash -o "$work/x"
+refuses_numbers --seed "from 0 to 18446744073709551615" synth flash -o "$work/x"
 call run mini -p a --place nonsense; refuses 2 "--place nonsense" "PATTERN=DEVICE"
 call run mini -p a --device no_such_device; refuses 2 "--device: " "no_such_device" "cpu"
 call run mini -p a --place '*=no_such_device'; refuses 2 "--place *=" "no_such_device"
 call run mini -p a --place 'no_such_node=cpu'; refuses 2 "--place no_such_node=cpu" "explain"
 call synth flash -o "$work/x" --seed 18446744073709551616; refuses 2 "--seed"
+for ratio in -1 1.5 4x 0x4 ""; do call synth flash -o "$work/x" "--ratios=$ratio"; refuses 2 "--ratios: $ratio not in"; done
 call explain mini --position 0x1; refuses 2 "--position"
 call bench mini -p 16,x; refuses 2 "--prompt-tokens"
 # Decimal, whatever is before it.
