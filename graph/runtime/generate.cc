@@ -65,6 +65,13 @@ int32_t Sampler::sample(std::span<const float> logits) {
   return static_cast<int32_t>(best);  // rounding left a crumb over
 }
 
+int32_t Sampler::peek(std::span<const float> logits) {
+  const std::mt19937_64 random = random_;
+  const int32_t id = sample(logits);
+  random_ = random;
+  return id;
+}
+
 // The smallest set of most probable tokens with at least top_p of the mass: popped off a heap to the end of the
 // scratch.
 std::span<const std::pair<float, int32_t>> Sampler::keep_most_probable(double total) {
@@ -105,7 +112,8 @@ GenerateResult generate(Session& session, std::span<const int32_t> prompt, const
     result.decode_seconds = seconds_since(start);
     if (!go_on) return stopped(StopReason::kCancelled);
   }
-  return stopped(StopReason::kMaxTokens);
+  return stopped(!options.end_tokens.empty() && ends(sampler.peek(logits)) ? StopReason::kEndToken
+                                                                           : StopReason::kMaxTokens);
 }
 
 }  // namespace v4rt

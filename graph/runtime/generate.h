@@ -23,6 +23,7 @@ class Sampler {
   Sampler(const SamplerOptions& options, int64_t vocab_size);  // throws Error on temperature < 0, top_p outside (0, 1]
   // Allocates nothing. Throws Error(kCorrupt) naming the token whose logit is not a number.
   int32_t sample(std::span<const float> logits);
+  int32_t peek(std::span<const float> logits);  // what sample() will answer to these logits
 
  private:
   std::span<const std::pair<float, int32_t>> keep_most_probable(double total);
@@ -37,6 +38,7 @@ struct GenerateOptions {
   std::vector<int32_t> end_tokens = {};  // stop when one comes; it is neither handed on nor counted
 };
 
+// kMaxTokens: the text was cut; one whose next token would have been an end token was not.
 enum class StopReason : uint8_t { kEndToken, kMaxTokens, kContextFull, kCancelled };
 
 struct GenerateResult {

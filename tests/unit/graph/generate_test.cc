@@ -44,6 +44,17 @@ TEST(Sampler, RefusesBadOptionsAndBadLogits) {
   }
 }
 
+TEST(Sampler, PeekingDrawsNothing) {
+  const SamplerOptions options{.temperature = 2, .top_p = 0.9f, .seed = 11};
+  const std::vector<float> logits{1, 0.5f, 0, -0.5f};
+  Sampler peeking(options, 4), plain(options, 4);
+  for (int i = 0; i < 100; ++i) {
+    const int32_t next = peeking.peek(logits);
+    EXPECT_EQ(peeking.sample(logits), next);
+    EXPECT_EQ(plain.sample(logits), next);
+  }
+}
+
 std::vector<int> counts(const SamplerOptions& options, const std::vector<float>& logits, int draws) {
   Sampler sampler(options, static_cast<int64_t>(logits.size()));
   std::vector<int> n(logits.size());
@@ -144,6 +155,22 @@ TEST_F(Generate, AnEndTokenIsNeitherHandedOnNorFed) {
   EXPECT_EQ(seen.size(), first);
   EXPECT_EQ(result.tokens, static_cast<int64_t>(first));
   EXPECT_EQ(session.position(), 10 + static_cast<int64_t>(first));
+}
+
+TEST_F(Generate, ATextThatEndsAtItsLastTokenWasNotCut) {
+  const std::vector<int32_t> expected = by_hand(20);
+  size_t n = 1;  // tokens before the first one that is not the first again
+  while (n < expected.size() && expected[n] == expected[0]) ++n;
+  ASSERT_LT(n, expected.size());
+  GenerateOptions options{.max_tokens = static_cast<int64_t>(n), .end_tokens = {expected[n]}};
+  const GenerateResult whole = generate(session, prompt, options, sampler, take);
+  EXPECT_EQ(whole.stop, StopReason::kEndToken);
+  EXPECT_EQ(whole.tokens, options.max_tokens);
+  EXPECT_EQ(session.position(), 10 + options.max_tokens);
+
+  session.reset();
+  options.max_tokens -= 1;
+  EXPECT_EQ(generate(session, prompt, options, sampler, take).stop, StopReason::kMaxTokens);
 }
 
 TEST_F(Generate, StopsWhenTheContextIsFull) {
