@@ -8,6 +8,7 @@
 #include "loaders/files/json_file.h"
 #include "loaders/safetensors/safetensors.h"
 #include "ops/core/error.h"
+#include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
@@ -171,7 +172,10 @@ void SafetensorsSet::open_shards(const std::vector<std::string>& names) {
 void SafetensorsSet::open_folder(const std::string& path) {
   folder_ = path;
   const std::string single = join(path, "model.safetensors"), index = join(path, kIndexName);
-  if (exists(single)) return open_single(single);
+  if (exists(single)) {
+    if (exists(index)) log::warn("{}: is not used: the folder has model.safetensors too; remove the other one", index);
+    return open_single(single);
+  }
   if (exists(index)) return open_indexed(index);
   const std::vector<std::string> names = safetensors_names(path);
   check(!names.empty(), Code::kNotFound, "{}: no .safetensors file in the folder; give the folder of a checkpoint",

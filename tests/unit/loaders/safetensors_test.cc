@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/core/error.h"
+#include "ops/core/log.h"
 #include "tests/support/safetensors_writer.h"
 
 namespace v4rt {
@@ -189,6 +190,20 @@ TEST(SafetensorsSet, ShardsWithIndex) {
     folder.write("model.safetensors.index.json", index_of({{"a", name}}));
     EXPECT_THAT(open_message(folder.path()), HasSubstr("may only name files of its own folder")) << name;
   }
+}
+
+TEST(SafetensorsSet, AnIndexBesideASingleFileIsMentioned) {
+  const TempFolder folder;
+  std::string notice;
+  log::set_sink([&](log::Level, std::string_view text) { notice += text; });
+  folder.write("model.safetensors", safetensors_bytes({kA}));
+  EXPECT_EQ(SafetensorsSet::open(folder.path())->container(), "safetensors, 1 file");
+  EXPECT_EQ(notice, "");
+  folder.write("model-00001-of-00001.safetensors", safetensors_bytes({kB}));
+  folder.write("model.safetensors.index.json", index_of({{"b", "model-00001-of-00001.safetensors"}}));
+  EXPECT_EQ(SafetensorsSet::open(folder.path())->container(), "safetensors, 1 file");
+  EXPECT_THAT(notice, AllOf(HasSubstr(folder.file("model.safetensors.index.json")), HasSubstr("is not used")));
+  log::set_sink({});
 }
 
 TEST(SafetensorsSet, BrokenIndexes) {
