@@ -1,6 +1,7 @@
 #include "backend/registry.h"
 #include "graph/api/boundary.h"
 #include "loaders/checkpoint/checkpoint.h"
+#include "ops/core/log.h"
 
 using v4rt::Code;
 using v4rt::api::guarded;
@@ -9,7 +10,9 @@ using v4rt::api::require;
 v4rt_status v4rt_devices(void (*visit)(const v4rt_device_info* info, void* user), void* user) {
   return guarded([&] {
     v4rt::check(visit != nullptr, Code::kInvalidArgument, "v4rt_devices: visit is NULL");
-    for (const v4rt::DeviceInfo& device : v4rt::list_devices().devices) {
+    const v4rt::DeviceList found = v4rt::list_devices();
+    for (const std::string& problem : found.problems) v4rt::log::warn("not usable: {}", problem);
+    for (const v4rt::DeviceInfo& device : found.devices) {
       v4rt_device_info info{};
       info.struct_size = sizeof(info);
       info.name = device.name.c_str();

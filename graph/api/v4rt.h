@@ -50,7 +50,8 @@ typedef struct v4rt_device_info {
   uint64_t max_allocation; /* bytes in one buffer; 0: unknown */
 } v4rt_device_info;
 
-/* Calls `visit` once per device; `info` and its strings are valid during the call. */
+/* Calls `visit` once per device; `info` and its strings are valid during the call. A driver that fails, and a device
+ * that cannot be used, are not among them: the log has a warning that says why. */
 v4rt_status v4rt_devices(void (*visit)(const v4rt_device_info* info, void* user), void* user);
 
 /* ---- Model: weights on a device */
@@ -132,7 +133,7 @@ v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position
 v4rt_status v4rt_session_reset(v4rt_session* session);                             /* to position 0 */
 
 /* A copy of the sequence's state. It can be restored any number of times into any session of a model that was opened
- * from the same checkpoint, unchanged, with the same options; another one refuses it. */
+ * from the same checkpoint, or a copy of it, with the same options; another one refuses it. */
 v4rt_status v4rt_session_snapshot(const v4rt_session* session, v4rt_snapshot** snapshot);
 v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot);
 void v4rt_snapshot_free(v4rt_snapshot* snapshot);

@@ -18,11 +18,13 @@ if [ "$device" = opencl ]; then
   check "compiled programs are kept" [ -n "$(ls "$XDG_CACHE_HOME/v4rt")" ]
 
   # PoCL without a home to write to lists no devices: it is named with the call and its code.
-  broken() { called="v4rt $* without a home" status=0; env -u XDG_CACHE_HOME -u POCL_CACHE_DIR HOME=/proc "$v4rt" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?; }
+  broken() { broken_program "$v4rt" "$@"; }
+  broken_program() { called="$* without a home" status=0; env -u XDG_CACHE_HOME -u POCL_CACHE_DIR HOME=/proc "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?; }
   broken devices; exits 0
   if ! grep -q "^opencl:" "$work/out"; then  # of another platform
     out_has "Portable Computing Language: clGetDeviceIDs: CL_"
     broken devices --json; exits 0; check "a problem" [ "$("$json_value" "$work/out" /problems/0 | grep -c clGetDeviceIDs)" = 1 ]
+    broken_program "$(dirname "$v4rt")/api_test" "$mini" reference; exits 0; err_has "not usable: opencl: Portable Computing Language: clGetDeviceIDs: CL_"
     for name in opencl opencl:1 portable; do
       broken run mini -p a -n 1 --device $name; refuses 1 "Portable Computing Language: clGetDeviceIDs: CL_"
       check "each problem on a line of its own" grep -q '^  .*Portable' "$work/err"
