@@ -10,7 +10,7 @@ constexpr size_t kZeroBlock = size_t{64} << 10;
 // Of the weights, of the rounding, and of names and types of the states, whatever the number of sequences.
 Hash mark_of(const Model::Impl& model) {
   Hasher hasher;
-  if (model.identity) hasher.add(model.identity->value);
+  if (model.identity) hasher.add(model.identity->content);
   hasher.add(static_cast<uint64_t>(model.options.numbers));
   for (const StateInfo& state : model.states) {
     hasher.add(state.name);

@@ -32,14 +32,11 @@ void view_pieces(const WeightLayout& layout, WeightView& view, std::vector<Owned
   }
 }
 
-// Not all of a file, which would take as long as reading the model: its header, some of its pages, and what its disk
-// knows of it. Who changes a value changes the time, and who can hide that does not meet the pages.
-void add_file(Hasher& sum, const MappedFile& file, size_t pages) {
+// Not all of a file, which would take as long as reading the model: its header and some of its pages.
+void add_content(Hasher& sum, const MappedFile& file, size_t pages) {
   const std::span<const std::byte> bytes = file.bytes();
   uint64_t length = 0;
   for (size_t i = 0; i < 8; ++i) length |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
-  sum.add(file.inode());
-  sum.add(static_cast<uint64_t>(file.changed()));
   sum.add(bytes.subspan(8, std::min<uint64_t>(length, bytes.size() - 8)));
   sum.add(hash_of_pages(bytes, pages));
 }
@@ -129,10 +126,17 @@ void CheckpointSource::check_intact() const {
 std::optional<WeightIdentity> CheckpointSource::identity() const {
   constexpr size_t kPages = 256, kLeastPages = 4;  // a page may be a disk's access
   const size_t pages = std::max(kLeastPages, kPages / set_->files().size());
-  Hasher sum;
-  for (const auto& file : set_->files()) add_file(sum, *file, pages);
-  for (const WeightLayout& layout : layouts_) add_layout(sum, layout);
-  return WeightIdentity{file_name(*set_), sum.value()};
+  Hasher content;
+  for (const auto& file : set_->files()) add_content(content, *file, pages);
+  for (const WeightLayout& layout : layouts_) add_layout(content, layout);
+  // The sample may miss a value that was changed in place; the time that the disk keeps of it does not.
+  Hasher value;
+  value.add(content.value());
+  for (const auto& file : set_->files()) {
+    value.add(file->inode());
+    value.add(static_cast<uint64_t>(file->changed()));
+  }
+  return WeightIdentity{file_name(*set_), value.value(), content.value()};
 }
 
 void CheckpointSource::release(const WeightView& view) const {

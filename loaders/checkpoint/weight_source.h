@@ -30,8 +30,9 @@ enum class ActivationRounding : uint8_t { kNone, kFp8, kMixed };
 
 // What tells these weights from all others, at the cost of some reading.
 struct WeightIdentity {
-  std::string name;  // of the checkpoint, fit for the name of a file: the same while it is changed in place
-  Hash value;        // another one when anything changed
+  std::string name;   // of the checkpoint, fit for the name of a file: the same while it is changed in place
+  Hash value;         // another one when anything changed, and for a copy
+  Hash content = {};  // headers and a sample of the pages: a copy's too. A change of a few values may not show in it
 };
 
 // Where weights come from. Names are those of loaders/checkpoint/v4_names.h: the official ones, with experts stacked.

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <random>
 
 #include "tests/support/models.h"
+#include "tests/support/safetensors_writer.h"
 
 namespace v4rt {
 namespace {
@@ -78,6 +80,21 @@ TEST_P(Invariance, SharingAStepChangesNothing) {
         << i;
     EXPECT_TRUE(alone.snapshot(items[i].slot).bytes == together.snapshot(items[i].slot).bytes) << i;
   }
+}
+
+// Moved to another disk or machine, a checkpoint is still the one that the snapshot was taken with.
+TEST_P(Invariance, ASnapshotGoesOnOverACopyOfTheCheckpoint) {
+  const auto& [device, mode] = GetParam();
+  const Setup setup{.device = device, .numbers = mode, .context = 300};
+  const TempFolder folder;
+  std::filesystem::copy(mini_path(), folder.path(), std::filesystem::copy_options::recursive);
+  Session here(open_model(mini_path(), setup)), there(open_model(folder.path(), setup));
+  here.feed(random_ids(130, 2048, 6));
+  there.restore(here.snapshot());
+  const std::vector<int32_t> more = random_ids(9, 2048, 7);
+  const auto expected = here.feed(more), got = there.feed(more);
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin(), got.end()));
+  EXPECT_TRUE(here.snapshot().bytes == there.snapshot().bytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Invariance,

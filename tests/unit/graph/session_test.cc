@@ -180,7 +180,7 @@ class MarkedWeights final : public WeightSource {
   const V4Config& config() const override { return weights_->config(); }
   bool has(std::string_view name) const override { return weights_->has(name); }
   WeightView get(std::string_view name) const override { return weights_->get(name); }
-  std::optional<WeightIdentity> identity() const override { return WeightIdentity{"tiny", {mark_, 0}}; }
+  std::optional<WeightIdentity> identity() const override { return WeightIdentity{"tiny", {0, 0}, {mark_, 0}}; }
 
  private:
   uint64_t mark_;

@@ -302,11 +302,30 @@ TEST_F(Identity, ChangesWithValuesWhoseTimesAreSetBack) {
   EXPECT_NE(get().value, first.value);
 }
 
+// What a snapshot is of: the numbers, wherever they lie.
+TEST_F(Identity, ContentIsThatOfACopy) {
+  const Hash content = get().content;
+  const auto copied = [&](std::string_view change_at_end) {
+    const TempFolder other;
+    std::filesystem::copy(folder.path(), other.path(),
+                          std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
+    std::fstream file(other.file("model-00002-of-00002.safetensors"), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-static_cast<std::streamoff>(change_at_end.size()), std::ios::end);
+    file << change_at_end;
+    file.close();
+    return open_checkpoint(other.path()).weights->identity()->content;
+  };
+  EXPECT_EQ(copied(""), content);
+  EXPECT_NE(copied("\x21\x21\x21"), content);
+}
+
 TEST_F(Identity, IsOfThePlaceToo) {
   const TempFolder other;
   std::filesystem::copy(folder.path(), other.path(),
                         std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
-  EXPECT_NE(open_checkpoint(other.path()).weights->identity()->name, get().name);
+  const WeightIdentity copy = *open_checkpoint(other.path()).weights->identity();
+  EXPECT_NE(copy.name, get().name);
+  EXPECT_NE(copy.value, get().value);
   const std::string slash = folder.path() + "/";
   EXPECT_EQ(open_checkpoint(slash).weights->identity()->name, get().name);
 }
