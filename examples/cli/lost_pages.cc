@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "loaders/text/utf8.h"
+
 namespace v4rt::cli {
 namespace {
 
@@ -83,7 +85,7 @@ void on_bus_error(int, siginfo_t* info, void*) {
     const size_t path = line.find('/');
     if (address < begin || address >= end || path == std::string_view::npos) continue;
     put("v4rt: ");
-    put(line.substr(path));
+    put_escaped(line.substr(path), put);
     put(": was cut short while it was in use, or its disk fails; restore the file and start again, or use --no-mmap\n");
     ::_exit(1);
   }

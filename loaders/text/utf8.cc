@@ -29,11 +29,6 @@ Lead lead_of(uint8_t byte) {
   return {0, 0, 0};
 }
 
-bool is_control(std::string_view character) {
-  const auto first = static_cast<uint8_t>(character[0]);
-  return first < 0x20 || first == 0x7F || (first == 0xC2 && static_cast<uint8_t>(character[1]) < 0xA0);
-}
-
 }  // namespace
 
 Utf8Unit next_utf8(std::string_view bytes) {
@@ -62,15 +57,7 @@ size_t uniform_run(std::string_view bytes) {
 
 std::string escaped(std::string_view bytes) {
   std::string text;
-  while (!bytes.empty()) {
-    const Utf8Unit unit = next_utf8(bytes);
-    const std::string_view part = bytes.substr(0, unit.size);
-    bytes.remove_prefix(unit.size);
-    if (unit.kind == Utf8Kind::kCharacter && !is_control(part))
-      text += part;
-    else
-      for (const char byte : part) text += fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
-  }
+  put_escaped(bytes, [&](std::string_view part) { text += part; });
   return text;
 }
 

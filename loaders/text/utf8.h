@@ -46,6 +46,27 @@ size_t uniform_run(std::string_view bytes);
 // no UTF-8 as \x1b. A terminal takes nothing in the result for a command.
 std::string escaped(std::string_view bytes);
 
+// The same, handed to `put` piece by piece, without memory: for a signal handler.
+template <class Put>
+void put_escaped(std::string_view bytes, const Put& put) {
+  while (!bytes.empty()) {
+    const Utf8Unit unit = next_utf8(bytes);
+    const std::string_view part = bytes.substr(0, unit.size);
+    bytes.remove_prefix(unit.size);
+    const uint32_t code = unit.kind == Utf8Kind::kCharacter ? decode_utf8(part) : 0;
+    if (code >= 0x20 && (code < 0x7F || code >= 0xA0)) {
+      put(part);
+      continue;
+    }
+    for (const char c : part) {
+      constexpr std::string_view kDigits = "0123456789abcdef";
+      const auto byte = static_cast<uint8_t>(c);
+      const char shown[] = {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+      put(std::string_view(shown, sizeof(shown)));
+    }
+  }
+}
+
 // The same of a message of several lines, which stay lines.
 std::string escaped_lines(std::string_view bytes);
 

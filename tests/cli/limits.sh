@@ -1,8 +1,8 @@
 # Files that change while they are mapped, memory and threads that do not suffice: the program says so and ends with 1.
 . "$(dirname "$0")/lib.sh"
 
-copy() { rm -rf "$work/model"; mkdir "$work/model"; cp "$mini"/*.json "$mini"/model.safetensors "$work/model"; }
-file=$work/model/model.safetensors
+copy() { rm -rf "$model"; mkdir "$model"; cp "$mini"/*.json "$mini"/model.safetensors "$model"; }
+model=$work/model file=$work/model/model.safetensors
 
 # talk CHANGE OPTIONS...: a conversation of two messages, and between them what CHANGE does.
 talk() {
@@ -12,7 +12,7 @@ talk() {
   called="v4rt chat, $change, $*" status=0
   rm -f "$work/messages"
   mkfifo "$work/messages"
-  "$v4rt" chat "$work/model" -n 4 --thinking off --context 512 "$@" <"$work/messages" >"$work/out" 2>"$work/err" &
+  "$v4rt" chat "$model" -n 4 --thinking off --context 512 "$@" <"$work/messages" >"$work/out" 2>"$work/err" &
   local program=$!
   exec 3>"$work/messages"
   printf 'hello\n' >&3
@@ -30,6 +30,9 @@ written_to_another() { printf '\x21' | dd of="$work/another" bs=1 seek=5000 conv
 
 talk nothing; exits 0; cp "$work/out" "$work/answers"
 talk cut_short; exits 1; err_has "$file: was cut short while it was in use"
+model=$work/$'\e[31m\xffmüde\xc2\x9b' file=$model/model.safetensors
+talk cut_short; exits 1; err_has '\x1b[31m\xffmüde\xc2\x9b/model.safetensors: was cut short while it was in use'; harmless
+model=$work/model file=$model/model.safetensors
 talk written_to; exits 1; err_has "$file: was written to while it was in use"
 talk replaced; exits 0; same_files "$work/out" "$work/answers"
 talk cut_short --no-mmap; exits 0; same_files "$work/out" "$work/answers"
