@@ -118,7 +118,7 @@ int converse(Conversation& conversation) {
     if (typed) say("> ");
     const LineReader::Result result = lines.next(line);
     if (result == LineReader::Result::kInterrupted) {
-      if (!typed) return kInterrupted;
+      if (!typed) return InterruptGuard::status();
       InterruptGuard::clear();
       say("\n/exit or Ctrl-D ends the program.\n");
       continue;
@@ -142,7 +142,10 @@ int chat(const ChatArguments& arguments) {
   options.chat.effort = arguments.thinking == "max" ? ReasoningEffort::kMax : ReasoningEffort::kDefault;
   options.sampling = sampler_options(arguments.sampling, checkpoint);
   const int64_t context = std::min(kContext, checkpoint.weights->config().max_position);
-  const auto model = open_model(checkpoint, arguments.model, arguments.model.context > 0 ? 1 : context);
+  const auto model = [&] {
+    const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);  // a weight cache may be written
+    return open_model(checkpoint, arguments.model, arguments.model.context > 0 ? 1 : context);
+  }();
   Conversation conversation(model, tokenizer, options);
   const InterruptGuard interrupt(InterruptGuard::Mode::kAlways);
   return converse(conversation);

@@ -12,15 +12,14 @@ using Action = std::function<int()>;
 inline constexpr int kSuccess = 0;
 inline constexpr int kFailure = 1;
 inline constexpr int kUsage = 2;
-inline constexpr int kInterrupted = 130;  // as a shell reports SIGINT
-inline constexpr int kClosedPipe = 141;   // as a shell reports SIGPIPE
+inline constexpr int kClosedPipe = 141;  // as a shell reports SIGPIPE
 
 // The command line has no meaning, which only showed later: exit status 2.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Ctrl-C came; raised where work cannot be left in another way.
+// Ctrl-C or a signal like it came (InterruptGuard); raised where work cannot be left in another way.
 struct Interrupted : std::exception {};
 
 // Each adds its subcommand, which sets `action` when it is the one chosen.

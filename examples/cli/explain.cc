@@ -6,6 +6,7 @@
 
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
+#include "examples/cli/interrupt.h"
 #include "examples/cli/model_options.h"
 #include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
@@ -112,6 +113,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
 int explain_model(const ExplainArguments& arguments) {
   const Checkpoint checkpoint = open_files(arguments.model);
   const int64_t needed = std::max<int64_t>(arguments.position, 0) + arguments.tokens;
+  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   const auto model = open_model(checkpoint, arguments.model, needed);
   const ModelOptions& options = model->options();
   if (arguments.tokens > options.chunk)

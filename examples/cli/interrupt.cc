@@ -13,12 +13,12 @@
 namespace v4rt::cli {
 namespace {
 
-volatile std::sig_atomic_t flag = 0;
+volatile std::sig_atomic_t flag = 0;  // the signal that came
 int wake[2] = {-1, -1};  // a pipe that holds a byte while the flag is set, so that poll() wakes whoever took the signal
 
-void on_interrupt(int) {
+void on_interrupt(int signal) {
   const int error = errno;
-  flag = 1;
+  flag = signal;
   (void)!::write(wake[1], "", 1);
   errno = error;
 }
@@ -32,14 +32,25 @@ InterruptGuard::InterruptGuard(Mode mode) {
   action.sa_handler = on_interrupt;
   action.sa_flags = SA_RESTART | (mode == Mode::kOnce ? SA_RESETHAND : 0);
   sigaction(SIGINT, &action, nullptr);
+  if (mode == Mode::kAlways) return;
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    struct sigaction before {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup has SIGHUP ignored
+  }
 }
 
 InterruptGuard::~InterruptGuard() {
-  std::signal(SIGINT, SIG_DFL);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction now {};
+    sigaction(signal, nullptr, &now);
+    if (now.sa_handler == on_interrupt) std::signal(signal, SIG_DFL);
+  }
   for (int& end : wake) ::close(std::exchange(end, -1));
 }
 
 bool InterruptGuard::raised() { return flag != 0; }
+int InterruptGuard::status() { return 128 + flag; }
 
 void InterruptGuard::clear() {
   flag = 0;

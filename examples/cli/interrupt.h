@@ -2,8 +2,9 @@
 
 namespace v4rt::cli {
 
-// While it lives, Ctrl-C sets a flag in place of ending the program. kOnce: a second Ctrl-C ends it, for work that does
-// not come to look at the flag.
+// While it lives, Ctrl-C sets a flag instead of ending the program.
+// kOnce: for work that ends early when the flag is set, so that no unfinished file stays. SIGTERM and SIGHUP set it
+// too, and the second signal ends the program at once. kAlways: for a conversation, which goes on after Ctrl-C.
 class InterruptGuard {
  public:
   enum class Mode { kOnce, kAlways };
@@ -13,6 +14,7 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
   static bool raised();
+  static int status();  // the exit status of a program that ends because of it: 130 after Ctrl-C
   static void clear();
   static int descriptor();  // can be read from when the flag is set: for poll()
 };

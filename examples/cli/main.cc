@@ -6,6 +6,7 @@
 #include <span>
 
 #include "examples/cli/command.h"
+#include "examples/cli/interrupt.h"
 #include "examples/cli/lost_pages.h"
 #include "examples/cli/streams.h"
 #include "examples/cli/terminal.h"
@@ -27,7 +28,7 @@ int guarded(const std::string& name, const Action& action) {
   } catch (const ClosedPipe&) {
     return kClosedPipe;
   } catch (const Interrupted&) {
-    return complain("interrupted", kInterrupted);
+    return complain("interrupted", InterruptGuard::status());
   } catch (const UsageError& e) {
     return complain(e.what(), kUsage);
   } catch (const Error& e) {
@@ -82,7 +83,7 @@ void say_log(log::Level level, std::string_view message) {
   say(fmt::format("v4rt: {}: {}\n", name, escaped_lines(message)));
 }
 
-int main(int argc, char** argv) {
+int run_command_line(int argc, char** argv) {
   occupy_standard_streams();
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(),
   std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow further
@@ -132,4 +133,10 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace v4rt::cli
 
-int main(int argc, char** argv) { return v4rt::cli::main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return v4rt::cli::run_command_line(argc, argv);
+  } catch (...) {  // there was no memory for a message, or nowhere to write it
+    return v4rt::cli::kFailure;
+  }
+}

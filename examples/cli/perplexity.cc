@@ -38,10 +38,10 @@ int perplexity(const PerplexityArguments& arguments) {
       encode_text(*open_tokenizer(checkpoint), text, checkpoint.weights->config(), arguments.plain);
   check(ids.size() > 1, Code::kInvalidArgument, "{}: holds no text; perplexity needs at least one token",
         arguments.file);
+  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   const auto model = open_model(checkpoint, arguments.model, static_cast<int64_t>(ids.size()));
 
   Session session(model);
-  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   Progress progress("scoring");
   double sum = 0;
   int64_t scored = 0;

@@ -137,7 +137,7 @@ int run(const RunArguments& arguments) {
   completion.end();
   report(arguments, result, completion);
   if (ids_file) save_ids(*ids_file, completion.ids);
-  return InterruptGuard::raised() ? kInterrupted : kSuccess;
+  return InterruptGuard::raised() ? InterruptGuard::status() : kSuccess;
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ check "perplexity --plain does not" [ "$("$json_value" "$work/out" /tokens)" = $
 # reference takes half a minute for it.
 mkfifo "$work/keyboard"
 called="v4rt chat, interrupted" status=0
+: >"$work/out"  # what is in it from now on, the program has written
 "$v4rt" chat mini -n 1000000 --context 1048576 --temperature 50 --seed 5 --device reference <"$work/keyboard" >"$work/out" 2>"$work/err" &
 program=$!
 exec 3>"$work/keyboard"
@@ -77,6 +78,7 @@ exits 0; err_has "starts over"
 
 # While it waits for a message in a pipe, Ctrl-C ends it.
 called="v4rt chat, idle and interrupted" status=0
+: >"$work/out"  # what is in it from now on, the program has written
 "$v4rt" chat mini -n 3 <"$work/keyboard" >"$work/out" 2>"$work/err" &
 program=$!
 exec 3>"$work/keyboard"

@@ -58,6 +58,7 @@ fi
 
 # Ctrl-C: what was made is kept, and the exit status tells.
 called="v4rt run, interrupted" status=0
+: >"$work/out"  # what is in it from now on, the program has written
 "$v4rt" run mini -p "The" -n 1000000 --ignore-end --context 1048576 >"$work/out" 2>"$work/err" &
 program=$!
 for _ in $(seq 300); do [ -s "$work/out" ] && break; sleep 0.1; done
@@ -65,13 +66,16 @@ kill -INT $program
 wait $program || status=$?
 exits 130; err_has "interrupted"; err_has "decode"; check "a completion" [ -s "$work/out" ]
 
+# Whatever ends it in good order, no unfinished file stays.
 seq 0 2000 >"$work/some.ids"
-called="v4rt logits, interrupted" status=0
-"$v4rt" logits mini --ids "$work/some.ids" --device reference -o "$work/logits" >"$work/out" 2>"$work/err" &
-program=$!
-for _ in $(seq 300); do ls "$work" | grep -q 'logits.*part' && break; sleep 0.1; done
-kill -INT $program
-wait $program || status=$?
-refuses 130 "interrupted"
-check "nothing is left behind" [ -z "$(ls "$work" | grep logits)" ]
+for signal in INT:130 TERM:143 HUP:129; do
+  called="v4rt logits, ${signal%:*}" status=0
+  "$v4rt" logits mini --ids "$work/some.ids" --device reference -o "$work/logits" >"$work/out" 2>"$work/err" &
+  program=$!
+  for _ in $(seq 300); do ls "$work" | grep -q 'logits.*part' && break; sleep 0.1; done
+  kill -"${signal%:*}" $program
+  wait $program || status=$?
+  refuses "${signal#*:}" "interrupted"
+  check "nothing is left behind" [ -z "$(ls "$work" | grep logits)" ]
+done
 finish
