@@ -206,6 +206,7 @@ double median(std::vector<double> values) {
 MachineSpeed median(const std::vector<MachineSpeed>& speeds) {
   const auto of = [&](double MachineSpeed::*figure) {
     std::vector<double> figures;
+    figures.reserve(speeds.size());
     for (const MachineSpeed& speed : speeds) figures.push_back(speed.*figure);
     return median(figures);
   };

@@ -38,8 +38,8 @@ Conversation::Conversation(std::shared_ptr<const Model> model, std::shared_ptr<c
                            ConversationOptions options)
     : options_(std::move(options)),
       tokenizer_(std::move(tokenizer)),
-      session_(model),
-      sampler_(options_.sampling, model->config().vocab_size),
+      session_(std::move(model)),
+      sampler_(options_.sampling, session_.model().config().vocab_size),
       think_(control_token(*tokenizer_, "<think>")),
       end_think_(control_token(*tokenizer_, "</think>")) {}
 

@@ -33,7 +33,7 @@ double pending_bytes(int ratio, int64_t width) {
 
 LinearMacs linear_macs(const V4Config& c) {
   LinearMacs m;
-  const int64_t d = c.hidden_size, heads = product({c.num_heads, c.head_dim}),
+  const int64_t d = c.hidden_size, heads = int64_t{c.num_heads} * c.head_dim,
                 groups = int64_t{c.o_groups} * c.o_lora_rank;
   const int64_t streams = c.hc_mult, mixes = streams * (2 + streams);
   for (int layer = 0; layer < c.num_layers; ++layer) {
@@ -92,7 +92,8 @@ CacheBytes cache_bytes(const V4Config& c, NumberMode numbers, int64_t context) {
     const int ratio = c.layer_ratio(layer);
     bytes.window += row * static_cast<double>(std::min<int64_t>(c.sliding_window, context));
     if (ratio == 0) continue;
-    const double entries = static_cast<double>(context / ratio);
+    const int64_t whole_blocks = context / ratio;
+    const double entries = static_cast<double>(whole_blocks);
     bytes.compressed += row * entries;
     bytes.pending += pending_bytes(ratio, c.head_dim);
     if (!V4Config::overlaps(ratio)) continue;

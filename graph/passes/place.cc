@@ -38,6 +38,7 @@ std::vector<Group> groups_of(const Graph& graph) {
   for (size_t i = 0; i < graph.nodes.size(); ++i) by_leader[find(i)].nodes.push_back(static_cast<NodeId>(i));
   for (const auto& [state, user] : first_user) by_leader[find(user)].states.push_back(graph.value(state).name);
   std::vector<Group> groups;
+  groups.reserve(by_leader.size());
   for (auto& [first, group] : by_leader) groups.push_back(std::move(group));
   return groups;
 }

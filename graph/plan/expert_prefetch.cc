@@ -43,9 +43,9 @@ const std::byte* host(const BufferPtr& buffer) { return buffer == nullptr ? null
 
 void read_ahead(std::span<const std::byte> bytes) {
   static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size();
-  (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);  // only a wish
+  const size_t before = reinterpret_cast<uintptr_t>(bytes.data()) % page;  // of the same page
+  auto* begin = const_cast<std::byte*>(bytes.data()) - before;
+  (void)::madvise(begin, before + bytes.size(), MADV_WILLNEED);  // only a wish
 }
 
 }  // namespace
