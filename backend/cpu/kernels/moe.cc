@@ -1,6 +1,7 @@
 #include "ops/moe/moe.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "backend/cpu/cpu_kernel.h"
@@ -41,9 +42,12 @@ class SwigluKernel final : public CpuKernel {
   const simd::ElementwiseFns& fns_;
 };
 
-// Products of picked rows with expert matrices [E, n, k]: what gate_up and down share.
+// Products of picked rows of the first input with expert matrices [E, n, k], the second being the picks: what gate_up,
+// down and down_parts share.
 class ExpertKernel : public CpuKernel {
  public:
+  static constexpr int64_t kMostChosen = 64;  // by one token
+
   // What several tokens need in scratch besides x and its order: sums of `matrices` products for each thread, and
   // `more` floats.
   struct Needs {
@@ -72,18 +76,82 @@ class ExpertKernel : public CpuKernel {
   }
 
  protected:
+  // Of one token: the products of each pick with its expert's matrices, arguments `weights`, handed over a part at a
+  // time as store(pick, part, products). The picks share a row (`per_token`) or have one each.
+  template <size_t kMatrices, class Store>
+  void run_one(const CpuArgs& args, const std::array<size_t, kMatrices>& weights, bool per_token,
+               const Store& store) const {
+    constexpr int64_t kGroups = simd::kVectorGroups;
+    const int32_t* ids = args.data<const int32_t>(1);
+    std::array<simd::Packed, kMostChosen> rows;
+    for (int64_t slot = 0; slot < (per_token ? 1 : chosen_); ++slot) {
+      if (per_token || expert_of(ids, slot) >= 0) rows[static_cast<size_t>(slot)] = row_of(args, slot);
+    }
+    const double work = kMatrices * part_work(kGroups, 1);
+    args.pool.for_ranges(chosen_ * parts(kGroups), work, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t slot = i / parts(kGroups), expert = expert_of(ids, slot);
+        if (expert < 0) continue;
+        const Part p = part(i % parts(kGroups), kGroups);
+        alignas(64) float y[kMatrices][16 * kGroups];
+        std::array<const float*, kMatrices> products{};
+        for (size_t m = 0; m < kMatrices; ++m) {
+          dot_.vector(simd::matrix_of(args[weights[m]], expert), p.group, p.groups,
+                      rows[static_cast<size_t>(per_token ? 0 : slot)], 0, y[m]);
+          products[m] = y[m];
+        }
+        store(slot, p, products);
+      }
+    });
+  }
+
+  // The same of several tokens, expert by expert.
+  template <size_t kMatrices, class Store>
+  void run_sorted(const CpuArgs& args, const std::array<size_t, kMatrices>& weights, bool per_token,
+                  const Store& store) const {
+    const int64_t picks = args.step.n_rows() * chosen_, n_parts = parts(simd::kMatrixGroups);
+    Experts experts = sorted(args);
+    if (experts.active() == 0) return;
+    const simd::Packed x = rows_of(args, per_token ? args.step.n_rows() : picks, per_token, experts);
+    const double rows = static_cast<double>(picks) / static_cast<double>(experts.active());
+    const double work = kMatrices * part_work(simd::kMatrixGroups, rows);
+    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t active = i / n_parts;
+        const Part p = part(i % n_parts, simd::kMatrixGroups);
+        const std::span<const int32_t> of = experts.picks(active), index = per_token ? experts.tokens(active) : of;
+        for (int64_t first = 0; first < std::ssize(of); first += dot_.most_rows) {
+          const int64_t n = std::min(dot_.most_rows, std::ssize(of) - first);
+          std::array<const float*, kMatrices> products{};
+          for (size_t m = 0; m < kMatrices; ++m) {
+            float* y = sums(args, static_cast<int>(kMatrices) * worker + static_cast<int>(m));
+            const simd::Matrix w = simd::matrix_of(args[weights[m]], experts.expert(active));
+            multiply(w, p.group, p.groups, x, experts, active, index, first, n, y);
+            products[m] = y;
+          }
+          for (int64_t row = 0; row < n; ++row) {
+            store(of[static_cast<size_t>(first + row)], p, products);
+            for (const float*& y : products) y += 16 * p.groups;
+          }
+        }
+      }
+    });
+  }
+
   // The rows of x as the products want them; F32 rows of whole units can be read where they lie, one at a time.
-  simd::Packed row_of(const CpuArgs& args, const std::byte* x, int64_t row, int64_t place) const {
+  simd::Packed row_of(const CpuArgs& args, int64_t row) const {
+    const std::byte* x = args.data<const std::byte>(0);
     if (x_type_ == DType::kF32 && k_ % 8 == 0)
       return {.data = reinterpret_cast<const float*>(x) + row * k_, .rows = 1, .k = k_};
-    float* packed = args.scratch<float>() + place * dot_.packed_floats(1, k_);
+    float* packed = args.scratch<float>() + row * dot_.packed_floats(1, k_);
     dot_.pack(x + row * k_ * bytes_, k_, k_, nullptr, 1, 0, 1, packed);
     return dot_.packed(packed, 1, k_);
   }
 
   // The rows of x that picks multiply, of which there are `rows`, one per token or one per pick: as they are, or
   // expert by expert where the products want row tiles.
-  simd::Packed rows_of(const CpuArgs& args, const std::byte* x, int64_t rows, bool per_token, Experts& experts) const {
+  simd::Packed rows_of(const CpuArgs& args, int64_t rows, bool per_token, Experts& experts) const {
+    const std::byte* x = args.data<const std::byte>(0);
     float* packed = args.scratch<float>();
     int32_t* list = nullptr;
     if (dot_.row_tile > 1) {
@@ -102,8 +170,8 @@ class ExpertKernel : public CpuKernel {
     dot_.matrix(w, group, groups, x, index.data() + first, 0, n, y);
   }
 
-  Experts sorted(const CpuArgs& args, const int32_t* ids) const {
-    const std::span<const int32_t> live(ids, static_cast<size_t>(args.step.n_rows() * chosen_));
+  Experts sorted(const CpuArgs& args) const {
+    const std::span<const int32_t> live(args.data<const int32_t>(1), static_cast<size_t>(args.step.n_rows() * chosen_));
     return {reinterpret_cast<int32_t*>(args.scratch<float>() + packed_), live, chosen_, first_, experts_};
   }
 
@@ -149,150 +217,17 @@ class MoeGateUpKernel final : public ExpertKernel {
         output_(call.inputs.size()) {}
 
   void run(const CpuArgs& args) const override {
-    if (args.step.n_rows() == 1) return run_one(args);
-    if (args.step.n_rows() > 1) run_sorted(args);
+    const auto store = [&](int64_t pick, const Part& p, const std::array<const float*, 2>& y) {
+      fns_.swiglu_wide(y[0], y[1], p.n, limit_, args.data<const float>(2)[pick],
+                       args.data<std::byte>(output_) + (pick * n_ + p.first) * bytes_);
+    };
+    if (args.step.n_rows() == 1) return run_one<2>(args, {3, 4}, true, store);
+    if (args.step.n_rows() > 1) run_sorted<2>(args, {3, 4}, true, store);
   }
 
  private:
-  void run_one(const CpuArgs& args) const {
-    constexpr int64_t kGroups = simd::kVectorGroups;
-    const simd::Packed x = row_of(args, args.data<const std::byte>(0), 0, 0);
-    const int32_t* ids = args.data<const int32_t>(1);
-    args.pool.for_ranges(chosen_ * parts(kGroups), 2 * part_work(kGroups, 1), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t slot = i / parts(kGroups);
-        const Part p = part(i % parts(kGroups), kGroups);
-        alignas(64) float g[16 * kGroups], u[16 * kGroups];
-        const int64_t expert = expert_of(ids, slot);
-        if (expert < 0) continue;
-        dot_.vector(simd::matrix_of(args[3], expert), p.group, p.groups, x, 0, g);
-        dot_.vector(simd::matrix_of(args[4], expert), p.group, p.groups, x, 0, u);
-        store(args, slot, p, g, u);
-      }
-    });
-  }
-
-  void run_sorted(const CpuArgs& args) const {
-    const int64_t rows = args.step.n_rows(), n_parts = parts(simd::kMatrixGroups);
-    Experts experts = sorted(args, args.data<const int32_t>(1));
-    if (experts.active() == 0) return;
-    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), rows, true, experts);
-    const double picks = static_cast<double>(rows * chosen_) / static_cast<double>(experts.active());
-    args.pool.for_ranges(experts.active() * n_parts, 2 * part_work(simd::kMatrixGroups, picks),
-                         [&](int64_t begin, int64_t end, int worker) {
-                           float *g = sums(args, 2 * worker), *u = sums(args, 2 * worker + 1);
-                           for (int64_t i = begin; i < end; ++i)
-                             add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), g, u);
-                         });
-  }
-
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p,
-                float* g, float* u) const {
-    const simd::Matrix gate = simd::matrix_of(args[3], experts.expert(active)),
-                       up = simd::matrix_of(args[4], experts.expert(active));
-    const auto picks = experts.picks(active), tokens = experts.tokens(active);
-    const auto n = static_cast<int64_t>(picks.size());
-    for (int64_t first = 0; first < n; first += dot_.most_rows) {
-      const int64_t chunk = std::min(dot_.most_rows, n - first);
-      multiply(gate, p.group, p.groups, x, experts, active, tokens, first, chunk, g);
-      multiply(up, p.group, p.groups, x, experts, active, tokens, first, chunk, u);
-      for (int64_t i = 0; i < chunk; ++i) {
-        store(args, picks[static_cast<size_t>(first + i)], p, g + i * 16 * p.groups, u + i * 16 * p.groups);
-      }
-    }
-  }
-
-  void store(const CpuArgs& args, int64_t pick, const Part& p, const float* g, const float* u) const {
-    fns_.swiglu_wide(g, u, p.n, limit_, args.data<const float>(2)[pick],
-                     args.tensors[output_].data<std::byte>() + (pick * n_ + p.first) * bytes_);
-  }
-
   const float limit_;
   const size_t output_;  // argument
-};
-
-class MoeDownKernel final : public ExpertKernel {
- public:
-  MoeDownKernel(const OpCall& call, const simd::DotFns& dot, int threads)
-      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements(), dot,
-                     {.threads = threads, .matrices = 1, .more = products(call)}) {}
-
-  void run(const CpuArgs& args) const override {
-    if (args.step.n_rows() == 1) return run_one(args);
-    if (args.step.n_rows() > 1) run_sorted(args);
-  }
-
- private:
-  // Of all picks, which are added up in the order of the slots when the last one is there.
-  static int64_t products(const OpCall& call) {
-    return call.inputs[1].shape[0] > 1 ? call.inputs[1].shape.elements() * call.inputs[2].shape[1] : 0;
-  }
-
-  void run_one(const CpuArgs& args) const {
-    const std::byte* x = args.data<const std::byte>(0);
-    const int32_t* ids = args.data<const int32_t>(1);
-    simd::Packed rows[kMaxChosen];
-    for (int64_t s = 0; s < chosen_; ++s) rows[s] = row_of(args, x, s, s);
-    constexpr int64_t kGroups = simd::kVectorGroups;
-    args.pool.for_ranges(parts(kGroups), part_work(kGroups, static_cast<double>(chosen_)),
-                         [&](int64_t begin, int64_t end) {
-                           for (int64_t i = begin; i < end; ++i) {
-                             const Part p = part(i, kGroups);
-                             alignas(64) float y[16 * kGroups], sum[16 * kGroups] = {};
-                             for (int64_t s = 0; s < chosen_; ++s) {
-                               dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, rows[s], 0, y);
-                               fns_.add_rounded(y, p.n, sum);
-                             }
-                             finish(args, 0, p.first, p.n, sum);
-                           }
-                         });
-  }
-
-  void run_sorted(const CpuArgs& args) const {
-    const int64_t rows = args.step.n_rows(), picks = rows * chosen_, n_parts = parts(simd::kMatrixGroups);
-    Experts experts = sorted(args, args.data<const int32_t>(1));
-    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks, false, experts);
-    float* products = more(args);
-    const double work =
-        part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
-    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end, int worker) {
-      float* y = sums(args, worker);
-      for (int64_t i = begin; i < end; ++i)
-        add_part(args, x, experts, i / n_parts, part(i % n_parts, simd::kMatrixGroups), y, products);
-    });
-    const int64_t pieces = ceil_div(n_, kChannels);
-    args.pool.for_ranges(rows * pieces, static_cast<double>(kChannels * chosen_) / 2, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t t = i / pieces, first = i % pieces * kChannels, n = std::min(kChannels, n_ - first);
-        alignas(64) float sum[kChannels] = {};
-        for (int64_t s = 0; s < chosen_; ++s) fns_.add_rounded(products + (t * chosen_ + s) * n_ + first, n, sum);
-        finish(args, t, first, n, sum);
-      }
-    });
-  }
-
-  void add_part(const CpuArgs& args, const simd::Packed& x, const Experts& experts, int64_t active, const Part& p,
-                float* y, float* products) const {
-    const simd::Matrix down = simd::matrix_of(args[2], experts.expert(active));
-    const auto picks = experts.picks(active);
-    const auto n = static_cast<int64_t>(picks.size());
-    for (int64_t first = 0; first < n; first += dot_.most_rows) {
-      const int64_t chunk = std::min(dot_.most_rows, n - first);
-      multiply(down, p.group, p.groups, x, experts, active, picks, first, chunk, y);
-      for (int64_t i = 0; i < chunk; ++i) {
-        std::copy_n(y + i * 16 * p.groups, p.n, products + picks[static_cast<size_t>(first + i)] * n_ + p.first);
-      }
-    }
-  }
-
-  // y = round(sum + shared) for n channels from `first`.
-  void finish(const CpuArgs& args, int64_t t, int64_t first, int64_t n, const float* sum) const {
-    const int64_t at = (t * n_ + first) * bytes_;
-    fns_.add_wide(sum, args.data<const std::byte>(3) + at, n, args.data<std::byte>(4) + at);
-  }
-
- public:
-  static constexpr int64_t kMaxChosen = 64;
 };
 
 // What each expert gives, for a range of a stack.
@@ -304,93 +239,108 @@ class MoeDownPartsKernel final : public ExpertKernel {
         output_(call.inputs.size()) {}
 
   void run(const CpuArgs& args) const override {
-    if (args.step.n_rows() == 1) return run_one(args);
-    if (args.step.n_rows() > 1) run_sorted(args);
+    const auto store = [&](int64_t pick, const Part& p, const std::array<const float*, 1>& y) {
+      fns_.narrow(y[0], p.n, args.data<std::byte>(output_) + (pick * n_ + p.first) * bytes_);
+    };
+    if (args.step.n_rows() == 1) return run_one<1>(args, {2}, false, store);
+    if (args.step.n_rows() > 1) run_sorted<1>(args, {2}, false, store);
   }
 
  private:
-  void run_one(const CpuArgs& args) const {
-    constexpr int64_t kGroups = simd::kVectorGroups;
-    const int32_t* ids = args.data<const int32_t>(1);
-    for (int64_t slot = 0; slot < chosen_; ++slot) {
-      const int64_t expert = expert_of(ids, slot);
-      if (expert < 0) continue;
-      const simd::Packed x = row_of(args, args.data<const std::byte>(0), slot, slot);
-      args.pool.for_ranges(parts(kGroups), part_work(kGroups, 1), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const Part p = part(i, kGroups);
-          alignas(64) float y[16 * kGroups];
-          dot_.vector(simd::matrix_of(args[2], expert), p.group, p.groups, x, 0, y);
-          store(args, slot, p, y);
-        }
-      });
-    }
-  }
+  const size_t output_;  // argument
+};
 
-  void run_sorted(const CpuArgs& args) const {
-    const int64_t picks = args.step.n_rows() * chosen_, n_parts = parts(simd::kMatrixGroups);
-    Experts experts = sorted(args, args.data<const int32_t>(1));
-    if (experts.active() == 0) return;
-    const simd::Packed x = rows_of(args, args.data<const std::byte>(0), picks, false, experts);
-    const double work =
-        part_work(simd::kMatrixGroups, static_cast<double>(picks) / static_cast<double>(experts.active()));
-    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end, int worker) {
-      float* y = sums(args, worker);
-      for (int64_t i = begin; i < end; ++i) {
-        const Part p = part(i % n_parts, simd::kMatrixGroups);
-        const auto of = experts.picks(i / n_parts);
-        const simd::Matrix down = simd::matrix_of(args[2], experts.expert(i / n_parts));
-        for (int64_t first = 0; first < std::ssize(of); first += dot_.most_rows) {
-          const int64_t chunk = std::min(dot_.most_rows, std::ssize(of) - first);
-          multiply(down, p.group, p.groups, x, experts, i / n_parts, of, first, chunk, y);
-          for (int64_t r = 0; r < chunk; ++r) store(args, of[static_cast<size_t>(first + r)], p, y + r * 16 * p.groups);
+// y = round(sum over slots of parts [T, k, d] + shared): the sum of each token, in the order of its slots.
+struct SlotSum {
+  int64_t k, d, bytes;  // bytes of an element
+  const simd::ElementwiseFns& fns;
+
+  void run(const CpuArgs& args, const std::byte* parts, const std::byte* shared, std::byte* y) const {
+    const int64_t pieces = ceil_div(d, kChannels);
+    const double work = static_cast<double>(kChannels * k) / 2;
+    args.pool.for_ranges(args.step.n_rows() * pieces, work, [&](int64_t begin, int64_t end) {
+      for (; begin < end; ++begin) {
+        const int64_t t = begin / pieces, first = begin % pieces * kChannels, n = std::min(kChannels, d - first);
+        alignas(64) float sum[kChannels] = {}, part[kChannels];
+        for (int64_t s = 0; s < k; ++s) {
+          fns.widen(parts + ((t * k + s) * d + first) * bytes, n, part);
+          fns.add_rounded(part, n, sum);
         }
+        const int64_t at = (t * d + first) * bytes;
+        fns.add_wide(sum, shared + at, n, y + at);
       }
     });
   }
-
-  void store(const CpuArgs& args, int64_t pick, const Part& p, const float* y) const {
-    fns_.narrow(y, p.n, args.tensors[output_].data<std::byte>() + (pick * n_ + p.first) * bytes_);
-  }
-
-  const size_t output_;  // argument
 };
 
 class MoeSumKernel final : public CpuKernel {
  public:
   explicit MoeSumKernel(const OpCall& call)
-      : k_(call.inputs[0].shape[1]),
-        d_(call.inputs[0].shape[2]),
-        bytes_(static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
-        fns_(simd::elementwise(call.inputs[0].dtype)) {}
+      : sum_{call.inputs[0].shape[1], call.inputs[0].shape[2],
+             static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype)), simd::elementwise(call.inputs[0].dtype)} {
+  }
 
   void run(const CpuArgs& args) const override {
-    const int64_t pieces = ceil_div(d_, kChannels);
-    const double work = static_cast<double>(kChannels * k_) / 2;
-    args.pool.for_ranges(args.step.n_rows() * pieces, work, [&](int64_t begin, int64_t end) {
-      for (; begin < end; ++begin) {
-        const int64_t t = begin / pieces, first = begin % pieces * kChannels, n = std::min(kChannels, d_ - first);
-        alignas(64) float sum[kChannels] = {}, part[kChannels];
-        for (int64_t s = 0; s < k_; ++s) {
-          fns_.widen(args.data<const std::byte>(0) + ((t * k_ + s) * d_ + first) * bytes_, n, part);
-          fns_.add_rounded(part, n, sum);
-        }
-        const int64_t at = (t * d_ + first) * bytes_;
-        fns_.add_wide(sum, args.data<const std::byte>(1) + at, n, args.data<std::byte>(2) + at);
-      }
-    });
+    sum_.run(args, args.data<const std::byte>(0), args.data<const std::byte>(1), args.data<std::byte>(2));
   }
 
  private:
-  const int64_t k_, d_, bytes_;
-  const simd::ElementwiseFns& fns_;
+  const SlotSum sum_;
+};
+
+// One token's experts are added up as they come; those of several tokens come in another order, and become parts first.
+class MoeDownKernel final : public ExpertKernel {
+ public:
+  MoeDownKernel(const OpCall& call, const simd::DotFns& dot, int threads)
+      : ExpertKernel(call.inputs[0], call.inputs[1], call.inputs[2], call.inputs[1].shape.elements(), dot,
+                     {.threads = threads, .matrices = 1, .more = part_floats(call)}),
+        sum_{chosen_, n_, bytes_, fns_} {}
+
+  void run(const CpuArgs& args) const override {
+    if (args.step.n_rows() == 1) return run_one(args);
+    if (args.step.n_rows() == 0) return;
+    auto* parts = reinterpret_cast<std::byte*>(more(args));
+    run_sorted<1>(args, {2}, false, [&](int64_t pick, const Part& p, const std::array<const float*, 1>& y) {
+      fns_.narrow(y[0], p.n, parts + (pick * n_ + p.first) * bytes_);
+    });
+    sum_.run(args, parts, args.data<const std::byte>(3), args.data<std::byte>(4));
+  }
+
+ private:
+  static int64_t part_floats(const OpCall& call) {
+    if (call.inputs[1].shape[0] == 1) return 0;
+    const auto bytes = static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype));
+    return ceil_div(call.inputs[1].shape.elements() * call.inputs[2].shape[1] * bytes, 4);
+  }
+
+  void run_one(const CpuArgs& args) const {
+    const int32_t* ids = args.data<const int32_t>(1);
+    simd::Packed rows[kMostChosen];
+    for (int64_t s = 0; s < chosen_; ++s) rows[s] = row_of(args, s);
+    constexpr int64_t kGroups = simd::kVectorGroups;
+    args.pool.for_ranges(parts(kGroups), part_work(kGroups, static_cast<double>(chosen_)),
+                         [&](int64_t begin, int64_t end) {
+                           for (int64_t i = begin; i < end; ++i) {
+                             const Part p = part(i, kGroups);
+                             alignas(64) float y[16 * kGroups], sum[16 * kGroups] = {};
+                             for (int64_t s = 0; s < chosen_; ++s) {
+                               dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, rows[s], 0, y);
+                               fns_.add_rounded(y, p.n, sum);
+                             }
+                             const int64_t at = p.first * bytes_;
+                             fns_.add_wide(sum, args.data<const std::byte>(3) + at, p.n, args.data<std::byte>(4) + at);
+                           }
+                         });
+  }
+
+  const SlotSum sum_;
 };
 
 constexpr size_t kGateWeight = 3, kDownWeight = 2;  // inputs
 
 template <Support (*kSupport)(const OpCall&, const CpuDevice&)>
 Support down_support(const OpCall& call, const CpuDevice& device) {
-  if (call.inputs[1].shape[1] > MoeDownKernel::kMaxChosen) return Support::no("at most 64 experts per token");
+  if (call.inputs[1].shape[1] > ExpertKernel::kMostChosen) return Support::no("more than 64 experts per token");
   return kSupport(call, device);
 }
 
@@ -427,8 +377,8 @@ const CpuEntry kCpuMoeDownOnednn = down_entry<simd::Library::kOnednn>("cpu.moe_d
 const CpuEntry kCpuMoeDownOnednnBf16 =
     down_entry<simd::Library::kOnednnBf16>("cpu.moe_down.onednn_bf16", onednn_bf16_version);
 
-const CpuEntry kCpuMoeDownParts{OpKind::kMoeDownParts, "cpu.moe_down_parts.rows16", exact_support<kDownWeight>,
-                                make_exact<MoeDownPartsKernel, kDownWeight>};
+const CpuEntry kCpuMoeDownParts{OpKind::kMoeDownParts, "cpu.moe_down_parts.rows16",
+                                down_support<exact_support<kDownWeight>>, make_exact<MoeDownPartsKernel, kDownWeight>};
 const CpuEntry kCpuMoeSum{OpKind::kMoeSum, "cpu.moe_sum", any_call, make_kernel<MoeSumKernel>};
 
 }  // namespace v4rt
