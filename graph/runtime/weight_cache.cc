@@ -22,16 +22,18 @@ Hash key_of(const WeightIdentity& identity) {
   return sum.value();
 }
 
-}  // namespace
-
-WeightCache::WeightCache(std::string folder, const std::optional<WeightIdentity>& identity)
-    : folder_(std::move(folder)), files_(kFiles) {
+const WeightIdentity& required(const std::optional<WeightIdentity>& identity) {
   check(identity.has_value(), Code::kUnsupported,
         "weight cache: these weights come from no file, so nothing tells whether kept ones are theirs; open the model "
         "without a cache");
+  return *identity;
+}
+
+}  // namespace
+
+WeightCache::WeightCache(std::string folder, const std::optional<WeightIdentity>& identity)
+    : folder_(std::move(folder)), name_(required(identity).name), key_(key_of(*identity)), files_(kFiles) {
   make_folders(folder_);
-  name_ = identity->name;
-  key_ = key_of(*identity);
   open(true);
 }
 

@@ -137,6 +137,7 @@ void check_nothing_unknown(const std::vector<std::string>& unknown, const std::s
 std::vector<std::string> left_over(const Sorted& sorted, const std::vector<std::string>& used) {
   const std::set<std::string_view> taken(used.begin(), used.end());
   std::vector<std::string> names;
+  names.reserve(sorted.unknown.size());
   for (const StoredTensor* t : sorted.unknown) names.push_back(printable(t->name));
   for (const auto& [official, stored] : sorted.tensors) {
     if (taken.count(official) == 0)

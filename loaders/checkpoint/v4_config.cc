@@ -189,8 +189,9 @@ void check_rates(const Fields& f) {
   const Fields rates = f.child("compress_rates");
   for (const LayerKind& kind : kCompressedKinds) {
     const json* rate = rates.find(kind.name);
-    if (rate != nullptr && (*rate == 1 || *rate == 2))
-      refuse_v41(rates, fmt::format("'{}' is {}", kind.name, shown(*rate)));
+    for (const int of_v41 : {1, 2}) {
+      if (rate != nullptr && *rate == of_v41) refuse_v41(rates, fmt::format("'{}' is {}", kind.name, shown(*rate)));
+    }
     rates.expect(kind.name, kind.ratio);
   }
   rates.check_all_known();

@@ -139,6 +139,7 @@ SyntheticSummary write_synthetic_checkpoint(const V4Config& config, const std::s
                                             const SyntheticOptions& options) {
   const std::vector<SyntheticTensor> tensors = synthetic_tensors(config);
   std::vector<NewTensor> headers;
+  headers.reserve(tensors.size());
   for (const SyntheticTensor& t : tensors) headers.push_back(t.tensor);
   const SafetensorsWriter writer(std::move(headers), options.shard_bytes);
   const std::string config_text = official_config_json(config);

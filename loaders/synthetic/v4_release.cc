@@ -28,6 +28,7 @@ V4Config common() {
 // Two layers of ratio `first`, then 4 and 128 in turn; the MTP block's entry is 0.
 std::vector<int> ratios(int layers, int first) {
   std::vector<int> out;
+  out.reserve(static_cast<size_t>(layers) + 1);
   for (int layer = 0; layer < layers; ++layer) out.push_back(layer < 2 ? first : layer % 2 == 0 ? 4 : 128);
   out.push_back(0);
   return out;

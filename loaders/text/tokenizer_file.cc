@@ -159,7 +159,7 @@ void read_model(const JsonNode& model, const JsonNode& added, TokenizerFile& fil
   check(type.string() == "BPE", Code::kUnsupported, "{} is {}; only \"BPE\" can be run", type.place(), type.shown());
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     const JsonNode option = model.member(key);
-    const bool idle = !option.present() || option.value() == "" || option.value() == 0;
+    const bool idle = !option.present() || option.value() == Json("") || option.value() == 0;
     check(idle, Code::kUnsupported, "{} is {}; only null can be run", option.place(), option.shown());
   }
   for (const char* key : {"byte_fallback", "ignore_merges"}) {

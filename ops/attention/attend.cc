@@ -54,8 +54,8 @@ RefVector<const uint8_t*> visible_rows(const AttendSpec& spec, RefContext& conte
   const uint8_t* ring = context.bytes(1) + row.slot * ring_rows * width;
   const int32_t first = std::max(0, row.position - spec.window + 1);
   RefVector<const uint8_t*> rows;
-  rows.reserve(
-      static_cast<size_t>(spec.window + std::max(spec.top_k, spec.ratio == 0 ? 0 : (row.position + 1) / spec.ratio)));
+  const int seen = spec.ratio == 0 ? 0 : (row.position + 1) / spec.ratio;
+  rows.reserve(static_cast<size_t>(spec.window) + static_cast<size_t>(std::max(spec.top_k, seen)));
   rows.resize(static_cast<size_t>(spec.window), nullptr);
   for (int32_t p = first; p <= row.position; ++p) rows[static_cast<size_t>(p - first)] = ring + p % ring_rows * width;
   if (spec.ratio == 0) return rows;

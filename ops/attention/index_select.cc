@@ -82,8 +82,9 @@ Cost IndexSelect::work(std::span<const TensorType> in, const Step& step) const {
   const double heads = static_cast<double>(in[0].shape[1]), dim = spec.format.dim;
   Cost cost{.io_bytes = live_bytes(in[0], step.n_rows()) + step.n_rows() * 4.0 * spec.top_k};
   for (const Row& row : step.rows) {
-    const double entries = (row.position + 1) / spec.ratio;
-    if (entries <= spec.top_k) continue;
+    const int seen = (row.position + 1) / spec.ratio;
+    if (seen <= spec.top_k) continue;
+    const double entries = seen;
     cost.flops += 2 * entries * heads * dim;
     cost.state_bytes += entries * static_cast<double>(spec.format.bytes());
   }

@@ -366,7 +366,7 @@ static void* fail_elsewhere(void* unused) {
 static void test_errors_are_per_thread(void) {
   v4rt_model* model = NULL;
   FAILS(v4rt_model_open("/here/is/none", NULL, &model), V4RT_NOT_FOUND, "/here/is/none");
-  pthread_t thread;
+  pthread_t thread = 0;
   if (pthread_create(&thread, NULL, fail_elsewhere, NULL) != 0) exit(1);
   pthread_join(thread, NULL);
   EXPECT(strstr(v4rt_last_error(), "/here/is/none") != NULL);
