@@ -376,7 +376,7 @@ Values DoubleModel::attention(const Values& x, int ratio) {
   return linear(u, c_.o_groups * rank, at + "wo_b.weight");
 }
 
-Values DoubleModel::expert(Values x, const std::string& name, double weight) {
+Values DoubleModel::expert(const Values& x, const std::string& name, double weight) {
   const Values g = linear(x, c_.hidden_size, name + "w1.weight"), u = linear(x, c_.hidden_size, name + "w3.weight");
   Values inner;
   for (size_t i = 0; i < g.size(); ++i)

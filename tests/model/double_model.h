@@ -60,7 +60,7 @@ class DoubleModel {
   std::vector<std::vector<int64_t>> selected(const Values& x, const Values& q_rank, int ratio);
   Values attend(const Values& q, const Values& kv, const Values& cache,
                 const std::vector<std::vector<int64_t>>& chosen);
-  Values expert(Values x, const std::string& name, double weight);
+  Values expert(const Values& x, const std::string& name, double weight);
   Values experts(const Values& x, std::span<const int32_t> ids, bool hashed);
   Values mtp_streams(const Values& streams, std::span<const int32_t> ids);
 

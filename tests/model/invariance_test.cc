@@ -85,10 +85,12 @@ TEST_P(Invariance, SharingAStepChangesNothing) {
 // Moved to another disk or machine, a checkpoint is still the one that the snapshot was taken with.
 TEST_P(Invariance, ASnapshotGoesOnOverACopyOfTheCheckpoint) {
   const auto& [device, mode] = GetParam();
-  const Setup setup{.device = device, .numbers = mode, .context = 300};
+  const auto open = [&device = device, &mode = mode](const std::string& path) {
+    return open_model(path, {.device = device, .numbers = mode, .context = 300});
+  };
   const TempFolder folder;
   std::filesystem::copy(mini_path(), folder.path(), std::filesystem::copy_options::recursive);
-  Session here(open_model(mini_path(), setup)), there(open_model(folder.path(), setup));
+  Session here(open(mini_path())), there(open(folder.path()));
   here.feed(random_ids(130, 2048, 6));
   there.restore(here.snapshot());
   const std::vector<int32_t> more = random_ids(9, 2048, 7);

@@ -27,7 +27,7 @@ class Widened final : public WeightSource {
     return source_->activation_rounding(name);
   }
   WeightView get(std::string_view name) const override {
-    const WeightView view = source_->get(name);
+    WeightView view = source_->get(name);
     if (kept(view.type)) return view;
     const auto values = std::make_shared<const std::vector<float>>(decode(view));
     return {type(name), {std::as_bytes(std::span(*values))}, {}, values};

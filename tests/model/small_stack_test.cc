@@ -21,7 +21,7 @@ void run_with_small_stack(const std::function<void()>& body) {
   pthread_attr_t attributes;
   ASSERT_EQ(pthread_attr_init(&attributes), 0);
   ASSERT_EQ(pthread_attr_setstacksize(&attributes, kStack), 0);
-  pthread_t thread;
+  pthread_t thread{};
   const auto start = [](void* argument) -> void* {
     (*static_cast<const std::function<void()>*>(argument))();
     return nullptr;

@@ -36,7 +36,7 @@ std::vector<int> devices_of(const Placed& placed) {
 }
 
 // A graph whose nodes run on these devices.
-Placed placed(Graph graph, std::vector<int> devices) {
+Placed placed(Graph graph, const std::vector<int>& devices) {
   Placed p{.graph = std::move(graph), .choices = {}, .refusals = {}};
   for (const int device : devices) p.choices.push_back({.device = device});
   return p;

@@ -130,7 +130,7 @@ TEST_F(Refusals, EmbeddingsInCodes) {
   for (const auto& [dtype, columns] : {std::pair("F8_E4M3", 128), std::pair("I8", 64)}) {
     embed.dtype = dtype;
     embed.shape.back() = columns;
-    embed.bytes.resize(static_cast<size_t>(512 * columns));
+    embed.bytes.resize(size_t{512} * static_cast<size_t>(columns));
     EXPECT_THAT(opening(files_), AllOf(HasSubstr("model.safetensors: tensor 'embed.weight': dtype " + embed.dtype),
                                        HasSubstr("expected F32, BF16 or F16"), HasSubstr("convert this one")));
   }

@@ -24,7 +24,7 @@ bool of_mtp(const std::string& name) { return name.starts_with("mtp."); }
 class Variants : public testing::Test {
  protected:
   Checkpoint expect_same(const std::string& path) {
-    const Checkpoint checkpoint = open_checkpoint(path);
+    Checkpoint checkpoint = open_checkpoint(path);
     EXPECT_THAT(differences(*checkpoint.weights, *original_), IsEmpty());
     return checkpoint;
   }
@@ -273,9 +273,9 @@ TEST_F(Variants, FusedExpertsThatShareAScaleBlock) {
     for (int i = 0; i < 8 * 384 * 128; ++i) {
       const auto code = static_cast<uint8_t>(random() % 0x7f);
       values.bytes += static_cast<char>(code);
-      const int row = i / 128 % 384;
+      const int row = i / 128 % 384, block = i / 128 / 384 * 3 + row / 128;
       expected[at + (row < 192 ? ".ffn.experts.w1.weight" : ".ffn.experts.w3.weight")].push_back(
-          em_e4m3(code) * em_e8m0(byte_at(scales, static_cast<size_t>(i / 128 / 384 * 3 + row / 128))));
+          em_e4m3(code) * em_e8m0(byte_at(scales, static_cast<size_t>(block))));
     }
     files.tensors.push_back(values);
     files.tensors.push_back(scales);
