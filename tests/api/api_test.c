@@ -150,6 +150,9 @@ static void test_bad_models(const char* path, const char* device) {
   options.numbers = 7;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "numbers");
   options.numbers = V4RT_PLAIN;
+  options.fast = V4RT_FAST_ALWAYS + 1;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "v4rt_fast");
+  options.fast = V4RT_EXACT;
   options.context = -1;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "-1");
   options.context = INT64_MAX;
