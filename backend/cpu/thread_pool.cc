@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/core/arith.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
-
-#include "ops/core/arith.h"
 #endif
 
 namespace v4rt {
