@@ -21,7 +21,7 @@ struct Header {
   Hash checksum;  // of the data
 };
 
-// nullopt: not there. Throws std::runtime_error when it is there and not what it should be.
+// nullopt: not there. Throws std::runtime_error if the file is damaged or for something else.
 std::optional<std::vector<std::byte>> read_entry(const std::string& path, std::string_view key) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return std::nullopt;

@@ -7,17 +7,17 @@
 
 namespace v4rt {
 
-// Whether kernels may run whose sums have a library's order, and not that of the op's definition.
+// Whether kernels may sum in the order of a library instead of the order that the op defines.
 enum class Fast : uint8_t {
   kNever,
-  kAuto,    // where they were measured to be faster than the exact ones
-  kAlways,  // wherever there is one: to set a whole model on a library beside the exact one
+  kAuto,    // if measured to be faster than the exact kernel
+  kAlways,  // wherever there is one, to compare a whole model on a library with the exact one
 };
 
 struct FastOptions {
   Fast use = Fast::kNever;
   std::string cache_dir;  // where measurements are kept; empty: each process measures anew
-  bool again = false;     // what is kept there is not read, only replaced
+  bool again = false;     // ignore the stored measurements and replace them
   std::function<void(std::string_view what)> measuring;  // before each measurement, which may take seconds; or empty
 };
 

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view kFormat = "v4rt kernel times 1";  // raised when kernels or samples change
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-// Taken only if that much faster: what is not is noise, and exact bits are worth something.
+// A library must be that much faster: less may be noise, and exact bits are worth something.
 constexpr double kMargin = 1.05;
 constexpr double kHopeless = 3;  // times as long as the best: not tried again
 constexpr int kRounds = 3;
@@ -64,7 +64,7 @@ Support KernelChoice::of(const OpCall& call, std::span<const Candidate> candidat
              .kernel = candidates[best].kernel};
 }
 
-// From disk, where they are there and of this driver and these libraries, otherwise measured and put there.
+// Read from disk if the times there are for this driver and these libraries; otherwise measured and stored.
 KernelChoice::Times KernelChoice::times_of(const OpCall& sample, std::span<const Candidate> candidates) {
   std::string key = fmt::format("{}\n{}\n{}\n", kFormat, device_.info().name, sample.op.describe());
   for (const TensorType& type : sample.inputs) key += to_string(type) + "\n";
@@ -98,14 +98,15 @@ KernelChoice::Times KernelChoice::times_of(const OpCall& sample, std::span<const
   return times;
 }
 
-// In turn, so that a machine that slows down slows all; the least of some runs after one that compiles and warms up.
+// Candidates take turns, so that a machine that slows down slows all of them. The first run compiles and warms up; the
+// shortest of the others counts.
 KernelChoice::Times KernelChoice::measured(const OpCall& sample, std::span<const Candidate> candidates) {
   KernelTrial trial(device_, sample);
   Times times{std::vector<double>(candidates.size(), kNever)};
   std::vector<std::unique_ptr<Kernel>> kernels(candidates.size());
   const auto best = [&] { return *std::min_element(times.seconds.begin(), times.seconds.end()); };
   for (int round = 0; round < kRounds; ++round) {
-    for (size_t i = candidates.size(); i-- > 0;) {  // the exact one first: it says what is hopeless
+    for (size_t i = candidates.size(); i-- > 0;) {  // the exact one first: others are compared with it
       const bool first = round == 0;
       if (!first && (kernels[i] == nullptr || times.seconds[i] > kHopeless * best())) continue;
       try {

@@ -12,9 +12,9 @@
 
 namespace v4rt {
 
-// Which of a device's kernels runs a call, where some are a library's. Which of them is faster depends on shapes,
-// driver and machine, so each shape is measured when it is first met, and the times are kept on disk by device and
-// shape, with the driver and the versions of the libraries that they hold for.
+// Chooses the kernel for a call when a device has kernels of libraries too. Which one is faster depends on shapes,
+// driver and machine, so each shape is measured when it first comes up. Times are kept on disk by device and shape,
+// with the driver and the versions of the libraries.
 class KernelChoice {
  public:
   struct Candidate {
@@ -23,13 +23,13 @@ class KernelChoice {
     std::string library;  // name and version; empty: the exact one
   };
 
-  // Of kernels of `device`, which outlives it and is complete when the first choice is asked for.
+  // Chooses kernels of `device`, which must outlive it, and must be complete before the first choice.
   KernelChoice(Device& device, FastOptions options);
 
   Fast use() const { return options_.use; }
 
-  // The fastest, with the reason, which names the library, the shape and the ratio. One that fails is not taken. With
-  // Fast::kAlways the first.
+  // The fastest kernel, and why: library, shape and ratio. Kernels that fail are not taken. With Fast::kAlways, the
+  // first one.
   Support of(const OpCall& call, std::span<const Candidate> candidates);
 
  private:

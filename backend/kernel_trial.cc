@@ -19,7 +19,7 @@ TensorType with_leading(TensorType type, int64_t n) {
   return type;
 }
 
-// Halves the rows of a matrix while they take too much and the op still has a meaning.
+// Halves the rows of a matrix while they take too much memory, as long as the op stays valid.
 TensorType smaller_matrix(const OpCall& call, std::vector<TensorType> inputs, size_t at) {
   TensorType matrix = inputs[at];
   while (matrix.bytes() > kMostMatrixBytes && matrix.shape[0] % 2 == 0) {
@@ -34,7 +34,7 @@ TensorType smaller_matrix(const OpCall& call, std::vector<TensorType> inputs, si
   return matrix;
 }
 
-// Which experts each row of ids [rows, chosen] picks: all equally often, none twice.
+// The experts that each row of ids [rows, chosen] picks: all equally often; no row picks one twice.
 std::vector<int32_t> picks(const Shape& ids, int64_t experts) {
   std::vector<int32_t> list(static_cast<size_t>(ids.elements()));
   for (size_t i = 0; i < list.size(); ++i) list[i] = static_cast<int32_t>(static_cast<int64_t>(i) % experts);

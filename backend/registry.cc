@@ -40,7 +40,7 @@ std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused
 #endif
 }
 
-// Where something went wrong, the device may be one that is there.
+// If a driver failed, it may have the device.
 [[noreturn]] void fail_unknown(std::string_view name, const DeviceOptions& options) {
   const DeviceList list = list_devices(options);
   std::string names;

@@ -16,19 +16,19 @@ namespace v4rt {
 struct DeviceOptions {
   int threads = 0;                                       // cpu: 0 = one per processor that the process may use
   Fast fast = Fast::kNever;                              // may take products whose order of summation is a library's
-  bool measure_again = false;                            // for Fast::kAuto: replaces what is known
+  bool measure_again = false;                            // for Fast::kAuto: replaces stored measurements
   std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty
   std::string cache_dir;                                 // compiled programs and measurements; empty = no cache on disk
-  std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = what suits the device's type
+  std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the type of the device
 };
 
 // "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.
-// Throws Error: kNotFound that lists what there is, or kDevice where a driver failed and it may be one of its;
-// kUnsupported when the backend was not built in.
+// Throws Error: kNotFound, with a list of the devices there are; kDevice if a driver failed, which may have that
+// device; kUnsupported if the backend was not built in.
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options = {});
 
-// Every device of every backend, cheap to ask: nothing is compiled. A driver that fails, and a device that cannot be
-// used, are problems: a line each, that names it with the call and its code, or with the fact.
+// Every device of every backend; cheap, nothing is compiled. Drivers that fail and devices that cannot be used are
+// listed as problems, one line each, with the call and its code or the reason.
 struct DeviceList {
   std::vector<DeviceInfo> devices;
   std::vector<std::string> problems;

@@ -11,11 +11,11 @@ namespace v4rt {
 // A case's kernel with all its memory on a device, to be launched again and again.
 class BoundCase {
  public:
-  // Memory is held `copies` times over and used in turn, so that weights come from memory and not from a cache.
-  // Throws Error(kUnsupported) with the reason when the device refuses the case.
+  // Allocates memory `copies` times and uses it in turn, so that weights come from memory, not from a cache. Throws
+  // Error(kUnsupported) with the reason if the device refuses the case.
   BoundCase(std::shared_ptr<Device> device, const Case& c, const CaseData& data, size_t copies);
 
-  void run();                                 // one launch, waited for
+  void run();                                 // one launch; waits until it is done
   const Cost& cost() const { return cost_; }  // of one launch
 
  private:

@@ -13,7 +13,7 @@
 namespace v4rt {
 namespace {
 
-// What cold cases use in turn, more than caches hold.
+// Memory that cold cases use in turn: more than caches hold.
 constexpr size_t kColdBytes = size_t{512} << 20;
 
 size_t input_bytes(const Case& c) {
@@ -22,7 +22,7 @@ size_t input_bytes(const Case& c) {
   return sum;
 }
 
-// Binds a case once however often it is asked to run, and holds one at a time.
+// Binds a case once, however often it runs; holds one at a time.
 class Runner {
  public:
   void run(benchmark::State& state, const std::string& device, const Case& c, bool cold) {
@@ -72,7 +72,7 @@ void add(Runner& runner, const std::string& device, const std::string& group, co
 void add_all(Runner& runner) {
   for (const DeviceInfo& device : list_devices().devices) {
     for (const Case& c : flash_cases()) {
-      // The definition takes its time: a token is enough to compare with.
+      // The reference is slow: one token is enough to compare with.
       if (device.name != "reference" || n_tokens(c) == 1) add(runner, device.name, "flash/", c, true);
     }
     for (const Case& c : all_cases()) add(runner, device.name, "", c, false);

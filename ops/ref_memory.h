@@ -7,10 +7,9 @@
 
 namespace v4rt {
 
-// Working memory of Op::reference(): blocks that are kept from call to call, so that a running reference allocates
-// nothing; the last taken and first released is used again at once. While a Use is alive, vectors with RefAllocator on
-// this thread take from it; all of them must be gone when it ends. Without a Use they take from the heap, as tests do
-// that call reference() by hand.
+// Working memory of Op::reference(): blocks are kept from call to call, so that a reference device allocates nothing
+// while it runs. While a Use is alive, vectors with RefAllocator on this thread take their memory from it, and must be
+// gone before it ends. Without a Use they use the heap, as in tests that call reference() directly.
 class RefMemory {
  public:
   class Use {

@@ -88,11 +88,11 @@ BufferPtr CpuDevice::allocate(size_t bytes) {
   void* memory = std::aligned_alloc(alignment, rounded);
   check(memory != nullptr, Code::kOutOfMemory,
         "cpu: cannot allocate {} bytes; a shorter context or fewer slots need less", bytes);
-  if (large) (void)madvise(memory, rounded, MADV_HUGEPAGE);  // only a wish: fewer page walks while weights stream
+  if (large) (void)madvise(memory, rounded, MADV_HUGEPAGE);  // a hint: fewer page walks while weights stream
   return std::make_shared<HostBuffer>(static_cast<std::byte*>(memory), bytes, std::shared_ptr<void>(memory, std::free));
 }
 
-// Kernels read whole elements, of at most four bytes: memory that is less aligned has to be copied.
+// Kernels read whole elements of at most four bytes; memory with less alignment has to be copied.
 BufferPtr CpuDevice::import_host(std::span<const std::byte> memory) {
   if (reinterpret_cast<uintptr_t>(memory.data()) % 4 != 0) return nullptr;
   return borrow_host(memory);
@@ -103,7 +103,7 @@ ThreadPool& CpuDevice::pool() {
   return *pool_;
 }
 
-// The results do not depend on the number of threads; only who asked for one is owed it.
+// Results do not depend on the number of threads, so fewer are an error only if the number was asked for.
 std::unique_ptr<ThreadPool> CpuDevice::start_pool() const {
   auto pool = std::make_unique<ThreadPool>(threads_);
   if (pool->threads() == threads_) return pool;

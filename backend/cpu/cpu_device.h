@@ -23,7 +23,7 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
 
   int threads() const { return threads_; }
   const simd::DotPaths& paths() const { return paths_; }
-  // Its threads start with the first queue: describing a device is cheap. Throws Error when they were asked for and
+  // Threads start with the first queue, so that listing devices is cheap. Throws Error if a number was asked for and
   // cannot be started.
   ThreadPool& pool();
 

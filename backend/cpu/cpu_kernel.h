@@ -8,7 +8,7 @@
 
 namespace v4rt {
 
-// What a kernel sees of one launch: inputs, outputs[, scratch], in the order of the plan.
+// The arguments of one launch: inputs, outputs[, scratch], in the order of the plan.
 struct CpuArgs {
   std::span<const Tensor> tensors;
   const Step& step;

@@ -11,7 +11,7 @@ using CpuEntry = KernelEntry<CpuDevice>;
 // In order of preference per op.
 std::span<const CpuEntry> cpu_kernels();
 
-// Each is defined in the file of kernels/ that is named after its family.
+// Each is defined in the file of kernels/ named after its family.
 extern const CpuEntry kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams;
 extern const CpuEntry kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack;
 extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend;

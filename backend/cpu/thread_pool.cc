@@ -64,7 +64,7 @@ void ThreadPool::run(const Job& job) {
     wake_.notify_all();
   }
   take_part(0);
-  state_.fetch_and(~kOpen, std::memory_order_acq_rel);  // who has not joined by now need not be waited for
+  state_.fetch_and(~kOpen, std::memory_order_acq_rel);  // nobody can join any more
   for (int spins = 0; (state_.load(std::memory_order_acquire) & kActive) != 0; ++spins) {
     if (spins < kSpins)
       pause();
@@ -100,8 +100,8 @@ bool ThreadPool::join_run(uint32_t& seen, int worker) {
   return false;
 }
 
-// Announces itself before it looks a last time, while run() publishes before it looks for sleepers: one of them sees
-// the other.
+// Announces itself before it checks a last time, while run() publishes before it checks for sleepers, so one of them
+// sees the other.
 void ThreadPool::sleep(uint32_t seen) {
   const uint32_t ticket = wake_.load();
   sleepers_.fetch_add(1);

@@ -11,12 +11,12 @@ namespace v4rt {
 
 // Fork-join over index ranges. The caller takes part; workers spin for a moment before they sleep, since the next
 // launch of a plan follows within microseconds. A run allocates nothing. Tasks are of a size that depends on the work
-// alone. Every thread has a contiguous share of them, the same one whenever the same work is done, so that it reads
-// memory which it once wrote and reads it in one stream; who is done takes tasks from the other shares. One run at a
-// time has the workers: a run from inside a run, or from another thread meanwhile, goes inline.
+// alone. Every thread has a contiguous share of them, the same one every time, so that it reads memory that it has
+// written itself, and in one stream; a thread that is done takes tasks from other shares. Only one run at a time uses
+// the workers: a run inside a run, or from another thread meanwhile, is done by its caller.
 class ThreadPool {
  public:
-  // `threads` >= 1 includes the caller. Where not all can be started there are fewer, and start_error() says why.
+  // `threads` >= 1 includes the caller. If not all can be started there are fewer, and start_error() says why.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -26,8 +26,8 @@ class ThreadPool {
   std::error_code start_error() const { return start_error_; }
 
   // body(begin, end) or body(begin, end, worker) for disjoint ranges that cover [0, count); `worker` < threads() is
-  // another number for each thread that takes part. `cost`: multiply-adds (or what takes as long) per index. The body
-  // must not throw.
+  // different for each thread that takes part. `cost`: multiply-adds (or what takes as long) per index. The body must
+  // not throw.
   template <class Body>
   void for_ranges(int64_t count, double cost, const Body& body) {
     if (count <= 0) return;
@@ -37,7 +37,7 @@ class ThreadPool {
   }
 
  private:
-  static constexpr double kInlineWork = 50'000;  // waking or meeting a thread costs about as much
+  static constexpr double kInlineWork = 50'000;  // waking or waiting for a thread costs about as much
   static constexpr double kTaskWork = 30'000;
   static constexpr int64_t kMaxTasks = 256;
 
@@ -72,7 +72,7 @@ class ThreadPool {
   static constexpr uint64_t kActive = kOpen - 1;
 
   struct alignas(64) Share {
-    std::atomic<int64_t> next{0};  // the first task that nobody took
+    std::atomic<int64_t> next{0};  // the first task that nobody has taken
     int64_t end = 0;
   };
   void take_tasks(Share& share, const Job& job, int worker);

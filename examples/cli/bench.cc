@@ -35,7 +35,7 @@ BenchPlan bench_plan(const BenchArguments& a) {
   return plan;
 }
 
-// Devices of CPU type hold lanes as vectors; the host's limits are theirs too.
+// OpenCL devices of CPU type have vector lanes; the limits of the host apply to them too.
 bool is_cpu(const DeviceInfo& device) {
   const auto& features = device.features;
   return device.name == "cpu" || device.name == "reference" ||
@@ -50,7 +50,7 @@ bool has_matrix_unit() {
 
 struct DeviceSummary {
   std::string names, descriptions, not_cpu;
-  int threads = 1;  // that CPUs among them run at once
+  int threads = 1;  // that the CPUs among them use at once
 };
 
 DeviceSummary summarise(const Model& model, int threads) {
@@ -77,7 +77,7 @@ int bench(const BenchArguments& a) {
   DeviceSummary devices;
   std::optional<HugePageUse> huge_pages;
   int chunk = 0;
-  // The model is opened for it, and closed again: two of them need not fit.
+  // Opens the model and closes it again: there may be no room for two of them.
   const auto run = [&](const BenchPlan& what, bool fast) {
     ModelArguments arguments = a.model;
     if (!fast) arguments.fast.clear();
@@ -96,7 +96,7 @@ int bench(const BenchArguments& a) {
     return measurements;
   };
   std::vector<Measurement> measurements = run(plan, false);
-  if (!a.model.fast.empty() && !plan.prompts.empty()) {  // a lone token goes the exact way in either case
+  if (!a.model.fast.empty() && !plan.prompts.empty()) {  // a single token is always exact
     BenchPlan prompts = plan;
     prompts.decode_tokens = 0;
     for (Measurement& m : run(prompts, true)) measurements.push_back(std::move(m));

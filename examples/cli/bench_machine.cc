@@ -1,7 +1,7 @@
 #include "examples/cli/bench_machine.h"
 
-// The loops are compiled for every instruction set that may be found, and the best is taken. No vectors of unknown
-// size: accumulators are an array.
+// The loops are compiled for every instruction set, and the best one of the processor is used. The accumulators are an
+// array, so vectors of unknown size are left out.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "examples/cli/bench_machine.cc"
@@ -14,7 +14,7 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kChains = 12;  // latency times units of all machines known, and no more than sixteen registers hold
+constexpr int kChains = 12;  // covers latency times units of all machines we know, and fits in sixteen registers
 
 // Sum of words; n is a multiple of what one round reads.
 uint64_t sum_words(const uint64_t* words, size_t n) {
@@ -32,7 +32,8 @@ uint64_t sum_words(const uint64_t* words, size_t n) {
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// `rounds` fma in each of twelve chains of vectors. Answers the FLOP done; `sink` keeps the work from being left out.
+// `rounds` fma in each of twelve chains of vectors. Returns the FLOP done; `sink` keeps the compiler from removing the
+// work.
 double multiply_add(int64_t rounds, float* sink) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
@@ -82,7 +83,7 @@ namespace {
 constexpr size_t kPart = size_t{2} << 20;  // parts of the buffer are multiples of a huge page
 
 // Work done per second by `threads` threads that begin each pass together: the best of the passes. prepare(thread) runs
-// once before them; work(thread) answers what it has done.
+// once before them; work(thread) returns the amount of work it has done.
 double best_rate(int threads, int passes, const std::function<void(int)>& prepare,
                  const std::function<double(int)>& work) {
   using Clock = std::chrono::steady_clock;
@@ -109,7 +110,8 @@ double best_rate(int threads, int passes, const std::function<void(int)>& prepar
     while (static_cast<int>(others.size()) + 1 < threads) others.emplace_back(run, static_cast<int>(others.size()) + 1);
   } catch (const std::system_error& e) {
     const int started = static_cast<int>(others.size());
-    for (int thread = started; thread < threads; ++thread) together.arrive_and_drop();  // none waits for who never came
+    for (int thread = started; thread < threads; ++thread)
+      together.arrive_and_drop();  // so that nobody waits for threads that did not start
     fail(Code::kOutOfMemory, "the machine's speed: thread {} of {} does not start: {}; ask for fewer with --threads",
          started + 2, threads, e.code().message());
   }
@@ -140,11 +142,12 @@ void measure_reading(MachineSpeed& speed) {
 }
 
 struct alignas(64) Sink {
-  float values[3] = {0.999f, 0.001f, 0};  // chains stay near one
+  float values[3] = {0.999f, 0.001f, 0};  // so that chains stay near one
 };
 
 double measure_peak(int threads, double (*loop)(int64_t rounds, float* sink)) {
-  constexpr int64_t kRounds = 1'000'000;  // some milliseconds: long next to a start, short next to a time slice
+  constexpr int64_t kRounds =
+      1'000'000;  // some milliseconds: long compared with starting, short compared with a time slice
   std::vector<Sink> sinks(static_cast<size_t>(threads));
   const auto work = [&](int thread) { return loop(kRounds, sinks[static_cast<size_t>(thread)].values); };
   const auto nothing = [](int) {};

@@ -2,7 +2,7 @@
 
 namespace v4rt::cli {
 
-// What the host can do at best, measured: the limits that a benchmark compares with.
+// The best that the host can do, measured, for benchmarks to compare with.
 struct MachineSpeed {
   int threads = 1;
   // 1e9 bytes/s: every thread sums a part of its own of one large buffer; best of several passes.
@@ -18,8 +18,8 @@ struct MachineSpeed {
   double best_bf16_gflops() const;  // of all that multiply bf16 numbers exactly, f32 among them
 };
 
-// `matrix_unit`: there is one that the process may use. Takes a second or so, and meanwhile 1 GiB of memory, or a
-// quarter of what is free. Machines that are shared change from one second to the next: measure them often.
+// `matrix_unit`: there is one that the process may use. Takes about a second, and 1 GiB of memory or a quarter of what
+// is free. A shared machine changes from one second to the next, so measure it often.
 MachineSpeed measure_machine(int threads, bool matrix_unit);
 
 }  // namespace v4rt::cli

@@ -12,7 +12,7 @@
 namespace v4rt::cli {
 namespace {
 
-// Of the whole vocabulary, so that experts are chosen as widely as they can be; the same in every run.
+// Random ids of the whole vocabulary, so that as many different experts as possible are chosen; the same in every run.
 std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
   std::mt19937_64 random(20240607);
   std::vector<int32_t> ids(static_cast<size_t>(n));
@@ -20,7 +20,7 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
   return ids;
 }
 
-// "linear fp8": products cost what their weights do, so kinds are told apart by these.
+// "linear fp8": the cost of a product depends on its weights, so their type is part of the name.
 std::string label(const Plan& plan, const PlanStep& step) {
   const auto* launch = std::get_if<Launch>(&step);
   if (launch == nullptr) return "transfer";
@@ -36,7 +36,7 @@ std::string label(const Plan& plan, const PlanStep& step) {
 
 Touched touched(const ExplainRow& row) { return {row.weight_bytes, row.state_bytes, row.io_bytes, row.flops}; }
 
-// What a run touches and takes, op by op, while it is waited for launch by launch.
+// Bytes and time of a run, op by op, measured while waiting for every launch.
 class Profile {
  public:
   explicit Profile(Session& session) : session_(session) {
@@ -66,7 +66,7 @@ class Profile {
   std::map<std::string, OpTime> ops_;
 };
 
-// One thing to measure: `prepare` brings the session to where `run` begins.
+// One thing to measure: `prepare` brings the session to the state in which `run` starts.
 struct Task {
   Measurement result;
   std::function<void()> prepare, run;
@@ -123,7 +123,7 @@ class Bench {
     return task;
   }
 
-  // Computed once, then brought back.
+  // Computed once, then restored from a snapshot.
   void go_to_depth() {
     if (at_depth_.bytes.empty()) {
       session_.reset();

@@ -11,14 +11,14 @@
 
 namespace v4rt::cli {
 
-// What is measured: reading prompts of these lengths, and decoding.
+// What to measure: reading prompts of these lengths, and decoding.
 struct BenchPlan {
   std::vector<int64_t> prompts{512};  // empty: no prompts are read
   int64_t decode_tokens = 64;         // 0: nothing is decoded
   int64_t depth = 0;                  // where decoding begins
-  bool synthetic = false;             // the state there is made up; otherwise `depth` tokens have been read
+  bool synthetic = false;             // the state there is made up; otherwise `depth` tokens are read first
   int repetitions = 5;
-  bool ops = false;  // also what each op takes
+  bool ops = false;  // also the time of each op
 };
 
 // Bytes and FLOP that ops say they touch (Op::cost).
@@ -32,7 +32,7 @@ struct Touched {
 
 // All launches of one kind of op in one run.
 struct OpTime {
-  std::string op;  // "linear fp8": kind, and type of the matrix where it has one
+  std::string op;  // "linear fp8": kind, and type of the matrix if it has one
   int64_t launches = 0;
   double seconds = 0;  // the median of the repetitions
   Touched touched;
@@ -58,11 +58,11 @@ struct Measurement {
 double median(std::vector<double> values);
 MachineSpeed median(const std::vector<MachineSpeed>& speeds);  // of each figure; at least one
 
-// Runs everything once to warm up and once for each repetition, then, where asked, once more for each with every launch
-// waited for. `between(done)` is called before each run, done in [0, 1]. What the machine does at best is measured
-// around the repetitions.
+// Runs everything once to warm up and once for each repetition, and with `ops` once more for each, waiting for every
+// launch. `between(done)` is called before each run, done in [0, 1]. The best that the machine can do is measured
+// between the repetitions.
 struct Machine {
-  int threads = 0;  // that take part; 0: nothing is measured
+  int threads = 0;  // used; 0: the machine is not measured
   bool matrix_unit = false;
 };
 std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,

@@ -16,7 +16,7 @@ using Cells = std::vector<std::vector<std::string>>;
 
 constexpr double kGiga = 1e9;
 
-// What a run, or the launches of one op in it, reached.
+// The speed of a run, or of the launches of one op in it.
 struct Rates {
   double gbs, gflops;
 };
@@ -28,7 +28,7 @@ Rates rates(double bytes, double flops, double seconds) {
 Rates rates(const Measurement& m) { return rates(m.touched.memory_bytes(), m.touched.flops, m.median_seconds()); }
 Rates rates(const OpTime& op) { return rates(op.touched.all_bytes(), op.touched.flops, op.seconds); }
 
-// The roofline: what bounds an op, and how near its time comes to that bound.
+// The roofline: which limit an op meets, and how close its time comes to it.
 struct Limit {
   bool memory;
   double share;

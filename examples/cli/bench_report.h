@@ -13,14 +13,14 @@ namespace v4rt::cli {
 struct BenchReport {
   std::string model, device, description, mode, commit;
   std::string fast;  // auto, always: what is measured beside the exact way; empty: nothing
-  int threads = 0;   // 0: the device's own affair
+  int threads = 0;   // 0: up to the device
   int chunk = 0, repetitions = 0;
   std::optional<MachineSpeed> machine;    // medians
   std::string machine_note;               // why there is none
   std::optional<HugePageUse> huge_pages;  // while the model was open
   std::vector<Measurement> measurements;
 
-  const Measurement* first(std::string_view kind) const;       // nullptr: nothing of the kind was measured
+  const Measurement* first(std::string_view kind) const;       // nullptr if nothing of that kind was measured
   const Measurement* exact_of(const Measurement& fast) const;  // the same run without --fast; nullptr: there is none
 };
 

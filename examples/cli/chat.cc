@@ -38,7 +38,7 @@ void show(Conversation::Part part, std::string_view text) {
   say(messages_are_terminal() ? fmt::format("\033[2m{}\033[0m", text) : std::string(text));
 }
 
-// What an answer that does not end by itself is followed by; else nothing.
+// The note after an answer that was cut; empty if it ended by itself.
 std::string cut(StopReason stop, const Conversation& conversation, bool only_reasoned) {
   const std::string_view what = only_reasoned ? "the reasoning" : "the answer";
   const std::string_view loss = only_reasoned ? ", before an answer" : "";
@@ -66,7 +66,7 @@ void reply_to(Conversation& conversation, const std::string& message) {
         show(part, text);
       },
       InterruptGuard::raised);
-  InterruptGuard::clear();  // until here it was meant for this answer
+  InterruptGuard::clear();  // Ctrl-C up to here was meant for this answer
   const bool only_reasoned = reasoned && !answered;
   print("\n");
   if (only_reasoned) say("\n");
@@ -80,7 +80,7 @@ void reply_to(Conversation& conversation, const std::string& message) {
 
 enum class Obeyed { kNoCommand, kDone, kExit };
 
-// Lines that are a command, to the letter; any other is a message, also if it begins with a slash.
+// Only exact commands are obeyed; any other line is a message, even if it begins with a slash.
 Obeyed obey(Conversation& conversation, std::string_view line) {
   line = line.substr(0, line.find_last_not_of(" \t") + 1);
   if (line == "/exit" || line == "/quit") return Obeyed::kExit;
@@ -97,7 +97,7 @@ Obeyed obey(Conversation& conversation, std::string_view line) {
   return Obeyed::kDone;
 }
 
-// Answers whether to go on.
+// Returns whether to go on.
 bool answer(Conversation& conversation, const std::string& message) {
   try {
     reply_to(conversation, message);

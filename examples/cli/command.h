@@ -6,7 +6,7 @@
 
 namespace v4rt::cli {
 
-// What a command does once the command line has been read; answers the exit status.
+// Runs a command after the command line has been parsed; returns the exit status.
 using Action = std::function<int()>;
 
 inline constexpr int kSuccess = 0;
@@ -14,15 +14,15 @@ inline constexpr int kFailure = 1;
 inline constexpr int kUsage = 2;
 inline constexpr int kClosedPipe = 141;  // as a shell reports SIGPIPE
 
-// The command line has no meaning, which only showed later: exit status 2.
+// The command line turned out to make no sense only after it was parsed: exit status 2.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Ctrl-C or a signal like it came (InterruptGuard); raised where work cannot be left in another way.
+// Ctrl-C or a similar signal came (InterruptGuard); thrown where work cannot be stopped otherwise.
 struct Interrupted : std::exception {};
 
-// Each adds its subcommand, which sets `action` when it is the one chosen.
+// Each adds its subcommand, which sets `action` if it is chosen.
 void add_run(CLI::App& app, Action& action);
 void add_chat(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);

@@ -76,7 +76,7 @@ GenerateResult Conversation::ask(std::string_view message, const TextFn& text, c
     return !stopped();
   });
 
-  // The prompt's last token opens the reasoning: the state before it is where the next turn goes on.
+  // The prompt's last token opens the reasoning: the next turn goes on from the state before it.
   const bool thinks = thinking() && ids.back() == think_;
   const std::span<const int32_t> head = std::span<const int32_t>(ids).first(ids.size() - 1);
   if (thinks) session_.feed(head);

@@ -22,9 +22,9 @@ struct ConversationOptions {
   int64_t max_tokens = 1024;  // of an answer, its reasoning included
 };
 
-// A conversation whose history is the sequence state: each turn reads only what is new. As the chat encoding has it, an
-// answer's reasoning is left out of the history, so after a thinking turn the state goes back to before the reasoning
-// and the next turn reads the answer again.
+// A conversation whose history is the sequence state: each turn reads only what is new. The chat encoding leaves the
+// reasoning of an answer out of the history, so after a thinking turn the state goes back to before the reasoning, and
+// the next turn reads the answer again.
 class Conversation {
  public:
   enum class Part { kReasoning, kAnswer };
@@ -33,8 +33,8 @@ class Conversation {
   Conversation(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
                ConversationOptions options);
 
-  // Reads the message and hands over the reply as it is made; `stopped` is asked between tokens and between chunks.
-  // Throws Error, with nothing changed, when the message does not fit the context.
+  // Reads the message and passes on the reply as it is made; asks `stopped` between tokens and between chunks. Throws
+  // Error, with nothing changed, when the message does not fit the context.
   GenerateResult ask(std::string_view message, const TextFn& text, const std::function<bool()>& stopped);
 
   void start_over();
@@ -53,7 +53,7 @@ class Conversation {
   Session session_;
   Sampler sampler_;
   int32_t think_, end_think_;
-  std::vector<int32_t> unread_;  // of the conversation, but not yet of the state
+  std::vector<int32_t> unread_;  // in the conversation, but not yet in the state
   bool first_ = true;
   std::function<void(int64_t, int64_t)> progress_;
 };

@@ -31,7 +31,7 @@ nlohmann::ordered_json to_json(const DeviceInfo& device) {
           {"features", device.features}};
 }
 
-// Weights stream through fewer page walks where there are huge pages.
+// Huge pages save page walks while weights stream.
 std::string huge_page_text(const std::string& mode) {
   if (mode == "always" || mode == "madvise") return mode + ": large allocations of the cpu device get them";
   if (mode == "never") return "never; as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled";

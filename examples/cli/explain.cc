@@ -34,7 +34,7 @@ struct Explanation {
                          [](const PlanStep& step) { return std::holds_alternative<Transfer>(step); });
   }
   auto launches() const { return static_cast<ptrdiff_t>(plan.steps.size()) - transfers(); }
-  // Between kernels, with --fast; one of each.
+  // What --fast chose between kernels, each choice once.
   std::vector<std::string> choices() const {
     std::vector<std::string> list;
     for (const ExplainRow& row : rows)

@@ -5,7 +5,7 @@
 
 namespace v4rt::cli {
 
-// "always [madvise] never": the brackets mark what holds.
+// "always [madvise] never": the brackets mark the mode in use.
 std::string huge_page_mode() {
   std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
   for (std::string word; file >> word;) {

@@ -25,7 +25,7 @@ bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r' |
 
 std::string name_of(const std::string& path) { return path == "-" ? "standard input" : path; }
 
-// Closes what was opened here, not standard input.
+// Closes a file that was opened here, but not standard input.
 struct InputFile {
   int file;
   explicit InputFile(const std::string& path)

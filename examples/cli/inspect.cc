@@ -22,8 +22,8 @@ namespace {
 constexpr std::array<std::pair<std::string_view, int64_t>, 3> kContexts = {
     {{"4K", 4096}, {"128K", 131072}, {"1M", 1048576}}};
 
-// What the weights of the main model take in memory, and what of them one token reads: a row of each table, the active
-// experts, everything else whole.
+// Bytes of the main model's weights in memory, and those that one token reads: a row of each table, the active experts,
+// and everything else completely.
 struct WeightBytes {
   double memory = 0, per_token = 0;
 };

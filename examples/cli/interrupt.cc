@@ -14,7 +14,8 @@ namespace v4rt::cli {
 namespace {
 
 volatile std::sig_atomic_t flag = 0;  // the signal that came
-int wake[2] = {-1, -1};  // a pipe that holds a byte while the flag is set, so that poll() wakes whoever took the signal
+int wake[2] = {
+    -1, -1};  // a pipe that holds a byte while the flag is set, so that poll() wakes up whichever thread got the signal
 
 void on_interrupt(int signal) {
   const int error = errno;

@@ -16,7 +16,7 @@ class InterruptGuard {
   static bool raised();
   static int status();  // the exit status of a program that ends because of it: 130 after Ctrl-C
   static void clear();
-  static int descriptor();  // can be read from when the flag is set: for poll()
+  static int descriptor();  // readable when the flag is set: for poll()
 };
 
 }  // namespace v4rt::cli

@@ -15,9 +15,9 @@
 namespace v4rt::cli {
 namespace {
 
-// What runs in the handler uses neither memory of its own nor streams: any thread may be anywhere.
+// The handler neither allocates nor uses streams: the signal may come at any point of any thread.
 
-// The lines of a file of the kernel; those that are too long are cut.
+// The lines of a file in /proc; lines that are too long are cut.
 class Lines {
  public:
   explicit Lines(const char* path) : file_(::open(path, O_RDONLY | O_CLOEXEC)) {}
@@ -74,7 +74,7 @@ void put(std::string_view text) {
 // A line is "begin-end rights offset device inode   path".
 void on_bus_error(int, siginfo_t* info, void*) {
   static std::atomic_flag telling = ATOMIC_FLAG_INIT;
-  while (telling.test_and_set()) ::pause();  // another thread is about to end the program
+  while (telling.test_and_set()) ::pause();  // another thread is already ending the program
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   Lines maps("/proc/self/maps");
   for (std::string_view line; maps.next(line);) {
@@ -90,7 +90,7 @@ void on_bus_error(int, siginfo_t* info, void*) {
     ::_exit(1);
   }
   telling.clear();
-  std::signal(SIGBUS, SIG_DFL);  // not a file's: the access is made again, and ends the program
+  std::signal(SIGBUS, SIG_DFL);  // not in a file: the access is repeated, and now ends the program
 }
 
 }  // namespace

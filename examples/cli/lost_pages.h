@@ -2,8 +2,8 @@
 
 namespace v4rt::cli {
 
-// Files of weights are mapped: when one is cut short, or its disk fails, the kernel sends SIGBUS to whoever reads the
-// pages that are gone. From now on the program then names the file and ends with status 1.
+// Files of weights are mapped: when one is cut short, or its disk fails, reading the lost pages raises SIGBUS. After
+// this call the program then names the file and ends with status 1.
 void report_lost_pages();
 
 }  // namespace v4rt::cli

@@ -17,7 +17,7 @@
 namespace v4rt::cli {
 namespace {
 
-// Whatever goes wrong ends here as a message and an exit status.
+// Turns whatever goes wrong into a message and an exit status.
 int guarded(const std::string& name, const Action& action) {
   const auto complain = [&](std::string_view message, int status) {
     say(fmt::format("{}: {}\n", name, escaped_lines(message)));
@@ -40,14 +40,14 @@ int guarded(const std::string& name, const Action& action) {
   }
 }
 
-// The subcommand that the arguments got as far as, for messages: "v4rt run".
+// The name with the subcommand that was parsed, for messages: "v4rt run".
 std::string full_name(const CLI::App& app) {
   const auto chosen = app.get_subcommands();
   return chosen.empty() ? "v4rt" : "v4rt " + chosen.front()->get_name();
 }
 
-// "--prompt=" is an empty prompt: CLI11 would take the next argument for its value, so that the two are written apart.
-// Answers the arguments last first, as CLI11 reads them.
+// "--prompt=" is an empty prompt. CLI11 would take the next argument as its value, so we split it in two. Returns the
+// arguments in reverse, as CLI11 wants them.
 std::vector<std::string> with_empty_values_apart(const CLI::App& app, std::span<char* const> arguments) {
   std::vector<std::string> result;
   const CLI::App* command = &app;
@@ -77,7 +77,7 @@ std::vector<std::string> with_empty_values_apart(const CLI::App& app, std::span<
   return result;
 }
 
-// What the library has to say, as everything else that is said here.
+// Prints messages of the library like those of the program.
 void say_log(log::Level level, std::string_view message) {
   const std::string_view name = level == log::Level::kError ? "error" : level == log::Level::kWarn ? "warning" : "info";
   say(fmt::format("v4rt: {}: {}\n", name, escaped_lines(message)));
@@ -136,7 +136,7 @@ int run_command_line(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return v4rt::cli::run_command_line(argc, argv);
-  } catch (...) {  // there was no memory for a message, or nowhere to write it
+  } catch (...) {  // no memory for a message, or nowhere to write it
     return v4rt::cli::kFailure;
   }
 }

@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Beside the installed program, in the tree that it was built in, or in the tree that it was configured from.
+// Looks beside the installed program, in the tree where it was built, and in the source tree.
 std::string embedded_model() {
   std::error_code ignored;
   const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
@@ -35,7 +35,7 @@ std::string embedded_model() {
        places[1].string(), places[2].string());
 }
 
-// XDG_CACHE_HOME/v4rt, else ~/.cache/v4rt; empty where neither is set.
+// XDG_CACHE_HOME/v4rt, else ~/.cache/v4rt; empty if neither is set.
 std::string user_cache() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   if (cache != nullptr && fs::path(cache).is_absolute()) return (fs::path(cache) / "v4rt").string();
@@ -65,7 +65,8 @@ int64_t context_for(const ModelArguments& arguments, int64_t positions, const V4
   return std::min(std::max(kLeast, (positions + kStep - 1) / kStep * kStep), limit);
 }
 
-// A name that no device has is a mistake of the command line; asked only once opening has failed, since it costs.
+// A device that does not exist is an error of the command line. Checked only after opening has failed, since it takes
+// time.
 void blame_device_option(const ModelOptions& options) {
   const auto check_name = [&](const std::string& option, const std::string& name) {
     try {
@@ -79,7 +80,7 @@ void blame_device_option(const ModelOptions& options) {
   for (const auto& [pattern, device] : options.place) check_name("--place " + pattern + "=", device);
 }
 
-// A pattern that names no node is a slip of the pen, not a placement.
+// A pattern that matches no node is a typing error.
 void check_patterns(const Model& model) {
   const Plan& plan = model.plan(1, LogitsOf::kLastRows);
   for (const auto& [pattern, device] : model.options().place) {

@@ -12,43 +12,42 @@
 
 namespace v4rt::cli {
 
-// What the commands that run a model have in common.
+// Shared by the commands that run a model.
 struct ModelArguments {
   std::string model;
   std::string device = "cpu";
   std::string numbers = "faithful";
   std::vector<std::string> place;
-  int64_t context = 0;  // 0: as much as the work needs
+  int64_t context = 0;  // 0: as much as is needed
   int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;
   std::string weight_cache;  // empty: none
   uint64_t memory = 0;       // bytes; 0: what is available
   bool no_mmap = false;
-  std::string lanes;  // empty: as the device's type suggests
+  std::string lanes;  // empty: by the type of the device
   bool no_cache = false;
   std::string fast;  // auto, always; empty: exact
 };
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
-void add_plan_options(CLI::App& command, ModelArguments& arguments);   // --device and what else plans depend on
-void add_options(CLI::App& command, ModelArguments& arguments);        // these, and how the model runs
+void add_plan_options(CLI::App& command, ModelArguments& arguments);  // --device and other options that plans depend on
+void add_options(CLI::App& command, ModelArguments& arguments);       // these, and how the model runs
 
 std::string model_path(const std::string& model);  // "mini" is the embedded model
 Checkpoint open_files(const ModelArguments& arguments);
-// What the command reads, and may not write: the files beside the weights, and those of the weight cache.
+// The files that a command reads and must not overwrite: those beside the weights, and those of the weight cache.
 std::vector<std::string> input_files(const Checkpoint& checkpoint, const ModelArguments& arguments);
 std::shared_ptr<const Tokenizer> open_tokenizer(const Checkpoint& checkpoint);
 
 void add_plain(CLI::App& command, bool& plain);  // --plain
 
-// BOS and the text's tokens. Control tokens are recognised unless `plain`; a BOS that the text writes itself is not
-// doubled.
+// BOS and the text's tokens. Control tokens are recognised unless `plain`; a BOS in the text is not doubled.
 std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& text, const V4Config& config,
                                  bool plain);
 
 ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& arguments, int64_t positions);
 
-// `positions`: what the work needs at least. Shows progress.
+// `positions`: at least this many are needed. Shows progress.
 std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& arguments,
                                         int64_t positions, bool mtp = false);
 

@@ -11,9 +11,9 @@
 
 namespace v4rt::cli {
 
-// A decimal number from `low` to `high`, to be given to Option::transform. CLI11 reads "010" as eight, takes NaN for a
-// number of any range, and what does not fit an integer for its largest value; here the text is read first, and handed
-// on in a form that leaves no choice.
+// A decimal number from `low` to `high`, to be given to Option::transform. CLI11 would read "010" as eight, accept NaN
+// in any range, and turn numbers that do not fit an integer into its largest value. So the text is parsed here, and
+// passed on in a form that CLI11 cannot misread.
 template <class T>
 CLI::Validator between(T low, T high) {
   constexpr bool kWhole = std::is_integral_v<T>;
@@ -30,7 +30,7 @@ CLI::Validator between(T low, T high) {
 }
 
 // An amount of bytes from `low` to `high`: a whole number, and a unit unless it is bytes, as in 512M, 8GB or 8 GiB. All
-// units are powers of 1024. It is handed on as the number of bytes.
+// units are powers of 1024. Passed on as the number of bytes.
 inline CLI::Validator bytes_between(uint64_t low, uint64_t high) {
   return {[=](std::string& text) -> std::string {
             uint64_t number = 0;

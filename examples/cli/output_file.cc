@@ -55,7 +55,7 @@ OutputFile::OutputFile(std::string path, const std::vector<std::string>& inputs)
   if (status) {
     check_not_used(path_, *status, inputs);
     if (::access(path_.c_str(), W_OK) != 0) fail_to("replaced", errno);
-    target_ = std::filesystem::canonical(path_).string();  // a link stays one
+    target_ = std::filesystem::canonical(path_).string();  // so that a link stays a link
   }
   temporary_ = fmt::format("{}.{}.part", target_, ::getpid());
   file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -94,7 +94,7 @@ void OutputFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
 // A disk may report only now that it is full.
 void OutputFile::commit() {
   if (is_regular()) {
-    if (::ftruncate(file_, size_) != 0) fail_to("written", errno);  // what was reserved and is not needed
+    if (::ftruncate(file_, size_) != 0) fail_to("written", errno);  // drops what was reserved but not needed
     if (::fsync(file_) != 0 && errno != EINVAL) fail_to("written", errno);
     if (std::rename(temporary_.c_str(), target_.c_str()) != 0) fail_to("written", errno);
   }

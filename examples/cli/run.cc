@@ -36,7 +36,7 @@ std::string prompt_text(const RunArguments& arguments) {
   return read_text("-");
 }
 
-// Shows a completion while it grows, or keeps it for --json.
+// Prints a completion as it grows, or collects it for --json.
 class Completion {
  public:
   Completion(const Tokenizer& tokenizer, bool stream) : tokenizer_(tokenizer), stream_(stream) {}
@@ -48,7 +48,7 @@ class Completion {
   }
   void end() {
     show(utf8_.flush());
-    // What follows begins on a line of its own, which standard output, being the completion, cannot see to.
+    // The statistics should begin on a line of their own, but standard output must be the completion and nothing else.
     if (stream_ && !text.empty() && text.back() != '\n') say("\n");
   }
 
@@ -66,7 +66,7 @@ class Completion {
   bool stream_;
 };
 
-// Of --save-ids, with room for every token that may come.
+// The file of --save-ids, with room for every token that may come.
 std::unique_ptr<OutputFile> open_ids_file(const RunArguments& arguments, const Checkpoint& checkpoint) {
   if (arguments.save_ids.empty()) return nullptr;
   std::vector<std::string> inputs = input_files(checkpoint, arguments.model);

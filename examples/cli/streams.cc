@@ -20,7 +20,8 @@ void wait_for(int file, short event) {
 
 void occupy_standard_streams() {
   for (const int file : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    // A new descriptor takes the lowest free number. Reading and writing what O_PATH opened fail with EBADF.
+    // A new descriptor takes the lowest free number. Reading or writing a descriptor opened with O_PATH fails with
+    // EBADF.
     if (::fcntl(file, F_GETFD) < 0 && errno == EBADF) (void)::open("/", O_PATH | O_CLOEXEC);
   }
 }

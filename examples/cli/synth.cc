@@ -22,7 +22,7 @@ struct SynthArguments {
   bool mtp = false, force = false;
 };
 
-// The released architecture with fewer layers, experts and tokens; what makes a token's work stays as it is.
+// The released architecture with fewer layers, experts and tokens; the work for a token in each layer stays the same.
 V4Config reduced_config(const SynthArguments& a) {
   V4Config config = a.release == "pro" ? v4_pro_config() : v4_flash_config();
   const auto given = static_cast<int>(a.ratios.size());

@@ -17,7 +17,7 @@ class TensorFile {
     int64_t rows, columns;
   };
 
-  // As OutputFile; all of the file's room is reserved.
+  // Like OutputFile; reserves room for the whole file.
   TensorFile(std::string path, const std::vector<std::string>& inputs, std::span<const Matrix> matrices);
 
   void write_row(size_t matrix, int64_t row, std::span<const float> values);

@@ -7,13 +7,13 @@
 
 namespace v4rt::cli {
 
-// The reader of standard output has gone: nothing is left to do.
+// Nobody reads standard output any more: there is nothing left to do.
 struct ClosedPipe : std::exception {};
 
 // To standard output, at once; throws ClosedPipe, or Error when it cannot be written.
 void print(std::string_view text);
-void check_output();  // throws Error where standard output is closed: for results that come late
-// To standard error, which nobody need read. What others wrote goes in through escaped() (loaders/text/utf8.h).
+void check_output();  // throws Error if standard output is closed: for commands whose results come late
+// To standard error; ignores errors. Text from outside must pass through escaped() (loaders/text/utf8.h).
 void say(std::string_view text) noexcept;
 
 bool input_is_terminal();
@@ -21,8 +21,8 @@ bool messages_are_terminal();  // standard error
 
 double seconds_since_start();  // of the program
 
-// How far long work has come. On a terminal a bar, once the work has taken half a second; elsewhere a line every ten
-// seconds. Goes away when it is done.
+// Progress of long work: a bar on a terminal, after half a second; elsewhere a line every ten seconds. The bar
+// disappears at the end.
 class Progress {
  public:
   explicit Progress(std::string what) : what_(std::move(what)) {}

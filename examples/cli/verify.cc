@@ -41,7 +41,7 @@ int verify(const std::vector<std::string>& paths) {
         progress.clear();
         print(fmt::format("{}: {} weights, {}, as they were written\n", escaped(file), weights->weights(),
                           human_bytes(static_cast<double>(weights->bytes()))));
-      } catch (const Error& e) {  // the others are looked at all the same
+      } catch (const Error& e) {  // go on with the others
         progress.clear();
         say(fmt::format("v4rt verify: {}\n", escaped_lines(e.what())));
         status = kFailure;

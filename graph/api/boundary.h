@@ -1,6 +1,6 @@
 #pragma once
 
-// What the files of the C interface share: the handles, and the one place where exceptions end.
+// Shared by the files of the C interface: the handles, and the one place where exceptions are caught.
 
 #include <algorithm>
 #include <cstring>
@@ -62,7 +62,7 @@ inline void require(const void* pointer, std::string_view what) {
   check(pointer != nullptr, Code::kInvalidArgument, "{} is NULL", what);
 }
 
-// The caller's options, shorter or longer than ours, over zeros.
+// The caller's options over zeros: his structure may be shorter or longer than ours.
 template <class T>
 T read_options(const T* options, std::string_view what) {
   T result{};
@@ -73,7 +73,7 @@ T read_options(const T* options, std::string_view what) {
   return result;
 }
 
-// As many bytes of `value` as the caller's structure has; its struct_size stays.
+// Copies as much of `value` as the caller's structure has room for; its struct_size stays.
 template <class T>
 void write_result(T value, T* result, std::string_view what) {
   const size_t size = result->struct_size;

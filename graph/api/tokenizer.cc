@@ -11,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A tokenizer.json as it is; a folder's; or the one beside a model file.
+// A tokenizer.json itself, the one in a folder, or the one beside a model file.
 std::string tokenizer_path(const std::string& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return (fs::path(path) / "tokenizer.json").string();

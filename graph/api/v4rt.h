@@ -10,7 +10,7 @@
  *  - Structures begin with struct_size = sizeof(the structure): old programs keep working when fields are added at
  *    their end. They end without padding, so that no new field lies where an old program left it unset. In options,
  *    zero means the default; NULL options mean all defaults.
- *  - *_close and *_free take NULL. What a handle needs lives as long as it, so handles may be closed in any order.
+ *  - *_close and *_free take NULL. A handle keeps what it needs alive, so handles may be closed in any order.
  *  - A model and a tokenizer may be used from many threads; a session and a sampler from one thread at a time.
  *  - Text is UTF-8, with lengths in bytes; it need not end in a zero byte.
  */
@@ -88,10 +88,10 @@ typedef struct v4rt_model_options {
   int32_t reserved_2;       /* not read */
 } v4rt_model_options;
 
-/* Files are mapped for as long as the model lives. One that is replaced by another of its name does no harm. One that
- * is written to gives other numbers: the next call that asks for logits is V4RT_CORRUPT. One that is cut short ends the
- * process with SIGBUS where its pages are read, unless the program handles the signal: the library handles none. Who
- * cannot rule that out sets no_mmap, and has memory for the files.
+/* Files are mapped for as long as the model lives. Replacing a file by another of its name does no harm. Writing to it
+ * changes numbers: the next call that asks for logits is V4RT_CORRUPT. If it is cut short, the process gets SIGBUS
+ * where the missing pages are read; the library handles no signals. If you cannot rule that out, set no_mmap, and have
+ * memory for the files.
  *
  * `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */
 v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options, v4rt_model** model);
@@ -146,9 +146,9 @@ typedef struct v4rt_tokenizer v4rt_tokenizer;
 v4rt_status v4rt_tokenizer_open(const char* path, v4rt_tokenizer** tokenizer);
 void v4rt_tokenizer_free(v4rt_tokenizer* tokenizer);
 
-/* Control tokens written in the text ("<think>") become their ids when `special` is not 0, which text from others must
- * not be given: it could speak as user, assistant or system. BOS is never added.
- * *n_ids is the number of ids of the text, also when `capacity` is too small; then the call is V4RT_INVALID_ARGUMENT
+/* Control tokens written in the text ("<think>") become their ids when `special` is not 0, which must not be
+ * used for text from others: it could speak as user, assistant or system. BOS is never added.
+ * *n_ids is the number of ids of the text, even if `capacity` is too small; the call is then V4RT_INVALID_ARGUMENT
  * and writes no ids. With ids NULL and capacity 0 it only counts. */
 v4rt_status v4rt_tokenizer_encode(const v4rt_tokenizer* tokenizer, const char* text, size_t n_bytes, int32_t special,
                                   int32_t* ids, size_t capacity, size_t* n_ids);

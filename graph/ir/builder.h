@@ -15,7 +15,7 @@ namespace v4rt {
 class Builder {
  public:
   ValueId input(std::string name, TensorType type);
-  ValueId weight(std::string name, TensorType type);  // the same value when asked again
+  ValueId weight(std::string name, TensorType type);  // asking again gives the same value
   ValueId state(std::string name, TensorType type);   // its first version
 
   template <class OpT, class... Args>

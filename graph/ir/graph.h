@@ -22,10 +22,10 @@ enum class Origin : uint8_t {
 struct Value {
   TensorType type;
   Origin origin = Origin::kNode;
-  std::string name;        // inputs, weights and states: what it is bound by; node outputs: "L03.attn.attend"
+  std::string name;        // inputs, weights and states: the name it is bound by; node outputs: "L03.attn.attend"
   NodeId node = -1;        // the maker, for kNode
   int output = 0;          // which of its outputs
-  WeightRange range = {};  // of a weight: the part of it that this is
+  WeightRange range = {};  // which part of the weight this is
 };
 
 struct Node {
@@ -39,8 +39,8 @@ struct Output {
   ValueId value;
 };
 
-// A graph is a value: passes take one and return one. Nodes stand in an order that respects their data dependences.
-// State is SSA with aliasing: an op with Alias{o, i} returns a new version of the state it was given.
+// A graph is a value: passes take one and return one. Nodes are in an order that respects data dependences. State is
+// SSA with aliasing: an op with Alias{o, i} returns a new version of the state it was given.
 struct Graph {
   std::vector<Value> values;
   std::vector<Node> nodes;
@@ -51,7 +51,7 @@ struct Graph {
   ValueId find(std::string_view name, Origin origin) const;  // -1 when absent
 };
 
-// How node output `id` shares the memory of an input of its node; nullptr when it has memory of its own.
+// The alias by which node output `id` shares the memory of an input; nullptr if it has memory of its own.
 const Alias* alias_of(const Graph& graph, ValueId id);
 
 // The state, weight, input or node value whose memory `id` shares: follows aliases to the first version.

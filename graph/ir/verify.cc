@@ -19,7 +19,7 @@ class Verifier {
   }
 
  private:
-  // Inputs, weights and states are found by name, parts of weights by their range too: each needs its own.
+  // Inputs, weights and states are bound by name, parts of weights by name and range: no two may be the same.
   void bound_names() const {
     std::set<std::tuple<Origin, std::string_view, int64_t, int64_t>> seen;
     for (size_t i = 0; i < graph_.values.size(); ++i) {

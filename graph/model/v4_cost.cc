@@ -23,7 +23,7 @@ RowFormat index_row(const V4Config& c, NumberMode numbers) {
   return {numbers == NumberMode::kPlain ? RowFormat::Kind::kF32 : RowFormat::Kind::kFp4, c.index_head_dim, 0};
 }
 
-// Values and scores of the rows that wait for their block, fp32: c * r rows of 2 * c * width.
+// Values and scores, in fp32, of the rows whose block is not complete yet: c * r rows of 2 * c * width.
 double pending_bytes(int ratio, int64_t width) {
   const int64_t halves = V4Config::overlaps(ratio) ? 2 : 1;
   return product({halves * ratio, 2 * halves * width, 4});

@@ -7,8 +7,8 @@
 
 namespace v4rt {
 
-// What one token of the main model costs, by the architecture alone: no device, no file. Elementwise work, softmax,
-// RoPE, Hadamard, Sinkhorn and top-k selection are not counted. MAC: one multiply-accumulate, two FLOP.
+// What one token of the main model costs according to the architecture, whatever the device or file. Elementwise work,
+// softmax, RoPE, Hadamard, Sinkhorn and top-k selection are not counted. MAC: one multiply-accumulate, two FLOP.
 
 // Parameters that one token is multiplied with, by the precision class they are stored and multiplied in.
 struct LinearMacs {
@@ -38,10 +38,10 @@ ContextMacs context_macs(const V4Config& config, int64_t context);
 
 double token_flops(const V4Config& config, int64_t context);
 
-// As the report counts: FP8 products weigh 1, bf16 and fp32 ones 2, FP4 index scores 0.5.
+// Counted as in the report: FP8 products weigh 1, bf16 and fp32 ones 2, FP4 index scores 0.5.
 double token_flops_fp8_equivalent(const V4Config& config, int64_t context);
 
-// Bytes that a sequence of `context` tokens needs, without what a runtime adds for chunks and alignment.
+// Bytes that a sequence of `context` tokens needs, not counting what a runtime adds for chunks and alignment.
 struct CacheBytes {
   double compressed = 0;  // pooled rows
   double index = 0;       // the indexer's keys
@@ -52,7 +52,7 @@ struct CacheBytes {
 
 CacheBytes cache_bytes(const V4Config& config, NumberMode numbers, int64_t context);
 
-// All parameters of the main model, tables of expert ids left out.
+// All parameters of the main model, except tables of expert ids.
 double total_parameters(const V4Config& config);
 
 }  // namespace v4rt

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the parts of the V4 model share. Private to graph/model.
+// Shared by the parts of the V4 model. Private to graph/model.
 
 #include <map>
 #include <string>
@@ -32,7 +32,7 @@ struct V4Builder {
   const GraphOptions& options;
   Builder g;
   std::map<std::string, ValueId, std::less<>> weights;  // shared weights enter the graph once
-  std::map<ValueId, ValueId> rounded;  // and so does the rounding of a value that several products read
+  std::map<ValueId, ValueId> rounded;                   // and so does a rounded value that several products read
 
   bool faithful() const { return options.numbers == NumberMode::kFaithful; }
   DType activation() const { return faithful() ? DType::kBF16 : DType::kF32; }
@@ -41,8 +41,8 @@ struct V4Builder {
   RowFormat index_format() const;
 
   ValueId weight(const std::string& name);
-  // Rounds x to FP8 per 128 as the release does before a product with weights that are stored in FP8 or FP4; nothing in
-  // plain mode, nor before weights that are stored in more bits (spec section 3.6).
+  // Rounds x to FP8 in blocks of 128, as the release does before a product with weights stored in FP8 or FP4. Does
+  // nothing in plain mode, or for weights stored in more bits (spec section 3.6).
   ValueId quantised(std::string_view name, ValueId x, std::initializer_list<std::string_view> for_weights);
   // quantised() and the product; `heads` shapes the output (ops/linear/linear.h).
   ValueId linear(std::string_view name, ValueId x, const std::string& weight_name, int heads = 0);

@@ -31,7 +31,7 @@ ValueId head(V4Builder& m, ValueId streams, LiveRows rows, const std::string& pr
 }
 
 struct Block {
-  ValueId attn, ffn, out;  // what the two sublayers give, and the streams after them
+  ValueId attn, ffn, out;  // outputs of the two sublayers, and the streams after them
 };
 
 // Spec section 2: one block on the streams.

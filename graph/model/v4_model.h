@@ -27,11 +27,11 @@ struct GraphOptions {
   bool mtp = false;  // also input "next_ids" I32 [tokens] and output "mtp_logits" [tokens, V]
 };
 
-// Inputs "ids" I32 [tokens]; output "logits" F32. `weights` is asked for its configuration, types and roundings; none
-// of its values is read. Spec sections 2 to 11, readable next to the report.
+// Inputs "ids" I32 [tokens]; output "logits" F32. Only the configuration, types and roundings of `weights` are used, no
+// values. Follows spec sections 2 to 11, to be read next to the report.
 Graph build_v4(const WeightSource& weights, const GraphOptions& options);
 
-// One layer by itself, for comparisons with another implementation's intermediate values: inputs "ids" and "streams",
+// One layer by itself, to compare intermediate values with another implementation: inputs "ids" and "streams",
 // activation [tokens, m, d]; outputs "attn", "ffn" (what the sublayers give, [tokens, d]) and "out" (the streams after
 // the layer). Layer num_layers is the MTP block, whose ids are the next tokens.
 Graph build_v4_layer(const WeightSource& weights, const GraphOptions& options, int layer);

@@ -14,10 +14,10 @@ struct Expansion {
   std::vector<Choice> choices;
 };
 
-// Nothing when the op has no such form or the device refuses a part of it.
+// Empty if the op cannot be expanded or the device refuses a part.
 std::optional<Expansion> expand(const Device& device, int device_index, const Request& request);
 
-// Puts the parts of `node` at the end of `graph`, which has the node's inputs already; the last one makes its output.
+// Appends the parts of `node` to `graph`, which already has the node's inputs; the last part makes its output.
 void append_parts(Graph& graph, const Node& node, const Expansion& expansion);
 
 }  // namespace v4rt

@@ -7,11 +7,10 @@
 
 namespace v4rt {
 
-// Puts a repack node before each node that takes a weight in another layout than it has: one per weight, layout and
-// device.
+// Puts a repack node before each node that wants a weight in another layout; one per weight, layout and device.
 Placed choose_layouts(Placed placed, std::span<const std::shared_ptr<Device>> devices);
 
-// Nodes that read a weight matrix and nothing else, which are repacks, run once, when weights are bound.
+// A node that reads nothing but a weight matrix is a repack; it runs once, when weights are bound.
 bool runs_at_bind(const Graph& graph, const Node& node);
 
 }  // namespace v4rt

@@ -11,7 +11,7 @@ bool can_repack(const Device& device, const TensorType& from, const TensorType& 
   return static_cast<bool>(device.supports({repack, {&from, 1}, {&to, 1}}));
 }
 
-// The inputs with each weight matrix in the layout that the device wants and can make.
+// The inputs, with each weight matrix in the layout the device wants, if it can make that.
 std::vector<TensorType> wanted(const Device& device, const Request& request) {
   std::vector<TensorType> types = request.inputs;
   for (size_t i = 0; i < types.size(); ++i) {

@@ -17,8 +17,8 @@ struct Request {
 
 Request request_of(const Graph& graph, const Node& node);
 
-// How a device would run a request: weight matrices in the layout that it wants when it can repack them and takes the
-// op like that, otherwise as they are. Refused when a weight is larger than one of the device's buffers may be.
+// How a device would run a request: with weight matrices in the layout it wants if it can repack them and then takes
+// the op, otherwise as they are. Refused if a weight is larger than the device's largest buffer.
 struct Offer {
   Support support;
   std::vector<TensorType> inputs;

@@ -12,14 +12,14 @@
 namespace v4rt {
 namespace {
 
-// Nodes that must share a device, in graph order, and the states that bind them.
+// Nodes that must be on one device, in graph order, and the states they share.
 struct Group {
   std::vector<NodeId> nodes;
   std::vector<std::string_view> states;
 };
 
 std::vector<Group> groups_of(const Graph& graph) {
-  std::vector<size_t> leader(graph.nodes.size());  // the first node of the group, by following to a fixed point
+  std::vector<size_t> leader(graph.nodes.size());  // follow it to a fixed point: the first node of the group
   std::iota(leader.begin(), leader.end(), size_t{0});
   const auto find = [&](size_t i) {
     while (leader[i] != i) i = leader[i];
@@ -43,7 +43,7 @@ std::vector<Group> groups_of(const Graph& graph) {
   return groups;
 }
 
-// Devices in the order in which they are asked.
+// Devices in the order in which we ask them.
 std::vector<int> candidates(const Graph& graph, const Group& group, const PlaceOptions& options) {
   for (const auto& [state, device] : options.state_devices) {
     if (std::find(group.states.begin(), group.states.end(), state) != group.states.end()) return {device};
@@ -61,7 +61,7 @@ std::vector<int> candidates(const Graph& graph, const Group& group, const PlaceO
   return order;
 }
 
-// How one node runs: as it is, or as the parts of its expansion.
+// One node as it will run: itself, or the parts of its expansion.
 struct Decision {
   Choice choice;
   std::optional<Expansion> expansion;

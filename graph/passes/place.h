@@ -18,16 +18,16 @@ struct PlaceRule {
 
 struct PlaceOptions {
   std::vector<std::shared_ptr<Device>> devices;  // [0] is the default of every node
-  std::vector<PlaceRule> rules;                  // first match wins; where the device refuses, the next match is tried
-  std::vector<std::pair<std::string, int>> state_devices;  // states that an earlier plan has placed stay where they are
+  std::vector<PlaceRule> rules;                  // the first match wins; if its device refuses, the next match is tried
+  std::vector<std::pair<std::string, int>> state_devices;  // states placed by an earlier plan stay where they are
 };
 
-// Where a node runs, and how: chosen once, and handed on to the passes that follow.
+// Where and how a node runs: chosen once, and used by all later passes.
 struct Choice {
   int device = 0;
   int kernel = 0;                  // for Device::make
-  std::vector<TensorType> inputs;  // as the kernel takes them: weights in the layout that it wants
-  std::string why = {};            // this kernel, where the device had a choice
+  std::vector<TensorType> inputs;  // with weights in the layout that the kernel wants
+  std::string why = {};            // why this kernel, if the device had a choice
 };
 
 struct Placed {
@@ -38,10 +38,10 @@ struct Placed {
   int device(NodeId node) const { return choices[static_cast<size_t>(node)].device; }
 };
 
-// Chooses a device for every node: the rules that match its name in order, then the default, then the other devices;
-// the first that takes it, as it is or rewritten as smaller ops (Op::expand). The users of one state go to one device
-// together: a rule that names one of them moves all. Throws Error(kUnsupported) with every reason when no device takes
-// a node.
+// Chooses a device for every node: the rules that match its name in order, then the default, then the other devices.
+// The first one that takes it wins, as it is or rewritten as smaller ops (Op::expand). All users of a state go to the
+// same device: a rule that names one of them moves all of them. Throws Error(kUnsupported) with every reason when no
+// device takes a node.
 Placed place(const Graph& graph, const PlaceOptions& options);
 
 }  // namespace v4rt

@@ -55,7 +55,7 @@ class Scheduler {
     }
   }
 
-  // Who reads the old content of what node `i` overwrites comes before it.
+  // Readers of the content that node `i` overwrites come before it.
   void edges(size_t i) {
     const Node& node = graph_.nodes[i];
     for (const Alias& alias : node.op->aliases()) {

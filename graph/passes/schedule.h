@@ -14,9 +14,9 @@ struct Work {
   bool operator==(const Work&) const = default;
 };
 
-// Everything in an order in which values are made before they are read, and memory that a node overwrites has been read
-// by all who want its old content. Where there is a choice: the graph's order, and crossings just before their first
-// reader, since fetching a value waits for the device that makes it.
+// An order in which every value is made before it is read, and every reader of old content comes before the node that
+// overwrites it. Otherwise the graph's order, with each crossing just before its first reader, since fetching a value
+// waits for the device that makes it.
 std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings);
 
 }  // namespace v4rt

@@ -7,8 +7,8 @@
 
 namespace v4rt {
 
-// A value that is made on one device and read on another. One per value and destination, however many readers it has
-// there. Inputs and weights never cross: each device that reads them has its own copy from the host.
+// A value made on one device and read on another. There is one per value and destination, however many readers it has
+// there. Inputs and weights never cross: each device that reads them gets its own copy from the host.
 struct Crossing {
   ValueId value;
   int from, to;

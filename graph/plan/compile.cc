@@ -11,7 +11,7 @@
 namespace v4rt {
 namespace {
 
-// Turns a lowered graph, its placement and an order of work into slots and steps.
+// Turns a lowered graph with its placement and schedule into slots and steps.
 class Assembler {
  public:
   Assembler(const Placed& placed, Plan& plan) : placed_(placed), graph_(placed.graph), plan_(plan) {}
@@ -68,7 +68,7 @@ class Assembler {
     return static_cast<SlotId>(plan_.slots.size()) - 1;
   }
 
-  // Where `device` keeps the value: with the value it overwrites when the overwriting happens there.
+  // The slot of the value on `device`: that of the value it overwrites, if the overwriting happens there.
   SlotId slot(ValueId id, int device) {
     while (const Alias* alias = alias_of(graph_, id)) {
       const Value& value = graph_.value(id);

@@ -11,8 +11,8 @@
 
 namespace v4rt {
 
-// The memory and queues that a plan runs with. Per device of the plan: a queue, and an arena of at least arena_bytes
-// (null where that is 0). `tensor` answers for state, weight and io slots.
+// The memory and queues that a plan runs with: for each device a queue, and an arena of at least arena_bytes (null if
+// that is 0). `tensor` gives the memory of state, weight and io slots.
 struct Bindings {
   std::span<const std::unique_ptr<Queue>> queues;
   std::span<const BufferPtr> arenas;
@@ -27,15 +27,14 @@ class Executor {
   Executor(const Plan& plan, const Bindings& bindings);
 
   void run(const Step& step);  // allocates nothing; returns when everything is enqueued
-  // The same for profiles: each step is waited for before the next begins. seconds[i]: what plan.steps[i] took by
-  // itself.
+  // The same for profiles: waits for each step before the next begins. seconds[i] is the time of plan.steps[i] alone.
   void run(const Step& step, std::span<double> seconds);
   const Tensor& tensor(SlotId id) const { return tensors_[static_cast<size_t>(id)]; }
 
  private:
-  struct Command {  // one step with all that it needs at hand
+  struct Command {  // one step with everything it needs
     Queue* queue;
-    const Kernel* kernel;  // nullptr: carry args[0] to args[1]
+    const Kernel* kernel;  // nullptr: copy args[0] to args[1]
     std::vector<Tensor> args;
     Queue* to = nullptr;
   };

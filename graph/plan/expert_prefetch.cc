@@ -23,7 +23,7 @@ std::optional<size_t> writer_of(const Plan& plan, SlotId slot, size_t user) {
   return std::nullopt;
 }
 
-// Where a step finds what it writes by looking it up.
+// The table and ids of a step that only looks rows up.
 struct Lookup {
   SlotId table, ids;
 };
@@ -45,7 +45,7 @@ void read_ahead(std::span<const std::byte> bytes) {
   static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const size_t before = reinterpret_cast<uintptr_t>(bytes.data()) % page;  // of the same page
   auto* begin = const_cast<std::byte*>(bytes.data()) - before;
-  (void)::madvise(begin, before + bytes.size(), MADV_WILLNEED);  // only a wish
+  (void)::madvise(begin, before + bytes.size(), MADV_WILLNEED);  // a hint: failure does not matter
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ ExpertPrefetch::ExpertPrefetch(const Plan& plan, std::span<const Tensor> tensors
   for (size_t i = 0; i < plan.steps.size(); ++i) add(plan, i, tensors, queues, residence);
 }
 
-// What the step `user` of the plan reads of experts in files.
+// The experts in files that step `user` of the plan reads.
 void ExpertPrefetch::add(const Plan& plan, size_t user, std::span<const Tensor> tensors,
                          std::span<const std::unique_ptr<Queue>> queues,
                          const std::function<Residence(const Slot&)>& residence) {
@@ -85,7 +85,7 @@ void ExpertPrefetch::add(const Plan& plan, size_t user, std::span<const Tensor> 
   }
 }
 
-// Of the ids that `user` reads; null when the host cannot read them.
+// The ids that `user` reads; null if the host cannot read them.
 ExpertPrefetch::Layer* ExpertPrefetch::layer(const Plan& plan, size_t user, SlotId ids, std::span<const Tensor> tensors,
                                              std::span<const std::unique_ptr<Queue>> queues) {
   const auto writer = writer_of(plan, ids, user);
@@ -122,7 +122,7 @@ void ExpertPrefetch::before(const Step& step) {
   }
 }
 
-// Runs of neighbouring experts in one go.
+// One request for each run of neighbouring experts.
 void ExpertPrefetch::ask_chosen(Layer& layer, const Step& step) {
   layer.queue->finish();
   std::fill(layer.wanted.begin(), layer.wanted.end(), uint8_t{0});

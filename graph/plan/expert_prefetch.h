@@ -10,29 +10,29 @@
 
 namespace v4rt {
 
-// Where the pages of a weight are when a step comes to read it.
+// Where the pages of a weight are when a step reads it.
 enum class Residence : uint8_t {
   kMemory,     // in memory
-  kFile,       // mapped from a file; all that is mapped fits in memory, so what was read once stays
-  kLargeFile,  // mapped from a file; more than fits is mapped, so pages may have left again
+  kFile,       // mapped from a file; everything mapped fits in memory, so pages stay once they are read
+  kLargeFile,  // mapped from a file; more is mapped than fits, so pages may be dropped again
 };
 
-// Has the kernel read the pages of chosen experts from disk as soon as it is known which they are: all of them at once,
-// where they would come one page fault after the other. Experts chosen by token id are known before the step.
+// Asks the kernel to read the pages of the chosen experts from disk as soon as the choice is known: all at once,
+// instead of one page fault after the other. Experts chosen by token id are known before the step.
 //
-// Each asking costs a call to the kernel, and some 50 ns for each page that is there already. So weights in memory are
-// never asked for, those of kFile once for each expert, and those of kLargeFile in every step: there a page that has to
-// be read costs a thousand times as much.
+// Each request costs a system call, and some 50 ns for every page that is already there. So weights in memory are never
+// requested, those of kFile once per expert, and those of kLargeFile in every step, because a page that is missing
+// costs a thousand times as much.
 class ExpertPrefetch {
  public:
   using Ask = std::function<void(std::span<const std::byte> bytes)>;
 
-  // `tensors`: per slot. `ask` empty: the kernel's.
+  // `tensors`: per slot. `ask`: how to request pages; empty: madvise.
   ExpertPrefetch(const Plan& plan, std::span<const Tensor> tensors, std::span<const std::unique_ptr<Queue>> queues,
                  const std::function<Residence(const Slot&)>& residence, Ask ask);
 
-  void before(const Step& step);                    // the plan's inputs are written
-  void after(size_t plan_step, const Step& step) {  // that one of the plan's steps is enqueued
+  void before(const Step& step);                    // call it when the plan's inputs are written
+  void after(size_t plan_step, const Step& step) {  // call it when that step is enqueued
     if (layer_after_[plan_step] < 0) return;
     ask_chosen(layers_[static_cast<size_t>(layer_after_[plan_step])], step);
   }

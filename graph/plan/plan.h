@@ -17,8 +17,8 @@ struct Slot {
   TensorType type;
   int device = 0;  // index into Plan::devices
   Storage storage = Storage::kArena;
-  std::string name;        // binding name of weights, states, inputs; for people otherwise
-  WeightRange range = {};  // kWeight: the part of it that this is
+  std::string name;        // the name that weights, states and inputs are bound by; otherwise for people
+  WeightRange range = {};  // kWeight: which part of it
   size_t offset = 0;       // kArena: in that device's arena
   size_t scale_offset = 0;
 };
@@ -32,7 +32,7 @@ struct Launch {
   std::string node;          // "L03.attn.attend"
   OpPtr op;
   int n_inputs = 0;
-  std::string why = {};  // this kernel, where the device had a choice
+  std::string why = {};  // why this kernel, if the device had a choice
 };
 
 struct Transfer {
@@ -47,7 +47,7 @@ struct Rebind {
   OpPtr op;
 };
 
-// A flat list of launches over memory that was laid out in advance. Owns kernels and a table; no memory.
+// A flat list of launches over memory that was laid out in advance. Owns the kernels, but no memory.
 struct Plan {
   std::vector<std::shared_ptr<Device>> devices;
   std::vector<Slot> slots;

@@ -5,10 +5,10 @@
 
 namespace v4rt {
 
-// Held by one process (or one thread of it) at a time, while the object lives. The file stays.
+// A lock file, held by one process (or one thread of it) while the object lives. The file is not removed.
 class FileLock {
  public:
-  // Waits for whoever has it, calling `waiting` now and then. Throws Error when the file cannot be made.
+  // Waits until the lock is free, calling `waiting` now and then. Throws Error if the file cannot be made.
   FileLock(const std::string& path, const std::function<void()>& waiting);
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
@@ -16,7 +16,7 @@ class FileLock {
   bool held() const { return held_; }  // false on file systems that know no locks
 
  private:
-  struct File {  // closed also when waiting ends in an exception
+  struct File {  // so that it is closed if `waiting` throws
     int descriptor;
     ~File();
   };

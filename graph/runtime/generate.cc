@@ -45,13 +45,13 @@ int32_t Sampler::sample(std::span<const float> logits) {
   const float top = logits[best];
   if (options_.temperature == 0 || std::isinf(top)) return static_cast<int32_t>(best);
 
-  double total = 0;  // of the probabilities times a common factor
+  double total = 0;  // of the probabilities, up to a common factor
   for (size_t i = 0; i < logits.size(); ++i) {
     const float weight = em_exp((logits[i] - top) / options_.temperature);
     scratch_[i] = {weight, static_cast<int32_t>(i)};
     total += weight;
   }
-  // Drawn from in a fixed order: by id when all are kept, else the kept ones by rising probability.
+  // The order is fixed: by id if all tokens are kept, otherwise the kept ones by rising probability.
   const double uniform = static_cast<double>(random_() >> 11) * 0x1p-53;
   const auto kept =
       options_.top_p < 1 ? keep_most_probable(total) : std::span<const std::pair<float, int32_t>>(scratch_);
@@ -62,7 +62,7 @@ int32_t Sampler::sample(std::span<const float> logits) {
     left -= entry.first;
     if (left < 0) return entry.second;
   }
-  return static_cast<int32_t>(best);  // rounding left a crumb over
+  return static_cast<int32_t>(best);  // rounding left a little over
 }
 
 int32_t Sampler::peek(std::span<const float> logits) {
@@ -72,8 +72,8 @@ int32_t Sampler::peek(std::span<const float> logits) {
   return id;
 }
 
-// The smallest set of most probable tokens with at least top_p of the mass: popped off a heap to the end of the
-// scratch.
+// The smallest set of most probable tokens with at least top_p of the mass: popped off a heap, they end up at the end
+// of the scratch.
 std::span<const std::pair<float, int32_t>> Sampler::keep_most_probable(double total) {
   const auto later = [](const auto& a, const auto& b) { return before(b, a); };
   std::make_heap(scratch_.begin(), scratch_.end(), later);

@@ -23,7 +23,7 @@ class Sampler {
   Sampler(const SamplerOptions& options, int64_t vocab_size);  // throws Error on temperature < 0, top_p outside (0, 1]
   // Allocates nothing. Throws Error(kCorrupt) naming the token whose logit is not a number.
   int32_t sample(std::span<const float> logits);
-  int32_t peek(std::span<const float> logits);  // what sample() will answer to these logits
+  int32_t peek(std::span<const float> logits);  // what sample() would return now; draws nothing
 
  private:
   std::span<const std::pair<float, int32_t>> keep_most_probable(double total);
@@ -35,7 +35,7 @@ class Sampler {
 
 struct GenerateOptions {
   int64_t max_tokens = 128;
-  std::vector<int32_t> end_tokens = {};  // stop when one comes; it is neither handed on nor counted
+  std::vector<int32_t> end_tokens = {};  // stop at any of them; it is neither passed to on_token nor counted
 };
 
 // kMaxTokens: the text was cut; one whose next token would have been an end token was not.
@@ -48,8 +48,8 @@ struct GenerateResult {
   bool end_token_fed = false;  // always false: the end token is not part of the sequence state
 };
 
-// Feeds `prompt`, then samples until it stops; on_token(id) returns false to cancel. Every token handed on is in the
-// session's state when this returns, so that a conversation can go on.
+// Feeds `prompt`, then samples until it stops; on_token(id) returns false to cancel. Every token passed to on_token is
+// in the session's state when this returns, so that a conversation can go on.
 GenerateResult generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
                         Sampler& sampler, const std::function<bool(int32_t)>& on_token, int slot = 0);
 

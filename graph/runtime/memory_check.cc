@@ -8,7 +8,7 @@
 namespace v4rt {
 namespace {
 
-// Saturates: what cannot be counted does not fit either.
+// Saturates: a sum that overflows does not fit either.
 size_t sum(std::initializer_list<size_t> terms) {
   size_t total = 0;
   for (const size_t term : terms) {

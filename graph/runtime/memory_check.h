@@ -11,7 +11,7 @@ namespace v4rt {
 
 // Bytes that a model with one session takes of a device.
 struct MemoryNeed {
-  size_t weights = 0;  // copied; what is used where the file is mapped takes none
+  size_t weights = 0;  // copied ones; those used in a mapped file take none
   size_t states = 0;
   size_t largest_state = 0;  // one buffer
   size_t arena = 0;          // one buffer
@@ -21,8 +21,8 @@ struct MemoryNeed {
 // Empty when it fits, otherwise why not, with figures. A device that does not know its memory takes everything.
 std::string exceeds(const DeviceInfo& device, const MemoryNeed& need);
 
-// What a model with one session takes of the host's memory, on all devices that live in it together, and cannot give
-// back: unlike pages of files.
+// What a model with one session takes of the host's memory, on all devices that use it. Pages of files are not counted:
+// the system can take them back.
 struct HostNeed {
   size_t weights = 0;  // copied
   size_t rest = 0;     // state and working memory

@@ -56,7 +56,7 @@ WeightStore Model::Impl::empty_store() const {
   return {source, devices, std::move(cache)};
 }
 
-// Makes the device on first mention; it may be mentioned by name or by a part of its description.
+// Creates the device the first time it is named; a name may also be a part of its description.
 int Model::Impl::device_index(const std::string& name) {
   const auto find = [&](const std::string& wanted) {
     const auto known =
@@ -133,7 +133,7 @@ bool Model::Impl::chunk_fits() {
 }
 
 void Model::Impl::make_plans_of_chunk() {
-  // The chunk first: it asks more of a device, and where it puts states the others must follow.
+  // The chunk plan first: it asks more of a device, and the other plans must leave states where it puts them.
   std::vector<std::pair<int, LogitsOf>> wanted{{options.chunk, LogitsOf::kLastRows}};
   if (options.chunk > 1) wanted.emplace_back(1, LogitsOf::kLastRows);
   if (options.mtp) wanted.emplace_back(options.chunk, LogitsOf::kAllRows);
@@ -145,8 +145,8 @@ void Model::Impl::make_plans_of_chunk() {
   report(options, "compiling", 1);
 }
 
-// At another context than the options': states of that context with the arena of the options', which a shorter one
-// never exceeds.
+// At another context than that of the options: the states of that context, with the arena of the options', which is
+// large enough for any shorter context.
 MemoryNeed Model::Impl::need(int device, int64_t context) {
   MemoryNeed need{.weights = weights.copied_bytes(device)};
   const bool actual = context == options.context;
@@ -181,15 +181,15 @@ void Model::Impl::check_memory() {
   }
 }
 
-// What keeps `copied` bytes of weights out of memory, for a message; empty where nothing does.
+// Advice for a message: how to keep `copied` bytes of weights out of memory; empty if there is no way.
 std::string Model::Impl::cache_hint(size_t copied) const {
   if (copied == 0 || !identity) return {};
   return fmt::format("; keep the weights in a file that is mapped, {} on disk: {}",
                      human_bytes(static_cast<double>(copied)), options.weight_cache_hint);
 }
 
-// The system ends, without a word, who takes more memory than there is. Some of it is left for what is not counted:
-// staging, drivers, what allocators lose.
+// A process that takes more memory than there is gets killed without a message. We leave some for what is not counted:
+// staging, drivers, losses of allocators.
 size_t Model::Impl::host_memory() const {
   const size_t all = options.memory > 0 ? std::min(options.memory, available_memory()) : available_memory();
   return all - all / 32;
@@ -267,7 +267,7 @@ std::shared_ptr<const Model> Model::open(std::shared_ptr<const WeightSource> wei
   model->impl_->check_memory();
   model->impl_->check_host_memory();
   model->impl_->load_weights();
-  model->impl_->options.progress = nullptr;  // the caller's, and only for this call
+  model->impl_->options.progress = nullptr;  // it belongs to the caller, and only for this call
   return model;
 }
 

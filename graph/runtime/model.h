@@ -18,15 +18,16 @@ struct ModelOptions {
   std::string device = "cpu";
   std::vector<std::pair<std::string, std::string>> place;  // {node glob, device name}
   DeviceOptions device_options;
-  // For hosts with devices of their own: the device of a name in `device` or `place`. Empty: create_device(name,
+  // For programs with devices of their own: maps a name in `device` or `place` to a device. Empty: create_device(name,
   // device_options).
   std::function<std::shared_ptr<Device>(std::string_view name)> find_device;
-  // A folder where weights that a device wants in another layout are kept, and mapped from then on: opening is nearly
-  // instant the second time, and the model may be larger than memory. As much room as those weights. Empty: none.
+  // A folder where weights that a device wants in another layout are stored, to be mapped from then on: opening is
+  // nearly instant the second time, and the model may be larger than memory. Takes as much disk as those weights.
+  // Empty: none.
   std::string weight_cache;
-  // How the caller's users ask for such a folder: what a message says when memory is short and one would help.
+  // How users of the program ask for such a folder ("--weight-cache DIR"), for a message when memory is short.
   std::string weight_cache_hint = "set ModelOptions::weight_cache to a folder";
-  size_t memory = 0;  // bytes of the host's that opening may count on, of those that are available; 0: all of them
+  size_t memory = 0;  // bytes of host memory that the model may take; 0: all that are available
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
   // Tokens of the chunk plan; the results do not depend on it. 0: as many as pay, 2048, or fewer where the context or
@@ -39,11 +40,10 @@ struct ModelOptions {
 
 // A checkpoint on devices: weights bound once, plans compiled once. Immutable and shared by many sessions.
 //
-// Weights that a device takes as they lie are read from files that are mapped, for as long as the model lives. A file
-// that is replaced by another of its name does no harm. One that is written to gives other numbers: the next call that
-// asks for logits throws. One that is cut short ends the process with SIGBUS where its pages are read, as mapped files
-// do, unless the host handles the signal; the library handles none. Who cannot rule that out opens the checkpoint with
-// FileAccess::kRead.
+// Weights that a device takes as they are stay in mapped files for as long as the model lives. Replacing a file by
+// another of its name does no harm. Writing to it changes numbers: the next call that asks for logits throws. If it is
+// cut short, the process gets SIGBUS where the missing pages are read, as with any mapped file; the library handles no
+// signals. If you cannot rule that out, open the checkpoint with FileAccess::kRead.
 class Model {
  public:
   // Throws Error: wrong weights (names the tensor), an unknown device, a context that memory does not allow (says how

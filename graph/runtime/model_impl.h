@@ -1,6 +1,6 @@
 #pragma once
 
-// What Model keeps. For Session.
+// The members of Model. For Session.
 
 #include <map>
 #include <mutex>
@@ -23,7 +23,7 @@ struct StateInfo {
   int device;
   StateRows rows;
   size_t slot_bytes() const { return type.bytes() / static_cast<size_t>(type.shape[0]); }
-  size_t live_bytes(int64_t position) const;  // of one sequence that has so many positions
+  size_t live_bytes(int64_t position) const;  // of one sequence with that many positions
 };
 
 struct Model::Impl {
@@ -52,7 +52,7 @@ struct Model::Impl {
   std::vector<PlaceRule> rules;
   std::vector<StateInfo> states;  // of all plans of open(), in their order
 
-  std::mutex mutex;  // of what follows
+  std::mutex mutex;  // guards what follows
   WeightStore weights;
   std::map<std::pair<int, LogitsOf>, std::unique_ptr<Plan>> plans;
 

@@ -3,7 +3,7 @@
 namespace v4rt {
 namespace {
 
-// Rows beyond the live ones are zero: ids that a kernel may read and nobody looks at.
+// Rows beyond the live ones are zero: valid ids for kernels that read them; nobody uses the results.
 Tensor io_tensor(const Plan& plan, const Slot& slot, std::span<const std::unique_ptr<Queue>> queues) {
   const auto device = static_cast<size_t>(slot.device);
   Tensor tensor{.type = slot.type, .values = plan.devices[device]->allocate(slot.type.bytes()), .scales = nullptr};

@@ -12,7 +12,7 @@ namespace v4rt {
 // A plan bound to a session's memory, with inputs and outputs of its own: write ids, run a step, read logits.
 class Program {
  public:
-  // bindings.tensor answers for state and weight slots; queues and plan must outlive the program.
+  // bindings.tensor gives the memory of state and weight slots; queues and plan must outlive the program.
   Program(const Plan& plan, const Bindings& bindings);
 
   void write(std::string_view input, std::span<const int32_t> values);  // the leading ones

@@ -63,8 +63,8 @@ Session::Impl::Impl(std::shared_ptr<const Model> opened)
   program(chunk, LogitsOf::kLastRows);
 }
 
-// Arenas at least as large as any plan made so far needs. Programs hold slices of them, so those of a smaller one are
-// made anew.
+// Makes arenas that are large enough for every plan made so far. Programs hold slices of them, so programs of a smaller
+// arena are dropped and made again.
 void Session::Impl::grow_arenas() {
   const std::vector<size_t> wanted = shared.arena_bytes();
   bool grown = false;
@@ -138,7 +138,7 @@ std::span<float> Session::Impl::logits_of(int64_t n, std::vector<float>& host) c
   return std::span(host).first(size);
 }
 
-// A logit that is not finite means that a number on the way to it was not: nothing that follows from it has a meaning.
+// A logit that is not finite means that some number before it was not: nothing after that has a meaning.
 void Session::Impl::check_logits(std::string_view name, std::span<const float> values, int64_t position) const {
   em_uint largest = 0;
   for (float v : values) largest = std::max(largest, em_magnitude(v));
@@ -166,7 +166,7 @@ std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int 
     run(*last, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)));
     done += n;
     if (done == total || !progress) continue;
-    finish();  // what is reported has been done
+    finish();  // what is reported must be done
     if (!progress(done, total)) return {};
   }
   const std::span<float> out = logits_of(1, logits);

@@ -11,7 +11,7 @@
 
 namespace v4rt {
 
-// Everything that a sequence is, outside any session: state bytes by name and the position.
+// A sequence outside any session: its position and the bytes of its state.
 struct Snapshot {
   int64_t position = 0;
   // A mark of the weights and of the layout of states (16 bytes), then the live rows of every state, in plan order.
@@ -51,9 +51,8 @@ class Session {
   // returns an empty span, having kept what it read.
   void on_progress(std::function<bool(int64_t done, int64_t total)> fn);
 
-  // While set, each step of a plan is waited for before the next begins, and after each run of a plan `fn` gets what
-  // they took: seconds[i] of plan.steps[i]. Slower than a session is, for nothing overlaps; the results are the same.
-  // Empty: as always.
+  // While set, a plan waits for each step before the next begins, and after each run `fn` gets the times: seconds[i] of
+  // plan.steps[i]. Slower than a normal run, because nothing overlaps; the results are the same. Empty: normal runs.
   using StepTimesFn = std::function<void(const Plan& plan, const Step& step, std::span<const double> seconds)>;
   void on_step_times(StepTimesFn fn);
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr size_t kZeroBlock = size_t{64} << 10;
 
-// Of the weights, of the rounding, and of names and types of the states, whatever the number of sequences.
+// A mark of the weights, the rounding, and the names and types of the states, whatever the number of sequences.
 Hash mark_of(const Model::Impl& model) {
   Hasher hasher;
   if (model.identity) hasher.add(model.identity->content);
@@ -80,7 +80,7 @@ void SessionState::check_fits(int64_t position, std::span<const std::byte> bytes
         bytes.size(), position, saved_bytes(position));
 }
 
-// Rows that are not live are zero again, as they were when the sequence was there.
+// Rows that are not live become zero, as they were when the snapshot was taken.
 void SessionState::load(int slot, int64_t position, std::span<const std::byte> bytes) {
   clear(slot);
   size_t at = sizeof mark_;

@@ -28,7 +28,7 @@ class SessionState {
  private:
   Queue& queue(const StateInfo& state) const { return *queues_[static_cast<size_t>(state.device)]; }
 
-  const Hash mark_;  // of what a sequence of this model is: no other model takes it
+  const Hash mark_;  // of this model: others refuse its sequences
   std::span<const StateInfo> states_;
   std::span<const std::unique_ptr<Queue>> queues_;
   std::vector<Tensor> tensors_;

@@ -30,7 +30,7 @@ class Random {
   uint64_t state_;
 };
 
-// Distinct rows up to a number at which filling a context of millions is still a matter of copying.
+// At most so many distinct rows, so that filling a context of millions is mostly copying.
 constexpr size_t kDistinctRows = 4096;
 
 void fill_rows(const RowFormat& format, std::span<std::byte> bytes, Random& random) {

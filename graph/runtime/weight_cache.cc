@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of the checkpoint and of how its bytes are laid out for devices.
+// A key of the checkpoint and of how its bytes are laid out for devices.
 Hash key_of(const WeightIdentity& identity) {
   Hasher sum;
   sum.add(identity.value);
@@ -72,14 +72,14 @@ std::optional<WeightCache::Found> WeightCache::find(std::string_view name, const
 
 void WeightCache::complete(const Lacking& lacking, const Fill& fill, const Telling& telling) {
   const FileLock lock(path(0) + ".lock", telling.waiting);
-  open(false);  // what others have written meanwhile
+  open(false);  // other processes may have written some
   std::vector<NewWeight> weights = lacking();
   if (weights.empty()) return;
   if (lock.held()) remove_unfinished();
   write(std::move(weights), fill, telling.checking);
 }
 
-// To the first file that is of no use so far; it makes room before its successor takes any.
+// Writes the first file that has nothing usable yet; the old one is removed first, to make room.
 void WeightCache::write(std::vector<NewWeight> weights, const Fill& fill, const std::function<void(double)>& checking) {
   const auto unused = static_cast<size_t>(std::find(files_.begin(), files_.end(), nullptr) - files_.begin());
   const size_t file = std::min(unused, kFiles - 1);
@@ -93,7 +93,7 @@ void WeightCache::write(std::vector<NewWeight> weights, const Fill& fill, const 
   log::info("weight cache: {}: {} weights written, {} bytes", path(file), files_[file]->weights(), writer.file_bytes());
 }
 
-// What processes left that were ended while they wrote; none writes now.
+// Removes what processes left that were killed while writing. We hold the lock, so nobody writes now.
 void WeightCache::remove_unfinished() const {
   std::error_code error;
   std::vector<fs::path> unfinished;

@@ -12,11 +12,11 @@
 
 namespace v4rt {
 
-// Weights of one checkpoint as devices keep them, in files of a folder: written once, and mapped from then on.
+// Weights of one checkpoint in the layouts of devices, in files of a folder: written once, and mapped from then on.
 //
-// Each file holds what some opening of the model lacked: what the plans of a first one need, later perhaps the MTP
-// block. A file that is not what it should be is not used, and written anew. Several processes may use one folder: one
-// writes, the others wait for it; files that are in use stay as they are, since new ones take their names.
+// Each file holds the weights that were missing when the model was opened: first those of the usual plans, later
+// perhaps the MTP block's. A damaged or foreign file is not used, and written again. Several processes may share a
+// folder: one writes and the others wait; files in use stay intact, because a new file only takes over the name.
 class WeightCache {
  public:
   struct Found {
@@ -24,21 +24,21 @@ class WeightCache {
     std::shared_ptr<const void> owner;
   };
 
-  // Makes the folder where there is none. Throws Error: it cannot be made, or weights that come from no file. Reads
-  // headers of files that are there, and some of their weights.
+  // Makes the folder if necessary. Throws Error if that fails, or if the weights do not come from files. Reads the
+  // headers of existing files, and checks some of their weights.
   WeightCache(std::string folder, const std::optional<WeightIdentity>& identity);
 
   void check_intact() const;  // throws Error when a file that is in use was changed
 
   std::optional<Found> find(std::string_view name, const TensorType& type) const;
 
-  // Makes what find() lacks: `lacking` is asked once no other process writes, and what it answers is written by `fill`.
-  // Throws Error: the folder cannot be written, or has no room.
+  // Adds what find() does not have: once no other process writes, `lacking` says what that is, and `fill` writes it.
+  // Throws Error if the folder cannot be written, or has no room.
   using Lacking = std::function<std::vector<NewWeight>()>;
   using Fill = std::function<void(WeightFileWriter& writer)>;
   struct Telling {
     std::function<void()> waiting;              // now and then, while another process writes
-    std::function<void(double done)> checking;  // the share of what was written that has been read again
+    std::function<void(double done)> checking;  // the share that has been read back
   };
   void complete(const Lacking& lacking, const Fill& fill, const Telling& telling);
 
@@ -53,7 +53,7 @@ class WeightCache {
   std::string folder_;
   std::string name_;
   Hash key_;
-  std::vector<std::shared_ptr<const WeightFile>> files_;  // null: not there, or of no use
+  std::vector<std::shared_ptr<const WeightFile>> files_;  // null: missing or not usable
 };
 
 }  // namespace v4rt

@@ -97,7 +97,7 @@ std::vector<WeightPiece> repack_pieces(const WeightView& view) {
   return view.type.shape.rank() == 2 ? row_ranges(view) : std::vector<WeightPiece>{};
 }
 
-// Each piece in order, with its type in `layout`. Parts that no cut fits are joined first.
+// Every piece in order, with its type in `layout`. Parts that cannot be cut are joined first.
 void WeightCopier::for_pieces(const WeightView& view, Layout layout, const TakePiece& take) {
   std::vector<WeightPiece> pieces = repack_pieces(view);
   std::vector<std::byte> values, scales;
@@ -125,10 +125,10 @@ Tensor WeightCopier::copy(const WeightView& view, const TensorType& type, const 
   size_t at = 0, scale_at = 0;
   for_pieces(view, type.layout, [&](const WeightPiece& piece, const TensorType& to) {
     const size_t bytes = to.bytes(), scale_bytes = to.scale_bytes(), alignment = device_.info().alignment;
-    if (at % alignment == 0 && scale_at % alignment == 0) {  // to its place in the whole
+    if (at % alignment == 0 && scale_at % alignment == 0) {  // directly to its place
       const BufferPtr scales = scale_bytes > 0 ? whole.scales->slice(scale_at, scale_bytes) : nullptr;
       repack_piece(piece, repack, {to, whole.values->slice(at, bytes), scales});
-    } else {  // by way of the host
+    } else {  // through the host
       repack_piece(piece, repack, made(to));
       queue_->upload(*whole.values, at, on_host(made_values_, bytes, host_values_));
       if (scale_bytes > 0) queue_->upload(*whole.scales, scale_at, on_host(made_scales_, scale_bytes, host_scales_));
@@ -174,7 +174,7 @@ const Kernel& WeightCopier::kernel(const OpPtr& repack, const TensorType& from, 
   return *last_.kernel;
 }
 
-// The piece where the device can read it.
+// The piece in memory that the device can read.
 Tensor WeightCopier::source(const WeightPiece& piece) {
   const auto bring = [&](std::span<const std::byte> bytes, BufferPtr& staging) -> BufferPtr {
     if (bytes.empty()) return nullptr;
@@ -186,7 +186,7 @@ Tensor WeightCopier::source(const WeightPiece& piece) {
   return {piece.type, bring(piece.values, staged_values_), bring(piece.scales, staged_scales_)};
 }
 
-// Buffers for a repacked piece that cannot go to its place at once.
+// Buffers for a repacked piece that cannot be written directly to its place.
 Tensor WeightCopier::made(const TensorType& type) {
   const size_t scale_bytes = type.scale_bytes();
   grow(made_values_, type.bytes(), device_);
@@ -194,7 +194,7 @@ Tensor WeightCopier::made(const TensorType& type) {
   return {type, made_values_, scale_bytes > 0 ? made_scales_ : nullptr};
 }
 
-// The first bytes of a buffer, where the host can read them.
+// The first bytes of a buffer, in memory that the host can read.
 std::span<const std::byte> WeightCopier::on_host(const BufferPtr& from, size_t bytes, std::vector<std::byte>& staging) {
   if (bytes == 0) return {};
   if (const std::byte* host = from->host()) return {host, bytes};

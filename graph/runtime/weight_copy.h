@@ -20,11 +20,10 @@ struct WeightPiece {
 // groups of 16 rows. Empty when there is no such cut and the parts have to be joined first.
 std::vector<WeightPiece> repack_pieces(const WeightView& view);
 
-// Indices of the leading dimension of a stack [E, N, K]; throws Error(kUnsupported) for other shapes. The parts are the
-// whole's, cut.
+// Some matrices of a stack [E, N, K]; throws Error(kUnsupported) for other shapes.
 WeightView slice(const WeightView& view, const WeightRange& range);
 
-// Brings weights to one device. Works through staging buffers of one piece, so that no second full copy ever exists.
+// Copies weights to one device, piece by piece through staging buffers, so that there is never a second full copy.
 class WeightCopier {
  public:
   explicit WeightCopier(Device& device) : device_(device), queue_(device.create_queue()) {}
@@ -32,7 +31,7 @@ class WeightCopier {
   // `view` on the device in the layout of `type`. `repack` makes that layout; null when it is the view's own.
   Tensor copy(const WeightView& view, const TensorType& type, const OpPtr& repack);
 
-  // The same bytes for the host, piece by piece from the first to the last; a piece lives as long as the call.
+  // The same bytes for the host, piece by piece in order; a piece is valid during the call only.
   using Take = std::function<void(std::span<const std::byte> values, std::span<const std::byte> scales)>;
   void read(const WeightView& view, const TensorType& type, const OpPtr& repack, const Take& take);
 

@@ -50,7 +50,7 @@ WeightStore::WeightStore(std::shared_ptr<const WeightSource> source, std::vector
                          std::optional<WeightCache> cache)
     : source_(std::move(source)), devices_(std::move(devices)), cache_(std::move(cache)), copied_(devices_.size(), 0) {}
 
-// No value is read here. What the cache has is not even looked at in the loader: it was checked when it was written.
+// Reads no values. What is in the cache needs no check by the loader: it was checked when it was written.
 void WeightStore::add(const Plan& plan) {
   for (size_t i = 0; i < plan.slots.size(); ++i) {
     const Slot& slot = plan.slots[i];
@@ -81,7 +81,7 @@ std::string WeightStore::cached_name(const Key& key) {
 
 WeightView WeightStore::view(const Key& key) const { return slice(source_->get(std::get<0>(key)), range(key)); }
 
-// Uses memory as it is, where the device can.
+// Uses the memory in place, if the device can.
 bool WeightStore::bind(const Key& key, const TensorType& type, WeightFile::Planes planes,
                        std::shared_ptr<const void> owner, bool mapped) {
   const bool quantised = type.scale_bytes() > 0;
@@ -119,7 +119,7 @@ void WeightStore::load(const Progress& progress) {
   mapped_weights_fit_ = mapped <= available_memory();
 }
 
-// Weights that a device then refuses where they lie stay missing, and are copied.
+// Weights that the device cannot use in place stay missing, and are copied.
 void WeightStore::fill_cache(const Progress& progress) {
   std::vector<Missing> all;
   const auto bind_found = [&] {

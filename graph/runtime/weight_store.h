@@ -17,9 +17,9 @@
 
 namespace v4rt {
 
-// The weights of a model on its devices, shared by all plans: a plan's weights are first asked for with add(), which
-// takes what a device can use where it lies, in the loader's files or the cache's; then load() makes the rest: in the
-// cache, for devices that use it, otherwise on the device. Not for several threads at once.
+// The weights of a model on its devices, shared by all plans. add() registers a plan's weights and binds those that a
+// device can use in place, in the loader's files or in the cache's. load() makes the others: in the cache, for devices
+// that use it, otherwise on the device. Not thread-safe.
 class WeightStore {
  public:
   using Progress = std::function<void(std::string_view what, double done)>;  // done in [0, 1]
@@ -31,29 +31,29 @@ class WeightStore {
   void add(const Plan& plan);  // throws Error when the source's weight is not of the type that the plan expects
   void load(const Progress& progress);  // makes what add() left over
 
-  bool in_host_memory(int device) const;  // what is on the device is in the host's memory
+  bool in_host_memory(int device) const;  // the device uses the host's memory
   void check_cache_intact() const;        // throws Error when a file of it was changed
 
   const Tensor& tensor(const Slot& slot) const;
   Residence residence(const Slot& slot) const;  // after load()
   size_t copied_bytes(int device) const {
     return copied_[static_cast<size_t>(device)];
-  }                      // what load() has copied or will
+  }                      // what load() has copied, or is going to
   size_t bytes() const;  // of all weights of all plans
 
  private:
-  // One weight may be on several devices, in several layouts, and cut into several ranges.
+  // A weight may be on several devices, in several layouts, and cut into ranges.
   using Key = std::tuple<std::string, int, Layout, int64_t, int64_t>;
   struct Bound {
     Tensor tensor;
-    std::shared_ptr<const void> owner;  // of memory that is used where it lies
-    bool mapped = false;                // that memory is a file's
+    std::shared_ptr<const void> owner;  // of memory used in place
+    bool mapped = false;                // the memory is a mapped file
   };
   struct Missing {
     Key key;
     TensorType type;
     OpPtr repack;
-    bool cached;  // is to come from the cache
+    bool cached;  // goes into the cache
   };
 
   static Key key(const Slot& slot) {
@@ -71,7 +71,8 @@ class WeightStore {
   void fill_cache(const Progress& progress);
   void write(WeightFileWriter& writer, const std::vector<Missing>& all, const Progress& progress);
   void copy(const Progress& progress);
-  WeightView checked(const Key& key) const;  // to be copied now: the pages that the check has read are in memory
+  WeightView checked(
+      const Key& key) const;  // right before it is copied, while the pages that the check has read are in memory
 
   std::shared_ptr<const WeightSource> source_;
   std::vector<std::shared_ptr<Device>> devices_;
@@ -79,7 +80,7 @@ class WeightStore {
   std::set<Key> known_;  // bound or missing
   std::map<Key, Bound> bound_;
   std::vector<Missing> missing_;
-  std::vector<std::string> unchecked_;  // bound where they lie, their values not yet read
+  std::vector<std::string> unchecked_;  // used in place, their values not checked yet
   std::vector<size_t> copied_;          // bytes per device
   bool mapped_weights_fit_ = true;      // in memory, all of them at once
 };

@@ -25,7 +25,7 @@ bool is_mtp(std::string_view name) {
   return name.starts_with("mtp.");
 }
 
-// Tables that can be computed from the configuration; some writers store them.
+// Tables that follow from the configuration; some writers store them.
 bool harmless(std::string_view name) { return name.ends_with("inv_freq") || name.ends_with("freqs_cis"); }
 
 // One line about a drafter that is not the classic MTP block (checkpoints.md section 1.6); empty for tensors of that
@@ -49,7 +49,7 @@ class Sorter {
   }
 
  private:
-  // A tensor that only later drafters have says more than one that is merely unknown.
+  // A tensor that only later drafters have tells us more than an unknown one.
   void note_mtp(std::string_view name, bool known) {
     const std::string drafter = later_drafter(name);
     if (!drafter.empty() && !drafter_seen_) out_.mtp_note = drafter;
@@ -86,7 +86,7 @@ bool has_values(const Sorted& sorted, const std::string& name) {
 }
 
 // Decides about the MTP block by the tensors that are there, whatever num_nextn_predict_layers says. A block that
-// cannot be used leaves the list, and the reason is returned.
+// cannot be used is removed from the list, and the reason is returned.
 std::optional<std::string> settle_mtp(Sorted& sorted, V4Config& config) {
   const auto is_block = [](const auto& entry) { return is_mtp(entry.first); };
   const bool any = !sorted.mtp_note.empty() || std::any_of(sorted.tensors.begin(), sorted.tensors.end(), is_block);
@@ -133,7 +133,7 @@ void check_nothing_unknown(const std::vector<std::string>& unknown, const std::s
               : "running without them would give other results than the release");
 }
 
-// Names as the file spells them of what `used` leaves over.
+// The tensors that are not in `used`, by the names they have in the file.
 std::vector<std::string> left_over(const Sorted& sorted, const std::vector<std::string>& used) {
   const std::set<std::string_view> taken(used.begin(), used.end());
   std::vector<std::string> names;

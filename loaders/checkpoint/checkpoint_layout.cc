@@ -18,7 +18,7 @@ Shape scale_shape(const Shape& values, int rows, int cols) {
   return Shape(dims);
 }
 
-// FP4 values lie two in a byte, which the byte types show in their shape and F4 does not.
+// FP4 values are packed two to a byte. The shape counts bytes if the tensor has a byte type, and values if it is F4.
 Shape shape_in_file(const Shape& shape, StoredType type) {
   if (type != StoredType::kI8 && type != StoredType::kU8) return shape;
   std::vector<int64_t> dims(shape.dims().begin(), shape.dims().end());

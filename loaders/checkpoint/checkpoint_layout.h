@@ -23,11 +23,11 @@ struct Piece {
   int64_t first_row = 0, rows = 0;
 };
 
-// Where a weight's bytes lie and what becomes of them. Made from headers alone.
+// Where a weight's bytes are and how they are served. Made from headers alone.
 struct WeightLayout {
   WeightInfo info;
   TensorType type;            // as the model sees it
-  std::vector<Piece> pieces;  // rows after rows, the whole weight
+  std::vector<Piece> pieces;  // in order; together the whole weight
   bool convert = false;       // some piece is not stored in `type`, or it is a table: all values are converted
 };
 
@@ -35,9 +35,9 @@ int64_t columns(const Shape& shape);         // of a row: the last dimension
 int64_t stored_rows(const StoredTensor& t);  // all dimensions but the last, flattened
 DType value_dtype(StoredType type);          // how the values of a matrix are read; throws Error(kUnsupported)
 
-// Finds `info`'s tensors, checks dtypes, shapes and scale planes, and decides how the weight is served. The official
-// names of tensors that are not there are appended to `missing`, and the layout is then of no use. The names of tensors
-// that it took are appended to `used`.
+// Finds `info`'s tensors, checks dtypes, shapes and scale planes, and decides how the weight is served. Appends the
+// official names of missing tensors to `missing`; the layout is then useless. Appends the names of the tensors that it
+// uses to `used`.
 WeightLayout lay_out(const WeightInfo& info, const OfficialTensors& tensors, const SafetensorsSet& set,
                      std::vector<std::string>& missing, std::vector<std::string>& used);
 

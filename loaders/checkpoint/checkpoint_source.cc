@@ -9,7 +9,7 @@
 namespace v4rt {
 namespace {
 
-// What a view keeps alive.
+// Kept alive by a view.
 struct Held {
   std::shared_ptr<const SafetensorsSet> set;
   std::vector<OwnedBytes> memory;
@@ -32,7 +32,7 @@ void view_pieces(const WeightLayout& layout, WeightView& view, std::vector<Owned
   }
 }
 
-// Not all of a file, which would take as long as reading the model: its header and some of its pages.
+// The header and some pages of a file. Hashing all of it would take as long as reading the model.
 void add_content(Hasher& sum, const MappedFile& file, size_t pages) {
   const std::span<const std::byte> bytes = file.bytes();
   uint64_t length = 0;
@@ -41,7 +41,7 @@ void add_content(Hasher& sum, const MappedFile& file, size_t pages) {
   sum.add(hash_of_pages(bytes, pages));
 }
 
-// From which rows of which tensors a weight is made: a matter of the configuration too.
+// Which rows of which tensors a weight is made from; that depends on the configuration too.
 void add_layout(Hasher& sum, const WeightLayout& layout) {
   sum.add(layout.info.name);
   sum.add(to_string(layout.type));
@@ -52,7 +52,7 @@ void add_layout(Hasher& sum, const WeightLayout& layout) {
   }
 }
 
-// The checkpoint's folder, or file in it, as people call it, and a mark of where it lies.
+// The name of the checkpoint's folder, or of the file in it, with a hash of its path.
 std::string file_name(const SafetensorsSet& set) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -124,12 +124,12 @@ void CheckpointSource::check_intact() const {
 }
 
 std::optional<WeightIdentity> CheckpointSource::identity() const {
-  constexpr size_t kPages = 256, kLeastPages = 4;  // a page may be a disk's access
+  constexpr size_t kPages = 256, kLeastPages = 4;  // each page may cost a disk access
   const size_t pages = std::max(kLeastPages, kPages / set_->files().size());
   Hasher content;
   for (const auto& file : set_->files()) add_content(content, *file, pages);
   for (const WeightLayout& layout : layouts_) add_layout(content, layout);
-  // The sample may miss a value that was changed in place; the time that the disk keeps of it does not.
+  // A change in place may fall between the sampled pages, but it also changes the time that the file system keeps.
   Hasher value;
   value.add(content.value());
   for (const auto& file : set_->files()) {

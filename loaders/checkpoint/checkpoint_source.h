@@ -11,15 +11,15 @@
 
 namespace v4rt {
 
-// Weights out of files. Values are views on a file's bytes where these serve as they lie, otherwise memory of the
-// view's own; so are token tables always, since a program follows what it reads there, and a file may change: get()
-// checks them while it copies them.
+// Weights from files. A view points into a file where the bytes can be used as they are; otherwise it has memory of its
+// own. Token tables are always copied: kernels use their values as indices, so get() checks them while it copies, and
+// what happens to the file afterwards does not matter.
 //
-// check_values() reads every number once, but FP4 codes, which can be no NaN: of V4-Flash's 145 GiB these are 16 (8.1
-// of experts' scales, 5.5 in FP8, 2.8 in BF16 and F32), of a checkpoint in BF16 all. Done just before a weight is
-// copied, it costs a pass over memory and no reading of the disk, since the copy finds the pages there. Only what is
-// used where it lies is read when a model is opened though it need not be: with a weight cache the embeddings (1 GiB)
-// and small tensors.
+// check_values() reads every number once, except FP4 codes, which cannot be NaN. Of V4-Flash's 145 GiB that is 16 (8.1
+// of experts' scales, 5.5 in FP8, 2.8 in BF16 and F32); of a checkpoint in BF16 it is everything. It is done right
+// before a weight is copied, so it costs a pass over memory but no disk access, since the copy then finds the pages in
+// memory. Only weights used in place are read just for the check: with a weight cache, the embeddings (1 GiB) and small
+// tensors.
 class CheckpointSource final : public WeightSource {
  public:
   CheckpointSource(V4Config config, std::shared_ptr<const SafetensorsSet> set, std::vector<WeightLayout> layouts);
@@ -42,7 +42,7 @@ class CheckpointSource final : public WeightSource {
   std::shared_ptr<const SafetensorsSet> set_;
   std::vector<WeightLayout> layouts_;
   std::unordered_map<std::string, size_t> by_name_;
-  mutable std::vector<std::atomic<bool>> checked_;  // per layout: its values were looked at
+  mutable std::vector<std::atomic<bool>> checked_;  // per layout: its values were checked
 };
 
 }  // namespace v4rt

@@ -50,13 +50,13 @@ std::optional<int64_t> find_not_finite(std::span<const std::byte> bytes, DType d
   }
 }
 
-// Row and column of an element, as the file has them.
+// Row and column of an element in the file.
 std::string place(const StoredTensor& t, int64_t index) {
   const int64_t width = columns(t.shape);
   return fmt::format("row {}, column {}", index / width, index % width);
 }
 
-// The E8M0 byte of a scale stored as a number; nothing if it is no power of two from 2^-127 to 2^127.
+// The E8M0 byte of a scale stored as a number; empty unless it is a power of two from 2^-127 to 2^127.
 std::optional<uint8_t> power_of_two(float scale) {
   const uint32_t bits = em_bits(scale);
   if (bits == 0x00400000u) return uint8_t{0};  // 2^-127 is subnormal
@@ -113,7 +113,7 @@ int64_t expert_id(const StoredTensor& t, int64_t index) {
   return t.type == StoredType::kI64 ? load<int64_t>(t.bytes, index) : load<int32_t>(t.bytes, index);
 }
 
-// Every id is read once: what was looked at is what is kept, whatever happens to the file.
+// Reads every id once, so that the id that was checked is the id that is kept, whatever happens to the file.
 void copy_table(const StoredTensor& t, int64_t experts, const SafetensorsSet& set, std::span<int32_t> out) {
   const auto k = static_cast<size_t>(columns(t.shape));
   std::vector<int32_t> ids(k);
@@ -130,7 +130,7 @@ void copy_table(const StoredTensor& t, int64_t experts, const SafetensorsSet& se
   }
 }
 
-// Bytes of a file or of ours behind the interface that dequantise() reads.
+// Makes bytes of a file, or our own, look like the buffer that dequantise() reads.
 class BytesView final : public Buffer {
  public:
   explicit BytesView(std::span<const std::byte> bytes) : bytes_(bytes) {}

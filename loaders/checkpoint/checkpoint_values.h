@@ -10,7 +10,7 @@
 
 namespace v4rt {
 
-// Memory of its own for values that cannot be served as they lie in the file; aligned for any kernel.
+// Memory for values that cannot be used in place; aligned for any kernel.
 class OwnedBytes {
  public:
   explicit OwnedBytes(size_t bytes);
@@ -24,13 +24,14 @@ class OwnedBytes {
   size_t size_;
 };
 
-// Throws Error naming tensor and place: a number that is not finite, an E8M0 NaN or a scale that is no power of two.
+// Throws Error naming tensor and place of a number that is not finite, an E8M0 NaN, or a scale that is not a power of
+// two.
 void check_stored_values(const WeightLayout& weight, const SafetensorsSet& set);
 
-// The rows of `piece`, where they lie.
+// The bytes of the rows of `piece`, in the file.
 std::span<const std::byte> value_bytes(const Piece& piece);
 
-// The scale bytes of the rows of `piece`: where they lie, or converted into `owned`.
+// The scale bytes of the rows of `piece`: in the file, or converted into `owned`.
 std::span<const std::byte> scale_bytes(const Piece& piece, std::vector<OwnedBytes>& owned);
 
 // The whole weight converted to weight.type (F32 or I32), pieces one after the other. Throws Error naming tensor and

@@ -9,7 +9,7 @@
 namespace v4rt {
 namespace {
 
-// Settings that change which token is chosen, with the value that changes nothing.
+// Settings that change which token is chosen, each with the value at which it has no effect.
 struct Setting {
   std::string_view key;
   double neutral;

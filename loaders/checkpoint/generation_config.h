@@ -11,16 +11,16 @@ namespace v4rt {
 // What a checkpoint's generation_config.json recommends: how the next token is chosen, and what ends a text. A file
 // with "do_sample": false asks for the likeliest token, which is temperature 0.
 struct GenerationConfig {
-  std::vector<int32_t> eos_token_ids;        // beside those of config.json; may be empty
-  std::optional<double> temperature, top_p;  // nothing where the file does not say
-  std::vector<std::string> not_applied;  // settings of the file that would change the choice and are not known here:
-                                         // "top_k = 20"
+  std::vector<int32_t> eos_token_ids;        // in addition to those of config.json; may be empty
+  std::optional<double> temperature, top_p;  // empty if the file does not say
+  std::vector<std::string> not_applied;      // settings that would change the choice, but are not implemented:
+                                             // "top_k = 20"
 };
 
-// Throws Error naming file, key and value where it is no such file, or a value has no meaning.
+// Throws Error naming file, key and value if it is not such a file, or a value makes no sense.
 GenerationConfig parse_generation_config(std::string_view json, std::string_view source, int64_t vocab_size);
 
-// Of `folder`; a checkpoint need not have the file.
+// Reads it from `folder`; empty if the checkpoint has none.
 std::optional<GenerationConfig> read_generation_config(const std::string& folder, int64_t vocab_size);
 
 }  // namespace v4rt

@@ -17,13 +17,13 @@
 
 namespace v4rt {
 
-// A value out of a file as a message may show it.
+// A value from a file, made safe to show in a message.
 inline std::string shown(const nlohmann::json& value) {
   return printable(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-// The keys of one JSON object. A null counts as absent, as it does for the libraries that write these files. Whatever
-// is asked for is known; what is left over can be refused.
+// The keys of one JSON object. A null counts as absent, as in the libraries that write these files. Every key that is
+// asked for becomes known; the others can be refused.
 class Fields {
  public:
   using json = nlohmann::json;
@@ -61,7 +61,7 @@ class Fields {
     return value == nullptr ? absent : in_range(key, *value, min, max);
   }
 
-  // One token id or a list of them, below `vocab_size`, each once; none where the key is absent.
+  // One token id or a list of them, below `vocab_size`, without repetitions; empty if the key is absent.
   std::vector<int32_t> token_ids(std::string_view key, int64_t vocab_size) const {
     std::vector<int32_t> ids;
     const json* value = find(key);
@@ -79,8 +79,8 @@ class Fields {
     return ids;
   }
 
-  // A key that may be absent but must not say anything else: the model would compute something that this runtime does
-  // not.
+  // A key that may be absent, but must not have another value: the model would then need something that this runtime
+  // does not compute.
   void expect(std::string_view key, const json& wanted) const {
     const json* value = find(key);
     check(value == nullptr || *value == wanted, Code::kUnsupported,
@@ -88,11 +88,11 @@ class Fields {
           value == nullptr ? std::string() : shown(*value), shown(wanted));
   }
 
-  // These keys change no result.
+  // Keys that change no result.
   void ignore(std::initializer_list<std::string_view> keys) const { known_.insert(keys.begin(), keys.end()); }
 
-  // Refuses any other key: it may say something that would have to be computed. Names that begin with '_' are notes of
-  // the program that wrote the file.
+  // Refuses all other keys: they may ask for something that is not computed here. Names that begin with '_' are notes
+  // of the program that wrote the file.
   void check_all_known() const {
     for (const auto& [key, value] : object_.items()) {
       check(value.is_null() || key.starts_with('_') || known_.count(key) != 0, Code::kUnsupported,

@@ -58,8 +58,7 @@ void check_method(const Fields& q, std::string_view key, std::string_view readab
         q.source(), key, method == nullptr ? std::string() : shown(*method));
 }
 
-// How the weights are stored is told by the tensors themselves; what they do not tell is what activations are rounded
-// to.
+// The tensors themselves show how weights are stored, but not what activations are rounded to.
 void check_quantisation(const Fields& f) {
   if (f.find("quantization_config") == nullptr) return;
   const Fields q = f.child("quantization_config");
@@ -95,9 +94,9 @@ void check_fixed(const Fields& f) {
   }
 }
 
-// What does not concern the results, or is told by the tensors themselves.
+// Keys that do not affect results, or that the tensors show by themselves.
 void ignore_what_changes_nothing(const Fields& f) {
-  // Who wrote the file, and for which of its classes.
+  // Which program wrote the file, and for which of its classes.
   f.ignore({"architectures", "auto_map", "transformers_version", "tokenizer_class", "unsloth_fixed", "id2label",
             "label2id", "num_labels", "problem_type"});
   // How tensors are stored, and which are there.
@@ -105,12 +104,12 @@ void ignore_what_changes_nothing(const Fields& f) {
   // Training.
   f.ignore({"initializer_range", "attention_dropout", "router_jitter_noise", "router_aux_loss_coef", "aux_loss_alpha",
             "seq_aux", "pad_token_id"});
-  // What another program hands out, and on how many devices it runs.
+  // What other programs return, and on how many devices they run.
   f.ignore({"use_cache", "return_dict", "output_hidden_states", "output_attentions", "output_router_logits",
             "chunk_size_feed_forward", "ep_size", "pretraining_tp"});
 }
 
-// Other names of sizes, where a file has both.
+// Other names of the same sizes; a file may have both.
 void check_aliases(const Fields& f, const V4Config& c) {
   f.expect("num_local_experts", c.num_experts);
   f.expect("intermediate_size", c.moe_intermediate_size);
@@ -135,7 +134,8 @@ void read_sizes(const Fields& f, V4Config& c) {
   c.moe_intermediate_size = f.size("moe_intermediate_size", 1 << 16);
   c.hc_mult = static_cast<int>(f.integer("hc_mult", 1, 16, 4));
   c.hc_sinkhorn_iters = static_cast<int>(f.integer("hc_sinkhorn_iters", 1, 1000, 20));
-  c.max_position = f.integer("max_position_embeddings", 1, int64_t{1} << 21);  // angles beyond 2^21 lose their meaning
+  c.max_position =
+      f.integer("max_position_embeddings", 1, int64_t{1} << 21);  // em_cos and em_sin take angles up to 2^21
 }
 
 void read_numbers(const Fields& f, V4Config& c) {
@@ -175,7 +175,7 @@ const json& layer_list(const Fields& f, std::string_view key, const V4Config& c)
   return list;
 }
 
-// The kinds of transformers' layers have ratios of their own; a file may say them, but not change them.
+// Each kind of layer in transformers has a fixed ratio; a file may state it, but not change it.
 struct LayerKind {
   const char *name, *old_key;
   int ratio;
@@ -212,7 +212,7 @@ std::vector<int> transformers_ratios(const Fields& f, const V4Config& c) {
   return ratios;
 }
 
-// One entry a layer and one for the MTP block, which is a sliding-window layer where the file does not say.
+// One entry per layer and one for the MTP block, which is a sliding-window layer unless the file says otherwise.
 void read_ratios(const Fields& f, V4Config& c) {
   const auto layers = static_cast<size_t>(c.num_layers);
   const bool official = f.find("compress_ratios") != nullptr, transformers = f.find("layer_types") != nullptr;
@@ -276,7 +276,7 @@ void check_relations(const Fields& f, const V4Config& c) {
         c.num_experts);
 }
 
-// NVIDIA's ModelOpt says in a file of its own what it made of the weights.
+// NVIDIA's ModelOpt writes how it quantised the weights to a separate file.
 void check_quantised_apart(const std::string& path) {
   const json object = parse_json(read_text_file(path), path);
   const Fields f(object, path);
@@ -301,7 +301,8 @@ V4Config parse_v4_config(std::string_view text, std::string_view source) {
   read_indexer(f, c);
   check_relations(f, c);
   check_aliases(f, c);
-  // Official code takes 0 for "no clamp", transformers clamps to 0: in a file of its layout the two readings differ.
+  // In the official code 0 means "no clamp", while transformers clamps to 0: for a file in its layout the two would
+  // disagree.
   const bool transformers_layout = f.find("compress_ratios") == nullptr;
   check(!transformers_layout || c.swiglu_limit > 0, Code::kUnsupported,
         "{}: 'swiglu_limit' is 0, which transformers takes as \"clamp to 0\" and the release as \"no clamp\"; set the "

@@ -42,7 +42,7 @@ struct V4Config {
   double rms_norm_eps = 1e-6;
   bool has_mtp = false;  // the classic MTP block's tensors are really there
   int32_t bos_token_id = 0;
-  std::vector<int32_t> eos_token_ids = {1};  // any of them ends a text; the first is the one that a turn is closed with
+  std::vector<int32_t> eos_token_ids = {1};  // any of them ends a text; the first one closes a turn of a chat
 
   // Which ratios pool two blocks (spec 7.2): 4 does, 128 does not.
   static bool overlaps(int ratio) { return ratio == 4; }
@@ -51,11 +51,11 @@ struct V4Config {
 
 // Reads the official keys and those of transformers 5 (spec checkpoints.md section 2). Every value is checked against
 // the others and against bounds that keep products of sizes far from overflow. compress_ratios comes back with
-// num_layers + 1 entries; has_mtp is left false: only the tensors tell. eos_token_ids is empty where the text does not
-// say: generation_config.json may. Throws Error naming file, key, value and way
-// out.
+// num_layers + 1 entries; has_mtp is left false: that depends on the tensors. eos_token_ids is empty if the text has
+// none; generation_config.json may have them. Throws Error naming file, key, value and way out.
 V4Config parse_v4_config(std::string_view json, std::string_view source);
-// The same of a file; refuses it also where hf_quant_config.json beside it says that its weights are of another kind.
+// The same for a file; also refuses it if hf_quant_config.json beside it says that the weights are quantised in another
+// way.
 V4Config read_v4_config(const std::string& path);
 
 }  // namespace v4rt

@@ -11,7 +11,7 @@ using nlohmann::json;
 
 constexpr double kMinTheta = 1.0 + 1e-6, kMaxTheta = 1e12;  // the base of a logarithm
 
-// "default" where neither of its two keys is there.
+// "default" if the object has neither of the two keys for it.
 json rope_type(const Fields& f) {
   const json *type = f.find("type"), *newer = f.find("rope_type");
   check(type == nullptr || newer == nullptr || *type == *newer, Code::kCorrupt,
@@ -33,7 +33,7 @@ void check_rotary_share(const Fields& f, const V4Config& c) {
       f.source(), shown(*value), share * c.head_dim, c.head_dim, c.rope_head_dim);
 }
 
-// The factor on cos and sin that YaRN derives elsewhere is 1 here, and its ramp begins and ends at whole dimensions.
+// In V4, YaRN's factor on cos and sin is always 1, and its ramp begins and ends at whole dimensions.
 void read_scaling(const Fields& f, V4Config& c) {
   const json type = rope_type(f);
   check(type == "default" || type == "yarn", Code::kUnsupported, "{}: type is {}; only yarn is supported", f.source(),
@@ -52,8 +52,8 @@ void read_scaling(const Fields& f, V4Config& c) {
   f.check_all_known();
 }
 
-// One object for layers that do not compress, one for those that do. Their bases go before those of the keys outside,
-// which transformers fills with the defaults of its class.
+// One object for layers that do not compress, one for those that do. Their bases win over the keys outside, which
+// transformers fills with the defaults of its class.
 void read_parameters(const Fields& f, V4Config& c) {
   const Fields main = f.child("main"), compress = f.child("compress");
   f.check_all_known();

@@ -6,8 +6,8 @@
 namespace v4rt {
 
 // The rotary keys of config.json: rope_theta, compress_rope_theta and rope_scaling as released, or transformers'
-// rope_parameters. Needs head_dim, rope_head_dim and max_position. Refuses what the rotation of spec section 6 does not
-// do.
+// rope_parameters. Needs head_dim, rope_head_dim and max_position. Refuses whatever differs from the rotation of spec
+// section 6.
 void read_rope(const Fields& f, V4Config& c);
 
 }  // namespace v4rt

@@ -9,8 +9,8 @@
 namespace v4rt {
 namespace {
 
-// Official name and the other spellings of the same tensor: one table for every kind of file. Names inside a block
-// stand without "layers.N." or "mtp.N."; '*' is an expert's number.
+// Official name and the other spellings of the same tensor: one table for every kind of file. Names inside a block are
+// written without "layers.N." or "mtp.N."; '*' is an expert's number.
 struct Spelling {
   std::string_view official;
   std::array<std::string_view, 2> others;
@@ -61,7 +61,7 @@ constexpr Spelling kInBlock[] = {
     {"ffn.shared_experts.w1.weight", {"mlp.shared_experts.gate_proj.weight"}},
     {"ffn.shared_experts.w2.weight", {"mlp.shared_experts.down_proj.weight"}},
     {"ffn.shared_experts.w3.weight", {"mlp.shared_experts.up_proj.weight"}},
-    // The MTP block alone has these.
+    // Only in the MTP block.
     {"e_proj.weight", {}},
     {"h_proj.weight", {}},
     {"enorm.weight", {}},
@@ -98,7 +98,7 @@ std::string_view leading_number(std::string_view text) {
   return text.substr(0, end);
 }
 
-// A name inside a block, its expert's number apart: "ffn.experts.7.w1.weight" -> "ffn.experts.*.w1.weight", "7".
+// Splits a name inside a block from its expert's number: "ffn.experts.7.w1.weight" -> "ffn.experts.*.w1.weight", "7".
 struct Leaf {
   std::string pattern;
   std::string_view expert;
@@ -132,7 +132,7 @@ std::optional<Match> match_scale(const Dictionary& names, std::string_view patte
   return std::nullopt;
 }
 
-// A value's own name first: "attn_hc.scale" is no scale plane.
+// Names of values are tried first: "attn_hc.scale" is not a scale plane.
 std::optional<Match> match(bool in_block, std::string_view pattern) {
   const Dictionary& names = dictionary(in_block);
   const auto found = names.find(pattern);

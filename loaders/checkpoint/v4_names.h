@@ -21,10 +21,10 @@ namespace v4rt {
 // or F32 (F16 widened); hc_*, attn_sink, ape, gate.bias are F32 (widened if need be).
 enum class WeightRole : uint8_t { kMatrix, kEmbedding, kNorm, kF32, kTable };
 
-// How a weight comes together from official tensors.
+// How a weight is made from official tensors.
 enum class Assembly : uint8_t {
-  kWhole,    // it is one
-  kPair,     // two of the same shape, rows after rows
+  kWhole,    // one tensor as it is
+  kPair,     // two of the same shape, one after the other
   kExperts,  // one per expert
 };
 
@@ -40,19 +40,20 @@ std::vector<WeightInfo> v4_weights(const V4Config& config);  // in model order; 
 // The official names of the tensors that `weight` is made of, in order.
 std::vector<std::string> official_parts(const WeightInfo& weight);
 
-// Some files hold all experts of a layer in one tensor, w1's and w3's rows together. Where an expert stack lies in it.
+// Some files hold all experts of a layer in one tensor, with w1's and w3's rows together. This says where in it a stack
+// is.
 struct FusedExperts {
   std::string name;          // "layers.0.ffn.experts.w13.weight" [E, 2I, d], "layers.0.ffn.experts.w2.weight" [E, d, I]
   int first = 0, count = 1;  // of the `count` row blocks of each expert, this weight is number `first`
 };
 FusedExperts fused_experts(const WeightInfo& stack);
 
-// What a tensor's name in a file means, in any of the spellings of checkpoints.md section 2.
+// The meaning of a tensor's name in a file, in any of the spellings of checkpoints.md section 2.
 struct FileName {
-  std::string official;   // of the weight; "layers.3.attn.wq_a.weight"
+  std::string official;   // the weight: "layers.3.attn.wq_a.weight"
   bool is_scale = false;  // the tensor holds that weight's scales
   bool spelled_officially = true;
 };
-std::optional<FileName> translate(std::string_view file_name);  // nothing: not a V4 tensor
+std::optional<FileName> translate(std::string_view file_name);  // empty: not a V4 tensor
 
 }  // namespace v4rt

@@ -15,7 +15,7 @@
 
 namespace v4rt {
 
-// One weight as the model wants it. Its bytes lie in one or more parts, one after the other along the leading
+// One weight in the form the model wants. Its bytes are in one or more parts, one after the other along the leading
 // dimensions: the experts of a stack, or the two halves of a fused matrix, which are separate tensors in a file.
 struct WeightView {
   TensorType type;                                      // of the whole; Layout::kRows
@@ -24,41 +24,42 @@ struct WeightView {
   std::shared_ptr<const void> owner;                    // keeps the bytes alive
 };
 
-// What the release does to activations before a product with a weight: where the weight is stored in FP8 or FP4, they
-// are rounded to FP8 (spec section 3.6). A weight of several tensors may ask for both.
+// What the release does to activations before a product with a weight: if the weight is stored in FP8 or FP4, they are
+// rounded to FP8 (spec section 3.6). The tensors of one weight may disagree: kMixed.
 enum class ActivationRounding : uint8_t { kNone, kFp8, kMixed };
 
-// What tells these weights from all others, at the cost of some reading.
+// Tells these weights from all others; making it reads a little of each file.
 struct WeightIdentity {
-  std::string name;   // of the checkpoint, fit for the name of a file: the same while it is changed in place
-  Hash value;         // another one when anything changed, and for a copy
-  Hash content = {};  // headers and a sample of the pages: a copy's too. A change of a few values may not show in it
+  std::string name;   // of the checkpoint, usable in a file name; stays the same when the files change
+  Hash value;         // changes when anything changes, and for a copy
+  Hash content = {};  // of headers and a sample of pages: the same for a copy. May miss a change of a few values
 };
 
-// Where weights come from. Names are those of loaders/checkpoint/v4_names.h: the official ones, with experts stacked.
+// A source of weights. Names are those of loaders/checkpoint/v4_names.h: the official ones, with experts stacked.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
   virtual const V4Config& config() const = 0;
   virtual bool has(std::string_view name) const = 0;
-  // The type that get() answers, from headers alone: no weight is read.
+  // The type that get() returns; reads headers only, no weights.
   virtual TensorType type(std::string_view name) const { return get(name).type; }
-  // Follows from how the checkpoint stores the weight, whatever type() it is served in: serving changes no number.
+  // Depends on how the checkpoint stores the weight, not on the type() in which it is served: serving changes no
+  // number.
   virtual ActivationRounding activation_rounding(std::string_view name) const {
     return has_scale_plane(type(name).dtype) ? ActivationRounding::kFp8 : ActivationRounding::kNone;
   }
-  // The values as they are stored: nobody has looked at them yet.
+  // The values as they are stored, unchecked.
   virtual WeightView get(std::string_view name) const = 0;
-  // Reads the values, once, and throws Error naming tensor and place where one cannot be: what uses values of get()
-  // calls this before.
+  // Reads the values, the first time it is called, and throws Error naming tensor and place of a value that is not
+  // valid. To be called before values of get() are used.
   virtual void check_values(std::string_view name) const { (void)name; }
-  // The values of `view` will not be read again soon: its pages may leave memory.
+  // Says that the values of `view` will not be read again soon, so that its pages may leave memory.
   virtual void release(const WeightView& view) const { (void)view; }
-  // Whether `bytes` of a view are a file's, which may have to be read from disk.
+  // Whether `bytes` of a view are in a mapped file, and so may have to be read from disk.
   virtual bool is_mapped(std::span<const std::byte> bytes) const { return (void)bytes, false; }
-  // Throws Error naming the file when one that views lie in was changed since.
+  // Throws Error naming the file if one that views point into has changed.
   virtual void check_intact() const {}
-  virtual std::optional<WeightIdentity> identity() const { return std::nullopt; }  // nothing: weights of no file
+  virtual std::optional<WeightIdentity> identity() const { return std::nullopt; }  // empty: not from files
 };
 
 }  // namespace v4rt

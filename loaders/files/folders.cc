@@ -17,7 +17,7 @@ std::vector<std::string> make_folders(const std::string& folder) {
   }
   std::reverse(made.begin(), made.end());
   for (auto next = made.begin(); next != made.end();) {
-    const bool is_new = fs::create_directory(*next, error);  // not when another process has made it meanwhile
+    const bool is_new = fs::create_directory(*next, error);  // false if another process has just made it
     if (error) {
       std::error_code ignored;
       for (auto last = next; last != made.begin();) fs::remove(*--last, ignored);

@@ -5,8 +5,8 @@
 
 namespace v4rt {
 
-// Makes `folder`, and those above it, where they are not there yet; answers which were made, the outermost first.
-// Throws Error naming the folder; then none was made.
+// Makes `folder` and its parents if they do not exist; returns those it made, outermost first. Throws Error naming the
+// folder; then none is left.
 std::vector<std::string> make_folders(const std::string& folder);
 
 }  // namespace v4rt

@@ -10,7 +10,8 @@ namespace v4rt {
 
 namespace {
 
-// The word at which `text` stops being JSON, when it is one of the numbers that Python writes and JSON does not know.
+// The word at which `text` stops being JSON, if it is a number that Python writes and JSON does not have (NaN,
+// Infinity).
 std::string_view python_number(std::string_view text, size_t at) {
   for (const std::string_view word : {"NaN", "Infinity"}) {
     if (text.substr(at).starts_with(word)) return word;
@@ -62,7 +63,7 @@ nlohmann::json parse_json(std::string_view text, std::string_view source) {
 std::string printable(std::string_view text) {
   constexpr size_t kMax = 120;
   if (text.size() <= kMax) return escaped(text);
-  size_t size = kMax;  // less where that lies within a character
+  size_t size = kMax;  // less if that would split a character
   while (size + 3 > kMax && (static_cast<uint8_t>(text[size]) & 0xC0) == 0x80) --size;
   return escaped(text.substr(0, size)) + "...";
 }

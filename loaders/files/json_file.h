@@ -9,10 +9,10 @@ namespace v4rt {
 // A whole text file. Throws Error when it is missing, not a plain file, or larger than `max_bytes`.
 std::string read_text_file(const std::string& path, size_t max_bytes = size_t{256} << 20);
 
-// `source` names the text in messages. Throws Error(kCorrupt) where the text is not JSON or is nested deeper than 64.
+// `source` names the text in messages. Throws Error(kCorrupt) if the text is not JSON or is nested deeper than 64.
 nlohmann::json parse_json(std::string_view text, std::string_view source);
 
-// Text out of a file as a message may show it: escaped, cut after 120 bytes.
+// Text from a file, made safe to show in a message: escaped, cut after 120 bytes.
 std::string printable(std::string_view text);
 
 }  // namespace v4rt

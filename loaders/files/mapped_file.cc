@@ -24,7 +24,7 @@ namespace {
 
 int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
 
-// Asked of the path before it is opened: opening a pipe would wait for its writer.
+// Checked before the file is opened: opening a pipe would wait for its writer.
 void check_plain(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) fail_errno(path, errno);
@@ -57,7 +57,7 @@ void MappedFile::map(size_t size) {
   bytes_ = {static_cast<const std::byte*>(address), size};
 }
 
-// Into pages of its own, so that it begins as a mapping does.
+// Into pages of its own, so that it is aligned like a mapping.
 void MappedFile::read(size_t size) {
   const size_t available = available_memory();
   check(size <= available, Code::kOutOfMemory, "{}: has {}, and {} of memory is available; let it be mapped", path_,

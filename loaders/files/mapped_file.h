@@ -8,9 +8,9 @@
 
 namespace v4rt {
 
-// How the bytes of a file come to memory.
+// How the bytes of a file get into memory.
 enum class FileAccess : uint8_t {
-  kMap,   // page by page, when they are looked at; whoever cuts the file short ends those who look (SIGBUS)
+  kMap,   // page by page, on first access; if the file is cut short, an access raises SIGBUS
   kRead,  // all of them, when it is opened; nothing that happens to the file later matters
 };
 
@@ -31,14 +31,14 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return bytes_; }
-  // What told the file apart when it was opened: its number on its disk, and when anything of it was changed last, in
-  // nanoseconds since 1970; programs set the time of modification, but not this one.
+  // The identity of the file when it was opened: its inode, and the time of the last change to data or inode in
+  // nanoseconds since 1970, which programs cannot set as they can the time of modification.
   uint64_t inode() const { return inode_; }
   int64_t changed() const { return changed_; }
   bool contains(std::span<const std::byte> range) const;
   bool is_mapped() const { return access_ == FileAccess::kMap; }
 
-  // A hint: `range` must lie inside bytes(), and failure is of no consequence. Nothing for what was read.
+  // A hint: `range` must be inside bytes(), and failure does not matter. Does nothing if the file was read.
   void advise(std::span<const std::byte> range, Advice advice) const;
 
   // Throws Error if the file is mapped and was written to since it was opened, or became shorter than its mapping.

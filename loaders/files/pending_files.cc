@@ -27,7 +27,7 @@ PendingFiles::~PendingFiles() {
   if (file_ >= 0) ::close(file_);
   for (const std::string& name : names_) ::unlink(temporary(name).c_str());
   while (!made_folders_.empty()) {
-    ::rmdir(made_folders_.back().c_str());  // fails, as it should, when something is in it
+    ::rmdir(made_folders_.back().c_str());  // fails, as it should, if the folder is not empty
     made_folders_.pop_back();
   }
 }
@@ -58,7 +58,7 @@ void PendingFiles::append(std::span<const std::byte> bytes) {
 void PendingFiles::finish() {
   if (file_ < 0) return;
   while (::fsync(file_) != 0) {
-    if (errno == EINVAL) break;  // a file system that knows no fsync
+    if (errno == EINVAL) break;  // a file system without fsync
     if (errno != EINTR) fail_to("written", path(names_.back()), errno);
   }
   if (::close(std::exchange(file_, -1)) != 0) fail_to("written", path(names_.back()), errno);

@@ -7,16 +7,16 @@
 
 namespace v4rt {
 
-// New files of one folder. They are written one after the other under temporary names, and get their own by commit();
-// whatever has not come so far when the object goes is removed, and so are folders that were made for it.
+// New files in one folder, written one after the other under temporary names until commit() renames them. The
+// destructor removes files that have not been committed, and folders that were made for them.
 class PendingFiles {
  public:
-  explicit PendingFiles(std::string folder);  // made, with its parents, if it is not there; throws Error naming it
+  explicit PendingFiles(std::string folder);  // made with its parents if necessary; throws Error naming it
   ~PendingFiles();
   PendingFiles(const PendingFiles&) = delete;
   PendingFiles& operator=(const PendingFiles&) = delete;
 
-  void begin(const std::string& name);  // of the file that append() writes from now on
+  void begin(const std::string& name);  // starts the file that append() writes to
   void append(std::span<const std::byte> bytes);
 
   // Removes the files `obsolete` of the folder and gives the new ones their names, in the order of begin().

@@ -36,14 +36,14 @@ constexpr std::array<TypeRow, 17> kTypes{{{"BOOL", 8},
                                           {"I64", 64},
                                           {"U64", 64}}};
 
-// A tensor as the header states it, nothing checked but the JSON types.
+// A tensor as the header describes it; only JSON types are checked.
 struct Stated {
   std::string name, dtype;
   std::vector<uint64_t> shape, offsets;
   bool has_dtype = false, has_shape = false, has_offsets = false;
 };
 
-// Reads the header in one pass without building a document, and refuses whatever the format does not know:
+// Reads the header in one pass without building a document, and refuses whatever is not in the format:
 // { name: {"dtype": string, "shape": [n...], "data_offsets": [begin, end]}, "__metadata__": {string: string} }.
 class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -125,7 +125,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   std::vector<uint64_t>* numbers_ = nullptr;  // the open array
 };
 
-// Turns a statement into a view, checking it against the data area.
+// Turns a description into a view, checking it against the data area.
 class Checker {
  public:
   Checker(std::string_view source, std::span<const std::byte> data) : source_(source), data_(data) {}
@@ -237,7 +237,7 @@ std::vector<StoredTensor> parse_safetensors(std::span<const std::byte> file, std
   std::vector<StoredTensor> tensors;
   for (const Stated& stated : reader.take()) tensors.push_back(checker.view(stated));
   check_names(tensors, source);
-  // An empty tensor goes before the one that begins where it does.
+  // An empty tensor sorts before another one at the same offset.
   std::sort(tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
     return std::pair(a.bytes.data(), a.bytes.size()) < std::pair(b.bytes.data(), b.bytes.size());
   });

@@ -37,7 +37,7 @@ enum class StoredType : uint8_t {
 std::string_view spelling(StoredType type);  // "F8_E4M3"
 int bits(StoredType type);                   // of one element; 4 for F4, else whole bytes
 
-// A tensor where it lies in its file: row-major, little endian, aligned to nothing in particular.
+// A tensor in its file: row-major, little-endian, possibly unaligned.
 struct StoredTensor {
   std::string name;
   StoredType type = StoredType::kF32;
@@ -46,8 +46,8 @@ struct StoredTensor {
   size_t file = 0;  // index into SafetensorsSet::files()
 };
 
-// The tensors of one file, in the order of their data. Every fact of the header is checked, so each view lies inside
-// `file`, has the size that its type and shape ask for, and overlaps no other. `source` names the file in messages.
+// The tensors of one file, in the order of their data. The header is checked completely: each view is inside `file`,
+// has the size that its type and shape imply, and overlaps no other. `source` names the file in messages.
 std::vector<StoredTensor> parse_safetensors(std::span<const std::byte> file, std::string_view source);
 
 // One file, or the shards of one model, by tensor name.

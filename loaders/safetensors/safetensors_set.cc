@@ -50,13 +50,13 @@ bool is_folder(const std::string& path) {
 bool exists(const std::string& path) {
   std::error_code error;
   const bool there = fs::exists(path, error);
-  // Of what lies in a folder that may not be searched, nothing is known.
+  // In a folder that we may not search, a file may exist or not.
   check(!error, Code::kInvalidArgument, "{}: cannot be read: {}", path, error.message());
   return there;
 }
 std::string join(const std::string& folder, std::string_view name) { return (fs::path(folder) / name).string(); }
 
-// Hidden files are not looked at: other systems leave notes beside files under their names ("._model.safetensors").
+// Hidden files are ignored: some systems put notes beside files ("._model.safetensors").
 std::vector<std::string> safetensors_names(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
@@ -77,8 +77,8 @@ std::string some(const std::vector<std::string>& names) {
   return text;
 }
 
-// Names that leave the folder could read any file of the machine, and control characters would steer the terminal that
-// a message with the name is shown on.
+// A name that leaves the folder could read any file of the machine, and control characters would reach the terminal
+// with a message.
 void check_inside(const std::string& index_path, const std::string& file) {
   const bool plain = !file.empty() && file != "." && file != ".." && file.size() <= 255 &&
                      std::none_of(file.begin(), file.end(),
@@ -126,7 +126,7 @@ void SafetensorsSet::open_single(const std::string& path) {
   container_ = "safetensors, 1 file";
 }
 
-// Only what the map says is taken: a shard may hold leftovers, and a weight and its scale may lie in different shards.
+// Takes only the tensors in the map: a shard may hold leftovers. A weight and its scale may be in different shards.
 void SafetensorsSet::open_indexed(const std::string& index_path) {
   for (const auto& [file, wanted] : read_index(index_path)) {
     const std::string path = join(folder_, file);

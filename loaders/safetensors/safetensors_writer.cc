@@ -18,7 +18,7 @@ std::span<const std::byte> as_bytes(const std::string& text) { return std::as_by
 }  // namespace
 
 std::string safetensors_header(std::span<const HeaderEntry> entries) {
-  nlohmann::ordered_json::object_t object;  // a list: its names are known to differ
+  nlohmann::ordered_json::object_t object;  // a list, since its names differ anyway
   object.reserve(entries.size() + 1);
   object.push_back({"__metadata__", nlohmann::ordered_json::object({{"format", "pt"}})});
   int64_t at = 0;

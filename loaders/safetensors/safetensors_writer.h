@@ -12,7 +12,7 @@
 
 namespace v4rt {
 
-// What a header says of one tensor, whose data follows that of the entry before it.
+// The entry of one tensor in a header; its data follows that of the entry before it.
 struct HeaderEntry {
   std::string name, dtype;  // as the file spells it: "BF16"
   std::vector<int64_t> shape;
@@ -32,8 +32,8 @@ struct NewTensor {
 
 // Writes the shards of a model and their index, holding one block of values at a time:
 //   model-00001-of-00002.safetensors, model-00002-of-00002.safetensors, model.safetensors.index.json.
-// Tensors keep their order from shard to shard. Within one, those of wider elements come first, so that every value is
-// aligned, as the format's own writers do.
+// Tensors are distributed to shards in order. Within a shard those with wider elements come first, so that every value
+// is aligned, as the format's own writers do.
 class SafetensorsWriter {
  public:
   static constexpr size_t kBlock = size_t{1} << 20;

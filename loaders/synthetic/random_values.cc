@@ -23,7 +23,7 @@ uint64_t mix(uint64_t x) {
 
 using Fp8Table = std::array<uint8_t, 65536>;
 
-// Code i is that of the i-th of 65536 equally likely values: the inverse of the triangle's distribution function.
+// Entry i is the code of the i-th of 65536 equally likely values: the inverse of the triangle's distribution function.
 Fp8Table make_fp8_table() {
   Fp8Table table{};
   for (size_t i = 0; i < table.size(); ++i) {
@@ -43,7 +43,7 @@ RandomValues::RandomValues(uint64_t seed, std::string_view name) : key_(mix(mix(
 
 uint64_t RandomValues::word(uint64_t index) const { return mix(key_ + (index + 1) * kGolden); }
 
-// of_word(w) answers consecutive elements, made of one random word.
+// of_word(w) makes consecutive elements from one random word.
 template <class OfWord>
 void RandomValues::fill(int64_t offset, std::span<std::byte> out, OfWord of_word) const {
   using Elements = decltype(of_word(uint64_t{}));

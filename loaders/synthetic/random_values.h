@@ -7,16 +7,16 @@
 
 namespace v4rt {
 
-// Random values as files store them. Every one depends on seed, name and its place alone, so that any part of a tensor
-// can be made in any order and comes out alike. `offset` is that of `out` in the tensor's bytes, a multiple of eight.
+// Random values as files store them. Each depends only on the seed, the name and its position, so that parts of a
+// tensor can be made in any order. `offset` is that of `out` in the tensor's bytes, a multiple of eight.
 class RandomValues {
  public:
   RandomValues(uint64_t seed, std::string_view name);
 
-  // Pairs of E2M1 codes, all alike likely. Mean square of a value: kFp4MeanSquare.
+  // Pairs of E2M1 codes, all equally likely. Mean square of a value: kFp4MeanSquare.
   void fp4(int64_t offset, std::span<std::byte> out) const;
-  // E4M3 codes of values that are distributed as a triangle from -kFp8Limit to kFp8Limit; never a NaN. Zero and the
-  // subnormal codes come as seldom as in trained weights.
+  // E4M3 codes of values with a triangular distribution from -kFp8Limit to kFp8Limit, without NaN. Zero and subnormal
+  // codes are as rare as in trained weights.
   void fp8(int64_t offset, std::span<std::byte> out) const;
   // E8M0 bytes such that elements of mean square `mean_square` get the standard deviation `deviation`: a mixture of the
   // two powers of two around it.

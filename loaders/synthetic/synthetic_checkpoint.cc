@@ -54,7 +54,7 @@ class Planner {
     }
   }
 
-  // Products with rows of deviation one have deviation one. Embeddings are looked up: they are such rows themselves.
+  // Products with rows of deviation one have deviation one again. Embeddings are such rows themselves.
   static double deviation(const std::string& name, const Shape& shape) {
     return name == "embed.weight" ? 1 : 1 / std::sqrt(static_cast<double>(shape[-1]));
   }
@@ -160,7 +160,7 @@ SyntheticSummary write_synthetic_checkpoint(const V4Config& config, const std::s
   files.begin(kConfigName);
   files.append(std::as_bytes(std::span(config_text)));
 
-  // What stays of the old checkpoint could be taken for a part of the new one.
+  // Leftovers of the old checkpoint could be mistaken for parts of the new one.
   const std::vector<std::string> names = writer.file_names();
   std::erase_if(old, [&](const std::string& name) {
     return name == kConfigName || std::find(names.begin(), names.end(), name) != names.end();

@@ -27,8 +27,8 @@ std::vector<SyntheticTensor> synthetic_tensors(const V4Config& config);
 struct SyntheticOptions {
   uint64_t seed = 0;
   int64_t shard_bytes = 4'000'000'000;
-  bool replace = false;                                       // a checkpoint that is in the folder
-  std::function<void(int64_t done, int64_t total)> progress;  // bytes; what it throws ends the work
+  bool replace = false;                                       // a checkpoint already in the folder
+  std::function<void(int64_t done, int64_t total)> progress;  // in bytes; may throw to stop
 };
 
 struct SyntheticSummary {
@@ -36,8 +36,8 @@ struct SyntheticSummary {
   size_t tensors = 0, shards = 0;
 };
 
-// Writes a checkpoint of random weights, the same for the same config and seed, whose files appear when all are
-// complete. Throws Error, leaving nothing behind, when the folder has a checkpoint or its disk too little room.
+// Writes a checkpoint of random weights, the same for the same config and seed. Its files appear when all of them are
+// complete. Throws Error, leaving nothing behind, if the folder has a checkpoint or the disk has too little room.
 SyntheticSummary write_synthetic_checkpoint(const V4Config& config, const std::string& folder,
                                             const SyntheticOptions& options);
 

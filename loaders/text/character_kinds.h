@@ -11,19 +11,19 @@
 
 namespace v4rt {
 
-// Text as a regex sees it, one byte a character. Characters that belong to the same of the sets which the regexes name
-// are of one kind, and no regex can tell them apart; there are few kinds. An ASCII character is its own kind, so that
-// ASCII text is its own view.
+// Text as a regex sees it, with one byte per character. Characters that are in the same sets of the regexes are of one
+// kind, and no regex can tell them apart; there are few kinds. Each ASCII character is a kind of its own, so that ASCII
+// text is its own view.
 class CharacterKinds {
  public:
   using Bytes = std::bitset<256>;  // which bytes of a view
 
   CharacterKinds() = default;
 
-  // Throws Error that begins with `source` where the sets tell more than 128 kinds apart beyond ASCII.
+  // Throws Error that begins with `source` if the sets make more than 128 kinds beyond ASCII.
   CharacterKinds(std::span<const CodePoints> sets, const std::string& source);
 
-  const std::vector<Bytes>& classes() const { return classes_; }  // what stands for each set's members
+  const std::vector<Bytes>& classes() const { return classes_; }  // the bytes that stand for each set's members
   std::string view(std::string_view text) const;                  // `text` is well-formed UTF-8
 
  private:

@@ -72,7 +72,7 @@ void check_message(const ChatMessage& message, size_t index) {
         "message {}: a developer message must not be empty", index);
 }
 
-// Users in a row are paragraphs of one message.
+// Several user messages in a row become paragraphs of one.
 std::vector<ChatMessage> merge_users(const std::vector<ChatMessage>& messages) {
   std::vector<ChatMessage> merged;
   for (const ChatMessage& message : messages) {
@@ -85,14 +85,14 @@ std::vector<ChatMessage> merge_users(const std::vector<ChatMessage>& messages) {
   return merged;
 }
 
-// The index of the last question, or nothing where there is none.
+// The index of the last question; empty if there is none.
 std::optional<size_t> last_question(const std::vector<ChatMessage>& messages) {
   const auto last = std::find_if(messages.rbegin(), messages.rend(), asks);
   if (last == messages.rend()) return std::nullopt;
   return static_cast<size_t>(messages.rend() - last) - 1;
 }
 
-// A conversation, and from which index on its reasoning shows (0: everywhere).
+// A conversation, and the index from which on its reasoning is shown (0: everywhere).
 struct Conversation {
   std::vector<ChatMessage> messages;
   size_t shows_from = 0;
@@ -122,14 +122,14 @@ void write_message(const ChatMessage& message, bool shows_reasoning, Writer& out
   if (answers) out.control(kEosToken);
 }
 
-// What makes the model answer.
+// The tokens that make the model answer.
 void write_answer_prompt(bool thinks, Writer& out) {
   out.control(kAssistant);
   out.control(thinks ? kThink : kEndThink);
 }
 
-// A header stands after a question that an answer or a reminder follows, though the answer after the reminder then has
-// none: the reference encoder does the same.
+// A header is written after a question that is followed by an answer or a reminder; an answer after that reminder then
+// gets no header. The reference encoder does the same.
 bool has_header(const std::vector<ChatMessage>& messages, size_t i) {
   if (!asks(messages[i])) return false;
   return i + 1 == messages.size() || messages[i + 1].role == "assistant" || messages[i + 1].role == "latest_reminder";

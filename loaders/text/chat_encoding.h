@@ -10,12 +10,13 @@
 namespace v4rt {
 
 // The V4 chat encoding: messages to text and control tokens, for Tokenizer::encode. Only the encoding writes control
-// tokens: one inside a message is text there, so that nobody who is quoted can speak as somebody else. Nothing is
-// trimmed or escaped. Tools, tasks and response formats are not rendered.
+// tokens: inside a message they are text, so that a quoted text cannot speak as somebody else. Nothing is trimmed or
+// escaped. Tools, tasks and response formats are not rendered.
 enum class ThinkingMode : uint8_t { kChat, kThinking };
 
-// How much to think, in thinking mode only. What it writes depends on the checkpoint's revision: V4-Flash and V4-Pro of
-// April 2026 know kMax; V4-Flash-0731 and V4-Pro-0813 write that same text for kHigh, and a stronger one for kMax.
+// How much to think, in thinking mode only. The text written for it depends on the checkpoint's revision: V4-Flash and
+// V4-Pro of April 2026 know kMax; V4-Flash-0731 and V4-Pro-0813 write that same text for kHigh, and a stronger one for
+// kMax.
 enum class ReasoningEffort : uint8_t { kDefault, kLow, kHigh, kMax };
 enum class ChatRevision : uint8_t { kPreview, k0731 };
 
@@ -32,7 +33,8 @@ struct ChatOptions {
       true;  // in thinking mode, forget the reasoning (and developer messages) before the last question
   bool add_bos = true;
   ChatRevision revision = ChatRevision::kPreview;
-  bool allow_closed = false;  // also render what asks for no answer: it ends in a system message or with an answer
+  bool allow_closed =
+      false;  // also render conversations that ask for no answer, because they end in a system message or an answer
 };
 
 // Ends with the generation prompt: "<｜Assistant｜>" and "</think>", or "<think>" in thinking mode. Users in a row
@@ -51,8 +53,8 @@ std::vector<TextPart> render_chat(const std::vector<ChatMessage>& messages, cons
 std::vector<TextPart> render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
                                   const ChatOptions& options);
 
-// All parts as one string, which is what DeepSeek's own encoder gives: to be shown and compared. Encoding it would take
-// control tokens inside messages for true ones.
+// All parts as one string, as DeepSeek's own encoder returns it, for display and comparison. Do not encode it: control
+// tokens inside messages would become real ones.
 std::string written_out(const std::vector<TextPart>& parts);
 
 inline constexpr std::string_view kBosToken = "<｜begin▁of▁sentence｜>";

@@ -29,7 +29,7 @@ class CodePoints {
 };
 
 // What a regex means by \p{name}: a general category of Unicode 16.0, "Lu", or all that begin with a letter, "L".
-// Nothing for any other name. The table is part of the program, so that ids do not depend on a system's libraries.
+// Empty for any other name. The table is part of the program, so that ids do not depend on the system's libraries.
 std::optional<CodePoints> general_category(std::string_view name);
 
 // What a regex means by \s: Unicode's White_Space.

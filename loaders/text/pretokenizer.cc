@@ -30,7 +30,7 @@ struct FreeContext {
   void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
 };
 
-// Takes the pattern's sets, as they are in views, off the front of `classes`.
+// Takes the sets of the pattern, as bytes of views, from the front of `classes`.
 SplitCode compile(const SplitPattern& pattern, size_t pattern_size, std::span<const CharacterKinds::Bytes>& classes,
                   std::string name) {
   std::string regex;
@@ -57,11 +57,11 @@ SplitCode compile(const SplitPattern& pattern, size_t pattern_size, std::span<co
     fail(Code::kUnsupported, "{}: bad regex at byte {} of {}: {}", rule.name,
          at == regex.size() ? pattern_size : pattern[after - 1].offset, pattern_size, pcre2_message(error));
   }
-  pcre2_jit_compile(rule.code.get(), PCRE2_JIT_COMPLETE);  // where it cannot, pcre2_match interprets
+  pcre2_jit_compile(rule.code.get(), PCRE2_JIT_COMPLETE);  // if that fails, pcre2_match interprets
   return rule;
 }
 
-// Appends where the pieces of `view` end, which begins `base` characters into the text.
+// Appends the ends of the pieces of `view`, which begins `base` characters into the text.
 void isolate(const SplitCode& rule, std::string_view view, size_t base, SplitMatcher& matcher,
              std::vector<size_t>& ends) {
   size_t done = 0;
@@ -126,7 +126,7 @@ void Pretokenizer::cut(std::string_view text, SplitMatcher& matcher, std::vector
     }
     ends.swap(finer);
   }
-  // Back from characters to bytes.
+  // Turns offsets in characters into offsets in bytes.
   size_t character = 0;
   for (const size_t end : ends) {
     size_t size = 0;

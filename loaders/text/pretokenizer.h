@@ -16,13 +16,13 @@ struct SplitRule {
   bool literal = false;  // a plain string, not a regex
 };
 
-// Cuts text into the pieces that BPE sees. Each rule cuts the pieces that the rule before left: matches become pieces,
+// Cuts text into the pieces that BPE sees. Each rule cuts the pieces left by the rule before: matches become pieces,
 // and so does the text between them. A rule sees one piece at a time, so look-around ends where the piece does. Bytes
-// that are not UTF-8 are kept: each maximal run of them is a piece, and text before and after it is cut as if it stood
-// alone.
+// that are not UTF-8 are kept: each maximal run of them is a piece, and the text before and after it is cut as if it
+// were alone.
 //
-// What classes mean is said by code_points.h. The rules match views of the text (character_kinds.h), in which a class
-// is a set of bytes: PCRE2, which does the matching, knows nothing of Unicode here.
+// code_points.h defines what classes mean. The rules match views of the text (character_kinds.h), in which a class is a
+// set of bytes: PCRE2, which does the matching, knows nothing of Unicode here.
 class Pretokenizer {
  public:
   // Throws Error with `source`, the rule's number and the offset in a regex that cannot be run.

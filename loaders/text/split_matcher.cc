@@ -15,8 +15,8 @@ namespace {
 
 constexpr double kSeconds = 1, kSecondsPerByte = 5e-6;
 
-// PCRE2 cannot say how much work a call was, so no call may be much: it tries few starts with few steps each, and more
-// steps only by doubling, so that the time can be looked at in between.
+// PCRE2 does not tell how much work a call did, so every call must be short: it tries few starts with few steps each,
+// and the steps are doubled only when necessary, so that we can look at the clock in between.
 constexpr size_t kStarts = 256;
 constexpr uint32_t kFewSteps = 64;
 constexpr uint32_t kCallsBetweenLooks = 64;  // at the clock, which costs more than most calls
@@ -57,7 +57,7 @@ std::optional<SplitMatcher::Span> SplitMatcher::find(const SplitCode& rule, std:
   while (from <= subject.size()) {
     const size_t last = std::min(from + kStarts - 1, subject.size());
     Outcome outcome = match(rule, subject, from, last, kFewSteps);
-    if (outcome == Outcome::kOutOfSteps) {  // at one of these starts, PCRE2 does not say which
+    if (outcome == Outcome::kOutOfSteps) {  // at one of these starts; PCRE2 does not say which
       do {
         outcome = match_at(rule, subject, from);
       } while (outcome == Outcome::kNone && ++from <= last);

@@ -27,9 +27,9 @@ struct SplitCode {
 
 std::string pcre2_message(int error);
 
-// Runs regexes on one text, which may come in several stretches, and sees to it that this ends: a regex from a file can
-// be one that takes exponential time. The text as a whole has 1 s of the thread's processor time and 5 s more for each
-// MB, 50 times what V4's regexes take.
+// Runs regexes on one text, which may come in several stretches, with a limit on time, because a regex from a file may
+// take exponential time. The whole text gets 1 s of the thread's processor time plus 5 s per MB, 50 times what V4's
+// regexes take.
 class SplitMatcher {
  public:
   struct Span {
@@ -44,9 +44,9 @@ class SplitMatcher {
  private:
   enum class Outcome { kMatch, kNone, kOutOfSteps };
 
-  // Tries the starts from `first` to `last`, each with so many steps of backtracking.
+  // Tries the starts from `first` to `last`, each with at most `steps` of backtracking.
   Outcome match(const SplitCode& rule, std::string_view subject, size_t first, size_t last, uint32_t steps);
-  // The same for one start, with as many steps as it takes.
+  // The same for one start, with as many steps as necessary.
   Outcome match_at(const SplitCode& rule, std::string_view subject, size_t start);
   void check_time(const SplitCode& rule) const;
 

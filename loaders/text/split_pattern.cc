@@ -61,7 +61,7 @@ class Parser {
     return code;
   }
 
-  // What stands for one character. A class of characters cannot begin or end a range.
+  // An element of a class that is one character. A set like \d cannot begin or end a range.
   struct Atom {
     CodePoints set;
     std::optional<uint32_t> character;

@@ -16,9 +16,9 @@ struct TextPart {
   bool control = false;
 };
 
-// Byte-level BPE from tokenizer.json, the pre-tokenizer's regexes taken from the file. Immutable once made; safe to
-// share between threads. Encoding never adds BOS. Text need not be UTF-8: decode(encode(text)) == text for all bytes;
-// each run of bytes that are not UTF-8 is encoded apart from what surrounds it.
+// Byte-level BPE from tokenizer.json, the pre-tokenizer's regexes taken from the file. Immutable; safe to share between
+// threads. Encoding never adds BOS. Text need not be UTF-8: decode(encode(text)) == text for all bytes; each run of
+// bytes that are not UTF-8 is encoded separately from its surroundings.
 class Tokenizer {
  public:
   // Throws Error naming the file and what is wrong with it.
@@ -27,9 +27,9 @@ class Tokenizer {
   ~Tokenizer();
 
   // With `added`, added tokens in the text ("<think>", "<｜User｜>") become their ids: leftmost first, longest first.
-  // Without, they are text, which is how untrusted text is kept from speaking in control tokens.
+  // Without, they are text: that is the way to encode untrusted text.
   std::vector<int32_t> encode(std::string_view text, bool added = true) const;
-  // Text parts in a row are encoded as one text. Throws Error for a control part that is no added token.
+  // Text parts in a row are encoded as one text. Throws Error for a control part that is not an added token.
   std::vector<int32_t> encode(std::span<const TextPart> parts) const;
   std::vector<std::string> pretokenize(std::string_view text) const;  // the pieces that BPE sees; for tests
   std::string decode(std::span<const int32_t> ids) const;             // bytes, not checked to be UTF-8
@@ -44,9 +44,9 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Bytes of tokens to text as it may be shown. push() gives what is certain: complete UTF-8 characters, and U+FFFD for
-// bytes that cannot become one. It holds back at most 3 bytes, the start of a character; flush(), at the end, makes one
-// U+FFFD of them.
+// Turns bytes of tokens into text that can be shown. push() returns what is certain: complete UTF-8 characters, and
+// U+FFFD for bytes that cannot become one. It holds back at most 3 bytes, the start of a character; flush(), at the
+// end, turns them into one U+FFFD.
 class Utf8Stream {
  public:
   std::string push(std::string_view bytes);

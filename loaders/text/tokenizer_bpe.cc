@@ -66,8 +66,8 @@ void Bpe::encode_short(std::string_view piece, std::vector<int32_t>& ids) const 
 void Bpe::encode_long(std::string_view piece, std::vector<int32_t>& ids) const {
   check(piece.size() < kNever, Code::kUnsupported,
         "a stretch of {} bytes of text without a boundary is too long to encode", piece.size());
-  // The symbols are a linked list over positions; kNever ends it on both sides. Position i's rank is that of its pair
-  // with the next symbol, kNever where no merge is or where the symbol has gone into one before.
+  // The symbols are a linked list over positions; kNever ends it on both sides. The rank at position i is that of its
+  // pair with the next symbol; kNever if there is no merge, or if the symbol was merged into an earlier one.
   struct Symbol {
     int32_t id;
     uint32_t previous, next, rank;
@@ -79,8 +79,8 @@ void Bpe::encode_long(std::string_view piece, std::vector<int32_t>& ids) const {
                   kNever};
   }
 
-  // Entries are rank << 32 | position, so the smallest is the next merge. An entry whose rank is no longer its
-  // position's is void.
+  // Entries are rank << 32 | position, so the smallest is the next merge. An entry is stale if its rank is no longer
+  // that of its position.
   std::vector<uint64_t> entries;
   const auto rank_at = [&](uint32_t i) {
     const uint32_t next = symbols[i].next;

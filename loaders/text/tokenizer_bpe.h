@@ -34,7 +34,7 @@ class Bpe {
   static constexpr uint32_t kNever = 0xFFFFFFFF;
   static constexpr size_t kShort = 48;  // up to here a scan per merge is faster than a heap
 
-  size_t slot_of(int32_t left, int32_t right) const;  // where the pair is, or the empty slot where it would be
+  size_t slot_of(int32_t left, int32_t right) const;  // the slot of the pair, or the empty one where it would go
   Rule rule(int32_t left, int32_t right) const { return slots_[slot_of(left, right)].rule; }
   void encode_short(std::string_view piece, std::vector<int32_t>& ids) const;
   void encode_long(std::string_view piece, std::vector<int32_t>& ids) const;

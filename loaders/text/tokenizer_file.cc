@@ -16,7 +16,7 @@ using Json = JsonNode::Json;
 using Ids = std::unordered_map<std::string_view, int32_t>;  // the views are into the document
 
 // The printable form of bytes in vocab and merges (GPT-2): a printable Latin-1 byte stands for itself, the other 68 in
-// increasing order are U+0100 and up. Here the other way round: the byte that a code point means, or -1.
+// increasing order are U+0100 and up. This is the inverse: the byte of a code point, or -1.
 std::array<int16_t, 0x100 + 68> byte_alphabet() {
   std::array<int16_t, 0x100 + 68> bytes;
   bytes.fill(-1);
@@ -28,7 +28,7 @@ std::array<int16_t, 0x100 + 68> byte_alphabet() {
   return bytes;
 }
 
-// The bytes that a vocab entry stands for; nothing where it has a character outside the alphabet.
+// The bytes of a vocab entry; empty if it has a character outside the alphabet.
 std::optional<std::string> bytes_of(std::string_view token) {
   static const auto alphabet = byte_alphabet();
   std::string bytes;
@@ -43,7 +43,7 @@ std::optional<std::string> bytes_of(std::string_view token) {
   return bytes;
 }
 
-// The entry of an id, made where the table ends before it.
+// The entry of an id; the table grows if necessary.
 std::string& entry_of(std::vector<std::string>& tokens, int32_t id) {
   const auto index = static_cast<size_t>(id);
   if (index >= tokens.size()) tokens.resize(index + 1);
@@ -68,7 +68,7 @@ Ids read_vocab(const JsonNode& vocab, TokenizerFile& file) {
            *id);
     }
     ids.emplace(token, *id);
-    // Entries outside the alphabet are added tokens that are listed here as well; no merge makes them.
+    // Entries outside the alphabet are added tokens that are also listed here; no merge makes them.
     const auto decoded = bytes_of(token);
     bytes = decoded.value_or(token);
     if (decoded && decoded->size() == 1) {
@@ -126,7 +126,7 @@ void read_merges(const JsonNode& merges, const Ids& ids, TokenizerFile& file) {
   }
 }
 
-// Looking for added tokens takes time in proportion to their length at every place where one could begin.
+// The search for added tokens takes time proportional to their length at every place where one could begin.
 constexpr size_t kLongestAdded = 1024;
 
 // Added tokens may be listed in the vocab too, as the same bytes under the same id.
@@ -199,7 +199,7 @@ void read_pre_tokenizer(const JsonNode& root, TokenizerFile& file) {
     } else {
       check(type.string() == "ByteLevel", Code::kUnsupported, "{} is {}; only \"Split\" and \"ByteLevel\" can be run",
             type.place(), type.shown());
-      // use_regex is true where it is not written.
+      // use_regex is true by default.
       check(!step.member("use_regex").flag(true) && !step.member("add_prefix_space").flag(false), Code::kUnsupported,
             "{}: use_regex and add_prefix_space must both be false", step.place());
       byte_level = true;

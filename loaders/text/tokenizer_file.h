@@ -12,7 +12,7 @@
 
 namespace v4rt {
 
-// tokenizer.json as Hugging Face tokenizers writes it, for byte-level BPE: checked, and rid of the byte alphabet.
+// tokenizer.json as Hugging Face tokenizers writes it, for byte-level BPE: checked, with the byte alphabet resolved.
 struct TokenizerFile {
   std::vector<std::string> tokens;  // raw bytes by id; empty: no token has the id
   std::array<int32_t, 256> byte_ids{};
@@ -21,9 +21,9 @@ struct TokenizerFile {
   std::vector<AddedToken> added;
 };
 
-// `source` names the file in messages. Throws Error for what is missing, contradicts itself, or would have to change
-// what encoding does and is not implemented here. What cannot change ids (offsets, truncation, padding, `special` and
-// `normalized` flags) is not looked at.
+// `source` names the file in messages. Throws Error for anything that is missing, contradictory, or would change the
+// ids and is not implemented. Settings that cannot change ids (offsets, truncation, padding, `special` and `normalized`
+// flags) are ignored.
 TokenizerFile read_tokenizer_json(std::string_view json, const std::string& source);
 
 }  // namespace v4rt

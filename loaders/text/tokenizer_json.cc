@@ -27,7 +27,7 @@ int32_t JsonNode::id() const {
 
 std::optional<int32_t> JsonNode::as_id(const Json& value) {
   if (!value.is_number_integer()) return std::nullopt;
-  const auto id = value.get<int64_t>();  // what is beyond int64_t comes out negative
+  const auto id = value.get<int64_t>();  // numbers beyond int64_t become negative
   if (id < 0 || id >= kMaxIds) return std::nullopt;
   return static_cast<int32_t>(id);
 }

@@ -10,14 +10,13 @@
 
 namespace v4rt {
 
-// A value in a JSON document together with its place, "tokenizer.json: model.vocab", so that every complaint names it.
-// Asking for what the value is not throws Error.
+// A value in a JSON document together with its path, "tokenizer.json: model.vocab", for messages. Asking for a type
+// that the value does not have throws Error.
 class JsonNode {
  public:
   using Json = nlohmann::json;
 
-  static constexpr int64_t kMaxIds =
-      1 << 22;  // beyond any vocabulary there is; keeps a wrong id from asking for gigabytes
+  static constexpr int64_t kMaxIds = 1 << 22;  // larger than any vocabulary; a wrong id must not ask for gigabytes
 
   JsonNode(const Json* value, std::string place) : value_(value), place_(std::move(place)) {}
 

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-// How a character that starts with some byte goes on: its length, and what its second byte may be. Length 0: no
-// character starts so. Third and fourth bytes are always 80..BF.
+// The length of a character by its first byte, and the range of its second byte. Length 0: no character starts with
+// that byte. Third and fourth bytes are always 80..BF.
 struct Lead {
   size_t size;
   uint8_t low, high;

@@ -7,8 +7,8 @@
 
 namespace v4rt {
 
-// What bytes that may or may not be UTF-8 start with. Well-formed means Unicode's table 3-7: no overlong forms, no
-// surrogates, nothing above U+10FFFF.
+// What a sequence of bytes that may not be UTF-8 starts with. Well-formed means Unicode's table 3-7: no overlong forms,
+// no surrogates, nothing above U+10FFFF.
 enum class Utf8Kind : uint8_t {
   kCharacter,  // one well-formed character
   kTruncated,  // all that is left is the correct start of a longer character
@@ -42,11 +42,11 @@ inline size_t utf8_size(char lead) {
 // truncated end counts as ill-formed). 0 only for no bytes.
 size_t uniform_run(std::string_view bytes);
 
-// Any bytes as a line of a message may show them: control characters (C0, DEL, C1), line ends among them, and what is
-// no UTF-8 as \x1b. A terminal takes nothing in the result for a command.
+// Any bytes, made safe for one line of a message: control characters (C0, DEL, C1; also line ends) and bytes that are
+// not UTF-8 become \x1b and the like. A terminal finds no command in the result.
 std::string escaped(std::string_view bytes);
 
-// The same, handed to `put` piece by piece, without memory: for a signal handler.
+// The same, passed to `put` piece by piece and without allocating, for a signal handler.
 template <class Put>
 void put_escaped(std::string_view bytes, const Put& put) {
   while (!bytes.empty()) {
@@ -67,7 +67,7 @@ void put_escaped(std::string_view bytes, const Put& put) {
   }
 }
 
-// The same of a message of several lines, which stay lines.
+// The same for a message of several lines; line ends stay.
 std::string escaped_lines(std::string_view bytes);
 
 }  // namespace v4rt

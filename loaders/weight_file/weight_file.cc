@@ -24,8 +24,8 @@ class Reader {
  public:
   explicit Reader(const MappedFile& file) : path_(file.path()), file_(file.bytes()) {}
 
-  // Header and table, as long as they say and the file is. A copy: whoever changes the file while it is mapped changes
-  // values, but not where they are looked for.
+  // A copy of header and table, of the length they state, if the file has it. Thus changing the file while it is mapped
+  // can change values, but not where we look for them.
   std::vector<std::byte> checked_header(const std::optional<Hash>& key) const {
     require(file_.size() >= sizeof(Header), "is too short for a header");
     const auto header = read<Header>(file_);
@@ -47,10 +47,10 @@ class Reader {
   struct Stored {
     NewWeight weight;
     WeightFile::Planes planes;
-    std::vector<Hash> hashes;  // of the pieces of values, then of scales
+    std::vector<Hash> hashes;  // of the pieces of the values, then of the scales
   };
 
-  // The next weight of what is left of the table.
+  // Takes the next weight from the rest of the table.
   Stored next(std::span<const std::byte>& table) {
     require(table.size() >= sizeof(Entry), "has a table that ends too soon");
     const auto entry = read<Entry>(table);
@@ -69,7 +69,7 @@ class Reader {
     return stored;
   }
 
-  // No two planes share bytes, nor one the header.
+  // Planes overlap neither each other nor the header.
   void check_apart(size_t header_bytes) {
     std::sort(taken_.begin(), taken_.end());
     size_t end = header_bytes;

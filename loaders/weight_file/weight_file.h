@@ -17,29 +17,30 @@
 
 namespace v4rt {
 
-// A file of weights as a device uses them, to be mapped: a header, a table, then planes of bytes that begin on pages.
+// A file of weights in the layout that a device uses, to be mapped: a header, a table, then planes of bytes that begin
+// on pages.
 //
 //   header   magic, version, number of weights, key, bytes of header and table, bytes of the file, checksum of both
 //   weight   type (dtype, layout, shape), where its values and scales begin, its name, a checksum of each MiB of them
 //   planes   from offsets that are multiples of 4 KiB, large ones of 2 MiB; as long as the type says
 //
-// The key says what the weights were made from and how; who asks for another one gets nothing.
+// The key identifies what the weights were made from and how; opening the file with another key fails.
 class WeightFile {
  public:
   struct Planes {
     std::span<const std::byte> values, scales;
   };
 
-  // Throws Error naming the path and what is wrong: not such a file, another version or key, cut short, a checksum or
-  // an offset that cannot be. Nothing of the planes is read. Without a key: whatever it was made from.
+  // Throws Error naming the path and what is wrong: not such a file, another version or key, cut short, a wrong
+  // checksum or an impossible offset. Reads nothing of the planes. Without a key, any key will do.
   static std::shared_ptr<const WeightFile> open(const std::string& path, const std::optional<Hash>& key);
 
-  // Throw Error naming the weight when its bytes are not those that were written: some pieces by chance, in
-  // milliseconds; or every one, `progress` being told the share that was read.
+  // Throw Error naming the weight whose bytes are not those that were written. check_some() looks at random pieces, in
+  // milliseconds; check_all() at everything, telling `progress` the share that is done.
   void check_some() const;
   void check_all(const std::function<void(double done)>& progress) const;
 
-  std::optional<Planes> find(std::string_view name, const TensorType& type) const;  // valid as long as this file
+  std::optional<Planes> find(std::string_view name, const TensorType& type) const;  // valid as long as this object
   void check_intact() const { file_->check_intact(); }
   size_t bytes() const { return file_->bytes().size(); }
   size_t weights() const { return planes_.size(); }
@@ -64,11 +65,12 @@ struct NewWeight {
   TensorType type;
 };
 
-// Writes such a file under a temporary name, planes in any order; commit() gives it its own name. Until then nothing is
-// at `path`, and without it nothing stays.
+// Writes such a file under a temporary name, with planes in any order; commit() renames it to `path`. Without a commit
+// nothing is left.
 class WeightFileWriter {
  public:
-  static constexpr std::string_view kUnfinished = ".part";  // what temporary names end in; they begin with the path's
+  static constexpr std::string_view kUnfinished =
+      ".part";  // the end of temporary names, which begin with the name of `path`
 
   WeightFileWriter(std::string path, const Hash& key, std::vector<NewWeight> weights);
   ~WeightFileWriter();
@@ -76,11 +78,11 @@ class WeightFileWriter {
   WeightFileWriter& operator=(const WeightFileWriter&) = delete;
 
   uint64_t file_bytes() const { return file_bytes_; }
-  void begin();  // throws Error: no room (with figures), a folder that cannot be written
+  void begin();  // throws Error if there is no room (with figures), or the folder cannot be written
   // The next bytes of a plane of weights[index].
   void append_values(size_t index, std::span<const std::byte> bytes);
   void append_scales(size_t index, std::span<const std::byte> bytes);
-  // Reads what the disk has before it gets its name. Throws Error when planes lack bytes or have others.
+  // Reads everything back from disk before the file gets its name. Throws Error if bytes are missing or wrong.
   void commit(const std::function<void(double done)>& progress);
 
  private:

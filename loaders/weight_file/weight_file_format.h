@@ -1,6 +1,6 @@
 #pragma once
 
-// The bytes that WeightFile reads and WeightFileWriter writes, as the machine has them in memory.
+// The bytes that WeightFile reads and WeightFileWriter writes, in the machine's byte order.
 
 #include <array>
 #include <cstdint>
@@ -16,7 +16,7 @@ inline constexpr std::array<char, 8> kMagic{'v', '4', 'r', 't', 'w', 'g', 't', '
 inline constexpr uint32_t kVersion = 3;
 inline constexpr uint64_t kPage = 4096, kHugePage = uint64_t{2} << 20;
 inline constexpr uint64_t kMaxHeader = uint64_t{64} << 20;
-inline constexpr uint64_t kPiece = uint64_t{1} << 20;  // of a plane, under one checksum; the last one is shorter
+inline constexpr uint64_t kPiece = uint64_t{1} << 20;  // bytes of a plane under one checksum; the last piece is shorter
 
 struct Header {
   std::array<char, 8> magic;

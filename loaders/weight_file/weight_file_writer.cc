@@ -101,7 +101,7 @@ void WeightFileWriter::begin() {
   file_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   check(file_ >= 0, Code::kInvalidArgument, "{}: cannot be written: {}; name another folder", folder_of(path_),
         std::strerror(errno));
-  // Takes the room now, where the file system can: the disk may fill while the file is written.
+  // Reserves the room now, if the file system can: the disk may fill up while the file is written.
   const auto size = static_cast<off_t>(file_bytes_);
   const bool reserved = ::fallocate(file_, 0, 0, size) == 0;
   check(reserved || errno != ENOSPC, Code::kInvalidArgument,
@@ -145,7 +145,7 @@ void WeightFileWriter::append_scales(size_t index, std::span<const std::byte> by
   append(weights_[index].name, planes_[index].scales, bytes);
 }
 
-// The header goes last, and the name when the disk has every byte: what has the name is whole.
+// The header is written last, and the file gets its name when every byte is on disk: a file with that name is complete.
 void WeightFileWriter::commit(const std::function<void(double done)>& progress) {
   for (size_t i = 0; i < weights_.size(); ++i) {
     for (const Plane* plane : {&planes_[i].values, &planes_[i].scales}) {
@@ -155,10 +155,10 @@ void WeightFileWriter::commit(const std::function<void(double done)>& progress) 
   }
   write(0, header());
   while (::fsync(file_) != 0) {
-    if (errno == EINVAL) break;  // a file system that knows no fsync
+    if (errno == EINVAL) break;  // a file system without fsync
     check(errno == EINTR, Code::kInvalidArgument, "{}: cannot be written: {}", temporary_, std::strerror(errno));
   }
-  (void)::posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED);  // so that the disk is read, and not what memory has of it
+  (void)::posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED);  // so that the check reads the disk, not the page cache
   WeightFile::open(temporary_, key_)->check_all(progress);
   const bool renamed = std::rename(temporary_.c_str(), path_.c_str()) == 0;
   check(renamed, Code::kInvalidArgument, "{}: cannot be written: {}", path_, std::strerror(errno));

@@ -18,8 +18,8 @@ struct HyperSpec {
 // sum64 with fma; pre, post, comb by section 5.2 in its order (softmax: row maximum, em_exp, ascending sums, em_div;
 // Sinkhorn sums ascending, then + eps, then em_div). x[c] = round(sum over j, ascending from 0, of pre[j] * h[j, c]);
 // then x = RmsNorm(rms_eps, norm_w). pre = em_sigmoid(mix * scale + base) + eps and likewise for post and comb's
-// logits. Products and sums here round each for itself, without fma, as the release's own elementwise operations do:
-// the streams carry every rounding to the end, and with fma a third of the golden rows left their bits.
+// logits. Products and sums are rounded separately here, without fma, as in the release's elementwise operations: the
+// streams carry every rounding to the end, and with fma a third of the golden rows did not match.
 // in: h activation [T, m, d], fn F32 [2m + m*m, m*d], scale F32 [3], base F32 [2m + m*m], norm_w BF16|F32 [d]. out: x
 // activation [T, d], mix F32 [T, 2m + m*m].
 class HcPre final : public OpOf<OpKind::kHcPre> {

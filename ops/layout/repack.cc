@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kGroup = 16;
 
-// Interleaves `n` rows of `row_bytes` bytes by units of `unit` bytes, sixteen rows to a group; what is missing is zero.
+// Interleaves `n` rows of `row_bytes` bytes by units of `unit` bytes, sixteen rows to a group; missing rows are zero.
 void interleave(const uint8_t* from, int64_t n, int64_t row_bytes, int64_t unit, uint8_t* to) {
   const int64_t units = ceil_div(row_bytes, unit);
   std::fill_n(to, ceil_div(n, kGroup) * kGroup * units * unit, uint8_t{0});

@@ -58,8 +58,8 @@ class Swiglu final : public OpOf<OpKind::kSwiglu> {
 // i])), u = round(dot(x[t], up[ids[t, s], i])), round = to the activation dtype.
 // in: x activation [T, d], ids I32 [T, k], weights F32 [T, k], gate, up weight [E, I, d].  out: activation [T, k, I].
 //
-// A stack may be cut into ranges. This op then has experts [first, first + E), leaves the rows of others as they are,
-// and for first > 0 goes on writing what the range before it has begun: a sixth input, the output in place.
+// A stack may be cut into ranges. This op then has experts [first, first + E), leaves the rows of other experts as they
+// are, and for first > 0 completes what the range before it has begun: that output is a sixth input, changed in place.
 class MoeGateUp final : public OpOf<OpKind::kMoeGateUp> {
  public:
   explicit MoeGateUp(float limit, int64_t first = 0) : limit(limit), first(first) {}

@@ -12,7 +12,7 @@ namespace v4rt {
 
 std::vector<float> RopeTable::frequencies() const {
   const bool yarn = original_context > 0 && factor != 1;
-  // The pair that turns `beta` times within the original context.
+  // Index of the pair that makes `beta` turns within the original context.
   const auto pair_of = [&](double beta) {
     return dims * std::log(original_context / (2 * std::numbers::pi * beta)) /
            (2 * std::log(static_cast<double>(theta)));

@@ -15,8 +15,8 @@ struct RopeTable {
   int original_context = 0;
   float beta_fast = 32, beta_slow = 1;
 
-  // R / 2, every step in f32 as the release has it: theta^(2i/R), its inverse, YaRN's blend. From doubles, a third of
-  // them would be 1 to 3 ulp away, at position 10^6 a tenth of a radian.
+  // R / 2 of them, every step in f32 as in the release: theta^(2i/R), its inverse, YaRN's blend. Computed in doubles, a
+  // third of them would differ by 1 to 3 ulp, which is a tenth of a radian at position 10^6.
   std::vector<float> frequencies() const;
   std::string describe() const;
   bool operator==(const RopeTable&) const = default;

@@ -29,8 +29,8 @@ struct Fill {
   RowFormat format{};
 };
 
-// One op with its types and live size: run on a device, compared with the reference bit for bit; the benchmark's list
-// too.
+// One op with its types and live size, to be run on a device and compared with the reference bit for bit. Benchmarks
+// use the same list.
 struct Case {
   std::string name;
   OpPtr op;

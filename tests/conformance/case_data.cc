@@ -126,7 +126,7 @@ void fill_codes(DType dtype, std::span<std::byte> values, std::span<std::byte> s
 
 bool is_token_input(const Case& c, size_t i) { return c.op->input(i).role == Role::kActivation; }
 
-// Weights of products come in the layout that a device wants, but for those that are to be repacked.
+// Weights of products have the layout that the device wants, except those to be repacked.
 bool is_product_weight(const Case& c, size_t i) {
   const Role role = c.op->input(i).role;
   return c.op->kind() != OpKind::kRepack && (role == Role::kMatrix || role == Role::kExperts);

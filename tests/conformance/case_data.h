@@ -18,9 +18,8 @@ struct CaseData {
   std::vector<std::vector<std::byte>> values, scales;
 };
 
-// Numbers of a kind that is seldom seen, put into every other row of one input (into the only row, if there is one): a
-// NaN or an infinity at one place; subnormal numbers all over every second of those rows, at half of the places of the
-// others.
+// Unusual numbers in every other row of one input (or in its only row): a NaN or an infinity at one place; or subnormal
+// numbers, everywhere in every second of those rows, and at half of the places in the others.
 struct Unusual {
   enum class Kind : uint8_t { kNan, kInfinity, kSubnormal };
   Kind kind;

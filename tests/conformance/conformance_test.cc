@@ -21,8 +21,8 @@ struct Target {
 
 void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
-// The CPU at several thread counts: sums must not depend on how work is split. And with its matrix unit emulated, so
-// that what is written for one runs everywhere. OpenCL in both forms of its kernels, whichever the device would get.
+// The CPU at several thread counts: sums must not depend on how work is split. Also with an emulated matrix unit, so
+// that its code is tested everywhere. OpenCL in both forms of its kernels, whichever the device would use.
 std::vector<Target> targets() {
   std::vector<Target> list{
       {"cpu1", "cpu", {.threads = 1}}, {"cpu3", "cpu", {.threads = 3}}, {"tiles", "cpu", {.threads = 2}}};
@@ -46,7 +46,7 @@ std::shared_ptr<Device> device_of(const Target& target) {
 
 class Conformance : public testing::TestWithParam<std::tuple<Target, Case>> {};
 
-// Where two results differ first, for the failure message.
+// The first difference of two results, for the failure message.
 std::string difference(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
   if (a.size() != b.size()) return fmt::format("{} and {} bytes", a.size(), b.size());
   size_t count = 0, first = a.size();

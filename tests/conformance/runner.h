@@ -13,12 +13,12 @@ struct Result {
   std::vector<std::byte> bytes;
 };
 
-// Runs the case's kernel on `device` and returns all outputs, whole capacity: outputs start as 0xff, so rows that a
-// kernel must not write come back so. Buffers are slices at non-zero offsets between guard bytes; a damaged guard is a
+// Runs the case's kernel on `device` and returns all outputs with all rows: they start as 0xff, so rows that a kernel
+// must not write come back like that. Buffers are slices at non-zero offsets between guard bytes; a damaged guard is a
 // failure of the calling test. Weights are given in the layout that the device wants.
 std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data);
 
-// With every NaN among numbers as one and the same (exact_math.h).
+// With every NaN replaced by the same one (exact_math.h).
 Result without_payloads(Result result);
 
 }  // namespace v4rt

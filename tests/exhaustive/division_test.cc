@@ -1,4 +1,4 @@
-// What tests/unit/ops/division_test.cc asks of a part, asked of all, or of very many.
+// The checks of tests/unit/ops/division_test.cc for all numbers, or for very many.
 
 #include "tests/support/division.h"
 
@@ -10,7 +10,7 @@
 namespace v4rt {
 namespace {
 
-// check(worker, workers) on every core; it returns how often it found something wrong.
+// check(worker, workers) on every core; it returns the number of errors.
 template <class Check>
 int64_t on_every_core(const Check& check) {
   const unsigned workers = std::max(1u, std::thread::hardware_concurrency());

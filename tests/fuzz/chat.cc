@@ -9,7 +9,7 @@
 namespace v4rt::fuzz {
 namespace {
 
-// The part before `separator`, which is taken off `rest` with it.
+// The part before `separator`; removes both from `rest`.
 std::string_view cut(std::string_view& rest, char separator) {
   const size_t end = std::min(rest.find(separator), rest.size());
   const std::string_view part = rest.substr(0, end);

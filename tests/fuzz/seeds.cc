@@ -1,5 +1,5 @@
-// fuzz_seeds FOLDER: writes what fuzzing starts from, a folder a target: files of the tests' data and small ones that
-// between them have every part of their format.
+// fuzz_seeds FOLDER: writes the inputs that fuzzing starts from, one folder per target: files of the tests' data, and
+// small ones that together have every part of their format.
 
 #include <cstdio>
 #include <filesystem>
@@ -53,7 +53,7 @@ void write_index(Seeds seeds) {
   seeds.add(R"({"weight_map":{"a":"../model.safetensors"}})");
 }
 
-// The same model as transformers writes it.
+// The same model in the form that transformers writes.
 nlohmann::json with_layer_types(nlohmann::json config) {
   nlohmann::json types = nlohmann::json::array(), mlp = nlohmann::json::array();
   const int layers = config["num_hidden_layers"], hashed = config["num_hash_layers"];

@@ -1,4 +1,4 @@
-// What libFuzzer and the replay call, around the target's read().
+// The entry point for libFuzzer and replay, around the target's read().
 
 #include "tests/fuzz/target.h"
 
@@ -12,7 +12,7 @@
 namespace v4rt::fuzz {
 namespace {
 
-// A message goes to a terminal: nothing in it may steer one, and it has an end.
+// Messages go to a terminal: they must not contain control characters, and must not be endless.
 void check_message(std::string_view message) {
   require(!message.empty() && message.size() < 4096, "a message of a length that no one reads");
   const auto steers = [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f; };

@@ -4,10 +4,10 @@
 
 namespace v4rt::fuzz {
 
-// What each target defines: reads one input as its file names it. Any input ends in a result or in an Error.
+// Defined by each target: reads one input of the kind its file is named after. Any input gives a result or an Error.
 void read(std::string_view input);
 
-// What has to hold of every result; ends the process, which is how a fuzzer learns of it.
+// A condition on every result. Aborts if it does not hold, so that the fuzzer notices.
 void require(bool ok, std::string_view what);
 
 }  // namespace v4rt::fuzz

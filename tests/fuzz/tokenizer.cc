@@ -1,5 +1,5 @@
-// tokenizer.json, and after a byte 0 the text to encode with it. The file is read twice: as it is, and with the entries
-// that its vocabulary lacks of the 256 bytes, without which nothing gets as far as encoding.
+// tokenizer.json, and after a zero byte the text to encode with it. The file is read twice: as it is, and with its
+// vocabulary completed to all 256 bytes, without which nothing would get as far as encoding.
 
 #include "loaders/text/tokenizer.h"
 
@@ -37,7 +37,7 @@ void collect_ids(const Json& value, std::set<int64_t>& ids) {
   }
 }
 
-// Nothing where the text is not the beginning of such a file.
+// Empty if the text is not the beginning of such a file.
 std::string with_all_bytes(std::string_view json) {
   static const std::vector<std::string> forms = byte_alphabet();
   Json document = Json::parse(json, nullptr, false);
@@ -66,7 +66,7 @@ void check_round_trip(const Tokenizer& tokenizer, std::string_view text) {
   std::string shown;
   for (const int32_t id : tokenizer.encode(text)) shown += stream.push(tokenizer.token_bytes(id));
   shown += stream.flush();
-  require(Json(shown).dump().size() > 1, "a stream that is not UTF-8");  // dump() throws for such a text
+  require(Json(shown).dump().size() > 1, "a stream that is not UTF-8");  // dump() throws for text that is not UTF-8
 }
 
 }  // namespace

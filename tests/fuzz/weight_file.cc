@@ -1,5 +1,5 @@
-// A file of weights. It is opened twice: as it is, and with the checksum that its header should have, without which
-// nothing gets beyond the header.
+// A file of weights. It is opened twice: as it is, and with a correct checksum in the header, without which nothing
+// would get beyond the header.
 
 #include "loaders/weight_file/weight_file.h"
 

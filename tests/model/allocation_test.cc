@@ -14,7 +14,7 @@ namespace {
 std::atomic<int64_t> allocations{0};
 }
 
-// What is replaced here goes together; g++ sees only that memory of `new` meets `free`.
+// These replacements belong together; g++ only sees that memory of `new` is passed to `free`.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
 void* operator new(size_t bytes) {
@@ -47,7 +47,7 @@ TEST_P(Allocation, DecodingAllocatesNothing) {
   Session session(model);
   const int32_t prompt[] = {0, 320, 1843, 652, 844, 1218, 313, 260};
   int32_t next = static_cast<int32_t>(argmax(session.feed(prompt)));
-  session.feed(std::span(&next, 1));  // the first of its kind may still warm something up
+  session.feed(std::span(&next, 1));  // the first one may still allocate
   const int64_t before = allocations;
   for (int i = 0; i < 200; ++i) next = static_cast<int32_t>(argmax(session.feed(std::span(&next, 1))));
   EXPECT_EQ(allocations - before, 0);

@@ -12,14 +12,15 @@ namespace {
 
 using Values = DoubleModel::Values;
 
-// To the nearest number of a format with `bits` of fraction whose smallest normal exponent is `least`; ties to even.
+// Rounds to the nearest number of a format with `bits` of fraction whose smallest normal exponent is `least`; ties to
+// even.
 double rounded(double x, int bits, int least) {
   if (x == 0) return x;
   const double step = std::ldexp(1.0, std::max(std::ilogb(x), least) - bits);
   return std::nearbyint(x / step) * step;
 }
 
-// Of what fp32 holds exactly, whose ties are ties in any order.
+// For numbers that fp32 holds exactly, so that ties do not depend on the order of a sum.
 double exact_bf16(double x) { return rounded(x, 7, -126); }
 
 enum class Grid { kFp8, kFp4 };
@@ -143,7 +144,7 @@ void DoubleModel::rotate(Values& x, int64_t width, int64_t heads, int ratio, std
   const double low = std::max(std::floor(dim_of(c_.rope_beta_fast)), 0.0);
   const double high = std::min(std::ceil(dim_of(c_.rope_beta_slow)), dims - 1.0);
   for (int i = 0; i < dims / 2; ++i) {
-    // Every step in fp32, as the release has it: the angle is part of the definition.
+    // Every step in fp32, as in the release: the angle is part of the definition.
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(dims);
     float frequency = 1.0f / static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
     const auto ramp = static_cast<float>(std::clamp((i - low) / (high == low ? 0.001 : high - low), 0.0, 1.0));
@@ -365,7 +366,7 @@ Values DoubleModel::attention(const Values& x, int ratio) {
   Values o = attend(q, kv, cache, selected(x, q_rank, ratio));
   rotate(o, dim, heads, ratio, positions, -1);
 
-  // Each group of heads has rows of its own in wo_a, whose product takes its input as it is.
+  // Each group of heads has its own rows in wo_a; the input of that product is not rounded.
   const int64_t in = heads * dim / c_.o_groups, rank = c_.o_lora_rank;
   const Values& wo_a = weight(at + "wo_a.weight");
   Values u;
@@ -419,7 +420,7 @@ Values DoubleModel::experts(const Values& x, std::span<const int32_t> ids, bool 
   return out;
 }
 
-// The token after each position beside the streams of the model.
+// Combines the token after each position with the streams of the model.
 Values DoubleModel::mtp_streams(const Values& streams, std::span<const int32_t> ids) {
   const int64_t d = c_.hidden_size, m = c_.hc_mult;
   const Values copies = embedded(ids);

@@ -15,13 +15,13 @@ namespace v4rt {
 // One layer of the release in faithful mode, in double precision, straight from the formulas: it shares no code with
 // the runtime but the decoding of a stored number. Sums are exact to a double; what the release rounds is rounded.
 //
-// With a `noise` other than 0, sums are off by about as much as fp32 sums are in another order, at random: what then
-// comes out otherwise hangs on a number next to the tie of a rounding, and nothing but the order of a sum decides it.
+// With a `noise` other than 0, sums are changed at random by about as much as another order changes fp32 sums. Results
+// that then differ depend on a number next to the tie of a rounding, so only the order of a sum decides them.
 class DoubleModel {
  public:
   using Values = std::vector<double>;
 
-  // Of what the sublayers give, [T, d], and of the streams after the layer, [T, m, d].
+  // The outputs of the sublayers, [T, d], and the streams after the layer, [T, m, d].
   struct Layer {
     Values attn, ffn, out;
   };
@@ -44,8 +44,8 @@ class DoubleModel {
 
   // The stored numbers of an official tensor, scales multiplied in.
   const Values& weight(const std::string& name);
-  // x [rows, k] by the weight, x rounded to FP8 first where that is stored in FP8 or FP4; as it is, and rounded to
-  // bf16.
+  // Product of x [rows, k] with the weight, with x rounded to FP8 first if the weight is stored in FP8 or FP4; as it
+  // is, and rounded to bf16.
   Values product(Values x, int64_t k, const std::string& name);
   Values linear(const Values& x, int64_t k, const std::string& name);
   Values rms_norm(Values x, const std::string& name);

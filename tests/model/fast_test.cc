@@ -16,7 +16,7 @@ const std::vector<OpKind> kProducts{OpKind::kLinear, OpKind::kMoeGateUp, OpKind:
 
 struct OnLibrary {
   std::string device, library;  // "cpu", "Eigen"
-  std::vector<OpKind> kinds;    // all of whose products of several tokens it takes
+  std::vector<OpKind> kinds;    // the library takes all their products of several tokens
 };
 
 class Fastest : public testing::TestWithParam<OnLibrary> {
@@ -61,7 +61,7 @@ Difference difference(std::span<const float> exact, std::span<const float> other
   return {differences / n / deviation, largest / deviation};
 }
 
-// Text that this project has at hand: its own headers.
+// Some text that is always there: the project's own headers.
 std::string some_text(size_t bytes) {
   std::string text;
   std::vector<std::filesystem::path> files;

@@ -48,7 +48,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text.replace(text.find(from), from.size(), to);
 }
 
-// Our fused and stacked names back to official tensors and indices.
+// Maps our fused and stacked names back to official tensors and indices.
 float element(const WeightInfo& weight, int64_t index) {
   const Shape& shape = weight.shape;
   if (weight.role == WeightRole::kTable) return static_cast<float>((3 * (index / 2) + index % 2) % 4);

@@ -82,7 +82,7 @@ TEST_P(Invariance, SharingAStepChangesNothing) {
   }
 }
 
-// Moved to another disk or machine, a checkpoint is still the one that the snapshot was taken with.
+// A copy of a checkpoint, on another disk or machine, accepts snapshots taken with the original.
 TEST_P(Invariance, ASnapshotGoesOnOverACopyOfTheCheckpoint) {
   const auto& [device, mode] = GetParam();
   const auto open = [&device = device, &mode = mode](const std::string& path) {

@@ -1,6 +1,6 @@
-// The same bits on every machine: hashes of the logits of fixed prompts, kept in tests/data/logits.txt. Processors with
-// and without a matrix unit, drivers and compilers are so compared with each other without ever meeting. When an op is
-// given another order of sums, the failing test says the new hashes.
+// The same bits on every machine: hashes of the logits of fixed prompts, kept in tests/data/logits.txt. This compares
+// processors with and without a matrix unit, drivers and compilers across machines. When an op gets another order of
+// sums, the failing test prints the new hashes.
 
 #include <gtest/gtest.h>
 
@@ -21,8 +21,8 @@ std::string kept_hash(const std::string& model, const std::string& mode) {
   return "none";
 }
 
-// Past the window, several chunks and a remainder of one token; a linear congruential sequence, so that no library's
-// random numbers matter.
+// Past the window, several chunks and a remainder of one token; a linear congruential sequence, which does not depend
+// on a library's random numbers.
 std::vector<int32_t> prompt(int64_t vocab) {
   std::vector<int32_t> ids;
   uint32_t state = 20240607;

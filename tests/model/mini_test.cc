@@ -61,7 +61,7 @@ TEST_P(Mini, ContinuesAsTheGoldenTextDoes) {
     const auto prompt = c["prompt_ids"].get<std::vector<int32_t>>();
     auto expected = c["ids"].get<std::vector<int32_t>>();
     const auto margins = c["margin"].get<std::vector<float>>();
-    size_t sure = 0;  // a choice between equals may go either way, and what follows with it
+    size_t sure = 0;  // a choice between near equals may go either way, and so may everything after it
     while (sure < margins.size() && margins[sure] >= 1e-3f) ++sure;
     const std::vector<int32_t> got = greedy(model, prompt, static_cast<int64_t>(expected.size()), {});
     ASSERT_EQ(got.size(), expected.size());

@@ -27,11 +27,11 @@ constexpr int kTokens = 140;  // complete one block of 128, and more blocks of 4
 struct Golden {
   DoubleModel::Values streams;  // into the layer
   DoubleModel::Layer layer;
-  std::vector<bool> decided;  // tokens whose values do not hang on the order of a sum
+  std::vector<bool> decided;  // tokens whose values do not depend on the order of a sum
 };
 
-// A number next to the tie of a rounding comes out one way or the other by the last bit of a sum, and takes its token
-// along, or all those that look back on it. Such tokens are told from the others by what noise does to them.
+// A number next to the tie of a rounding depends on the last bit of a sum, and changes its token and all those that
+// look back on it. We recognise such tokens by adding noise.
 class Fixture {
  public:
   Fixture() {
@@ -60,7 +60,7 @@ class Fixture {
     const auto compare = [&](const DoubleModel::Values& a, const DoubleModel::Values& b) {
       std::vector<size_t> changed(kTokens);
       for (size_t i = 0; i < a.size(); ++i) changed[i * kTokens / a.size()] += a[i] != b[i];
-      for (size_t t = 0; t < kTokens; ++t) {  // one or two rounded otherwise at the very end are no matter
+      for (size_t t = 0; t < kTokens; ++t) {  // one or two that are rounded differently at the very end do not matter
         if (changed[t] * kTokens * 50 > a.size()) golden.decided[t] = false;
       }
     };

@@ -1,4 +1,4 @@
-// One checkpoint, served in every way that there is, says the same to the last bit: on every device.
+// One checkpoint, served in every possible way, gives the same bits on every device.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 namespace v4rt {
 namespace {
 
-// The same weights as numbers in memory of their own, where nothing is left of how a file stores them.
+// The same weights as plain numbers in memory, without any trace of how a file stores them.
 class Widened final : public WeightSource {
  public:
   explicit Widened(std::shared_ptr<const WeightSource> source) : source_(std::move(source)) {}
@@ -104,7 +104,7 @@ TEST_P(Served, TheSameBitsInEveryWay) {
   }
 }
 
-// Weights of which some ask for rounded activations and some do not cannot share a product.
+// Weights that need rounded activations cannot share a product with weights that do not.
 TEST_P(Served, MixedStorageIsRefusedWhereItMatters) {
   ModelFiles files = made_up_files(tiny_flash_files().config, [](const std::string& name) {
     const bool wide = name == "embed.weight" || name.find("layers.1.ffn.shared_experts.w3") != std::string::npos;
@@ -121,7 +121,7 @@ TEST_P(Served, MixedStorageIsRefusedWhereItMatters) {
   }
 }
 
-// Whatever a device does with a weight, its values are looked at first.
+// Whatever a device does with a weight, its values are checked first.
 TEST_P(Served, NumbersThatAreNotFiniteAreRefused) {
   for (const std::string name : {"embed.weight", "head.weight", "norm.weight", "hc_head_fn", "layers.2.ffn.gate.bias",
                                  "layers.0.attn.attn_sink", "layers.2.attn.indexer.weights_proj.weight",

@@ -1,4 +1,4 @@
-// A host may call from threads with small stacks: musl gives 128 KiB where nothing else is asked for.
+// A program may call from threads with small stacks: the default of musl is 128 KiB.
 
 #include <gtest/gtest.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-// Random weights as `v4rt synth` writes them: a model that runs, with logits like a real one's.
+// Random weights from `v4rt synth` make a model that runs, with logits like those of a real one.
 
 #include <gtest/gtest.h>
 

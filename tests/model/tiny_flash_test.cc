@@ -56,9 +56,9 @@ INSTANTIATE_TEST_SUITE_P(Devices, TinyFlashPlain,
 
 class TinyFlashFaithful : public testing::TestWithParam<std::string> {};
 
-// Random weights amplify every flipped rounding over the positions (standard deviation of a logit: 1). So short texts
-// are held tightly. At length 300 the golden file differs from exact arithmetic by 23 roundings of numbers next to a
-// tie, and sums in other orders lie between 0.023 and 0.038 from it: the long text is held to that.
+// Random weights amplify every flipped rounding over the positions (standard deviation of a logit: 1). So the tolerance
+// is tight for short texts. At length 300 the golden file differs from exact arithmetic by 23 roundings of numbers next
+// to a tie, and sums in other orders are between 0.023 and 0.038 away from it: that is the tolerance for the long text.
 TEST_P(TinyFlashFaithful, LogitsAreTheGoldenOnes) {
   const GoldenFile values = golden(NumberMode::kFaithful);
   const auto model = open_model(tiny_flash_path(), {.device = GetParam(), .chunk = 64, .context = 320});

@@ -1,4 +1,4 @@
-// A model whose weights are mapped from a cache says what it says without, to the last bit.
+// A model with weights mapped from a cache gives the same bits as without.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 struct Opened {
   std::shared_ptr<const Model> model;
-  std::set<std::string> work;  // what progress() told of
+  std::set<std::string> work;  // what progress() reported
 };
 
 Opened open_cached(const std::string& path, const std::string& device, const std::string& cache, bool mtp = false) {
@@ -86,7 +86,7 @@ TEST_P(WeightCacheOn, TheSameBitsWithoutWrittenAndMapped) {
   EXPECT_EQ(copied(first), copied(second));
   EXPECT_EQ(second.work.count(kWriting), 0u);
   EXPECT_EQ(second.model->weight_bytes(), first.model->weight_bytes());
-  if (device != "cpu") return;  // the others may have nothing to keep, or not be able to
+  if (device != "cpu") return;  // other devices may have nothing to cache, or be unable to
   EXPECT_EQ(first.work.count(kWriting), 1u);
   EXPECT_EQ(first.work.count(kLoading), 0u);
   EXPECT_EQ(copied(first), 0u);
@@ -110,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(Devices, WeightCacheOn,
                                           testing::Values("mini", "tiny_flash")),
                          [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
 
-// What would not fit is refused before anything is loaded; from a cache it runs.
+// A model that does not fit is refused before anything is loaded; from a cache it runs.
 TEST(HostMemory, IsAskedBeforeAnythingIsLoaded) {
   const TempFolder folder;
   std::set<std::string> work;
@@ -142,7 +142,7 @@ TEST(HostMemory, IsAskedBeforeAnythingIsLoaded) {
   EXPECT_THAT(refusal(), testing::HasSubstr("shorter context"));
 }
 
-// A file that is written to while a model uses it is told of with the next logits.
+// Writing to a file that a model uses is reported with the next logits.
 TEST(MappedWeights, AFileThatChangesIsAnError) {
   const TempFolder folder;
   for (const char* name : {"config.json", "model.safetensors"}) fs::copy(mini_path() + "/" + name, folder.file(name));
@@ -239,7 +239,8 @@ TEST_F(CpuWeightCache, ACheckpointThatChangedIsKeptAnew) {
   expect_written_anew();
 }
 
-// Each process opens, says its logits through its exit status; all of them at once, and none finds a cache.
+// Several processes open the model at once, none of them finds a cache, and each reports its logits through its exit
+// status.
 TEST_F(CpuWeightCache, ProcessesThatStartAtOnce) {
   fs::remove(cache_files(cache)[0]);
   std::vector<pid_t> children;

@@ -8,7 +8,7 @@
 
 namespace v4rt {
 
-// em_div and em_sqrt as they are on a device whose own operations end `error` floats away from the right ones.
+// em_div and em_sqrt on a device whose own operations are `error` floats off.
 inline float floats_away(float x, int error) { return em_float(em_bits(x) + static_cast<uint32_t>(error)); }
 inline float divided(float a, float b, int error) {
   return em_quotient(a, b, floats_away(em_mantissa(a) / em_mantissa(b), error));
@@ -19,7 +19,7 @@ inline constexpr int kDivisionError = 3, kRootError = 4;
 // The same bits, or both NaN.
 inline bool same_number(float a, float b) { return em_bits(a) == em_bits(b) || (std::isnan(a) && std::isnan(b)); }
 
-// Any bits, and more often than those: subnormal, tiny and huge numbers, mantissas near either end, short ones.
+// Any bits, but mostly subnormal, tiny and huge numbers, and mantissas that are short or near either end.
 inline float any_number(std::mt19937_64& random) {
   const uint64_t drawn = random();
   const auto u = static_cast<uint32_t>(drawn);

@@ -111,7 +111,7 @@ class LayerRun {
   std::unique_ptr<Executor> executor_;
 };
 
-// Share of equal values; the others must be within 5e-3 of the tensor's scale.
+// Returns the share of equal values; the others must be within 5e-3 of the tensor's scale.
 inline double identical_share(std::span<const float> got, std::span<const float> expected, const std::string& what) {
   size_t same = 0;
   float worst = 0, largest = 0;

@@ -12,8 +12,7 @@
 
 namespace v4rt {
 
-// Weights in memory, for models that tests make up. Types are BF16 for norms, F32 for the rest, unless `matrix` says
-// otherwise.
+// Weights in memory, for made-up models. Types are BF16 for norms and F32 for the rest, unless `matrix` says otherwise.
 class MemoryWeights final : public WeightSource {
  public:
   using Fill = std::function<float(const WeightInfo& weight, int64_t index)>;

@@ -21,7 +21,7 @@
 
 namespace v4rt {
 
-// A checkpoint in memory, to be changed and written out again.
+// A checkpoint in memory, to be changed and written to files again.
 struct ModelFiles {
   std::vector<RawTensor> tensors;
   nlohmann::json config;
@@ -76,7 +76,7 @@ std::string bytes_of(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
 
-// The numbers of a stored tensor as the formats are specified, worked out apart from the loader. FP4: shape in bytes.
+// The numbers of a stored tensor according to the specification, independent of the loader. FP4: shape in bytes.
 inline std::vector<float> expand(const RawTensor& t, const RawTensor* scale) {
   const size_t rows = t.shape.size() < 2 ? 1 : static_cast<size_t>(t.shape[0]);
   const size_t cols = t.bytes.empty() ? 0 : static_cast<size_t>(t.shape.back());
@@ -102,7 +102,7 @@ inline std::vector<float> expand(const RawTensor& t, const RawTensor* scale) {
   return out;
 }
 
-// Every tensor as F32, scales multiplied in and gone; expert tables as they are.
+// Every tensor as F32, with scales multiplied in; expert tables as they are.
 inline void expand_all(ModelFiles& files) {
   for (RawTensor& t : files.tensors) {
     if (t.dtype == "I64" || is_scale_name(t.name)) continue;
@@ -114,7 +114,7 @@ inline void expand_all(ModelFiles& files) {
   files.drop(is_scale_name);
 }
 
-// gate_up_proj [E, 2I, d] and down_proj [E, d, I] out of the experts' own tensors; scale planes likewise.
+// gate_up_proj [E, 2I, d] and down_proj [E, d, I] made from the experts' own tensors; scale planes too.
 inline void fuse_experts(ModelFiles& files, const std::string& part, const std::string& suffix) {
   const int layers = files.config["num_hidden_layers"], experts = files.config["n_routed_experts"];
   for (int layer = 0; layer < layers; ++layer) {
@@ -164,7 +164,7 @@ inline std::vector<float> decode(const WeightView& view) {
   return out;
 }
 
-// The weights of `source` whose values are not those of `expected`, which may hold more of them.
+// The weights of `source` whose values differ from `expected`, which may have more weights.
 inline std::vector<std::string> differences(const WeightSource& source, const WeightSource& expected) {
   std::vector<std::string> names;
   for (const WeightInfo& info : v4_weights(source.config())) {

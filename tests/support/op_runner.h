@@ -11,7 +11,7 @@
 
 namespace v4rt {
 
-// A tensor with storage of its own, for tests that call Op::reference() by hand.
+// A tensor with its own storage, for tests that call Op::reference() directly.
 struct TestTensor {
   explicit TestTensor(TensorType type) : type(type), values(type.bytes()), scales(type.scale_bytes()) {}
   TestTensor(TensorType type, std::span<const float> numbers) : TestTensor(type) { store(view(), 0, numbers); }

@@ -13,7 +13,7 @@
 
 namespace v4rt {
 
-// A folder that goes away with its object.
+// A folder that is removed with the object.
 class TempFolder {
  public:
   TempFolder() {
@@ -41,14 +41,14 @@ class TempFolder {
   std::string path_;
 };
 
-// A tensor as a test writes it: nothing is checked.
+// A tensor to write; nothing is checked.
 struct RawTensor {
   std::string name, dtype;
   std::vector<int64_t> shape;
   std::string bytes;
 };
 
-// A file from a header text and its data, whatever they say.
+// A file made from a header text and data, without any check.
 inline std::string file_bytes(const std::string& header, const std::string& data) {
   std::string out;
   for (int i = 0; i < 8; ++i) out += static_cast<char>(static_cast<uint64_t>(header.size()) >> (8 * i));

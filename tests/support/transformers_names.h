@@ -7,9 +7,9 @@
 
 namespace v4rt {
 
-// How transformers spells the official names and keys, written down apart from the loader's own table.
+// How transformers spells the official names and keys, independent of the loader's table.
 
-// From, to; all are applied in order. '^' binds to the beginning of the name and '$' to its end.
+// Replacements, applied in order. '^' stands for the beginning of the name and '$' for its end.
 using Renames = std::vector<std::pair<std::string, std::string>>;
 
 inline std::string renamed(std::string name, const Renames& renames) {

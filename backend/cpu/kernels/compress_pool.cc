@@ -13,7 +13,7 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kMaxPool = 1024;  // rows of a pool: their addresses wait on the stack
+constexpr int64_t kMaxPool = 1024;  // rows of a pool: their addresses are on the stack
 constexpr int64_t kChannels = 128;  // channels per task
 
 // Entries that the chunk completes are pooled channel by channel, then each is normed, rotated and encoded as a row.

@@ -6,7 +6,7 @@
 namespace v4rt {
 
 // The picks of a chunk, pick = t * k + slot, of experts [first, first + experts), sorted by expert, so that every
-// expert's weights are read once. Experts are numbered from `first` here. Lives in scratch.
+// expert's weights are read once. Numbers experts from `first`. Its memory is scratch.
 class Experts {
  public:
   static int64_t words(int64_t picks, int64_t experts) { return 2 * picks + 3 * experts + 1; }
@@ -18,14 +18,13 @@ class Experts {
   std::span<const int32_t> picks(int64_t i) const { return {order_ + start(i), count(i)}; }
   std::span<const int32_t> tokens(int64_t i) const { return {token_ + start(i), count(i)}; }
 
-  // For products that want the rows of an expert to follow each other from the start of a tile of `tile` rows on: lists
-  // the token or the pick of each row, -1 for those that fill up tiles, and returns how many rows there are. `rows` has
-  // place for most_rows().
+  // For products that want the rows of each expert to start at a tile of `tile` rows: lists the token or the pick of
+  // each row, -1 for padding, and returns the number of rows. `rows` has room for most_rows().
   static int64_t most_rows(int64_t picks, int64_t experts, int64_t tile) {
     return (picks + (tile - 1) * (picks < experts ? picks : experts)) / tile * tile;
   }
   int64_t gather(bool tokens, int64_t tile, int32_t* rows);
-  int64_t first_row(int64_t i) const { return first_row_[i]; }  // once gathered
+  int64_t first_row(int64_t i) const { return first_row_[i]; }  // after gather()
 
  private:
   int32_t start(int64_t i) const { return start_[list_[i]]; }

@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kFnRows = 6;      // rows of fn per task
 constexpr int64_t kChannels = 512;  // channels per task
 
-// hc_pre and hc_head: dots with the rows of fn first, spread over rows and tokens; then each token is finished by one
-// thread. Scratch holds a row of dots and the sum of squares per token.
+// hc_pre and hc_head: first the dots with the rows of fn, spread over rows and tokens; then one thread finishes each
+// token. Scratch holds a row of dots and the sum of squares per token.
 class MixKernel : public CpuKernel {
  public:
   MixKernel(const HyperSpec& spec, const OpCall& call)

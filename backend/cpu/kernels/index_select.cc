@@ -16,9 +16,9 @@ namespace {
 
 constexpr int64_t kBatch = simd::IndexTileCall::kMostQueries;  // queries of one sequence that share each decoded key
 
-// A batch of queries is widened, scored against all keys that its last one sees, and then selected from, query by
-// query. Scratch: queries, widened, as integers and as tiles, with their head weights; scores; the largest of each
-// group of them; per worker some keys, likewise.
+// Widens a batch of queries, scores them against all keys that the last of them sees, and then selects, query by query.
+// Scratch: the queries as floats, as integers and as tiles, with head weights; scores; the largest score of each group;
+// for each worker some keys in the same forms.
 class IndexSelectKernel final : public CpuKernel {
  public:
   IndexSelectKernel(const OpCall& call, const CpuDevice& device)
@@ -47,8 +47,8 @@ class IndexSelectKernel final : public CpuKernel {
   }
 
  private:
-  // The queries of a batch that have to choose, which ways to their scores their numbers allow, and the keys that the
-  // last of them sees.
+  // The queries of a batch that have to choose, the ways to compute scores that their numbers allow, and the keys that
+  // the last of them sees.
   struct Query {
     int64_t seen = 0;
     const float* widened = nullptr;
@@ -133,7 +133,7 @@ class IndexSelectKernel final : public CpuKernel {
     return batch;
   }
 
-  // Whole groups of keys. What the matrix unit cannot take goes by vectors.
+  // Whole groups of keys; vectors for those that the matrix unit cannot take.
   void score_groups(const Batch& batch, int64_t begin, int64_t end, float* memory) const {
     simd::IndexTileCall call = batch.tiles;
     call.memory = memory + vector_work_floats();

@@ -29,7 +29,7 @@ class LinearKernel final : public CpuKernel {
         out_bytes_(simd::element_bytes(call.outputs[0].dtype)) {
     const int64_t rows = call.inputs[0].shape.elements() / k_ / groups_;
     if (!readable(rows)) packed_ = whole_lines(groups_ * dot_.packed_floats(rows, k_));
-    const int64_t sums = rows > 1 ? threads * dot_.matrix_floats() : 0;  // after what is packed, for each thread
+    const int64_t sums = rows > 1 ? threads * dot_.matrix_floats() : 0;  // after the packed rows, for each thread
     scratch_bytes = static_cast<size_t>(packed_ + sums) * sizeof(float);
   }
 
@@ -55,14 +55,14 @@ class LinearKernel final : public CpuKernel {
   int64_t width() const { return n_ / groups_; }
   int64_t items() const { return width() % 16 == 0 ? width() / 16 : width() / 16 + 2; }
 
-  // How many of them a task takes: many, but so few that there are some tasks for every thread.
+  // Groups per task: many, but few enough to leave several tasks for every thread.
   int64_t tile_groups(int64_t rows, int64_t chunks, int threads) const {
     int64_t tile = rows == 1 ? simd::kVectorGroups : simd::kMatrixGroups;
     while (tile > simd::kVectorGroups && groups_ * (items() / tile) * chunks < 8 * threads) tile /= 2;
     return tile;
   }
 
-  // F32 rows can be read where they lie when there is one, and its length is whole units of every weight type.
+  // A single F32 row can be read in place if its length is a multiple of every weight type's unit.
   bool readable(int64_t rows) const { return x_type_ == DType::kF32 && rows == 1 && k_ % 8 == 0; }
 
   float* packed(const CpuArgs& args, int64_t rows, int64_t group) const {

@@ -48,8 +48,8 @@ class ExpertKernel : public CpuKernel {
  public:
   static constexpr int64_t kMostChosen = 64;  // by one token
 
-  // What several tokens need in scratch besides x and its order: sums of `matrices` products for each thread, and
-  // `more` floats.
+  // Scratch for several tokens, besides x and its order: sums of `matrices` products for each thread, and `more`
+  // floats.
   struct Needs {
     int threads, matrices;
     int64_t more = 0;
@@ -138,7 +138,7 @@ class ExpertKernel : public CpuKernel {
     });
   }
 
-  // The rows of x as the products want them; F32 rows of whole units can be read where they lie, one at a time.
+  // A row of x in the form the products want; an F32 row of whole units is read in place.
   simd::Packed row_of(const CpuArgs& args, int64_t row) const {
     const std::byte* x = args.data<const std::byte>(0);
     if (x_type_ == DType::kF32 && k_ % 8 == 0)
@@ -148,8 +148,8 @@ class ExpertKernel : public CpuKernel {
     return dot_.packed(packed, 1, k_);
   }
 
-  // The rows of x that picks multiply, of which there are `rows`, one per token or one per pick: as they are, or
-  // expert by expert where the products want row tiles.
+  // The `rows` rows of x, one per token or one per pick, in the form the products want: in order, or expert by expert
+  // if they want row tiles.
   simd::Packed rows_of(const CpuArgs& args, int64_t rows, bool per_token, Experts& experts) const {
     const std::byte* x = args.data<const std::byte>(0);
     float* packed = args.scratch<float>();
@@ -163,7 +163,7 @@ class ExpertKernel : public CpuKernel {
     return dot_.packed(packed, rows, k_);
   }
 
-  // Products of `n` rows of the active expert, from the one on that its pick or token index[first] is.
+  // Products of `n` rows of an active expert, starting with its pick or token index[first].
   void multiply(const simd::Matrix& w, int64_t group, int64_t groups, const simd::Packed& x, const Experts& experts,
                 int64_t active, std::span<const int32_t> index, int64_t first, int64_t n, float* y) const {
     if (dot_.row_tile > 1) return dot_.matrix(w, group, groups, x, nullptr, experts.first_row(active) + first, n, y);
@@ -191,7 +191,7 @@ class ExpertKernel : public CpuKernel {
     return args.scratch<float>() + sums_ + index * dot_.matrix_floats();
   }
 
-  // Of the stack, of pick `pick`; -1 when it is another range's.
+  // The expert of a pick within the stack; -1 if it is in another range.
   int64_t expert_of(const int32_t* ids, int64_t pick) const {
     const int64_t expert = ids[pick] - first_;
     return expert >= 0 && expert < experts_ ? expert : -1;
@@ -230,7 +230,7 @@ class MoeGateUpKernel final : public ExpertKernel {
   const size_t output_;  // argument
 };
 
-// What each expert gives, for a range of a stack.
+// The outputs of the experts in a range of a stack.
 class MoeDownPartsKernel final : public ExpertKernel {
  public:
   MoeDownPartsKernel(const OpCall& call, const simd::DotFns& dot, int threads)

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kGroup = 16;
 
-// Sixteen rows (`n` of them exist) of row_bytes bytes each, interleaved by units of T; what is missing is zero.
+// Sixteen rows (`n` of them exist) of row_bytes bytes each, interleaved by units of T; missing rows are zero.
 template <class T>
 void interleave_group(const uint8_t* from, int64_t n, int64_t row_bytes, T* to) {
   constexpr int64_t kUnit = sizeof(T);

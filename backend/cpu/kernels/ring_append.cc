@@ -19,7 +19,7 @@ class RingAppendKernel final : public CpuKernel {
     args.pool.for_ranges(args.step.n_rows(), 2.0 * format_.dim, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const Row& row = args.step.rows[static_cast<size_t>(t)];
-        if (row.end - t > ring_rows_) continue;  // a later row of this segment takes the same place
+        if (row.end - t > ring_rows_) continue;  // a later row of this segment overwrites it
         const int64_t to = row.slot * ring_rows_ + row.position % ring_rows_;
         encode_(format_, args.data<const std::byte>(0) + t * x_bytes_, args.data<uint8_t>(2) + to * format_.bytes());
       }

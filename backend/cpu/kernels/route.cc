@@ -10,7 +10,7 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kMaxExperts = 4096;  // their scores wait on the stack
+constexpr int64_t kMaxExperts = 4096;  // their scores are on the stack
 constexpr int kMaxChosen = 64;
 
 // Ascending ids with weights s[e] / sum * scale.

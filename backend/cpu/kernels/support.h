@@ -9,7 +9,7 @@
 
 namespace v4rt {
 
-// What most entries of the kernel table need.
+// Used by most entries of the kernel table.
 
 inline Support any_call(const OpCall&, const CpuDevice&) { return {}; }
 

@@ -2,7 +2,7 @@
 
 #ifdef V4RT_HAVE_EIGEN
 
-// g++ 12 takes the operand that AVX-512 instructions leave undefined for one that was forgotten (GCC bug 105593).
+// g++ 12 warns about the operand that AVX-512 intrinsics leave undefined on purpose (GCC bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #define EIGEN_DONT_PARALLELIZE  // the threads are ours
 #include <Eigen/Core>
@@ -24,7 +24,7 @@ bool multiply(const void* rows, const void* panel, float* sums, const GemmShape&
       y.noalias() = x * w;
     }
     return true;
-  } catch (const std::bad_alloc&) {  // its own copies of both
+  } catch (const std::bad_alloc&) {  // Eigen copies both matrices
     return false;
   }
 }

@@ -9,12 +9,12 @@ namespace v4rt {
 
 struct GemmShape {
   int64_t m, n, k;
-  bool add;  // to what the sums are
+  bool add;  // to the sums that are there
 };
 
-// A library's product of dense matrices: sums [m, n] = rows [m, k] * panel [k, n], or that added to them, on the
-// calling thread alone. The order of summation is the library's affair. False, with the sums as they were, when it
-// fails.
+// A library's product of dense matrices: sums [m, n] = rows [m, k] * panel [k, n], or added to them, on the calling
+// thread alone. The library chooses the order of summation. If it fails it returns false and leaves the sums as they
+// were.
 struct LibraryGemm {
   bool (*multiply)(const void* rows, const void* panel, float* sums, const GemmShape& shape) noexcept = nullptr;
   DType element = DType::kF32;         // of rows and panel

@@ -13,7 +13,7 @@ namespace {
 
 using Memory = dnnl::memory;
 
-// The library runs in an OpenMP region of its own, where a worker of ours is to work alone.
+// The library opens an OpenMP region, in which each of our workers must be alone.
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
@@ -31,7 +31,7 @@ Memory::desc dense(int64_t rows, int64_t columns, Memory::data_type type) {
   return {{rows, columns}, type, Memory::format_tag::ab};
 }
 
-// What one thread has compiled.
+// Kernels compiled by one thread.
 template <Memory::data_type kElement>
 struct Multiplier {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};

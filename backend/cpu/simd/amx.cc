@@ -18,7 +18,7 @@ bool processor_has_it() {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & (kBf16 | kTile | kInt8)) == (kBf16 | kTile | kInt8);
 }
 
-// A process has to ask before it uses registers of eight kilobytes.
+// A process must ask the kernel before it uses the tile registers.
 bool system_permits_it() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;

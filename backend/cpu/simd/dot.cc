@@ -53,7 +53,7 @@ HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t far, const float* x,
   }
 }
 
-// One chain over n elements; p moves past it. In a last word that is not full, weights and x are zero.
+// One chain over n elements; p moves past it. Weights and x are zero in the rest of an incomplete last word.
 template <class W, int kGroups>
 HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const float* x, int64_t n, F16 (&c)[kGroups]) {
 #pragma GCC unroll 8
@@ -67,7 +67,7 @@ HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const floa
   }
 }
 
-// e + o of a block of n elements of row `row` of x from element `at` on, by the quickest way that its numbers allow; p
+// e + o of a block of n elements of row `row` of x, from element `at` on, by the fastest way that its numbers allow; p
 // moves past it.
 template <class W, int kGroups>
 HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, int64_t row, int64_t at,
@@ -105,7 +105,7 @@ void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row,
   }
   const uint32_t* const end = p[0] + stride;
   for (int64_t at = 0, block = 0; at < w.k; at += W::kScaleBlock, ++block) {
-    // At the end of a group, what is far is the group that follows it in the same stream.
+    // At the end of a group, the far prefetch reaches into the next group of the same stream.
     const int64_t far = p[0] + kBlockWords + kFar <= end ? kFar : kFar + (kGroups - 1) * stride;
     [[maybe_unused]] const int64_t ahead_of_scales = block + 16 < w.blocks ? 256 : 256 + (kGroups - 1) * w.blocks * 16;
     F16 scale[kGroups];
@@ -155,7 +155,7 @@ HWY_INLINE void decode_panel(const Matrix& w, int64_t group, int64_t block, int6
   }
 }
 
-// Adds block `block` of kPackBlock elements of k, `live` of them there, to the sums of n rows; row(i) is the number of
+// Adds block `block` of kPackBlock elements of k, of which `live` exist, to the sums of n rows; row(i) is the number of
 // row i.
 template <class W, int kGroups, class RowFn>
 HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n,
@@ -168,7 +168,7 @@ HWY_INLINE void add_block(const Matrix& w, int64_t group, int64_t block, int64_t
 }
 
 #if HWY_TARGET == HWY_AVX3
-// The same by products of pairs; false, and nothing done, when a number is not safe.
+// The same with products of pairs; does nothing and returns false if a number is not safe.
 template <class W, int kGroups, class RowFn>
 HWY_INLINE bool add_block_pairs(const Matrix& w, int64_t group, int64_t block, int64_t live, const Packed& x, int64_t n,
                                 const RowFn& row, float* y, int64_t y_stride) {
@@ -215,7 +215,7 @@ void pack_integers(const float* x, int64_t k, Integers* integers) {
     if (at + 32 <= k) {
       pack_integers(x + at, *integers);
     } else {
-      integers->limbs = 0;  // a rest: the weights end there as well
+      integers->limbs = 0;  // an incomplete block; the weights end there as well
     }
   }
 }
@@ -245,8 +245,8 @@ HWY_INLINE void add_block_to(const Matrix& w, int64_t group, int64_t block, int6
   add_block<W, kGroups>(w, group, block, live, x, n, row, y, y_stride);
 }
 
-// Many rows of x are more than the nearest caches hold, so all groups take a block of them while it is there. Few rows
-// are not, and then memory is read fastest along the groups.
+// Many rows of x do not fit in the nearest caches, so all groups use a block of them while it is there. Few rows do
+// fit, and then memory is read fastest along the groups.
 constexpr int64_t kManyRows = 32;
 
 template <class W, bool kPairs, class RowFn>

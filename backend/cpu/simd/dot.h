@@ -18,18 +18,18 @@ struct Matrix {
 Matrix matrix_of(const Tensor& weight, int64_t index = 0);
 
 // Thirty-two numbers x as integers times a power of two: x[i] = (limb[0] + 256 limb[1] + 65536 limb[2])[i] * unit.
-// Within eight numbers the even ones come first: that is how the low and then the high half-bytes of a word of FP4
-// weights lie.
+// Within eight numbers the even ones come first, matching the low and then the high half-bytes of a word of FP4
+// weights.
 struct Integers {
   int8_t limb[3][32];
-  int32_t offset;  // -12 times the sum of the integers: the weights are taken 12 too large, as numbers without a sign
-  float scale;     // what one is worth, for weights in halves, over the factor of weights-inl.h
-  int32_t limbs;   // that are needed; 0: these numbers do not fit, or their sums may have to be rounded
+  int32_t offset;  // -12 times the sum of the integers, because the weights are 12 too large, to be unsigned
+  float scale;     // the value of one, for weights in halves, over the factor of weights-inl.h
+  int32_t limbs;   // needed; 0: the numbers do not fit, or their sums might need rounding
 };
 
-// Rows of x as the products read them: elements [begin, begin + k), cut into blocks of 128, block b of row r at
-// (b * rows + r) * 128, zero past k. The same blocks follow, where the products can use them, as bf16 pairs with a mark
-// for those that must not be used so, and as integers. Matrix units and libraries have forms of their own instead.
+// Rows of x in the form that products read: elements [begin, begin + k), cut into blocks of 128, block b of row r at (b
+// * rows + r) * 128, zero past k. If the products can use them, the same blocks follow as bf16 pairs, with a mark on
+// those that must not be used like that, and as integers. Matrix units and libraries use other forms.
 struct Packed {
   const float* data = nullptr;
   int64_t rows = 0, begin = 0, k = 0;
@@ -41,17 +41,17 @@ struct Packed {
 };
 inline constexpr int64_t kPackBlock = 128;
 
-// dot(x, w) of exact_math.h for sixteen rows of w at a time. Every way of calling gives the same bits.
+// dot(x, w) of exact_math.h for sixteen rows of w at a time. All functions give the same bits.
 struct DotFns {
   // Row r comes from x + index[r] * stride elements, or from x + r * stride when there is no index; packs rows [begin,
-  // end), whole row tiles, into `memory`, which has place for `rows`. An index of -1 gives zeros.
+  // end), whole row tiles, into `memory`, which has room for `rows`. An index of -1 gives zeros.
   void (*pack)(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin, int64_t end,
                float* memory);
-  // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups; with larger row tiles of a lone row only.
+  // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups. With larger row tiles only for a single row.
   void (*vector)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y);
   // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= most_rows, n_groups <= kMatrixGroups; row i is
-  // index[i], or first + i when there is no index, which row tiles of more than one row want, with `first` at the start
-  // of one. y has place for matrix_floats(); what is past the results may be written.
+  // index[i], or first + i without an index. Row tiles of more than one row allow no index, and `first` must be the
+  // start of a tile. y has room for matrix_floats(); the space past the results may be overwritten.
   void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
                  int64_t n, float* y);
   // Adds the blocks of dot that x has to the sums y[i * stride + j] of its rows i < n.
@@ -61,16 +61,16 @@ struct DotFns {
   int64_t dense_bytes = 0;  // several rows stay as they are, in elements of so many bytes; 0: they do not
   int64_t row_tile = 1;     // rows that are packed together: sixteen for a matrix unit
   int64_t most_rows = 128;  // of one call
-  int64_t work_floats = 0;  // that matrix() needs past its results
+  int64_t work_floats = 0;  // that matrix() needs after its results
 
   int64_t packed_floats(int64_t rows, int64_t k) const;
-  int64_t matrix_floats() const;  // too much for a stack: the threads of a host may have small ones
+  int64_t matrix_floats() const;  // too much for the stack: threads of a host program may have small ones
   Packed packed(const float* memory, int64_t rows, int64_t k) const;  // what `pack` made of all rows
 };
 inline constexpr int64_t kMatrixGroups = 16;  // at most, at once: the more of them, the less often x is read
-inline constexpr int64_t kVectorGroups = 4;   // at once for a lone row: as many streams of weights as memory likes
+inline constexpr int64_t kVectorGroups = 4;   // at once for a single row: a number of streams that memory handles well
 
-// Ways to the same bits that some processors offer, where the numbers allow it; only speed depends on them.
+// Faster ways to the same bits, on some processors and for some numbers.
 enum class MatrixUnit : uint8_t { kNone, kAmx, kEmulated };  // emulated: for tests
 struct DotPaths {
   bool pairs = false;                   // products of bf16 pairs (pairs.h), for several rows

@@ -41,7 +41,7 @@ void add_rounded(const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += rounded<T>(x[i]);
 }
 
-// `limit` is infinite where there is none: min and max then change nothing.
+// Without a limit, `limit` is infinite, so that min and max change nothing.
 HWY_INLINE F16 gated(const F16& g, const F16& u, float limit) {
   return silu(min(splat(limit), g)) * min(splat(limit), max(splat(-limit), u));
 }

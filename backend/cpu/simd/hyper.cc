@@ -111,7 +111,7 @@ HWY_INLINE void transpose(const float* from, int m, float* to) {
     for (int k = 0; k < m; ++k) to[k * m + j] = from[j * m + k];
 }
 
-// Rows are normalised as the columns of the transpose: those operations run side by side in one register.
+// Rows are normalised as columns of the transpose, so that the operations run side by side in one register.
 HWY_INLINE void sinkhorn(const HyperSpec& spec, int m, float* comb) {
   float rows[kMaxStreams * kMaxStreams], columns[kMaxStreams * kMaxStreams];
   for (int j = 0; j < m; ++j) {

@@ -31,8 +31,7 @@ HWY_INLINE void turn_word(const uint32_t* word, const F16& scale, float* panel) 
   }
 }
 
-// Eight codes of a key are one word. The words are turned as they are, then widened for sixteen keys at a time, as
-// weights are.
+// Eight codes of a key are one word. The words are transposed, then widened for sixteen keys at a time, like weights.
 void turn_fp4(const RowFormat& format, const uint8_t* rows, int64_t n, float* panel) {
   const int64_t width = format.bytes(), words = format.dim / 8;
   HWY_ALIGN uint32_t turned[4 * kIndexKeys];
@@ -57,7 +56,7 @@ HWY_INLINE void head_dots(const float* panel, int64_t dim, const float* q, int64
   tile_rows<2>(panel, dim, n, row, d, kIndexKeys);
 }
 
-// Adds the heads' shares, of dots d[h][j], to the sums over heads in order.
+// Adds the heads' contributions, from dots d[h][j], to the sums, in the order of heads.
 HWY_INLINE void add_heads(const float* d, const float* weights, int64_t n, bool rounds, float* sum) {
   for (int64_t h = 0; h < n; ++h, d += kIndexKeys) {
     const float w = weights[h];
@@ -88,9 +87,9 @@ void scores_of(const float* panel, int64_t dim, const float* q, const float* wei
   scores_by(dots, weights, heads, rounds, scores);
 }
 
-constexpr int kUnfit = 1000;  // a spread that nothing bears
+constexpr int kUnfit = 1000;  // larger than any spread that is allowed
 constexpr int kLeastExponent = -40,
-              kMostExponent = 40;  // of units and scales, so that no product comes near the limits
+              kMostExponent = 40;  // of units and scales, so that no product comes near the limits of the range
 
 struct Spread {
   int least = kMostExponent + 1, most = kLeastExponent - 1;
@@ -190,8 +189,8 @@ HWY_INLINE int64_t count_from(const uint32_t* orders, int64_t n, uint32_t least)
   return count;
 }
 
-// The largest number of which count(it) >= k, by bisection over its bits, or one that exactly k reach; it is known to
-// be `known` or more, and that nothing is above `most`.
+// The largest number with count(it) >= k, by bisection over its bits, or one that exactly k values reach. It is at
+// least `known`, and no value is above `most`.
 template <class Count>
 HWY_INLINE uint32_t bisect(uint32_t known, uint32_t most, int64_t k, const Count& count) {
   uint32_t least = 0;
@@ -204,14 +203,14 @@ HWY_INLINE uint32_t bisect(uint32_t known, uint32_t most, int64_t k, const Count
   return least;
 }
 
-// The k largest are in groups that reach what k groups reach.
+// The k largest are in groups whose maximum reaches that of the k-th group.
 void select(const uint32_t* orders, uint32_t* largest, int64_t n, int64_t k, int32_t* indices) {
   const int64_t groups = ceil_div(n, kIndexKeys);
   const auto count_groups = [&](uint32_t least) HWY_ATTR { return count_from(largest, groups, least); };
   uint32_t most = 0;
   for (int64_t g = 0; g < groups; ++g) most = std::max(most, largest[g]);
   const uint32_t reached = groups < k ? 0 : bisect(0, most, k, count_groups);
-  int64_t few = 0;  // their numbers take the place of the largest orders
+  int64_t few = 0;  // their numbers overwrite the array of largest orders
   for (int64_t g = 0; g < groups; ++g)
     if (largest[g] >= reached) largest[few++] = static_cast<uint32_t>(g);
   const auto live = [&](uint32_t group) { return std::min(kIndexKeys, n - int64_t{group} * kIndexKeys); };

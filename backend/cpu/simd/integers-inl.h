@@ -1,6 +1,6 @@
-// FP4 weights times numbers that are small integers of a common unit, as activations that went through FP8 are: the sum
-// of a block is then an integer below 2^24, which no order of summation rounds, so adding up bytes four at a time gives
-// the bits of exact_math.h's dot. Included once per target; empty where there are no such instructions.
+// FP4 weights times numbers that are small integers of a common unit, like activations that went through FP8. The sum
+// of a block is then an integer below 2^24, exact in any order, so adding up bytes four at a time gives the bits of
+// exact_math.h's dot. Included once per target; empty if it lacks the instructions.
 #if defined(V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_
 #undef V4RT_BACKEND_CPU_SIMD_INTEGERS_INL_H_
@@ -77,7 +77,7 @@ HWY_INLINE __m512i look_up(__m512i indices, __m512i table) {
   return bytes;
 }
 
-// The even and the odd ones of eight codes in each word, as halves and twelve too large.
+// The even and the odd codes of the eight in each word, in halves and twelve too large.
 HWY_INLINE void decode_bytes(const uint32_t* p, __m512i& even, __m512i& odd) {
   const __m512i table =
       _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
@@ -86,8 +86,8 @@ HWY_INLINE void decode_bytes(const uint32_t* p, __m512i& even, __m512i& odd) {
   odd = look_up(_mm512_srli_epi32(words, 4), table);
 }
 
-// The sums over one block of 32 for sixteen rows, over Fp4Weights::kFactor. Single variables, as arrays would live in
-// memory.
+// The sums over one block of 32 for sixteen rows, over Fp4Weights::kFactor. Single variables, because arrays would be
+// in memory.
 template <bool kThreeLimbs>
 HWY_INLINE F16 sum_integers(const uint32_t* p, int64_t far, const Integers& x) {
   __m512i low = _mm512_set1_epi32(x.offset), middle = _mm512_setzero_si512(), high = _mm512_setzero_si512();

@@ -14,7 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-// What T holds exactly; of bf16 numbers the upper halves.
+// Stores numbers that T holds exactly; for bf16 their upper halves.
 HWY_INLINE void store_exact(const F16& v, float* p) { store16(v, p); }
 HWY_INLINE void store_exact(const F16& v, Bf16* p) {
   for (size_t i = 0; i < kParts; ++i) {
@@ -73,7 +73,7 @@ namespace {
 
 HWY_EXPORT(widen_for);
 
-constexpr int64_t kPanelBytes = 512 << 10;  // of kMatrixGroups groups: stays in the second cache beside the rows
+constexpr int64_t kPanelBytes = 512 << 10;  // of kMatrixGroups groups: fits in the second-level cache beside the rows
 constexpr int64_t kMostRows = 256;          // Eigen multiplies 256 rows 1.6 times as fast as 128
 constexpr int64_t kRowStep = 16;            // rows are padded to a multiple, so that few shapes are compiled
 static_assert(kMostRows % kRowStep == 0);
@@ -83,7 +83,7 @@ constexpr int64_t depth() {  // of k at once
   return kPanelBytes / (16 * kMatrixGroups * static_cast<int64_t>(sizeof(T)));
 }
 
-// Where the library fails: slow, and as good.
+// For when the library fails: slow, but as good.
 template <class T>
 void multiply_plainly(const T* rows, const T* panel, float* sums, const GemmShape& s) {
   if (!s.add) std::fill_n(sums, s.m * s.n, 0.0f);
@@ -97,7 +97,7 @@ const DotFns& exact() {
   return dot_fns(kWeight, kActivation, vector_paths());
 }
 
-// T: what the library multiplies.
+// T: the type that the library multiplies.
 template <DType kWeight, DType kActivation, const LibraryGemm& kGemm, class T>
 void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index,
                     int64_t first, int64_t n, float* y) {
@@ -121,7 +121,7 @@ void library_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Pack
   }
 }
 
-// A lone row as the exact products want it, several as the library does. X: activations.
+// A single row in the form of the exact products, several in that of the library. X: type of activations.
 template <DType kWeight, DType kActivation, class X, class T>
 void library_pack(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin,
                   int64_t end, float* memory) {

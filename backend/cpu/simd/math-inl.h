@@ -1,5 +1,5 @@
 // The functions of exact_math.h for sixteen numbers: the same operations in the same order. Included once per target.
-// Loops over em_* functions vectorise as well, but those that hold an em_exp cost twice as much.
+// The compiler vectorises loops over em_* functions too, but with em_exp they take twice as long.
 #if defined(V4RT_BACKEND_CPU_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef V4RT_BACKEND_CPU_SIMD_MATH_INL_H_
 #undef V4RT_BACKEND_CPU_SIMD_MATH_INL_H_
@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-// p * 2^n for an integral n of -127 to 128. In two exact factors, as one may be out of range.
+// p * 2^n for an integral n of -127 to 128. As two exact factors, because one could be out of range.
 HWY_INLINE VF scale_by_power(VF p, VF n) {
 #if HWY_TARGET == HWY_AVX3  // one rounding either way: only the last product can be inexact
   return VF{_mm512_scalef_ps(p.raw, n.raw)};

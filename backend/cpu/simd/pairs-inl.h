@@ -1,5 +1,4 @@
-// Products of bf16 pairs (pairs.h) for many rows of x. Included once per target; empty where there is no such
-// instruction.
+// Products of bf16 pairs (pairs.h) for many rows of x. Included once per target; empty if it lacks the instruction.
 #if defined(V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
 #undef V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
@@ -31,7 +30,7 @@ HWY_INLINE bool safe_x(const uint32_t* pairs, int64_t n) {
   return bad == 0;
 }
 
-// In a pair the earlier element is the upper half, which the instruction adds first: so its chains ascend.
+// The earlier element of a pair is the upper half, which the instruction adds first, so that chains ascend.
 HWY_INLINE __m512i swap_halves(__m512i pairs) { return _mm512_rol_epi32(pairs, 16); }
 
 // The elements of a word as pairs: the values over W::kFactor are exact in bf16.

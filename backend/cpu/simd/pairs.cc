@@ -73,8 +73,7 @@ double run_time(const Eight& eight) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// A pair instruction does the work of two; the margin is for a busy machine. The two are timed in turns for the same
-// reason.
+// A pair instruction does the work of two. The margin, and timing the two in turns, allow for a busy machine.
 bool pairs_are_faster() {
   double pair_dots = 1, fused = 1;
   for (int run = 0; run < 9; ++run) {

@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace v4rt::simd {
 namespace HWY_NAMESPACE {
 
-// Vectors of sixteen side by side, and rows of x for so many of them, whose sums fill the registers.
+// How many vectors of sixteen, and how many rows of x with that many, fill the registers with sums.
 constexpr int kTileGroups = kParts == 1 ? 2 : 1;
 template <int kGroups>
 constexpr int kMostTileRows = kParts == 1 ? 16 / kGroups : 4;

@@ -26,7 +26,7 @@ using VU = hn::Vec<DU>;
 inline constexpr size_t kLanes = hn::MaxLanes(DF());
 inline constexpr size_t kParts = 16 / kLanes;
 
-// Constructors are written out: implicit ones are not compiled for the target.
+// Constructors are explicit, because implicit ones are not compiled for the target.
 struct F16 {
   VF part[kParts];
   HWY_INLINE F16() {}
@@ -37,7 +37,7 @@ struct U16 {
   HWY_INLINE U16() {}
 };
 
-// One rounding, also where the processor has no such instruction.
+// Rounds once, even if the processor has no such instruction.
 HWY_INLINE VF fma_lanes(VF a, VF b, VF c) {
 #if HWY_NATIVE_FMA
   return hn::MulAdd(a, b, c);

@@ -28,8 +28,7 @@ HWY_INLINE VF widen_normal(VU u) {
 #endif
 }
 
-// The same for every finite code: a subnormal one must not gain an implicit one, so 2 (1 + m) becomes 2 * that - 4 = 4
-// m.
+// The same for every finite code. A subnormal one has no implicit leading one, so 2 (1 + m) becomes 2 * that - 4 = 4 m.
 template <uint32_t kCode, uint32_t kExponent>
 HWY_INLINE VF widen_any(VU u) {
   const VF normal = widen_normal<kCode>(u), two = hn::Set(DF(), 2.0f);
@@ -51,9 +50,8 @@ HWY_INLINE VU place(VU w) {
   return hn::BitCast(DU(), hn::ShiftRight<kRight>(hn::BitCast(DI(), top)));
 }
 
-// Weights that are read once are asked for twice: kFar words before their turn for the second cache, since the
-// hardware's own prefetching stops at each page, and kNear words before it for the first, which has no room for as
-// many.
+// Weights that are read once are prefetched twice: kFar words ahead into the second-level cache, because hardware
+// prefetching stops at each page, and kNear words ahead into the first, which has no room for more.
 inline constexpr int64_t kFar = 64 * 16, kNear = 8 * 16;
 HWY_INLINE void fetch(const uint32_t* p, int64_t far) {
   __builtin_prefetch(p + far, 0, 2);

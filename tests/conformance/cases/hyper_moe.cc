@@ -93,7 +93,7 @@ std::vector<Case> moe_cases() {
                                             : 128,
                       capacity = live == 1 ? 1 : live + 2;
         const Fill rows =
-            w == DType::kFp4 ? Fill{.kind = Fill::Kind::kFp8, .scale = 60} : Fill{};  // as experts get them
+            w == DType::kFp4 ? Fill{.kind = Fill::Kind::kFp8, .scale = 60} : Fill{};  // like the activations of experts
         const Fill ids{.kind = Fill::Kind::kSortedIds, .low = 0, .high = experts, .live = 2};
         const std::string name = fmt::format("{}_{}_T{}", t, info(w).name, live);
         if (inner % 32 != 0 && w == DType::kFp4) continue;
@@ -114,7 +114,7 @@ std::vector<Case> moe_cases() {
                           {x, Shape{capacity, d}}},
                          {{0, 0, live}},
                          {rows, ids, {}, {}}});
-        // A range of those: picks of others keep what is there.
+        // A range of experts: rows of other picks stay as they are.
         const int32_t some = std::min(experts - 1, 3);
         cases.push_back({"moe_gate_up_range_" + name,
                          std::make_shared<MoeGateUp>(10.0f, 1),

@@ -109,7 +109,7 @@ TEST(CpuDevice, NamesItsKernels) {
   EXPECT_EQ(device->compile({norm, in, out})->name, "cpu.rms_norm");
 }
 
-// y = x w^T on one device, from whichever thread asks.
+// y = x w^T on one device, from any thread.
 class Product {
  public:
   explicit Product(Device& device) : queue_(device.create_queue()) {

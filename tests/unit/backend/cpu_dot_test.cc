@@ -34,7 +34,7 @@ struct Weight {
     scales.resize(rows.scale_bytes(), std::byte{123});
     if (dtype == DType::kF16 || dtype == DType::kF32) {
       const auto width = static_cast<size_t>(info(dtype).block_bytes);
-      for (size_t i = 0; i < values.size(); ++i) {  // the last byte of each has its sign and its upper exponent
+      for (size_t i = 0; i < values.size(); ++i) {  // the last byte of each has the sign and the upper exponent bits
         values[i] = static_cast<std::byte>(random());
         if (i % width == width - 1) values[i] = (values[i] & std::byte{0x83}) | std::byte{0x3c};
       }
@@ -94,7 +94,7 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   }
 }
 
-// Those of this machine, and the matrix unit emulated.
+// The paths of this machine, and an emulated matrix unit.
 std::vector<simd::DotPaths> all_paths() {
   const simd::DotPaths possible = simd::possible_paths();
   std::vector<simd::DotPaths> list{{}, {.unit = simd::MatrixUnit::kEmulated}};
@@ -138,7 +138,7 @@ TEST(CpuDot, SumsOfIntegersAreExact) {
   constexpr int64_t kBlocks = 40, kK = 32 * kBlocks + 8;
   const Weight w(DType::kFp4, 80, kK, 0, random);
   std::vector<simd::Bf16> x(kK);
-  for (int64_t i = 0; i < kK; ++i) {  // numbers that went through FP8, in ever wider ranges; a block of zeros
+  for (int64_t i = 0; i < kK; ++i) {  // numbers that went through FP8, in wider and wider ranges; a block of zeros
     const int64_t block = i / 32;
     const float wide = std::ldexp(1.0f, -static_cast<int>(random() % static_cast<unsigned>(1 + block / 2)));
     const float value = static_cast<float>(static_cast<int>(random() % 897) - 448) * wide;
@@ -161,7 +161,7 @@ TEST(CpuDot, SumsOfIntegersAreExact) {
   expect_exact(fns, w, x, 1, "integers");
 }
 
-// Some instructions take subnormal numbers for zero: blocks that could meet one go another way.
+// Some instructions treat subnormal numbers as zero: blocks that could meet one take another path.
 TEST(CpuDot, TinyNumbersSurvive) {
   std::mt19937 random(8);
   for (const simd::DotPaths& paths : all_paths()) {
@@ -202,8 +202,8 @@ TEST(CpuDot, RowsAreGathered) {
   }
 }
 
-// Libraries sum in an order of their own: results are near the exact ones, for any rows and any tail of k; and a lone
-// row is exact.
+// Libraries sum in their own order: results are near the exact ones, for any rows and any tail of k, and a single row
+// is exact.
 template <class X>
 void expect_near(const simd::DotFns& library, const simd::DotFns& exact, DType dtype, const std::string& what) {
   std::mt19937 random(11);

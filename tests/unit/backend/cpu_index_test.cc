@@ -35,7 +35,7 @@ struct Numbers {
     }
   }
 
-  static constexpr int64_t kKeys = 125;  // no whole number of groups
+  static constexpr int64_t kKeys = 125;  // not a whole number of groups
   std::vector<float> q, g;
   std::vector<uint8_t> keys;
 };
@@ -52,7 +52,8 @@ class CpuIndexTiles : public testing::Test {
     if (!simd::integers_work()) GTEST_SKIP() << "this processor does not multiply bytes";
   }
 
-  // The scores by tiles; false when something does not fit. More groups than are at work at once, by repetition.
+  // The scores by tiles; false if something does not fit. Keys are repeated to get more groups than are processed at
+  // once.
   bool scored(const simd::IndexTiles& tiles, const Numbers& numbers, bool rounds, std::vector<float>& scores) {
     const auto heads = static_cast<int64_t>(numbers.g.size());
     std::vector<simd::Integers> integers(static_cast<size_t>(heads * kDim / 32));

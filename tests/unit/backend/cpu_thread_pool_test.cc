@@ -135,7 +135,7 @@ TEST(ThreadPool, SeveralCallersAtOnce) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // these need all the address space there is
-// In a process of its own: with no more address space than `room` bytes beyond what is taken.
+// For a process of its own: limits address space to `room` bytes more than it uses now.
 void limit_address_space(size_t room) {
   size_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages;

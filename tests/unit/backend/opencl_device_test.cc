@@ -126,7 +126,7 @@ TEST_F(OpenclDeviceTest, AllocationsBeyondTheDeviceAreRefusedWithFigures) {
   EXPECT_NE(message.find(device_->info().name), std::string::npos) << message;
 }
 
-// Drivers accept more than the device has; the budget does not. Freed memory counts no more.
+// Drivers accept more than the device has; the budget does not. Freed memory no longer counts.
 TEST_F(OpenclDeviceTest, TheSumOfAllocationsHasALimit) {
   Capabilities small = device_->capabilities();
   small.memory = 1 << 20;

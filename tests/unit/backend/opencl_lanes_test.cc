@@ -1,4 +1,4 @@
-// Kernels have two forms: lanes in a vector, lanes as work-items. Whichever the device would choose, both give the
+// Kernels have two forms: lanes in a vector, or lanes as work-items. Whichever the device would use, both give the
 // reference's bits.
 
 #include <bit>
@@ -117,7 +117,7 @@ TEST_P(OpenclLanes, Attention) {
             run_reference(IndexSelect(index), keys, kPosition)[0].values);
 }
 
-// A device that does not promise to round division and root correctly has them from exact_math.h.
+// A device that does not promise correctly rounded division and square root uses those of exact_math.h.
 TEST_P(OpenclLanes, OwnDivisionAndRoot) {
   const auto device = test_opencl([](Capabilities& c) {
     c.lanes = GetParam();

@@ -13,7 +13,7 @@
 
 namespace v4rt {
 
-// The first OpenCL device of the machine; nullptr where there is none. `change` makes it one of other capabilities.
+// The first OpenCL device of the machine; nullptr if there is none. `change` changes its capabilities.
 inline std::shared_ptr<OpenclDevice> test_opencl(const std::string& cache_dir = {}) {
   const std::vector<OpenclSite> sites = find_opencl_sites().sites;
   if (sites.empty()) return nullptr;
@@ -76,7 +76,7 @@ inline std::vector<std::vector<std::byte>> run_on(Device& device, const Op& op, 
   return bytes;
 }
 
-// A directory that goes away with the test.
+// A directory that is removed after the test.
 class TemporaryDirectory {
  public:
   TemporaryDirectory()

@@ -2,7 +2,7 @@
 
 namespace v4rt {
 
-// Counts the calls of operator new in this program, from all threads, from where it is made.
+// Counts calls of operator new in this program, by all threads, since it was constructed.
 class AllocationCount {
  public:
   AllocationCount();

@@ -10,7 +10,7 @@
 
 static std::atomic<long> g_allocations{0};
 
-// What is replaced here goes together; g++ sees only that memory of `new` meets `free`.
+// These replacements belong together; g++ only sees that memory of `new` is passed to `free`.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
 void* operator new(std::size_t bytes) {

@@ -50,7 +50,7 @@ class TwoLayers {
     executor_ = std::make_unique<Executor>(plan_, bindings);
   }
 
-  // With other scores and tokens for each seed; `rows` of them live. How many allocations that took.
+  // Runs with other scores and tokens for each seed, `rows` of them live. Returns the number of allocations.
   long run(unsigned seed, int rows = kRows) {
     std::mt19937 random(seed);
     std::vector<float> z(kRows * kExperts);
@@ -67,7 +67,7 @@ class TwoLayers {
     return count.since();
   }
 
-  // What was asked for in the last run, in order; runs of experts together.
+  // The requests of the last run, in order; neighbouring experts together.
   std::vector<Asked> asked() const {
     std::vector<Asked> out;
     for (size_t i = 0; i < n_asked_; ++i) {
@@ -190,7 +190,8 @@ std::vector<Asked> all_planes(const std::string& layer, const std::set<int64_t>&
   return out;
 }
 
-// By token id before the step begins, though it is the later layer; by score once the scores are there.
+// Experts chosen by token id are requested before the step begins, although their layer comes later; those chosen by
+// score when the scores are there.
 std::vector<Asked> expected(const std::set<int64_t>& hash, const std::set<int64_t>& score) {
   std::vector<Asked> out = all_planes("hash", hash);
   for (Asked& one : all_planes("score", score)) out.push_back(std::move(one));
@@ -205,7 +206,7 @@ TEST_P(Prefetch, AsksForWhatTheStepChooses) {
     const int rows = seed == 5 ? 1 : static_cast<int>(kRows);
     layers.run(seed, rows);
     EXPECT_EQ(layers.asked(), expected(layers.chosen("hash", rows), layers.chosen("score", rows))) << seed;
-    layers.run(seed, rows);  // and again, for the pages may have gone
+    layers.run(seed, rows);  // and again, because the pages may have been dropped
     EXPECT_EQ(layers.asked(), expected(layers.chosen("hash", rows), layers.chosen("score", rows))) << seed;
   }
 }
@@ -238,7 +239,7 @@ TEST_P(Prefetch, NeverAsksForMemory) {
 
 TEST_P(Prefetch, AllocatesNothing) {
   TwoLayers layers(GetParam(), GetParam(), Residence::kLargeFile);
-  layers.run(1);  // the reference device gets memory in its first run
+  layers.run(1);  // the reference device allocates in its first run
   EXPECT_EQ(layers.run(1), 0);
   EXPECT_GT(layers.calls(), 0u);
 }
@@ -246,7 +247,7 @@ TEST_P(Prefetch, AllocatesNothing) {
 INSTANTIATE_TEST_SUITE_P(Devices, Prefetch, testing::Values("reference", "cpu"),
                          [](const auto& info) { return info.param; });
 
-// Ids that come from another device are known when they have been carried over.
+// Ids that come from another device are known after their transfer.
 TEST(PrefetchAcross, AsksOnceTheIdsHaveCome) {
   TwoLayers layers("reference", "cpu", Residence::kLargeFile);
   layers.run(3);

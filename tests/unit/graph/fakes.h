@@ -17,7 +17,7 @@ namespace v4rt::fakes {
 
 inline TensorType f32(int64_t n) { return {.dtype = DType::kF32, .shape = {n}}; }
 
-// An op made of functions. Poses as any kind that takes no part in layouts unless told otherwise.
+// An op made of functions. By default its kind is one that layouts ignore.
 class FakeOp final : public Op {
  public:
   using Infer = std::function<std::vector<TensorType>(std::span<const TensorType>)>;
@@ -113,7 +113,8 @@ class FakeKernel final : public Kernel {
   const size_t n_inputs, n_outputs;
 };
 
-// Runs Op::reference on memory that the host does not see. Poisons what it allocates, and the scratch of each launch.
+// Runs Op::reference on memory that the host cannot see. Poisons everything it allocates, and the scratch of each
+// launch.
 class FakeDevice final : public Device {
  public:
   explicit FakeDevice(std::string name) { info_.name = std::move(name); }
@@ -125,7 +126,7 @@ class FakeDevice final : public Device {
   DeviceInfo info_{.name = "", .description = "fake", .alignment = 64, .features = {}};
   std::vector<std::string> log;  // "begin", "launch mix", "upload 16", "download 16"
   bool logging = false;
-  size_t allocated = 0, largest = 0;                           // bytes, ever; of one buffer
+  size_t allocated = 0, largest = 0;                           // bytes in total; of the largest buffer
   std::shared_ptr<size_t> live = std::make_shared<size_t>(0);  // bytes, now
 
   const DeviceInfo& info() const override { return info_; }

@@ -147,7 +147,7 @@ TEST_F(Generate, AnEndTokenIsNeitherHandedOnNorFed) {
   const std::vector<int32_t> expected = by_hand(6);
   size_t first = 0;  // where the token of index 3 first comes
   while (expected[first] != expected[3]) ++first;
-  int32_t other = 0;  // that does not come
+  int32_t other = 0;  // a token that does not come
   while (std::find(expected.begin(), expected.end(), other) != expected.end()) ++other;
   const GenerateResult result =
       generate(session, prompt, {.max_tokens = 6, .end_tokens = {other, expected[3]}}, sampler, take);
@@ -159,7 +159,7 @@ TEST_F(Generate, AnEndTokenIsNeitherHandedOnNorFed) {
 
 TEST_F(Generate, ATextThatEndsAtItsLastTokenWasNotCut) {
   const std::vector<int32_t> expected = by_hand(20);
-  size_t n = 1;  // tokens before the first one that is not the first again
+  size_t n = 1;  // tokens before the first one that differs from token 0
   while (n < expected.size() && expected[n] == expected[0]) ++n;
   ASSERT_LT(n, expected.size());
   GenerateOptions options{.max_tokens = static_cast<int64_t>(n), .end_tokens = {expected[n]}};

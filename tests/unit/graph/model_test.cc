@@ -121,7 +121,7 @@ TEST(ModelDevices, AnyPlacementGivesTheSameBits) {
     d.far->info_.alignment = 256;
     d.near->scratch = 24;
     d.near->imports = true;
-    d.far->accept = [](const OpCall& call) {  // some of what matches has to go elsewhere
+    d.far->accept = [](const OpCall& call) {  // some nodes that match have to go elsewhere
       return call.op.kind() == OpKind::kRmsNorm ? Support::no("no norms") : Support{};
     };
     ModelOptions options = d.options();
@@ -140,7 +140,7 @@ TEST(ModelDevices, AnyPlacementGivesTheSameBits) {
         ids, [&](int64_t, std::span<const float> logits, std::span<const float>) { last = copy_of(logits); }, 1);
     EXPECT_EQ(last, expected) << pattern;
     EXPECT_EQ(copy_of(session.feed(ids, 0)),
-              copy_of(session.feed(ids, 1)));  // programs were made anew for a larger arena
+              copy_of(session.feed(ids, 1)));  // programs were made again for a larger arena
   }
 }
 
@@ -200,7 +200,7 @@ TEST(ModelDevices, AGrownArenaReplacesTheOldOne) {
   const auto model = Model::open(tiny_weights(), d.options());
   Session session(model);
   const size_t before = *d.near->live, arena_before = model->arena_bytes();
-  d.near->scratch = 10000;  // of kernels made from now on
+  d.near->scratch = 10000;  // for kernels made from now on
   session.score(tiny_ids(8), [](int64_t, std::span<const float>, std::span<const float>) {});
   EXPECT_GT(model->arena_bytes(), arena_before);
   const size_t io = 7 * sizeof(int32_t) + 7 * 32 * sizeof(float);

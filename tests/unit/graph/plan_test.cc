@@ -21,7 +21,7 @@ using ::testing::ElementsAre;
 
 constexpr int64_t kWidth = 24;  // 96 bytes: not a multiple of the alignment
 
-// A plan with memory of its own on fake devices, for tests.
+// A plan with its own memory, on fake devices.
 class Bench {
  public:
   Bench(const Graph& graph, const PlaceOptions& options) : plan_(compile(graph, options)) {
@@ -157,7 +157,7 @@ TEST(Compile, PlansAndCarriesScalePlanes) {
   EXPECT_EQ(bench.read(1), std::vector<float>(128, 2.0f));
 }
 
-// A value that another device overwrote comes back to memory of its own: what it was stays where it is.
+// A value that another device overwrote comes back into new memory: the old content stays where it is.
 TEST(Compile, AnOverwrittenValueComesBackToAnotherPlace) {
   Builder g;
   const ValueId v = g.emit("make", fakes::mix(), {g.input("x", f32(kWidth))}).front();
@@ -193,8 +193,8 @@ TEST(Executor, AllocatesNothingWhileRunning) {
   EXPECT_EQ(count.since(), 0);
 }
 
-// Random graphs with in-place ops, states and two-output ops on randomly chosen devices give what a direct evaluation
-// gives, although their values share arenas: nothing is overwritten while it is still read.
+// Random graphs with in-place ops, states and two-output ops on random devices give the same as a direct evaluation,
+// although their values share arenas: nothing is overwritten while it is still needed.
 class RandomGraphs : public ::testing::TestWithParam<unsigned> {
  protected:
   int pick(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }

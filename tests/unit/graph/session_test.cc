@@ -130,7 +130,7 @@ TEST_P(SessionTest, SnapshotsBringASequenceBackIntoAnySlot) {
   session.restore(other, 0);
   EXPECT_TRUE(session.snapshot(0).bytes == other.bytes);
 
-  Session single(open());  // another number of sequences, the same layout of one
+  Session single(open());  // another number of sequences, but the same layout of each
   single.restore(at_30);
   EXPECT_EQ(copy_of(single.feed(tail)), expected);
 }
@@ -173,7 +173,7 @@ TEST_P(SessionTest, ProgressIsReportedAndCanStop) {
 }
 
 // Every bad argument is found before anything changes.
-// Weights of the same names and shapes as all others here, and told apart from them.
+// Weights with the same names and shapes as all others here, but another identity.
 class MarkedWeights final : public WeightSource {
  public:
   explicit MarkedWeights(uint64_t mark) : mark_(mark), weights_(tiny_weights()) {}
@@ -278,7 +278,7 @@ TEST_P(SessionTest, SessionsShareAModelAcrossThreads) {
   EXPECT_EQ(copy_of(Session(model).feed(ids)), last[0]);
 }
 
-// A weight that is not finite reaches the logits, whichever way it has to go, and is not passed over.
+// A weight that is not finite always reaches the logits and is reported, wherever it is in the model.
 TEST_P(SessionTest, LogitsThatAreNotFiniteAreAnError) {
   const auto message = [](const auto& call) -> std::string {
     try {

@@ -76,7 +76,7 @@ TEST_P(SyntheticState, FillsTheMtpBlockToo) {
   EXPECT_EQ(session.position(), 20);
 }
 
-// In plain mode every row is F32, so that what is live can be counted: at position 21 the windows' 11 rows of 8 in
+// In plain mode every row is F32, so that live numbers can be counted: at position 21 the windows' 11 rows of 8 in
 // three layers, ratio 4: 8 pending rows of 32 and 5 entries of 8, twice; ratio 8: 8 pending rows of 16 and 2 entries
 // of 8.
 TEST(SyntheticRows, AreStandardNormalWhereTheyAreLive) {

@@ -26,7 +26,7 @@ class Cache : public testing::Test {
   WeightCache open(const std::string& name = "model", uint64_t value = 1) const {
     return {folder.path(), WeightIdentity{name, {value, 0}}};
   }
-  // Makes `names`, each full of its first letter; how many had to be written.
+  // Makes the weights `names`, each filled with its first letter; returns how many had to be written.
   static size_t complete(WeightCache& cache, const std::vector<std::string>& names) {
     size_t written = 0;
     std::vector<NewWeight> weights;
@@ -90,7 +90,7 @@ TEST_F(Cache, OtherWeightsOfTheSameNameTakeItsPlace) {
   EXPECT_EQ(files(".weights"), 1u);
   EXPECT_EQ(first(open("model", 1), "a"), '-');
   EXPECT_EQ(first(open("model", 2), "a"), 'a');
-  EXPECT_EQ(first(old, "a"), 'a');  // what is mapped stays
+  EXPECT_EQ(first(old, "a"), 'a');  // the mapped file stays
 }
 
 TEST_F(Cache, ADamagedFileIsWrittenAnewAndOthersStay) {

@@ -50,7 +50,7 @@ std::vector<std::byte> content(const BufferPtr& buffer) {
   return {fake.data(), fake.data() + fake.bytes()};
 }
 
-// The whole weight repacked at once: what any way of doing it in pieces must give.
+// The whole weight repacked at once; repacking it in pieces must give the same.
 Bytes repacked(const Bytes& from) {
   const Repack op(Layout::kRows16);
   Bytes to(op.infer({&from.type, 1}).front(), 0);
@@ -229,7 +229,7 @@ TEST_F(Store, RepacksForDevicesThatWantIt) {
   }
 }
 
-// What the check reads is still in memory when it is copied; nothing is read while plans are made.
+// A weight is copied right after it is checked, while it is still in memory; making plans reads nothing.
 TEST_F(Store, ChecksValuesJustBeforeItUsesThem) {
   for (const bool imports : {false, true}) {
     device->imports = imports;
@@ -241,7 +241,7 @@ TEST_F(Store, ChecksValuesJustBeforeItUsesThem) {
     source->events.clear();
     store.load(nullptr);
     store.load(nullptr);
-    if (imports) {  // "one" is used where it lies
+    if (imports) {  // "one" is used in place
       EXPECT_THAT(source->events, ElementsAre("check one", "check two", "get two"));
     } else {
       EXPECT_THAT(source->events, ElementsAre("check one", "get one", "check two", "get two"));

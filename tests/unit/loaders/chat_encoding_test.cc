@@ -108,7 +108,7 @@ TEST(ChatEncoding, Errors) {
   expect_error({{"tool", "x", ""}}, Code::kUnsupported, "role \"tool\": tool calls are not supported");
 }
 
-// Whoever writes a message, its control tokens are text; those of the encoding are control tokens.
+// Control tokens in a message are text, whoever wrote it; those of the encoding are control tokens.
 TEST(ChatEncoding, MessagesCannotForgeControlTokens) {
   const auto tokenizer = Tokenizer::open(source_path("examples/models/v4-mini/tokenizer.json"));
   const std::string forged =
@@ -134,7 +134,7 @@ TEST(ChatEncoding, MessagesCannotForgeControlTokens) {
 }
 
 // Feeds a conversation of four questions turn by turn, with `answers` as the model writes them (without the end token),
-// and compares all that the sequence holds with the rendering of the whole conversation at every step.
+// and at every step compares the whole sequence with the rendering of the whole conversation.
 void expect_turns_match(const Messages& answers, const ChatOptions& turn_options, const ChatOptions& chat_options) {
   const bool thinking = turn_options.thinking == ThinkingMode::kThinking;
   Messages so_far = {{"system", "Be brief.\n", ""}};

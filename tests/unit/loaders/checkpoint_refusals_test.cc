@@ -13,7 +13,8 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-// What opening the changed files says; the values of `weight` are checked too where a fault shows in them only.
+// The message from opening the changed files. With `weight`, its values are checked too, for errors that show only
+// there.
 class Refusals : public testing::Test {
  protected:
   std::string opening(const ModelFiles& files) { return checking(files, ""); }

@@ -140,7 +140,7 @@ TEST(Checkpoint, ServesTheBytesOfTheFile) {
   EXPECT_THAT(mapped_from(weights->get("layers.0.ffn.gate.tid2eid").parts[0].data()), Not(HasSubstr("safetensors")));
 }
 
-// Against the tensors of the file, decoded apart from the loader.
+// Compares with the tensors of the file, decoded independently of the loader.
 TEST(Checkpoint, ValuesAreThoseOfTheFile) {
   ModelFiles files = tiny_flash_files();
   const auto weights = open_checkpoint(kTinyFlash).weights;

@@ -53,7 +53,7 @@ TEST_F(Variants, SavedByTransformers) {
   EXPECT_EQ(checkpoint.weights->type("layers.0.ffn.experts.w1.weight").dtype, DType::kF32);
 }
 
-// The names that the test makes are those of a file that transformers wrote, and that file reads alike.
+// The names that the test makes are those in a file written by transformers, and that file gives the same weights.
 TEST_F(Variants, SavedByTransformersForReal) {
   const std::string real = std::string(V4RT_SOURCE_DIR) + "/../shared/models/tiny-flash-transformers";
   if (!std::filesystem::exists(real)) GTEST_SKIP() << "the file is not at hand";

@@ -13,7 +13,7 @@ namespace v4rt {
 
 inline std::string source_path(const std::string& relative) { return std::string(V4RT_SOURCE_DIR) + "/" + relative; }
 
-// Test data of others, which is not part of the source tree; empty where it is not beside it.
+// The folder of test data from others, which is not part of the source tree; empty if it is not there.
 inline std::string fixture_path(const std::string& relative) {
   const std::string path = source_path("../shared/fixtures/" + relative);
   return std::filesystem::exists(path) ? path : std::string();
@@ -27,7 +27,7 @@ inline std::string read_file(const std::string& path) {
   return text.str();
 }
 
-// One JSON value per line. At least one, or the test that asks fails.
+// One JSON value per line. If there is none, the calling test fails.
 inline std::vector<nlohmann::json> read_jsonl(const std::string& path) {
   std::vector<nlohmann::json> values;
   std::istringstream lines(read_file(path));

@@ -81,7 +81,7 @@ TEST(MappedFile, DontNeedDropsWholePagesAndTheyComeBack) {
   const size_t before = resident_kib(file->bytes().data());
   ASSERT_GE(before, 1024u);
   file->advise(file->bytes().subspan(1, (1 << 20) - 2), MappedFile::Advice::kDontNeed);
-  EXPECT_LE(resident_kib(file->bytes().data()), 128u);  // the two pages that the range only touches, read around
+  EXPECT_LE(resident_kib(file->bytes().data()), 128u);  // the two pages that the range only touches, plus read-ahead
   EXPECT_EQ(sum(), text.size());
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   file->advise(file->bytes().subspan(page - 1, page + 2), MappedFile::Advice::kDontNeed);
@@ -108,12 +108,12 @@ TEST(MappedFile, NoticesThatTheFileWasWrittenTo) {
   const TempFolder folder;
   const std::string path = folder.write("a", "hello");
   const auto mapped = MappedFile::open(path), read = MappedFile::open(path, FileAccess::kRead);
-  std::filesystem::rename(path, folder.file("b"));  // another name, and another file in its place
+  std::filesystem::rename(path, folder.file("b"));  // renamed, with another file in its place
   folder.write("a", "other");
   EXPECT_NO_THROW(mapped->check_intact());
   std::ofstream(folder.file("b"), std::ios::in | std::ios::out) << "j";
   const auto now = std::filesystem::last_write_time(folder.file("b"));
-  std::filesystem::last_write_time(folder.file("b"), now + std::chrono::seconds(1));  // clocks of disks are coarse
+  std::filesystem::last_write_time(folder.file("b"), now + std::chrono::seconds(1));  // file system clocks are coarse
   try {
     mapped->check_intact();
     FAIL() << "a file that was written to went unnoticed";

@@ -11,8 +11,8 @@
 namespace v4rt {
 namespace {
 
-// Random damage to well-formed input: the answer is a result or an Error, never anything else. Run under sanitizers
-// this also finds reads outside the input.
+// Random damage to well-formed input gives a result or an Error, nothing else. Under sanitizers this also finds reads
+// outside the input.
 class Mutator {
  public:
   explicit Mutator(unsigned seed) : random_(seed) {}

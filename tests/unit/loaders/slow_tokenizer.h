@@ -1,6 +1,6 @@
 #pragma once
 
-// A second tokenizer, written for being plain and not for being fast: what loaders/text/tokenizer.h is compared with.
+// A second, simple and slow tokenizer, to compare loaders/text/tokenizer.h with.
 
 #include <algorithm>
 #include <cctype>
@@ -110,7 +110,7 @@ inline std::vector<std::string> slow_split(const std::string& text) {
   const SlowChars all = slow_chars(text);
   const auto group = [](const SlowChar& c) { return c.kind == CharClass::kNumber ? 1 : c.cjk ? 2 : 3; };
   for (size_t at = 0; at < all.size();) {
-    // Numbers outrank the kana and ideographs, as the first split goes first.
+    // Numbers take precedence over kana and ideographs, because the first split comes first.
     const int kind = group(all[at]);
     size_t end = at;
     while (end < all.size() && group(all[end]) == kind && !(kind == 1 && end - at == 3)) ++end;

@@ -55,7 +55,7 @@ void expect_refused(const std::string& pattern, const std::string& part) {
   }
 }
 
-// Verbs that change how PCRE2 works, and what the two engines read in different ways.
+// Verbs that change how PCRE2 works, and syntax that the two engines read differently.
 TEST(SplitPattern, RefusesTheRest) {
   for (const char* pattern : {"(*LIMIT_MATCH=4294967295)a", "(*NO_JIT)a", "(*UTF)a", "a(*SKIP)b", "(*FAIL)"})
     expect_refused(pattern, "split 1: bad regex at byte " + std::to_string(std::string(pattern).find('(')));

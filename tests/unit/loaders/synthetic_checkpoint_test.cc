@@ -141,7 +141,7 @@ TEST(SyntheticCheckpoint, MatricesKeepTheSizeOfTheirInputs) {
   EXPECT_NEAR(deviation("norm.weight"), 1, 0.05);
 }
 
-// Numbers are read where they lie: none may start between two.
+// Numbers are read in place, so they must be aligned.
 TEST(SyntheticCheckpoint, ValuesAreAligned) {
   const TempFolder folder;
   write_synthetic_checkpoint(tiny_config(), folder.path(), small_shards());
@@ -160,7 +160,7 @@ TEST(SyntheticCheckpoint, EqualSeedsGiveEqualFiles) {
   EXPECT_EQ(contents(a.path()), contents(b.path()));
   EXPECT_NE(contents(a.path()), contents(other.path()));
 
-  // A tensor has its values whatever surrounds it.
+  // The values of a tensor do not depend on other tensors.
   V4Config shorter = tiny_config();
   shorter.num_layers = 3;
   shorter.compress_ratios = {0, 0, 4, 0};

@@ -117,7 +117,7 @@ const std::vector<BadFile> kBadFiles = {
      [](Json& f) {
        f["model"]["merges"].push_back({"h", "e"});
      }},
-    // A merge only ever makes longer tokens, so a cycle has to go through one that is not there.
+    // A merge always makes a longer token, so a cycle has to go through one that does not exist.
     {"MergeCycle", Code::kCorrupt, "makes \"hehello\", but",
      [](Json& f) {
        f["model"]["merges"].push_back({"he", "hello"});
@@ -209,7 +209,7 @@ TEST(TokenizerFile, CutShortAnywhere) {
   }
 }
 
-// Whatever is damaged, the file opens or an Error names it.
+// Whatever is damaged, the file either opens or causes an Error that names it.
 TEST(TokenizerFile, DamagedAnywhere) {
   std::mt19937 random(5);
   const std::string bytes = "\"{}[]:,0129-.eE\\ntu(*+?) \xFF";
@@ -300,7 +300,7 @@ TEST(TokenizerFile, DeepPatternOnALongText) {
   EXPECT_EQ(pieces_with({{"Regex", "(?:(a)|(b))+c?"}}, text), Pieces{text});
 }
 
-// Each of these would take minutes or forever: within one match, and over many that are quick by themselves.
+// Each of these would take minutes or forever: in a single match, or in many that are quick by themselves.
 TEST(TokenizerFile, EndlessPatternsGiveUp) {
   const std::pair<const char*, std::string> cases[] = {
       {"(a+)+b", std::string(60, 'a') + "cb"},

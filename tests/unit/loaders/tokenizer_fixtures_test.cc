@@ -1,4 +1,4 @@
-// Published data for the tokenizer of DeepSeek-V4. The splits and the added tokens need no vocabulary of theirs; ids
+// Published data for the tokenizer of DeepSeek-V4. Splits and added tokens can be tested without its vocabulary; ids
 // need its tokenizer.json, which tests/text/reference.sh fetches.
 
 #include <gtest/gtest.h>

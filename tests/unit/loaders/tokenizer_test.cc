@@ -135,7 +135,7 @@ TEST(Tokenizer, Vocabulary) {
 TEST(Tokenizer, PiecesOfATextThatIsNotUtf8) {
   const std::string text = "ab\xFF\xFE  c\xE4\xBD";
   EXPECT_THAT(toy().pretokenize(text), ElementsAre("ab", "\xFF\xFE", " ", " c", "\xE4\xBD"));
-  // What stands before and after is cut as if it stood alone: the blanks before "c" are not the end of a text.
+  // The text before and after is cut as if it were alone: the blanks before "c" are not the end of a text.
   EXPECT_THAT(toy().pretokenize("a  \xFF"), ElementsAre("a", "  ", "\xFF"));
 }
 
@@ -191,7 +191,7 @@ TEST(Tokenizer, EveryByteStringComesBack) {
   }
 }
 
-// A method that is quadratic in a piece would need hours for the first.
+// A quadratic method would need hours for the first piece.
 TEST(Tokenizer, LongPieces) {
   const std::string letters(10'000'000, 'a');
   const Ids ids = toy().encode(letters);

@@ -140,7 +140,7 @@ TEST(Utf8Stream, PublishedCases) {
     for (const auto& piece : c["emit"]) expected += piece.get<std::string>();
     const bool well_formed = expected.find("�") == std::string::npos;
     EXPECT_EQ(all + flushed, expected + c["flush"].get<std::string>()) << c;
-    // Where bytes are ill-formed, when they are given up is left open.
+    // It is left open at which byte ill-formed text is given up.
     if (well_formed) {
       EXPECT_EQ(emitted, c["emit"].get<std::vector<std::string>>()) << c;
       EXPECT_EQ(flushed, c["flush"].get<std::string>()) << c;

@@ -222,7 +222,7 @@ TEST(V4Config, RefusesValuesThatDoNotAgree) {
   EXPECT_THAT(refused({{"compress_ratios", {0, 0, "4", 128, 4}}}), HasSubstr("'compress_ratios'[2] is \"4\""));
 }
 
-// A key is applied, must say what the model does anyway, or is refused by its name.
+// A key is applied, must have the value that the model uses anyway, or is refused by name.
 TEST(V4Config, RefusesKeysThatItDoesNotApply) {
   const auto refused_key = [](const json& patch, const std::string& key, const json& config) {
     EXPECT_THAT(refused(patch, config), HasSubstr("'" + key + "' is ")) << patch;

@@ -193,7 +193,7 @@ TEST_F(WeightFiles, RefusesWhatIsNotWhatItShouldBe) {
   EXPECT_THAT(refusal(entry([](Entry& e) { e.values += 4096; })), HasSubstr("overlap"));
 }
 
-// What `check` says about the file with one bit of byte `at` changed.
+// The message of `check` for the file with one bit of byte `at` changed.
 std::string complaint(const std::string& path, uint64_t at, const std::function<void(const WeightFile&)>& check) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   const auto flip = [&] {
@@ -276,7 +276,7 @@ TEST_F(Identity, ChangesWithFilesAndConfiguration) {
   EXPECT_NE(touched.value, first.value);
   EXPECT_EQ(touched.name, first.name);
 
-  // A header that says the same with another byte: its padding.
+  // The same header with another byte in its padding.
   const auto time = std::filesystem::last_write_time(shard);
   std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
   uint64_t length = 0;
@@ -302,7 +302,7 @@ TEST_F(Identity, ChangesWithValuesWhoseTimesAreSetBack) {
   EXPECT_NE(get().value, first.value);
 }
 
-// What a snapshot is of: the numbers, wherever they lie.
+// Snapshots depend on the numbers, not on where the files are.
 TEST_F(Identity, ContentIsThatOfACopy) {
   const Hash content = get().content;
   const auto copied = [&](std::string_view change_at_end) {

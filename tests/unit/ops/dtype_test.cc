@@ -17,7 +17,7 @@ TEST(DType, RowsAreWholeBlocks) {
   EXPECT_EQ(info(DType::kFp4).row_bytes(0), 0);
 }
 
-// Nothing else is asked about the storage of a type, so one with 4.5 bits an element and scales in its blocks fits too.
+// The description must also fit types with 4.5 bits per element and scales inside the blocks.
 TEST(DType, BlocksWithScalesInside) {
   constexpr DTypeInfo q4_0{"q4_0", 32, 18, Scales::kBlock, 0, 0};
   EXPECT_EQ(q4_0.row_bytes(64), 36);

@@ -8,7 +8,7 @@
 namespace v4rt {
 namespace {
 
-// Of the library's own description of XXH3: what was kept by one machine is found by another.
+// Values from XXH3's own description: hashes stored by one machine must be found by another.
 TEST(Hashes, AreXxh3) {
   EXPECT_EQ(to_string(hash_of("")), "99aa06d3014798d86001c324468d497f");
   EXPECT_EQ(to_string(Hasher().value()), to_string(hash_of("")));
