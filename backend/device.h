@@ -1,6 +1,6 @@
 #pragma once
 
-// The whole interface between the graph and whatever runs it.
+// The complete interface between the graph and the devices that run it.
 
 #include <cstddef>
 #include <memory>
@@ -14,8 +14,8 @@
 
 namespace v4rt {
 
-// Yes, and by which of the device's kernels, with the reason where there was a choice; or no, with the reason. Reasons
-// are shown to users: they name the fact.
+// Yes, with the kernel to use, and the reason if there was a choice; or no, with the reason. Reasons are shown to
+// users: they name the fact.
 struct Support {
   bool ok = true;
   std::string reason;
@@ -30,11 +30,10 @@ struct DeviceInfo {
   size_t alignment = 64;              // of buffer slices
   size_t max_allocation = 0;          // bytes in one buffer; 0 = unknown
   size_t memory = 0;                  // bytes in all; 0 = unknown
-  std::vector<std::string> features;  // what it was chosen by: "avx512bf16", "fp64", "subgroups"
+  std::vector<std::string> features;  // features that kernels are chosen by: "avx512bf16", "fp64", "subgroups"
 };
 
-// A compiled way of running one op with fixed shapes. Immutable once made; plans own them; several queues may launch
-// one.
+// One op compiled for fixed shapes. Immutable and owned by plans; several queues may launch it.
 class Kernel {
  public:
   virtual ~Kernel() = default;
@@ -42,14 +41,14 @@ class Kernel {
   std::string name;          // "cpu.linear.fp4": set by compile_kernel
 };
 
-// In order. Used from one thread at a time.
+// Runs commands in order. Used from one thread at a time.
 class Queue {
  public:
   virtual ~Queue() = default;
   virtual void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) = 0;  // src is free on return
   virtual void download(std::span<std::byte> dst, Buffer& src, size_t offset) = 0;      // dst is filled on return
   virtual void fill(Buffer& dst, std::byte value) = 0;                                  // all of it
-  virtual void begin(const Step& step) = 0;  // makes `step` the one that following launches see; copied, no stall
+  virtual void begin(const Step& step) = 0;  // sets the step for the following launches; copies it, without waiting
   virtual void launch(const Kernel& kernel, std::span<const Tensor> args,
                       const Step& step) = 0;  // inputs, outputs[, scratch]
   virtual void finish() = 0;
@@ -60,13 +59,14 @@ class Device {
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
   virtual Support supports(const OpCall& call) const = 0;
-  // The kernel that supports() chose for this call. Slow; never while tokens flow.
+  // Makes the kernel that supports() chose for this call. Slow; never while tokens flow.
   virtual std::unique_ptr<Kernel> make(const OpCall& call, int kernel) = 0;
-  std::unique_ptr<Kernel> compile(const OpCall& call);  // both; throws Error(kUnsupported) with the reasons
+  std::unique_ptr<Kernel> compile(
+      const OpCall& call);  // supports() and make(); throws Error(kUnsupported) with the reasons
   virtual Layout weight_layout(const TensorType& weight) const {
     (void)weight;
     return Layout::kRows;
-  }                                              // what its matmuls want
+  }                                              // the layout that its products want
   virtual BufferPtr allocate(size_t bytes) = 0;  // throws Error(kOutOfMemory)
   virtual BufferPtr import_host(std::span<const std::byte> memory) {
     (void)memory;

@@ -10,29 +10,29 @@
 
 namespace v4rt {
 
-// One way of running one op on one kind of device. Tables are ordered: earlier entries are preferred; those of
-// libraries stand before the exact ones.
+// One way to run one op on one kind of device. Tables are ordered: earlier entries are preferred, and those of
+// libraries come before the exact ones.
 template <class DeviceT>
 struct KernelEntry {
   OpKind op;
   std::string_view name;  // "opencl.linear.rows16"
   Support (*supports)(const OpCall& call, const DeviceT& device);
   std::unique_ptr<Kernel> (*make)(const OpCall& call, DeviceT& device);
-  // Whose sums these are, with its version: "Eigen 3.4.0". nullptr: exact, in the order that the op defines. The others
-  // run only with --fast.
+  // The library whose order of sums this is, with its version: "Eigen 3.4.0". nullptr: exact, in the order that the op
+  // defines. The others run only with --fast.
   std::string (*library)() = nullptr;
 
   bool exact() const { return library == nullptr; }
 };
 
-// The op of a call that an entry of its kind is asked about.
+// The op of a call, as the type that belongs to the entry's kind.
 template <class OpT>
 const OpT& op_of(const OpCall& call) {
   return static_cast<const OpT&>(call.op);
 }
 
-// A device whose kernels are the entries of a table: the first that takes a call runs it; of those of libraries and the
-// first exact one after them, the fastest.
+// A device whose kernels are the entries of a table. The first entry that takes a call runs it; if that is a library's,
+// the fastest of the libraries' and the first exact one.
 template <class DeviceT>
 class TableDevice : public Device {
  public:

@@ -8,7 +8,7 @@
 namespace v4rt {
 namespace {
 
-// What one execution reads of weight `i`. Of experts as many as there are picks, which are taken to be spread evenly.
+// Bytes that one execution reads of weight `i`. For experts, the picks are assumed to be spread evenly.
 double weight_bytes(std::span<const TensorType> in, size_t i, const Input& input, const Step& step) {
   const double rows = step.n_rows();
   switch (input.role) {

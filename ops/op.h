@@ -51,7 +51,8 @@ enum class OpKind : uint8_t {
 
 std::string_view name(OpKind kind);  // "rms_norm"
 
-// What one execution does and touches, for plans, benchmarks and reports. FLOP = 2 per multiply-accumulate.
+// The work of one execution and the bytes it touches, for plans, benchmarks and reports. FLOP = 2 per
+// multiply-accumulate.
 struct Cost {
   double flops = 0;
   double weight_bytes = 0;  // read from weights, scales included
@@ -64,13 +65,13 @@ enum class Role : uint8_t {
   kActivation,  // rows of tokens: numbers, or ids of tokens, experts and cache rows
   kWeight,      // a small weight that is read whole: norms, biases, sinks, mixing matrices
   kMatrix,      // a weight [N, K] that rows are multiplied with; a device may want another layout
-  kExperts,     // a stack [E, N, K] of such matrices, of which each token reads those that its ids name
-  kTable,       // a weight of which rows are looked up by ids; if it is I32 itself, output 0 holds what was found
-  kState,       // what a sequence leaves behind for its next tokens
+  kExperts,     // a stack [E, N, K] of such matrices; a token reads those named by its ids
+  kTable,       // a weight whose rows are looked up by ids; if it is I32, output 0 holds the rows found
+  kState,       // what a sequence keeps for its next tokens
 };
 
-// The rows of a state [slots, rows, ...]: one per `positions` positions of the sequence. Where there are fewer rows
-// than that, later ones take the place of earlier ones, row by row.
+// The rows of a state [slots, rows, ...]: one per `positions` positions of the sequence. With fewer rows than that,
+// later ones overwrite earlier ones, row by row.
 struct StateRows {
   RowFormat format;
   int positions = 1;
@@ -78,7 +79,7 @@ struct StateRows {
 
 struct Input {
   Role role = Role::kActivation;
-  int ids = -1;    // kExperts, kTable: the input whose ids choose
+  int ids = -1;    // kExperts, kTable: the input with the ids
   StateRows rows;  // kState
 };
 
@@ -92,8 +93,8 @@ TensorType range_of(const TensorType& weight, const WeightRange& range);
 class Op;
 using OpPtr = std::shared_ptr<const Op>;
 
-// One of the smaller ops that an op can be rewritten as. An input is one of the whole op's, of weights a range where
-// that is said, or what an earlier part has made.
+// One of the smaller ops that an op can be rewritten as. Its inputs are inputs of the whole op (of a weight perhaps
+// only a range), or outputs of earlier parts.
 struct OpPart {
   struct From {
     int input = 0;  // of the whole op; -1 - n: output 0 of part n
@@ -103,12 +104,12 @@ struct OpPart {
   std::vector<From> inputs;
 };
 
-// Output `output` is the same memory as input `input`, changed in place.
+// Output `output` has the memory of input `input`, which is changed in place.
 struct Alias {
   int output, input;
 };
 
-// An op says what is computed: shapes, meaning, cost. It knows no device and holds nothing but its attributes.
+// An op defines what is computed: shapes, meaning, cost. It knows nothing about devices and holds only its attributes.
 class Op {
  public:
   virtual ~Op() = default;
@@ -117,10 +118,10 @@ class Op {
   virtual Input input(size_t index) const = 0;  // for every index that infer() accepts
   virtual std::vector<TensorType> infer(std::span<const TensorType> in) const = 0;  // throws Error on bad inputs
   virtual void reference(RefContext& context) const = 0;              // the meaning, bit for bit; plain loops
-  Cost cost(std::span<const TensorType> in, const Step& step) const;  // work(), and the weights that the roles say
+  Cost cost(std::span<const TensorType> in, const Step& step) const;  // work() plus the weights, by their roles
   virtual std::span<const Alias> aliases() const { return {}; }
-  // The same output 0, bit for bit, by parts whose weights take at most `max_bytes` each; the last part makes it. Empty
-  // where there is no such way. For devices that refuse the whole.
+  // For devices that refuse the whole op: parts whose weights take at most `max_bytes` each. The last one makes the
+  // same output 0, bit for bit. Empty if that is not possible.
   virtual std::vector<OpPart> expand(std::span<const TensorType> in, size_t max_bytes) const {
     return (void)in, (void)max_bytes, std::vector<OpPart>();
   }

@@ -6,7 +6,7 @@
 
 namespace v4rt {
 
-// How the elements of a tensor lie in memory.
+// How the elements of a tensor are stored.
 enum class DType : uint8_t {
   kF32,
   kBF16,
@@ -21,13 +21,14 @@ enum class DType : uint8_t {
 enum class Scales : uint8_t {
   kNone,   // not a quantised type
   kPlane,  // E8M0 bytes in a plane of their own (Tensor::scales), one per scale_rows x scale_cols elements
-  kBlock,  // inside the blocks, in a form of the type's own: GGUF's types, of which Q4_0 takes 18 bytes per 32 elements
+  kBlock,  // inside the blocks, in a form that depends on the type: GGUF's types, such as Q4_0 with 18 bytes per 32
+           // elements
 };
 
 // A row of n elements is stored as ceil(n / block) blocks of block_bytes.
 struct DTypeInfo {
   std::string_view name;
-  int block, block_bytes;  // scales of kBlock included, those of kPlane not
+  int block, block_bytes;  // including scales of kBlock, but not those of kPlane
   Scales scales;
   int scale_rows, scale_cols;  // of kPlane: the elements that share one scale
 
@@ -38,7 +39,7 @@ struct DTypeInfo {
 const DTypeInfo& info(DType dtype);
 inline bool has_scale_plane(DType dtype) { return info(dtype).scales == Scales::kPlane; }
 
-// How the rows of a weight matrix lie in memory.
+// How the rows of a weight matrix are laid out in memory.
 //   kRows    as in the file: row-major.
 //   kRows16  rows in groups of 16, interleaved by 32-bit word: word w of row r of group g lies at
 //            ((g * words_per_row) + w) * 16 + r. One vector load gives the same 8 (FP4), 4 (FP8), 2 (BF16, F16) or 1
@@ -47,7 +48,8 @@ inline bool has_scale_plane(DType dtype) { return info(dtype).scales == Scales::
 //            plane keeps its order.
 enum class Layout : uint8_t { kRows, kRows16 };
 
-// Raised whenever a layout or the storage of a dtype changes, so that files of repacked weights are made anew.
+// To be raised whenever a layout or the storage of a dtype changes, so that files of repacked weights are written
+// again.
 inline constexpr uint64_t kLayoutVersion = 1;
 
 }  // namespace v4rt

@@ -12,7 +12,7 @@
 namespace v4rt {
 
 enum class Code {
-  kInvalidArgument,  // the caller asked for something that has no meaning
+  kInvalidArgument,  // the caller asked for something that makes no sense
   kNotFound,         // a file, a tensor, a device that is not there
   kCorrupt,          // data that contradicts itself or its format
   kUnsupported,      // well formed, but not something this build can do

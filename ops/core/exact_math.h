@@ -17,9 +17,9 @@
 //
 // Results below the normal range are flushed where a function says so, never by the hardware's mode.
 //
-// NaN: which operations give one, and what comes of it, is the same everywhere; its sign and payload are not, since
-// processors choose them by the order of operands. So a NaN in a tensor of numbers equals any other, and where numbers
-// become bytes or choices a NaN has one form:
+// NaN: which operations give one, and what becomes of it, is the same everywhere. Its sign and payload are not, because
+// on processors they depend on the order of operands. So a NaN in a tensor of numbers equals any other, and where
+// numbers become bytes or choices a NaN has one form:
 //   cache rows    em_canonical; blocks with a common scale: the scale is E8M0's NaN, 255, for a block that holds a NaN
 //                 or an infinity, all of whose numbers then are NaN, as they are after the release's own rounding
 //   order, top-k  em_order: as -infinity
@@ -69,9 +69,9 @@ EM_FN em_uint em_order(float x) {
   return magnitude > EM_INFINITY_BITS ? ~0xff800000u : order;
 }
 
-// Division and root for devices whose own are a few ulp off, and which may take subnormal numbers for zero. Their
-// operation is asked for mantissas only, where nothing is large, small or zero; an exact remainder in integers then
-// finds the neighbour that is right, and sign and exponent are put back by bits.
+// Division and square root for devices whose own are a few ulp off, or which treat subnormal numbers as zero. The
+// device computes only with mantissas, where nothing is large, small or zero. An exact remainder in integers then finds
+// the right neighbour, and sign and exponent are put back as bits.
 //
 // A number other than 0, infinity and NaN is em_significand(x) / 2^23 * 2^em_exponent(x), the first factor in [1, 2).
 EM_FN em_uint em_significand(float x) {

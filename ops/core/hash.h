@@ -12,8 +12,8 @@ struct XXH3_state_s;  // xxhash.h
 
 namespace v4rt {
 
-// 128 bits (XXH3), equal on every machine: they tell things apart that nobody made to look alike. What is kept under
-// one, or checked by one, has to be trusted otherwise.
+// 128 bits (XXH3), the same on every machine. Not cryptographic: two things have the same hash only if somebody made
+// them so. Whatever is stored under a hash, or checked by one, must come from a trusted place.
 using Hash = std::array<uint64_t, 2>;
 
 std::string to_string(const Hash& hash);  // 32 hexadecimal digits
@@ -22,7 +22,7 @@ class Hasher {
  public:
   Hasher();
 
-  void append(std::span<const std::byte> bytes);  // as if it went on where the last call ended
+  void append(std::span<const std::byte> bytes);  // continues where the last call ended
   // Parts that stay apart: "ab", "c" gives another hash than "a", "bc".
   void add(std::span<const std::byte> bytes);
   void add(std::string_view text) { add(std::as_bytes(std::span<const char>(text.data(), text.size()))); }
@@ -43,8 +43,8 @@ inline Hash hash_of(std::string_view text) {
   return hash_of(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
 
-// Of the size and of `pages` pages of 4 KiB spread evenly from the first to the last; of all bytes when there are no
-// more.
+// The hash of the size and of `pages` pages of 4 KiB spread evenly from the first to the last, or of all bytes if there
+// are no more pages than that.
 Hash hash_of_pages(std::span<const std::byte> bytes, size_t pages);
 
 }  // namespace v4rt

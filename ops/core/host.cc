@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 
-// The numbers that a file of the kernel begins with; none where it says "max" or is not there.
+// The numbers at the start of a kernel file; none if it says "max" or does not exist.
 std::vector<int64_t> numbers_in(const fs::path& path) {
   std::ifstream file(path);
   std::vector<int64_t> numbers;
@@ -26,7 +26,7 @@ std::vector<int64_t> numbers_in(const fs::path& path) {
   return numbers;
 }
 
-// The number behind `name` in a file of lines "name number"; 0 where there is none.
+// The number after `name` in a file of lines "name number"; 0 if it is not there.
 size_t number_of(const fs::path& path, std::string_view name) {
   std::ifstream file(path);
   size_t number = 0;
@@ -36,7 +36,7 @@ size_t number_of(const fs::path& path, std::string_view name) {
   return 0;
 }
 
-// How the two versions of control groups call what is asked of a folder.
+// The names of the files we read in a folder, in the two versions of control groups.
 struct MemoryFiles {
   const char *limit, *used, *inactive, *active;
 };
@@ -50,7 +50,7 @@ size_t memory_left(const fs::path& folder, const MemoryFiles& files) {
   const fs::path statistics = folder / "memory.stat";
   const size_t pages = number_of(statistics, files.inactive) + number_of(statistics, files.active);
   const size_t taken = used.empty() ? 0 : static_cast<size_t>(used[0]);
-  const size_t held = taken - std::min(taken, pages);  // what no file can be read again for
+  const size_t held = taken - std::min(taken, pages);  // memory that is not pages of files
   return static_cast<size_t>(limit[0]) - std::min(static_cast<size_t>(limit[0]), held);
 }
 
@@ -65,7 +65,7 @@ double processors_left(const fs::path& folder) {
   return unified.size() < 2 ? first : std::min(first, share({unified[0]}, {unified[1]}));
 }
 
-// The least that `limit` answers for a group's folder and those above it; in a container, its own is at the top.
+// The smallest `limit` of a group's folder and those above it. In a container, its own group is at the top.
 template <class Limit>
 auto least(const fs::path& root, fs::path group, Limit limit) {
   for (auto found = limit(root / group.relative_path());;) {

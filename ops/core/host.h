@@ -6,20 +6,20 @@
 
 namespace v4rt {
 
-// What the machine lets this process have.
+// What this process may use of the machine.
 
-// Processors to run on at once: those of its affinity, and no more than its control groups give it time for, rounded
-// up.
+// The number of processors to run on at once: those of its affinity, but no more than its control groups give it time
+// for, rounded up.
 int usable_processors();
 
-// For pages of files too: what is free or can be made free, within the limits of its control groups.
+// Memory that is free or can be freed, such as pages of files, within the limits of its control groups.
 size_t available_memory();
 
-// The least that control groups and those above them leave to a process, of either version: `groups` is its
-// /proc/self/cgroup, `root` where they are mounted. The largest numbers where there is no limit.
+// The tightest limits of a process's control groups and those above them, in either version: `groups` is its
+// /proc/self/cgroup, `root` where they are mounted. Without a limit, the largest numbers.
 struct GroupLimits {
-  size_t memory;      // bytes that are not in use, or only by pages of files
-  double processors;  // of time; half of one is possible
+  size_t memory;      // bytes that are free, or used only for pages of files
+  double processors;  // of processor time; may be a fraction
 };
 GroupLimits group_limits(const std::filesystem::path& root, std::istream& groups);
 

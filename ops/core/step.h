@@ -12,7 +12,7 @@ struct Segment {
   int32_t n_tokens = 0;  // >= 1
 };
 
-// What a kernel knows of one live row of the chunk. Rows [first, end) belong to the same segment, so the position of
+// What a kernel knows about one live row of the chunk. Rows [first, end) belong to the same segment, so the position of
 // row u of that range is position - (row - u).
 struct Row {
   int32_t slot, position, first, end;

@@ -48,7 +48,7 @@ std::string to_string(const TensorType& type);  // "fp8 [128, 512]", "fp4/rows16
 class Buffer;
 using BufferPtr = std::shared_ptr<Buffer>;
 
-// Memory of one device. Host-visible memory answers host(); other memory is reached through a Queue.
+// Memory of one device. host() returns host-visible memory; other memory is reached through a Queue.
 class Buffer {
  public:
   virtual ~Buffer() = default;
