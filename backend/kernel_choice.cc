@@ -90,7 +90,7 @@ KernelChoice::Times KernelChoice::times_of(const OpCall& sample, std::span<const
     }
     if (!problem.empty()) notice(problem);
   }
-  const Times times = measured(sample, candidates);
+  Times times = measured(sample, candidates);
   std::string text = identity + "\n";
   for (const double seconds : times.seconds) text += fmt::format("{}\n", seconds);
   const auto bytes = std::as_bytes(std::span<const char>(text));
