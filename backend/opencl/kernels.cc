@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "backend/opencl/kernels/entries.h"
 
@@ -30,6 +31,11 @@ std::vector<std::string> format_definitions(const RowFormat& format) {
 std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
+}
+
+size_t work_group(const OpenclDevice& device, size_t wanted) {
+  if (device.capabilities().lanes == Lanes::kVector) return 1;
+  return std::min(wanted, std::bit_floor(std::max<size_t>(device.capabilities().max_group, 1)));
 }
 
 Support all_row_major(const OpCall& call) {

@@ -44,6 +44,9 @@ std::string define(const char* name, int64_t value);                   // "DIM=5
 std::vector<std::string> format_definitions(const RowFormat& format);  // of row_format.cl
 std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b);
 
+// The largest power of two up to `wanted` work-items that a work-group may have; 1 with vector lanes.
+size_t work_group(const OpenclDevice& device, size_t wanted);
+
 // Reasons to refuse.
 Support all_row_major(const OpCall& call);
 Support fits_local(const OpenclDevice& device, int64_t bytes);

@@ -59,8 +59,8 @@ BufferPtr OpenclDevice::allocate(size_t bytes) {
 }
 
 BufferPtr OpenclDevice::import_host(std::span<const std::byte> memory) {
-  // Kernels read words: a view that starts between them is copied instead.
-  const bool aligned = reinterpret_cast<uintptr_t>(memory.data()) % 4 == 0;
+  // Kernels read up to four words at once: a view that starts between them is copied instead.
+  const bool aligned = reinterpret_cast<uintptr_t>(memory.data()) % 16 == 0;
   const bool fits = capabilities_.max_allocation == 0 || memory.size() <= capabilities_.max_allocation;
   if (!capabilities_.host_memory || !aligned || !fits || memory.empty()) return nullptr;
   return OpenclBuffer::import_host(context_.get(), memory);
@@ -71,11 +71,13 @@ std::unique_ptr<Queue> OpenclDevice::create_queue() {
 }
 
 std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file,
-                                                       const std::vector<std::string>& definitions, const char* name) {
+                                                       const std::vector<std::string>& definitions, const char* name,
+                                                       size_t group) {
   cl_int status = CL_SUCCESS;
   cl::Function function(clCreateKernel(programs_->get(file, definitions), name, &status));
   cl::check_call(status, fmt::format("{}: clCreateKernel({})", info_.name, name));
-  return std::make_unique<OpenclFunction>(std::move(function), fmt::format("{}: {}", info_.name, name), group_size());
+  return std::make_unique<OpenclFunction>(std::move(function), fmt::format("{}: {}", info_.name, name),
+                                          group != 0 ? group : group_size());
 }
 
 BufferPtr OpenclDevice::constant(std::span<const float> values) {

@@ -1,15 +1,17 @@
 // What every kernel shares: lanes, element types, the 64-lane sum. Programs start with exact_math.h, then this text.
 //
-// A work-group is GROUP work-items that share one row or one tile. With VECTOR_LANES a work-group is one work-item,
-// whose lanes are the 16 of a float16; otherwise lanes are work-items. Either way the sums have the order of
-// exact_math.h.
+// A work-group is GROUP work-items, 64 unless a kernel's options say otherwise, that share one row or one tile. With
+// VECTOR_LANES a work-group is one work-item, whose lanes are the 16 of a float16; otherwise lanes are work-items. Either
+// way the sums have the order of exact_math.h.
 
 #if VECTOR_LANES
 #define GROUP 1
 #define LANE 0
 #define SYNC
 #else
+#ifndef GROUP
 #define GROUP 64
+#endif
 #define LANE ((int)get_local_id(0))
 #define SYNC barrier(CLK_LOCAL_MEM_FENCE)
 #endif
@@ -39,6 +41,11 @@ EM_FN float16 round16_bf16(float16 v) {  // em_bf16 of each
   const uint16 u = as_uint16(v);
   const uint16 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
   return as_float16((u & 0x7fffffffu) > EM_INFINITY_BITS ? (u | 0x00400000u) & 0xffff0000u : rounded);
+}
+EM_FN void store4_f32(__global float* p, size_t i, float4 v) { vstore4(v, 0, p + i); }
+EM_FN void store4_bf16(__global ushort* p, size_t i, float4 v) {
+  const float4 r = (float4)(em_bf16(v.x), em_bf16(v.y), em_bf16(v.z), em_bf16(v.w));
+  vstore4(convert_ushort4(as_uint4(r) >> 16), 0, p + i);
 }
 EM_FN void store16_f32(__global float* p, size_t i, float16 v) { vstore16(v, 0, p + i); }
 EM_FN void store16_bf16(__global ushort* p, size_t i, float16 v) {

@@ -1,27 +1,76 @@
 #include "backend/opencl/kernels/dot.h"
 
+#include <algorithm>
+#include <bit>
+
 namespace v4rt {
+namespace {
 
-std::vector<std::string> DotTile::definitions(DType act, DType weight) const {
-  return {define("ACT", act), define("W", weight), define("W_BITS", 8 * info(weight).block_bytes / info(weight).block),
-          define("TOKEN_TILE", tokens), define("ROW_TILE", groups)};
+constexpr int64_t kBlock = 32;  // BLOCK of weights.cl
+
+bool vector_lanes(const OpenclDevice& device) { return device.capabilities().lanes == Lanes::kVector; }
+
+DotTile vector_tile(int tokens, int row_groups) {
+  return {.tokens = tokens,
+          .row_groups = row_groups,
+          .options = {define("TOKEN_TILE", tokens), define("ROW_TILE", row_groups)}};
 }
 
-DotTile decode_tile(const OpenclDevice& device, int64_t rows) {
-  const Capabilities& c = device.capabilities();
-  if (c.lanes == Lanes::kWorkItems) return {1, 1};
-  // A product's sum is a chain of fma: several row groups side by side hide its latency.
-  int groups = 4;
-  while (groups > 1 && row_groups_of(rows) < groups * static_cast<int64_t>(c.compute_units)) groups /= 2;
-  return {1, groups};
+std::vector<std::string> wide_options(size_t group, int64_t k) {
+  return {define("GROUP", static_cast<int64_t>(group)), define("WHOLE", int64_t{k % kBlock == 0})};
 }
 
-DotTile prefill_tile(const OpenclDevice& device) {
-  return device.capabilities().lanes == Lanes::kVector ? DotTile{32, 2} : DotTile{8, 1};
+}  // namespace
+
+std::unique_ptr<OpenclFunction> DotTile::function(OpenclDevice& device, const std::string& family, const char* name,
+                                                  DType act, DType weight, const std::vector<std::string>& more) const {
+  const std::string file = family + (vector_lanes(device) ? ".cl" : "_wide.cl");
+  const std::vector<std::string> types{define("ACT", act), define("W", weight),
+                                       define("W_BITS", 8 * info(weight).block_bytes / info(weight).block)};
+  return device.function(file, types + options + more, name, group);
 }
 
-Support is_rows16(const TensorType& weight) {
-  return weight.layout == Layout::kRows16 ? Support{} : Support::no("its weight is not in rows16 layout");
+DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
+  if (vector_lanes(device)) {
+    // A product's sum is a chain of fma: several row groups side by side hide its latency.
+    int groups = 4;
+    while (groups > 1 && row_groups_of(rows) < groups * static_cast<int64_t>(device.capabilities().compute_units))
+      groups /= 2;
+    return vector_tile(1, groups);
+  }
+  // Four work-items share a block of a row group; short rows leave some of the work-group for other row groups.
+  const size_t group = work_group(device, 256);
+  const auto quarters = static_cast<int64_t>(group / 4);
+  const auto blocks =
+      static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(ceil_div(k, kBlock), 1))));
+  const int64_t abreast = std::min(blocks, quarters);
+  return {.row_groups = quarters / abreast,
+          .group = group,
+          .local_bytes = static_cast<int64_t>(2 * group * 4 * sizeof(float)),
+          .options = wide_options(group, k) + std::vector{define("ABREAST", abreast)}};
+}
+
+DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
+  if (vector_lanes(device)) return vector_tile(32, 2);
+  const size_t group = work_group(device, 128);
+  const auto tokens = static_cast<int64_t>(group / 4);
+  const auto bytes = [&](int64_t quads) {  // STAGE_FLOATS of wide_dot.cl
+    return static_cast<int64_t>(sizeof(float)) * kBlock * (64 * quads + 4 + tokens + 4);
+  };
+  const bool fits = bytes(2) <= static_cast<int64_t>(device.capabilities().local_memory);
+  const int64_t quads = rows >= 128 && fits ? 2 : 1;
+  return {.tokens = static_cast<int>(tokens),
+          .row_groups = 4 * quads,
+          .group = group,
+          .local_bytes = bytes(quads),
+          .options = wide_options(group, k) + std::vector{define("QUADS", quads)}};
+}
+
+Support supports_dot(const TensorType& weight, const OpenclDevice& device) {
+  if (weight.layout != Layout::kRows16) return Support::no("its weight is not in rows16 layout");
+  const int64_t rows = weight.shape[-2], k = weight.shape[-1];
+  return fits_local(device,
+                    std::max(decode_tile(device, rows, k).local_bytes, prefill_tile(device, rows, k).local_bytes));
 }
 
 }  // namespace v4rt

@@ -20,7 +20,7 @@ struct Picks {
     return narrow(std::min<int64_t>(picks, picks / tile + std::min<int64_t>(picks, experts)));
   }
   size_t plan_bytes() const {
-    return static_cast<size_t>(1 + 3 * int64_t{max_tiles(capacity)} + capacity + experts) * sizeof(int32_t);
+    return static_cast<size_t>(1 + 3 * int64_t{max_tiles(capacity)} + capacity) * sizeof(int32_t);
   }
 };
 
@@ -32,8 +32,13 @@ struct Sorter {
   Picks picks;
   std::unique_ptr<OpenclFunction> function;
 
-  Sorter(const Picks& picks, OpenclDevice& device)
-      : picks(picks), function(device.function("route.cl", {define("ACT", DType::kF32)}, "moe_sort")) {}
+  Sorter(const Picks& picks, OpenclDevice& device) : picks(picks) {
+    const size_t group = work_group(device, 256);
+    function = device.function("route.cl",
+                               {define("ACT", DType::kF32), define("SORTED_EXPERTS", int64_t{picks.experts}),
+                                define("GROUP", static_cast<int64_t>(group))},
+                               "moe_sort", group);
+  }
   // Fills the plan; returns how many tiles there may be.
   int32_t sort(OpenclQueue& queue, const BufferPtr& ids, const BufferPtr& plan, const Step& step) const {
     const int32_t n = step.n_rows() * picks.k, max_tiles = picks.max_tiles(n);
@@ -42,17 +47,15 @@ struct Sorter {
   }
 };
 
-std::vector<std::string> sorted(const DotTile& tile, DType act, DType weight) {
-  return tile.definitions(act, weight) + std::vector<std::string>{"SORTED"};
+Support supports_gate_up(const OpCall& call, const OpenclDevice& device) {
+  return supports_dot(call.inputs[3], device);
 }
-
-Support supports_gate_up(const OpCall& call, const OpenclDevice&) { return is_rows16(call.inputs[3]); }
 
 std::unique_ptr<Kernel> make_gate_up_one(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &gate = call.inputs[3];
-  const DotTile tile = decode_tile(device, gate.shape[1]);
-  return make_kernel([function = device.function("moe.cl", tile.definitions(x.dtype, gate.dtype), "moe_gate_up"),
-                      row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)),
+  const DotTile tile = decode_tile(device, gate.shape[1], gate.shape[2]);
+  return make_kernel([function = tile.function(device, "moe", "moe_gate_up", x.dtype, gate.dtype),
+                      row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups),
                       k = narrow(call.inputs[1].shape[1]), inner = narrow(gate.shape[1]), d = narrow(gate.shape[2]),
                       limit = op_of<MoeGateUp>(call).limit, first = narrow(op_of<MoeGateUp>(call).first),
                       experts = narrow(gate.shape[0]),
@@ -67,13 +70,13 @@ std::unique_ptr<Kernel> make_gate_up_one(const OpCall& call, OpenclDevice& devic
 std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &gate = call.inputs[3];
   if (x.shape[0] == 1) return make_gate_up_one(call, device);
-  const DotTile tile = prefill_tile(device);
+  const DotTile tile = prefill_tile(device, gate.shape[1], gate.shape[2]);
   Sorter sorter(picks_of(call.inputs[1], gate, tile, op_of<MoeGateUp>(call).first), device);
   const size_t scratch = sorter.picks.plan_bytes();
   return make_kernel(
       [sorter = std::move(sorter),
-       function = device.function("moe.cl", sorted(tile, x.dtype, gate.dtype), "moe_gate_up"),
-       row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups(device)), inner = narrow(gate.shape[1]),
+       function = tile.function(device, "moe", "moe_gate_up", x.dtype, gate.dtype, {"SORTED"}),
+       row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups), inner = narrow(gate.shape[1]),
        d = narrow(gate.shape[2]), limit = op_of<MoeGateUp>(call).limit,
        y = call.inputs.size()](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         const BufferPtr& plan = args.back().values;
@@ -85,13 +88,13 @@ std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
       scratch);
 }
 
-Support supports_down(const OpCall& call, const OpenclDevice&) { return is_rows16(call.inputs[2]); }
+Support supports_down(const OpCall& call, const OpenclDevice& device) { return supports_dot(call.inputs[2], device); }
 
 std::unique_ptr<Kernel> make_down_one(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &down = call.inputs[2];
-  const DotTile tile = decode_tile(device, down.shape[1]);
-  return make_kernel([function = device.function("moe.cl", tile.definitions(x.dtype, down.dtype), "moe_down"),
-                      row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), k = narrow(x.shape[1]),
+  const DotTile tile = decode_tile(device, down.shape[1], down.shape[2]);
+  return make_kernel([function = tile.function(device, "moe", "moe_down", x.dtype, down.dtype),
+                      row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups), k = narrow(x.shape[1]),
                       d = narrow(down.shape[1]), inner = narrow(down.shape[2])](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     (*function)(queue, {live_count(step), row_tiles}, args[0].values, args[1].values, args[2].values,
@@ -102,15 +105,15 @@ std::unique_ptr<Kernel> make_down_one(const OpCall& call, OpenclDevice& device) 
 std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &down = call.inputs[2];
   if (x.shape[0] == 1) return make_down_one(call, device);
-  const DotTile tile = prefill_tile(device);
+  const DotTile tile = prefill_tile(device, down.shape[1], down.shape[2]);
   Sorter sorter(picks_of(call.inputs[1], down, tile), device);
   const uint32_t parts_at = static_cast<uint32_t>(round_up(sorter.picks.plan_bytes(), 64));
   const size_t parts_bytes = static_cast<size_t>(sorter.picks.capacity * info(x.dtype).row_bytes(down.shape[1]));
   return make_kernel(
       [sorter = std::move(sorter),
-       function = device.function("moe.cl", sorted(tile, x.dtype, down.dtype), "moe_down_parts"),
+       function = tile.function(device, "moe", "moe_down_parts", x.dtype, down.dtype, {"SORTED"}),
        sum = device.function("route.cl", {define("ACT", x.dtype)}, "moe_sum"),
-       row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), d = narrow(down.shape[1]),
+       row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups), d = narrow(down.shape[1]),
        inner = narrow(down.shape[2]), parts_at](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         const BufferPtr& plan = args[5].values;
         const int32_t max_tiles = sorter.sort(queue, args[1].values, plan, step);
@@ -124,13 +127,13 @@ std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
 
 std::unique_ptr<Kernel> make_down_parts(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &down = call.inputs[2];
-  const DotTile tile = prefill_tile(device);
+  const DotTile tile = prefill_tile(device, down.shape[1], down.shape[2]);
   Sorter sorter(picks_of(call.inputs[1], down, tile, op_of<MoeDownParts>(call).first), device);
   const size_t scratch = sorter.picks.plan_bytes();
   return make_kernel(
       [sorter = std::move(sorter),
-       function = device.function("moe.cl", sorted(tile, x.dtype, down.dtype), "moe_down_parts"),
-       row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups(device)), d = narrow(down.shape[1]),
+       function = tile.function(device, "moe", "moe_down_parts", x.dtype, down.dtype, {"SORTED"}),
+       row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups), d = narrow(down.shape[1]),
        inner = narrow(down.shape[2]),
        part = call.inputs.size()](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         const BufferPtr& plan = args.back().values;

@@ -1,28 +1,16 @@
-// Products with the chosen experts' weights. A pick is one (token, expert) pair, numbered token * k + s.
+// Products with the chosen experts' weights, on vector lanes. A pick is one (token, expert) pair, numbered token * k + s.
 // Options: ACT; those of dot.cl; SORTED for the kernels over tiles of picks that share an expert.
 DEFINE_STORE_ROWS(store_rows, ACT)
 
-EM_FN rowf rounded(rowf v) {
-#if !ACT_ROUNDS
-  return v;
-#elif VECTOR_LANES
-  return round16_bf16(v);
-#else
-  return em_bf16(v);
-#endif
-}
+EM_FN rowf rounded(rowf v) { return ACT_ROUNDS ? round16_bf16(v) : v; }
 
 // Each of gated(g, u) * weight.
 EM_FN rowf activate(rowf g, rowf u, float limit, float weight) {
-#if VECTOR_LANES
   float gs[16], us[16];
   vstore16(g, 0, gs);
   vstore16(u, 0, us);
   for (int i = 0; i < 16; ++i) gs[i] = gated(gs[i], us[i], limit) * weight;
   return vload16(0, gs);
-#else
-  return gated(g, u, limit) * weight;
-#endif
 }
 
 #ifdef SORTED
@@ -67,7 +55,7 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   const int live = chosen >= 0 && chosen < experts;  // a group of none multiplies nothing
   const int expert = live ? chosen : 0;
 #endif
-  const int first = (int)get_group_id(1) * TILE_GROUPS;
+  const int first = (int)get_group_id(1) * ROW_TILE;
   size_t x_at[TOKEN_TILE];
   int pick[TOKEN_TILE];
   for (int t = 0; t < TOKEN_TILE; ++t) {
@@ -84,11 +72,11 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   m = matrix_at(up, up_scales, expert, inner, d);
   dot_tile(u, x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
   for (int i = 0; i < ROW_TILE; ++i) {
-    const int group = first + i * GROUPS_ABREAST + LANE / 16;
+    const int group = first + i;
     if (group >= m.groups) continue;
     for (int t = 0; t < TOKEN_TILE; ++t) {
       const rowf a = activate(rounded(g[t][i]), rounded(u[t][i]), limit, weights[pick[t]]);
-      if (t < TILE_TOKENS) store_rows(y + (size_t)pick[t] * inner, group, 0, inner, a);
+      if (t < TILE_TOKENS) store_rows(y + (size_t)pick[t] * inner, group * 16, 0, inner, a);
     }
   }
 }
@@ -101,17 +89,17 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   __global act_t* part = (__global act_t*)(parts + parts_at);
   const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
-  const int first = (int)get_group_id(1) * TILE_GROUPS;
+  const int first = (int)get_group_id(1) * ROW_TILE;
   size_t x_at[TOKEN_TILE];
   for (int t = 0; t < TOKEN_TILE; ++t) x_at[t] = (size_t)tile.pick[t] * inner;
   rowf v[TOKEN_TILE][ROW_TILE];
   const Matrix m = matrix_at(down, scales, tile.expert, d, inner);
   dot_tile(v, x, x_at, TILE_TOKENS, TILE_K(inner), &m, first, stage);
   for (int i = 0; i < ROW_TILE; ++i) {
-    const int group = first + i * GROUPS_ABREAST + LANE / 16;
+    const int group = first + i;
     if (group >= m.groups) continue;
     for (int t = 0; t < TOKEN_TILE; ++t) {
-      if (t < tile.count) store_rows(part + (size_t)tile.pick[t] * d, group, 0, d, v[t][i]);
+      if (t < tile.count) store_rows(part + (size_t)tile.pick[t] * d, group * 16, 0, d, v[t][i]);
     }
   }
 }
@@ -121,7 +109,7 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
                      __global const uint* restrict down, __global const uchar* restrict scales,
                      __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
-  const int live = 1, token = get_group_id(0), first = (int)get_group_id(1) * TILE_GROUPS;
+  const int live = 1, token = get_group_id(0), first = (int)get_group_id(1) * ROW_TILE;
   rowf sum[ROW_TILE];
   for (int i = 0; i < ROW_TILE; ++i) sum[i] = (rowf)0.0f;
   for (int s = 0; s < k; ++s) {
@@ -133,14 +121,10 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
     for (int i = 0; i < ROW_TILE; ++i) sum[i] += rounded(v[0][i]);
   }
   for (int i = 0; i < ROW_TILE; ++i) {
-    const int group = first + i * GROUPS_ABREAST + LANE / 16;
-#if VECTOR_LANES
+    const int group = first + i;
     float each[16];
     vstore16(sum[i], 0, each);
-#else
-    const float each[1] = {sum[i]};
-#endif
-    for (int r = 0, row = group * 16 + LANE_ROW; r < ROWS_PER_LANE; ++r, ++row) {
+    for (int r = 0, row = group * 16; r < 16; ++r, ++row) {
       const float value = each[r] + load_act(shared, (size_t)token * d + min(row, d - 1));
       if (row < d) store_act(y, (size_t)token * d + row, value);
     }

@@ -59,37 +59,49 @@ KERNEL void route_hash(__global const float* restrict z, __global const int* res
 }
 #else
 
+#ifdef SORTED_EXPERTS
+
 // Picks of experts [first_expert, first_expert + experts) in expert order, cut into tiles of up to `tile` picks of one
-// expert. One work-group; `plan` holds {n_tiles}, {expert - first_expert, first, count} of each of `max_tiles`, the
-// order of the picks, and room for `experts` counters.
+// expert. One work-group; `plan` holds {n_tiles}, {expert - first_expert, first, count} of each of `max_tiles`, and the
+// order of the picks; those of one expert are in any order, for none reads another's results.
+// Option: SORTED_EXPERTS, at least `experts`.
 KERNEL void moe_sort(__global const int* restrict ids, __global int* plan, int picks, int first_expert, int experts,
                      int tile, int max_tiles) {
+  __local int count[SORTED_EXPERTS], next[SORTED_EXPERTS], tiles_before[SORTED_EXPERTS];
   __global int* order = plan + 1 + max_tiles * 3;
-  __global int* next = order + picks;
-  if (LANE != 0) return;
-  for (int e = 0; e < experts; ++e) next[e] = 0;
-  for (int p = 0; p < picks; ++p) {
+  for (int e = LANE; e < experts; e += GROUP) count[e] = 0;
+  SYNC;
+  for (int p = LANE; p < picks; p += GROUP) {
     const int e = ids[p] - first_expert;
-    if (e >= 0 && e < experts) next[e] += 1;
+    if (e >= 0 && e < experts) atomic_inc(&count[e]);
   }
-  int first = 0, n_tiles = 0;
-  for (int e = 0; e < experts; ++e) {
-    const int count = next[e];
-    for (int done = 0; done < count && n_tiles < max_tiles; done += tile, ++n_tiles) {
-      __global int* at = plan + 1 + n_tiles * 3;
-      at[0] = e;
-      at[1] = first + done;
-      at[2] = min(tile, count - done);
+  SYNC;
+  if (LANE == 0) {
+    int first = 0, n_tiles = 0;
+    for (int e = 0; e < experts; ++e) {
+      next[e] = first;
+      tiles_before[e] = n_tiles;
+      first += count[e];
+      n_tiles += (count[e] + tile - 1) / tile;
     }
-    next[e] = first;
-    first += count;
+    plan[0] = n_tiles;
   }
-  plan[0] = n_tiles;
-  for (int p = 0; p < picks; ++p) {
+  SYNC;
+  for (int e = LANE; e < experts; e += GROUP) {
+    for (int done = 0, at = tiles_before[e]; done < count[e]; done += tile, ++at) {
+      plan[1 + at * 3] = e;
+      plan[2 + at * 3] = next[e] + done;
+      plan[3 + at * 3] = min(tile, count[e] - done);
+    }
+  }
+  SYNC;
+  for (int p = LANE; p < picks; p += GROUP) {
     const int e = ids[p] - first_expert;
-    if (e >= 0 && e < experts) order[next[e]++] = p;
+    if (e >= 0 && e < experts) order[atomic_inc(&next[e])] = p;
   }
 }
+
+#endif
 
 // y[t, n] = round((sum over s ascending of part[t, s, n]) + shared[t, n]), `parts_at` bytes into `parts`.
 // Grid (column tiles, rows).

@@ -1,0 +1,112 @@
+// Weights in Layout::kRows16: how a matrix lies in memory and how its codes become floats.
+// Options: W, the weight type (fp4, fp8, bf16, f16, f32); W_BITS its width.
+#ifdef W
+
+// What one work-item decodes at once: the same word of all 16 rows of a group, or of a quarter of them.
+#if VECTOR_LANES
+#define ROWS_AT_ONCE 16
+typedef float16 rowf;
+typedef uint16 rowu;
+#define as_rowf as_float16
+#define as_rowu as_uint16
+EM_FN rowu load_words(__global const uint* p) { return vload16(0, p); }
+EM_FN rowu load_scales(__global const uchar* p) { return convert_uint16(vload16(0, p)); }
+#else
+#define ROWS_AT_ONCE 4
+typedef float4 rowf;
+typedef uint4 rowu;
+#define as_rowf as_float4
+#define as_rowu as_uint4
+EM_FN rowu load_words(__global const uint* p) { return *(__global const uint4*)p; }
+EM_FN rowu load_scales(__global const uchar* p) { return convert_uint4(*(__global const uchar4*)p); }
+#endif
+
+#define PER_WORD (32 / W_BITS)
+#if W_BITS == 4
+#define SCALE_BLOCK 32  // values of k that share a scale
+#else
+#define SCALE_BLOCK 128
+#endif
+#define BLOCK 32  // values of k that are summed as two chains (exact_math.h)
+#define CHAIN 16
+
+// Element i of the words, times FACTOR, without its scale. Exact: the factors are powers of two.
+// FP8 and FP4 codes become the exponent and mantissa of a float whose exponent starts at a multiple of 4 or 16, so that
+// no carry is needed. That is right but for exponent 0, where the value is 2 f - (the smallest normal); elsewhere f is
+// the smaller.
+EM_FN rowf shorter(rowf f, float smallest_normal) {
+  const rowf g = fma(f, (rowf)2.0f, (rowf)-smallest_normal);
+  return g < f ? g : f;
+}
+EM_FN rowf with_sign(rowf magnitude, rowu sign) { return as_rowf(as_rowu(magnitude) | (sign & 0x80000000u)); }
+#define FACTOR_fp4 0.25f
+EM_FN rowf decode_fp4(rowu word, int i) {
+  const rowu code = 4 * i <= 22 ? word << (uint)((22 - 4 * i) & 31) : word >> (uint)((4 * i - 22) & 31);
+  return with_sign(shorter(as_rowf((code & 0x01c00000u) | 0x3e000000u), 0.25f), word << (uint)(28 - 4 * i));
+}
+#define FACTOR_fp8 0.00390625f
+EM_FN rowf decode_fp8(rowu word, int i) {
+  const rowu code = 8 * i <= 20 ? word << (uint)((20 - 8 * i) & 31) : word >> (uint)((8 * i - 20) & 31);
+  return with_sign(shorter(as_rowf((code & 0x07f00000u) | 0x38000000u), 6.103515625e-5f), word << (uint)(24 - 8 * i));
+}
+#define FACTOR_bf16 1.0f
+EM_FN rowf decode_bf16(rowu word, int i) { return as_rowf((word >> (uint)(16 * i)) << 16u); }
+// IEEE half: rebiased; subnormals by an exact difference, infinities and NaN keep the largest exponent.
+#define FACTOR_f16 1.0f
+EM_FN rowf decode_f16(rowu word, int i) {
+  const rowu code = word >> (uint)(16 * i);
+  const rowu shifted = (code & 0x7fffu) << 13u;
+  const rowu exponent = code & 0x7c00u;
+  const rowf subnormal = as_rowf(shifted + 0x38800000u) - (rowf)6.103515625e-5f;  // 2^-14
+  const rowu normal = shifted + (exponent == 0x7c00u ? (rowu)0x70000000u : (rowu)0x38000000u);
+  return as_rowf(as_rowu(exponent == 0u ? subnormal : as_rowf(normal)) | ((code & 0x8000u) << 16u));
+}
+#define FACTOR_f32 1.0f
+EM_FN rowf decode_f32(rowu word, int i) { return as_rowf(word); }
+#define decode CAT(decode_, W)
+#define UNFACTOR (1.0f / CAT(FACTOR_, W))
+
+EM_FN rowf scale_value(rowu b) { return as_rowf(b == 0u ? (rowu)0x00400000u : b << 23u); }
+
+// One weight matrix: `groups` groups of 16 rows, `words` words and `scale_cols` scales per row.
+typedef struct {
+  __global const uint* words_at;
+  __global const uchar* scales_at;
+  int words, scale_cols, groups;
+} Matrix;
+
+EM_FN Matrix matrix_at(__global const uint* w, __global const uchar* scales, int index, int rows, int k) {
+  Matrix m;
+  m.words = (k + PER_WORD - 1) / PER_WORD;
+  m.groups = (rows + 15) / 16;
+  m.words_at = w + (size_t)index * m.groups * m.words * 16;
+#if W_BITS == 4
+  m.scale_cols = (k + 31) / 32;
+  m.scales_at = scales + (size_t)index * m.groups * 16 * m.scale_cols;
+#else
+  m.scale_cols = (k + 127) / 128;
+  m.scales_at = scales + (size_t)index * ((rows + 127) / 128) * m.scale_cols;
+#endif
+  return m;
+}
+
+// Stores v, the values of rows `row` and on, where they lie in [begin, end), at y[row].
+#define DEFINE_STORE_ROWS(NAME, TYPE)                                                                             \
+  EM_FN void NAME(__global CAT(TYPE, _t) * y, int row, int begin, int end, rowf v) {                              \
+    if (row >= begin && row + ROWS_AT_ONCE <= end) {                                                              \
+      CAT(STORE_AT_ONCE, TYPE)(y, row, v);                                                                        \
+    } else {                                                                                                      \
+      float each[ROWS_AT_ONCE];                                                                                   \
+      VSTORE_ROWS(v, 0, each);                                                                                    \
+      for (int r = max(row, begin); r < min(row + ROWS_AT_ONCE, end); ++r) CAT(store_, TYPE)(y, r, each[r - row]); \
+    }                                                                                                             \
+  }
+#if VECTOR_LANES
+#define VSTORE_ROWS vstore16
+#define STORE_AT_ONCE store16_
+#else
+#define VSTORE_ROWS vstore4
+#define STORE_AT_ONCE store4_
+#endif
+
+#endif

@@ -1,0 +1,214 @@
+// dot(x, w) on work-items: a weight matrix is read by many of them at once, whatever its shape.
+//
+// The blocks of a row are independent, only their sums are added in order (exact_math.h). So a work-item takes one block
+// of a quarter of a row group, and a row is shared by as many work-items as it has blocks.
+// Options: those of weights.cl; GROUP; WHOLE, 1 where K is a multiple of 32: no load needs to be guarded.
+//   one token:   ABREAST, blocks that a work-group takes at once
+//   many tokens: QUADS, quarters of row groups that a work-item sums for four tokens
+#if defined(W) && !VECTOR_LANES
+
+#define BLOCK_WORDS (BLOCK / PER_WORD)
+#define BLOCKS(k) (((k) + BLOCK - 1) / BLOCK)
+
+// Elements [k, k + 8) of a row of x; past its end 0.
+EM_FN void load_x(__global const act_t* x, int k, int k_all, float v[8]) {
+#if WHOLE && ACT_ROUNDS
+  const uint4 pairs = *(__global const uint4*)(x + k);
+  const uint each[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    v[2 * i] = as_float(each[i] << 16);
+    v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
+  }
+#elif WHOLE
+  vstore4(*(__global const float4*)(x + k), 0, v);
+  vstore4(*(__global const float4*)(x + k + 4), 1, v);
+#else
+#pragma unroll
+  for (int i = 0; i < 8; ++i) v[i] = k + i < k_all ? load_act(x, k + i) : 0.0f;
+#endif
+}
+
+// Word `word` of four rows that start at `row` of a matrix of `words` words; past the end of the rows 0.
+EM_FN rowu word_at(const Matrix* m, int row, int word) {
+#if !WHOLE
+  if (word >= m->words) return (rowu)0u;
+#endif
+  return load_words(m->words_at + ((size_t)(row / 16) * m->words + word) * 16 + row % 16);
+}
+
+// The scale of block `block` of those rows.
+EM_FN rowf scale_at(const Matrix* m, int row, int block) {
+#if W_BITS == 4
+  return scale_value(load_scales(m->scales_at + ((size_t)(row / 16) * m->scale_cols + block) * 16 + row % 16));
+#elif W_BITS == 8
+  return scale_value((rowu)(uint)m->scales_at[(size_t)(row / 128) * m->scale_cols + block / (128 / BLOCK)]);
+#else
+  return (rowf)1.0f;
+#endif
+}
+
+#ifdef ABREAST
+
+#define GROUPS_ABREAST (GROUP / 4 / ABREAST)  // row groups of a work-group
+#define SUMS (2 * GROUP * 4)                  // floats of local memory, two halves in turn
+
+// The sum of one block of four rows.
+EM_FN rowf block_sum(__global const act_t* x, int k_all, const Matrix* m, int row, int block) {
+  rowf chain[2];
+#if W_BITS <= 8
+  rowu bits[BLOCK_WORDS];
+#pragma unroll
+  for (int i = 0; i < BLOCK_WORDS; ++i) bits[i] = word_at(m, row, block * BLOCK_WORDS + i);
+#endif
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+#if W_BITS > 8
+    rowu bits[BLOCK_WORDS / 2];
+#pragma unroll
+    for (int i = 0; i < BLOCK_WORDS / 2; ++i) bits[i] = word_at(m, row, block * BLOCK_WORDS + c * BLOCK_WORDS / 2 + i);
+#endif
+    chain[c] = (rowf)0.0f;
+#pragma unroll
+    for (int i = 0; i < CHAIN; i += 8) {
+      float v[8];
+      load_x(x, block * BLOCK + c * CHAIN + i, k_all, v);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const int at = (W_BITS <= 8 ? c * CHAIN : 0) + i + j;
+        chain[c] = fma((rowf)v[j], decode(bits[at / PER_WORD], at % PER_WORD), chain[c]);
+      }
+    }
+  }
+  return (chain[0] + chain[1]) * UNFACTOR * scale_at(m, row, block);
+}
+
+// dot(x, row LANE % 16 of row group `group` + LANE / 16), for work-items below 16 * GROUPS_ABREAST. `turn` counts the
+// rounds of the work-group: two that follow each other write different halves of `sums`, so that one barrier a round
+// is enough. All work-items call it; past the last row group they read that again.
+EM_FN float dot_rows(__global const act_t* x, int k_all, const Matrix* m, int group, __local float* sums, int* turn) {
+  const int mine = LANE / 4 % ABREAST, which = LANE / (4 * ABREAST);
+  const int row = min(group + which, m->groups - 1) * 16 + LANE % 4 * 4, blocks = BLOCKS(k_all);
+  float total = 0.0f;
+  for (int first = 0; first < blocks; first += ABREAST, *turn ^= 1) {
+    __local float* half_sums = sums + *turn * GROUP * 4;
+    if (first + mine < blocks) {
+      vstore4(block_sum(x, k_all, m, row, first + mine), 0, half_sums + (which * ABREAST + mine) * 16 + LANE % 4 * 4);
+    }
+    SYNC;
+    if (LANE < 16 * GROUPS_ABREAST) {
+      __local const float* at = half_sums + LANE / 16 * ABREAST * 16 + LANE % 16;
+      const int n = min(ABREAST, blocks - first);
+#pragma unroll 8
+      for (int b = 0; b < n; ++b) total += at[b * 16];
+    }
+  }
+  return total;
+}
+
+#else
+
+#define TILE_ROWS (64 * QUADS)
+#define TILE_TOKENS (GROUP / 4)
+#define ITEM_ROW(q) ((q)*64 + LANE % 16 * 4)  // of the tile: the first of four
+#define ITEM_TOKEN (LANE / 16 * 4)            // likewise
+#define ROW_PITCH (TILE_ROWS + 4)
+#define TOKEN_PITCH (TILE_TOKENS + 4)
+#define STAGE_FLOATS (BLOCK * (ROW_PITCH + TOKEN_PITCH))
+#define TILE_WORDS (TILE_ROWS / 4 * BLOCK_WORDS)  // quarters of row groups by words
+#define FETCHES ((TILE_WORDS + GROUP - 1) / GROUP)
+
+// The index-th quarter of words of a tile's block: four rows from `row` on, word `word` of the block.
+#define FETCH_ROW(index) ((index) / (4 * BLOCK_WORDS) * 16 + (index) % 4 * 4)
+#define FETCH_WORD(index) ((index) / 4 % BLOCK_WORDS)
+
+EM_FN void fetch_weights(const Matrix* m, int first, int block, rowu bits[FETCHES], rowf scale[FETCHES]) {
+#pragma unroll
+  for (int i = 0; i < FETCHES; ++i) {
+    const int index = (LANE + i * GROUP) % TILE_WORDS;
+    const int row = min(first + FETCH_ROW(index), m->groups * 16 - 16 + index % 4 * 4);
+    bits[i] = word_at(m, row, block * BLOCK_WORDS + FETCH_WORD(index));
+    scale[i] = scale_at(m, row, block);
+  }
+}
+
+EM_FN void stage_block(const rowu bits[FETCHES], const rowf scale[FETCHES], const float x[8], __local float* weights,
+                       __local float* tokens) {
+#pragma unroll
+  for (int i = 0; i < FETCHES; ++i) {
+    const int index = (LANE + i * GROUP) % TILE_WORDS;
+    __local float* to = weights + FETCH_WORD(index) * PER_WORD * ROW_PITCH + FETCH_ROW(index);
+#pragma unroll
+    for (int j = 0; j < PER_WORD; ++j) {
+#if W_BITS <= 8
+      *(__local float4*)(to + j * ROW_PITCH) = decode(bits[i], j) * UNFACTOR * scale[i];
+#else
+      *(__local float4*)(to + j * ROW_PITCH) = decode(bits[i], j);
+#endif
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < 8; ++j) tokens[(LANE / TILE_TOKENS * 8 + j) * TOKEN_PITCH + LANE % TILE_TOKENS] = x[j];
+}
+
+// c[q][t] = the chain of a staged block that starts at its element `begin`.
+EM_FN void sum_chain(__local const float* weights, __local const float* tokens, int begin, rowf c[QUADS][4]) {
+#pragma unroll
+  for (int q = 0; q < QUADS; ++q) {
+#pragma unroll
+    for (int t = 0; t < 4; ++t) c[q][t] = (rowf)0.0f;
+  }
+#pragma unroll 8
+  for (int k = begin; k < begin + CHAIN; ++k) {
+    const float4 x = *(__local const float4*)(tokens + k * TOKEN_PITCH + ITEM_TOKEN);
+#pragma unroll
+    for (int q = 0; q < QUADS; ++q) {
+      const rowf w = *(__local const float4*)(weights + k * ROW_PITCH + ITEM_ROW(q));
+      c[q][0] = fma((rowf)x.x, w, c[q][0]);
+      c[q][1] = fma((rowf)x.y, w, c[q][1]);
+      c[q][2] = fma((rowf)x.z, w, c[q][2]);
+      c[q][3] = fma((rowf)x.w, w, c[q][3]);
+    }
+  }
+}
+
+// total[q][t] = dot of the tile's tokens ITEM_TOKEN + t < live and its four rows from ITEM_ROW(q) on, which lie from
+// row `first` of the matrix on. A work-item brings token LANE % TILE_TOKENS of the tile, which starts at `x`. The tile
+// of weights is decoded once, while the next one is on its way.
+EM_FN void dot_tile(rowf total[QUADS][4], __global const act_t* x, int live, int k_all, const Matrix* m, int first,
+                    __local float* stage) {
+  __local float* tokens = stage + BLOCK * ROW_PITCH;
+  rowu bits[FETCHES];
+  rowf scale[FETCHES];
+  float of_x[8];
+  const int segment = LANE / TILE_TOKENS * 8, blocks = BLOCKS(k_all);
+#pragma unroll
+  for (int q = 0; q < QUADS; ++q) {
+#pragma unroll
+    for (int t = 0; t < 4; ++t) total[q][t] = (rowf)0.0f;
+  }
+  fetch_weights(m, first, 0, bits, scale);
+  load_x(x, segment, k_all, of_x);
+  for (int block = 0; block < blocks; ++block) {
+    SYNC;
+    stage_block(bits, scale, of_x, stage, tokens);
+    SYNC;
+    if (block + 1 < blocks) {
+      fetch_weights(m, first, block + 1, bits, scale);
+      load_x(x, (block + 1) * BLOCK + segment, k_all, of_x);
+    }
+    if (ITEM_TOKEN < live) {
+      rowf e[QUADS][4], o[QUADS][4];
+      sum_chain(stage, tokens, 0, e);
+      sum_chain(stage, tokens, CHAIN, o);
+#pragma unroll
+      for (int q = 0; q < QUADS; ++q) {
+#pragma unroll
+        for (int t = 0; t < 4; ++t) total[q][t] += e[q][t] + o[q][t];
+      }
+    }
+  }
+}
+
+#endif
+#endif
