@@ -14,7 +14,13 @@ struct MemoryBudget {
   std::atomic<size_t> used{0};
 };
 
-// A cl_mem, or a range of one. Slices are sub-buffers of the whole: OpenCL allows one level.
+// Where a buffer lies: at `offset` bytes of a cl_mem.
+struct OpenclMemory {
+  cl_mem object;
+  cl_ulong offset;
+};
+
+// A cl_mem, or a range of one.
 class OpenclBuffer final : public Buffer {
  public:
   // Counts `bytes` towards the budget; throws Error(kOutOfMemory).
@@ -23,25 +29,22 @@ class OpenclBuffer final : public Buffer {
   static BufferPtr import_host(cl_context context, std::span<const std::byte> memory);
   // A read-only buffer that starts as a copy of `bytes`.
   static BufferPtr constant(cl_context context, std::span<const std::byte> bytes);
-  ~OpenclBuffer() override;
 
   size_t bytes() const override { return bytes_; }
   std::byte* host() const override { return nullptr; }  // the host would have to map it first
   BufferPtr slice(size_t offset, size_t bytes) override;
 
-  cl_mem memory() const { return memory_.get(); }
+  OpenclMemory memory() const { return {memory_->get(), offset_}; }
 
  private:
-  OpenclBuffer(cl::Memory memory, size_t bytes) : memory_(std::move(memory)), bytes_(bytes) {}
+  static BufferPtr whole(cl::Memory memory, size_t bytes, std::shared_ptr<MemoryBudget> budget = {});
+  OpenclBuffer(std::shared_ptr<const cl::Memory> memory, size_t offset, size_t bytes)
+      : memory_(std::move(memory)), offset_(offset), bytes_(bytes) {}
 
-  cl::Memory memory_;
-  size_t bytes_;
-  std::shared_ptr<MemoryBudget> budget_;       // of allocations
-  std::shared_ptr<const OpenclBuffer> whole_;  // of slices
-  size_t offset_ = 0;                          // in *whole_
-  std::weak_ptr<const OpenclBuffer> self_;
+  std::shared_ptr<const cl::Memory> memory_;  // shared with slices
+  size_t offset_, bytes_;
 };
 
-inline cl_mem memory_of(const Buffer& buffer) { return static_cast<const OpenclBuffer&>(buffer).memory(); }
+inline OpenclMemory memory_of(const Buffer& buffer) { return static_cast<const OpenclBuffer&>(buffer).memory(); }
 
 }  // namespace v4rt

@@ -17,22 +17,27 @@ class OpenclFunction {
   OpenclFunction(cl::Function function, std::string name, size_t group)
       : function_(std::move(function)), name_(std::move(name)), group_(group) {}
 
-  // Sets the arguments in order (buffers, cl_mem, int32_t, uint32_t, float) and enqueues; an empty grid does nothing.
+  // Sets the arguments in order (buffers, places in them, cl_mem, int32_t, uint32_t, float) and enqueues; an empty grid
+  // does nothing. A buffer is two arguments of the built program (kernel_arguments.h).
   template <class... Args>
   void operator()(OpenclQueue& queue, Grid grid, const Args&... args) const {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
     const std::lock_guard lock(mutex_);
     cl_uint index = 0;
-    (set(index++, args), ...);
+    (set(index, args), ...);
     enqueue(queue, grid);
   }
 
  private:
-  void set(cl_uint index, const BufferPtr& buffer) const { set(index, memory_of(*buffer)); }
-  void set(cl_uint index, cl_mem memory) const { set_bytes(index, &memory, sizeof(memory)); }
-  void set(cl_uint index, int32_t value) const { set_bytes(index, &value, sizeof(value)); }
-  void set(cl_uint index, uint32_t value) const { set_bytes(index, &value, sizeof(value)); }
-  void set(cl_uint index, float value) const { set_bytes(index, &value, sizeof(value)); }
+  void set(cl_uint& index, const BufferPtr& buffer) const { set(index, memory_of(*buffer)); }
+  void set(cl_uint& index, cl_mem memory) const { set(index, OpenclMemory{memory, 0}); }
+  void set(cl_uint& index, int32_t value) const { set_bytes(index++, &value, sizeof(value)); }
+  void set(cl_uint& index, uint32_t value) const { set_bytes(index++, &value, sizeof(value)); }
+  void set(cl_uint& index, float value) const { set_bytes(index++, &value, sizeof(value)); }
+  void set(cl_uint& index, const OpenclMemory& memory) const {
+    set_bytes(index++, &memory.object, sizeof(memory.object));
+    set_bytes(index++, &memory.offset, sizeof(memory.offset));
+  }
   void set_bytes(cl_uint index, const void* value, size_t bytes) const;
   void enqueue(OpenclQueue& queue, Grid grid) const;
 

@@ -56,28 +56,32 @@ void OpenclQueue::upload(Buffer& dst, size_t offset, std::span<const std::byte> 
   if (src.size() <= kStagingBytes) {  // token ids and the like: no stall between chunks
     Staging& staging = next_staging(src.size());
     std::memcpy(staging.bytes.data(), src.data(), src.size());
-    write_staged(memory_of(dst), offset, staging, src.size());
+    const OpenclMemory to = memory_of(dst);
+    write_staged(to.object, to.offset + offset, staging, src.size());
     return;
   }
-  verify(
-      clEnqueueWriteBuffer(queue_.get(), memory_of(dst), CL_TRUE, offset, src.size(), src.data(), 0, nullptr, nullptr),
-      "clEnqueueWriteBuffer");
+  const OpenclMemory to = memory_of(dst);
+  verify(clEnqueueWriteBuffer(queue_.get(), to.object, CL_TRUE, to.offset + offset, src.size(), src.data(), 0, nullptr,
+                              nullptr),
+         "clEnqueueWriteBuffer");
 }
 
 void OpenclQueue::download(std::span<std::byte> dst, Buffer& src, size_t offset) {
   check_range(src, offset, dst.size());
   if (dst.empty()) return;
-  verify(
-      clEnqueueReadBuffer(queue_.get(), memory_of(src), CL_TRUE, offset, dst.size(), dst.data(), 0, nullptr, nullptr),
-      "clEnqueueReadBuffer");
+  const OpenclMemory from = memory_of(src);
+  verify(clEnqueueReadBuffer(queue_.get(), from.object, CL_TRUE, from.offset + offset, dst.size(), dst.data(), 0,
+                             nullptr, nullptr),
+         "clEnqueueReadBuffer");
 }
 
 void OpenclQueue::fill(Buffer& dst, std::byte value) {
   if (dst.bytes() == 0) return;
   std::array<std::byte, 16> pattern;
   pattern.fill(value);
-  const size_t pattern_bytes = dst.bytes() % pattern.size() == 0 ? pattern.size() : 1;
-  verify(clEnqueueFillBuffer(queue_.get(), memory_of(dst), pattern.data(), pattern_bytes, 0, dst.bytes(), 0, nullptr,
+  const OpenclMemory to = memory_of(dst);
+  const size_t pattern_bytes = (to.offset | dst.bytes()) % pattern.size() == 0 ? pattern.size() : 1;
+  verify(clEnqueueFillBuffer(queue_.get(), to.object, pattern.data(), pattern_bytes, to.offset, dst.bytes(), 0, nullptr,
                              nullptr),
          "clEnqueueFillBuffer");
 }
@@ -86,7 +90,8 @@ void OpenclQueue::copy(Buffer& dst, Buffer& src, size_t bytes) {
   check_range(dst, 0, bytes);
   check_range(src, 0, bytes);
   if (bytes == 0) return;
-  verify(clEnqueueCopyBuffer(queue_.get(), memory_of(src), memory_of(dst), 0, 0, bytes, 0, nullptr, nullptr),
+  const OpenclMemory from = memory_of(src), to = memory_of(dst);
+  verify(clEnqueueCopyBuffer(queue_.get(), from.object, to.object, from.offset, to.offset, bytes, 0, nullptr, nullptr),
          "clEnqueueCopyBuffer");
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "backend/opencl/kernel_arguments.h"
 #include "backend/opencl/kernel_sources.h"
 #include "ops/core/log.h"
 
@@ -23,8 +24,8 @@ std::string_view text_of(std::string_view file) {
 
 // Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
 std::string source_of(std::string_view file) {
-  constexpr std::string_view kShared[] = {"exact_math.h", "common.cl", "row_ops.cl", "row_format.cl",
-                                          "weights.cl",   "dot.cl",    "wide_dot.cl"};
+  constexpr std::string_view kShared[] = {"exact_math.h", "common.cl",  "row_ops.cl", "row_format.cl",
+                                          "slots.cl",     "weights.cl", "dot.cl",     "wide_dot.cl"};
   std::vector<std::string_view> parts(std::begin(kShared), std::end(kShared));
   parts.push_back(file);
   std::string source;
@@ -32,7 +33,7 @@ std::string source_of(std::string_view file) {
     source += text_of(part);
     source += '\n';
   }
-  return source;
+  return with_buffer_offsets(source);
 }
 
 std::string build_log(cl_program program, cl_device_id device) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/opencl/kernels/attend.h"
 #include "backend/opencl/kernels/entries.h"
 
 namespace v4rt {
@@ -98,12 +99,9 @@ std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {
       static_cast<size_t>(std::max<int64_t>(batch * capacity, 1)) * sizeof(float));
 }
 
-// ---- attend ----
+// ---- attend, on vector lanes ----
 
-int64_t head_lanes(const OpenclDevice& device, int64_t heads) {
-  if (!vector_lanes(device)) return std::min<int64_t>(heads, 4);
-  return heads > 8 ? 16 : (heads > 4 ? 8 : 4);
-}
+int64_t head_lanes(int64_t heads) { return heads > 8 ? 16 : (heads > 4 ? 8 : 4); }
 
 // Decoded rows held at once: a block of 64 where local memory has room for it.
 int64_t row_chunk(const OpenclDevice& device, int64_t dim) {
@@ -111,14 +109,14 @@ int64_t row_chunk(const OpenclDevice& device, int64_t dim) {
 }
 
 Support supports_attend(const OpCall& call, const OpenclDevice& device) {
-  const Shape& q = call.inputs[0].shape;
-  return fits_rows(call, device, vector_lanes(device) ? q[2] : head_lanes(device, q[1]) * (q[2] + 64) + 128);
+  if (!vector_lanes(device)) return Support::no("its lanes are work-items");
+  return fits_rows(call, device, call.inputs[0].shape[2]);
 }
 
 std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
   const AttendSpec& spec = op_of<Attend>(call).spec;
   const TensorType& q = call.inputs[0];
-  const int64_t lanes = head_lanes(device, q.shape[1]);
+  const int64_t lanes = head_lanes(q.shape[1]);
   const std::vector<std::string> definitions =
       format_definitions(spec.format) +
       std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]), define("HEAD_LANES", lanes),
@@ -127,11 +125,9 @@ std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
                       head_tiles = tiles(q.shape[1], lanes), ring_rows = narrow(call.inputs[1].shape[1]),
                       capacity = narrow(spec.ratio > 0 ? call.inputs[3].shape[1] : 0)](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const BufferPtr& cache = args[spec.ratio > 0 ? 3 : 1].values;  // where there is none, a buffer that is not read
-    const BufferPtr& idx = args[spec.top_k > 0 ? 4 : 1].values;
-    const BufferPtr& out = args[spec.top_k > 0 ? 5 : (spec.ratio > 0 ? 4 : 3)].values;
+    const AttendBuffers b(spec, args);
     (*function)(queue, {live_count(step), head_tiles}, queue.step_table(), args[0].values, args[1].values,
-                args[2].values, cache, idx, out, int32_t{spec.window}, int32_t{spec.ratio}, int32_t{spec.top_k},
+                args[2].values, b.cache, b.idx, b.out, int32_t{spec.window}, int32_t{spec.ratio}, int32_t{spec.top_k},
                 ring_rows, capacity, spec.scale);
   });
 }

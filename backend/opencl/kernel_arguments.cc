@@ -1,0 +1,66 @@
+#include "backend/opencl/kernel_arguments.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "ops/core/error.h"
+
+namespace v4rt {
+namespace {
+
+constexpr std::string_view kMarker = "\nKERNEL void ";
+
+// The parts of `list` between its commas, those within parentheses left alone.
+std::vector<std::string_view> split(std::string_view list) {
+  std::vector<std::string_view> parts;
+  size_t begin = 0;
+  int depth = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (list[i] == '(') ++depth;
+    if (list[i] == ')') --depth;
+    if (list[i] != ',' || depth != 0) continue;
+    parts.push_back(list.substr(begin, i - begin));
+    begin = i + 1;
+  }
+  parts.push_back(list.substr(begin));
+  return parts;
+}
+
+size_t closing(std::string_view text, size_t open) {
+  int depth = 0;
+  for (size_t i = open; i < text.size(); ++i) {
+    if (text[i] == '(') ++depth;
+    if (text[i] == ')' && --depth == 0) return i;
+  }
+  fail(Code::kInternal, "a kernel's list of arguments does not end");
+}
+
+}  // namespace
+
+std::string with_buffer_offsets(std::string_view source) {
+  std::string out;
+  for (size_t at = source.find(kMarker); at != std::string_view::npos; at = source.find(kMarker)) {
+    const size_t open = source.find('(', at), close = closing(source, open), body = source.find('{', close) + 1;
+    std::string arguments, pointers;
+    for (const std::string_view argument : split(source.substr(open + 1, close - open - 1))) {
+      if (!arguments.empty()) arguments += ",";
+      const size_t star = argument.find('*');
+      if (star == std::string_view::npos) {
+        arguments += argument;
+        continue;
+      }
+      const std::string_view type = argument.substr(0, star + 1), name = argument.substr(argument.rfind(' ') + 1);
+      const bool constant = type.find("const") != std::string_view::npos;
+      const bool alone = argument.find("restrict") != std::string_view::npos;
+      arguments += fmt::format("__global {}uchar*{} {}_buffer, ulong {}_offset", constant ? "const " : "",
+                               alone ? " restrict" : "", name, name);
+      pointers += fmt::format("{} {} = ({})({}_buffer + {}_offset);", type, name, type, name, name);
+    }
+    out += fmt::format("{}({}) {{{}", source.substr(0, open), arguments, pointers);
+    source.remove_prefix(body);
+  }
+  return out.append(source);
+}
+
+}  // namespace v4rt

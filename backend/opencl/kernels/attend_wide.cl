@@ -1,0 +1,294 @@
+// Attention over the ring and the compressed entries, with a sink (ops/attention/attention.h: Attend), on work-items:
+// scores of all slots, a softmax of each head over blocks of 64 slots, values. A block's maximum does not depend on the
+// others, so the running maximum, and with it every block's factor, is known before any value is summed.
+// Options: ACT; those of row_format.cl; HEADS; ROUNDS; GROUP; for the products HEAD_QUADS, quarters of 16 heads of a
+// work-group's tile, and PER_ITEM, columns of a work-item: slots of the scores, elements of the values.
+//
+// Scratch, per row of the launch: scores [HEADS][pitch], which become the weights; factors [blocks][HEAD_PITCH], what the
+// sums so far are multiplied by, kNone for a block without a live slot; maxima and sums [HEADS][blocks]; z [HEADS].
+
+#define CHAIN 16  // elements or slots of one chain; two make a block of dot (exact_math.h)
+#define HEAD_PITCH ((HEADS + 3) / 4 * 4)
+#define NONE (-1.0f)
+
+#ifdef HEAD_QUADS
+
+#define TILE_HEADS (4 * HEAD_QUADS)
+#define COLUMN_ITEMS (GROUP / HEAD_QUADS)
+#define TILE_COLUMNS (COLUMN_ITEMS * PER_ITEM)
+#define LEFT_PITCH (TILE_HEADS + 4)
+#define RIGHT_PITCH (TILE_COLUMNS + 4)
+#define DEPTH 64  // elements, or slots, that are staged at once
+#define STAGE_FLOATS (DEPTH * (LEFT_PITCH + RIGHT_PITCH))
+#define LEFT_FETCHES ((TILE_HEADS * DEPTH / 8 + GROUP - 1) / GROUP)  // of 8 floats by a work-item
+#define RIGHT_FETCHES ((TILE_COLUMNS * DEPTH / 8 + GROUP - 1) / GROUP)
+#define QUAD (LANE % HEAD_QUADS)
+#define COLUMN (LANE / HEAD_QUADS * PER_ITEM)
+
+// total[i] += the sum of 32 staged places from `begin` on.
+EM_FN void add_block(__local const float* left, __local const float* right, int begin, float4 total[PER_ITEM]) {
+  float4 e[PER_ITEM], o[PER_ITEM];
+#pragma unroll
+  for (int i = 0; i < PER_ITEM; ++i) e[i] = o[i] = 0.0f;
+#pragma unroll 8
+  for (int k = begin; k < begin + CHAIN; ++k) {
+    const float4 first = *(__local const float4*)(left + k * LEFT_PITCH + QUAD * 4);
+    const float4 second = *(__local const float4*)(left + (k + CHAIN) * LEFT_PITCH + QUAD * 4);
+#pragma unroll
+    for (int i = 0; i < PER_ITEM; ++i) {
+      e[i] = fma(first, (float4)right[k * RIGHT_PITCH + COLUMN + i], e[i]);
+      o[i] = fma(second, (float4)right[(k + CHAIN) * RIGHT_PITCH + COLUMN + i], o[i]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < PER_ITEM; ++i) total[i] += e[i] + o[i];
+}
+
+// Elements [d, d + 8) of one head's query; past the end 0.
+EM_FN void load_query(__global const act_t* q, int d, float v[8]) {
+#if DIM % 8 == 0 && ACT_ROUNDS
+  if (d < DIM) {
+    const uint4 pairs = *(__global const uint4*)(q + d);
+    const uint each[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      v[2 * i] = as_float(each[i] << 16);
+      v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
+    }
+    return;
+  }
+#endif
+#pragma unroll
+  for (int i = 0; i < 8; ++i) v[i] = d + i < DIM ? load_act(q, min(d + i, DIM - 1)) : 0.0f;
+}
+
+// scores[row, h, slot] = dot(q[row, h], key of the slot) * scale, of live slots. Grid (slot tiles, head tiles, rows).
+KERNEL void attend_scores(__global const int4* restrict step, __global const act_t* restrict q,
+                          __global const uchar* restrict ring, __global const uchar* restrict cache,
+                          __global const int* restrict idx, __global float* restrict scores, int window, int ratio,
+                          int top_k, int ring_rows, int capacity, int row0, int pitch, float scale) {
+  __local float left[STAGE_FLOATS] __attribute__((aligned(16)));
+  __local float* right = left + DEPTH * LEFT_PITCH;
+  const Extent extent = {window, ratio, top_k, ring_rows, capacity};
+  const int t = row0 + (int)get_group_id(2), head0 = (int)get_group_id(1) * TILE_HEADS;
+  const int4 row = step[1 + t];
+  const int slots = slot_count(&extent, row), slot0 = (int)get_group_id(0) * TILE_COLUMNS;
+  if (slot0 >= slots) return;
+  ring += (size_t)row.x * ring_rows * ROW_BYTES;
+  cache += (size_t)row.x * capacity * ROW_BYTES;
+
+  const int mine = slot0 + LANE % TILE_COLUMNS;  // the slot whose key this work-item brings
+  const int from = mine < slots ? slot_row(&extent, row, idx, t, mine) : -1;
+  __global const uchar* key = row_at(&extent, ring, cache, max(from, 0));
+  float4 total[PER_ITEM];
+#pragma unroll
+  for (int i = 0; i < PER_ITEM; ++i) total[i] = 0.0f;
+  for (int d0 = 0; d0 < DIM; d0 += DEPTH) {
+    float of_q[LEFT_FETCHES][8], of_key[RIGHT_FETCHES][8];
+#pragma unroll
+    for (int f = 0; f < LEFT_FETCHES; ++f) {
+      const int i = LANE + f * GROUP, head = min(head0 + i % TILE_HEADS, HEADS - 1);
+      load_query(q + ((size_t)t * HEADS + head) * DIM, d0 + i / TILE_HEADS * 8, of_q[f]);
+    }
+#pragma unroll
+    for (int f = 0; f < RIGHT_FETCHES; ++f) {
+      row_values8(key, d0 + (LANE + f * GROUP) / TILE_COLUMNS * 8, of_key[f]);
+    }
+    SYNC;
+#pragma unroll
+    for (int f = 0; f < LEFT_FETCHES; ++f) {
+      const int i = LANE + f * GROUP;
+      if (i >= TILE_HEADS * DEPTH / 8) break;
+#pragma unroll
+      for (int j = 0; j < 8; ++j) left[(i / TILE_HEADS * 8 + j) * LEFT_PITCH + i % TILE_HEADS] = of_q[f][j];
+    }
+#pragma unroll
+    for (int f = 0; f < RIGHT_FETCHES; ++f) {
+      const int i = LANE + f * GROUP;
+#pragma unroll
+      for (int j = 0; j < 8; ++j) right[(i / TILE_COLUMNS * 8 + j) * RIGHT_PITCH + i % TILE_COLUMNS] = of_key[f][j];
+    }
+    SYNC;
+    add_block(left, right, 0, total);
+    if (d0 + 2 * CHAIN < DIM) add_block(left, right, 2 * CHAIN, total);
+  }
+
+  scores += (size_t)get_group_id(2) * HEADS * pitch;
+#pragma unroll
+  for (int i = 0; i < PER_ITEM; ++i) {
+    const int slot = slot0 + COLUMN + i, head = head0 + QUAD * 4;
+    if (slot >= slots) break;
+    const float each[4] = {total[i].x, total[i].y, total[i].z, total[i].w};
+#pragma unroll
+    for (int h = 0; h < 4; ++h) {
+      if (head + h < HEADS) scores[(size_t)(head + h) * pitch + slot] = each[h] * scale;
+    }
+  }
+}
+
+// out[row, h, d] = (the sum over slots of weight * value) / z. Grid (element tiles, head tiles, rows).
+KERNEL void attend_values(__global const int4* restrict step, __global const uchar* restrict ring,
+                          __global const uchar* restrict cache, __global const int* restrict idx,
+                          __global const float* restrict weights, __global const float* restrict factors,
+                          __global const float* restrict z, __global act_t* restrict out, int window, int ratio,
+                          int top_k, int ring_rows, int capacity, int row0, int pitch) {
+  __local float left[STAGE_FLOATS] __attribute__((aligned(16)));
+  __local float* right = left + DEPTH * LEFT_PITCH;
+  const Extent extent = {window, ratio, top_k, ring_rows, capacity};
+  const int t = row0 + (int)get_group_id(2), head0 = (int)get_group_id(1) * TILE_HEADS;
+  const int4 row = step[1 + t];
+  const int slots = slot_count(&extent, row), d0 = (int)get_group_id(0) * TILE_COLUMNS, head = head0 + QUAD * 4;
+  ring += (size_t)row.x * ring_rows * ROW_BYTES;
+  cache += (size_t)row.x * capacity * ROW_BYTES;
+  weights += (size_t)get_group_id(2) * HEADS * pitch;
+  factors += (size_t)get_group_id(2) * (pitch / SLOTS) * HEAD_PITCH;
+  z += (size_t)get_group_id(2) * HEADS;
+
+  float4 total[PER_ITEM];
+#pragma unroll
+  for (int i = 0; i < PER_ITEM; ++i) total[i] = 0.0f;
+  for (int base = 0; base < slots; base += SLOTS) {
+    float of_weight[LEFT_FETCHES][8], of_value[RIGHT_FETCHES][8];
+#pragma unroll
+    for (int f = 0; f < LEFT_FETCHES; ++f) {  // those of masked slots are 0
+      const int i = LANE + f * GROUP, h = min(head0 + i % TILE_HEADS, HEADS - 1);
+      __global const float* from = weights + (size_t)h * pitch + base + min(i / TILE_HEADS, DEPTH / 8 - 1) * 8;
+      vstore4(*(__global const float4*)from, 0, of_weight[f]);
+      vstore4(*(__global const float4*)(from + 4), 1, of_weight[f]);
+    }
+#pragma unroll
+    for (int f = 0; f < RIGHT_FETCHES; ++f) {
+      const int i = LANE + f * GROUP, slot = base + i / (TILE_COLUMNS / 8);
+      const int from = slot < slots ? slot_row(&extent, row, idx, t, slot) : -1;
+#pragma unroll
+      for (int j = 0; j < 8; ++j) of_value[f][j] = 0.0f;
+      if (from >= 0) {
+        row_values8(row_at(&extent, ring, cache, from), d0 + i % (TILE_COLUMNS / 8) * 8, of_value[f]);
+      }
+    }
+    SYNC;
+#pragma unroll
+    for (int f = 0; f < LEFT_FETCHES; ++f) {
+      const int i = LANE + f * GROUP;
+      if (i >= TILE_HEADS * DEPTH / 8) break;
+#pragma unroll
+      for (int j = 0; j < 8; ++j) left[(i / TILE_HEADS * 8 + j) * LEFT_PITCH + i % TILE_HEADS] = of_weight[f][j];
+    }
+#pragma unroll
+    for (int f = 0; f < RIGHT_FETCHES; ++f) {
+      const int i = LANE + f * GROUP;
+      __local float* to = right + i / (TILE_COLUMNS / 8) * RIGHT_PITCH + i % (TILE_COLUMNS / 8) * 8;
+      *(__local float4*)to = vload4(0, of_value[f]);
+      *(__local float4*)(to + 4) = vload4(1, of_value[f]);
+    }
+    SYNC;
+    const float4 factor = *(__global const float4*)(factors + base / SLOTS * HEAD_PITCH + min(head, HEAD_PITCH - 4));
+    if (factor.x == NONE) continue;
+#pragma unroll
+    for (int i = 0; i < PER_ITEM; ++i) total[i] *= factor;
+    add_block(left, right, 0, total);
+    add_block(left, right, 2 * CHAIN, total);
+  }
+
+  for (int h = 0; h < 4 && head + h < HEADS; ++h) {
+    __global act_t* to = out + ((size_t)t * HEADS + head + h) * DIM;
+#pragma unroll
+    for (int i = 0; i < PER_ITEM; ++i) {
+      const float each[4] = {total[i].x, total[i].y, total[i].z, total[i].w};
+      if (d0 + COLUMN + i < DIM) store_act(to, d0 + COLUMN + i, em_div(each[h], z[head + h]));
+    }
+  }
+}
+
+#else
+
+#define PARTS (GROUP / SLOTS)  // blocks of slots abreast
+#define SLOT (LANE % SLOTS)
+
+// The largest of the 64 lanes of each part, NaN passed over.
+EM_FN float part_max(float v, __local float* fold) {
+  fold[LANE] = em_max(v, -INFINITY);
+  for (int half_width = SLOTS / 2; half_width > 0; half_width /= 2) {
+    SYNC;
+    if (SLOT < half_width) fold[LANE] = em_max(fold[LANE], fold[LANE + half_width]);
+  }
+  SYNC;
+  const float largest = fold[LANE - SLOT];
+  SYNC;
+  return largest;
+}
+
+// sum64 of the lanes of each part.
+EM_FN float part_sum(float v, __local float* fold) {
+  fold[LANE] = v;
+  for (int half_width = SLOTS / 2; half_width > 0; half_width /= 2) {
+    SYNC;
+    if (SLOT < half_width) fold[LANE] += fold[LANE + half_width];
+  }
+  SYNC;
+  const float sum = fold[LANE - SLOT];
+  SYNC;
+  return sum;
+}
+
+// scores -> weights e = em_exp(score - the running maximum), 0 of masked slots; factors and z. Grid (HEADS, rows).
+KERNEL void attend_softmax(__global const int4* restrict step, __global const float* restrict sink,
+                           __global const int* restrict idx, __global float* scores, __global float* factors,
+                           __global float* maxima, __global float* sums, __global float* z, int window, int ratio,
+                           int top_k, int ring_rows, int capacity, int row0, int pitch) {
+  __local float fold[GROUP];
+  __local int live[PARTS];
+  const Extent extent = {window, ratio, top_k, ring_rows, capacity};
+  const int head = get_group_id(0), t = row0 + (int)get_group_id(1), part = LANE / SLOTS;
+  const int4 row = step[1 + t];
+  const int slots = slot_count(&extent, row), blocks = (slots + SLOTS - 1) / SLOTS, block_pitch = pitch / SLOTS;
+  const size_t of_head = (size_t)get_group_id(1) * HEADS + head;
+  scores += of_head * pitch;
+  maxima += of_head * block_pitch;
+  sums += of_head * block_pitch;
+  factors += (size_t)get_group_id(1) * block_pitch * HEAD_PITCH + head;
+
+  for (int block = part; block - part < blocks; block += PARTS) {
+    const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&extent, row, idx, t, slot) : -1;
+    if (SLOT == 0) live[part] = 0;
+    SYNC;
+    if (from >= 0) live[part] = 1;
+    const float largest = part_max(from >= 0 ? scores[slot] : -INFINITY, fold);
+    if (SLOT == 0 && block < blocks) {
+      maxima[block] = largest;
+      factors[block * HEAD_PITCH] = live[part] ? 0.0f : NONE;
+    }
+  }
+  barrier(CLK_GLOBAL_MEM_FENCE);
+  if (LANE == 0) {
+    float maximum = -INFINITY;
+    for (int block = 0; block < blocks; ++block) {
+      if (factors[block * HEAD_PITCH] != NONE) maximum = em_max(maxima[block], maximum);
+      maxima[block] = maximum;
+    }
+  }
+  barrier(CLK_GLOBAL_MEM_FENCE);
+  for (int block = part; block - part < blocks; block += PARTS) {
+    const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&extent, row, idx, t, slot) : -1;
+    const float maximum = block < blocks ? maxima[block] : 0.0f;
+    const float e = from >= 0 ? em_exp(scores[slot] - maximum) : 0.0f;
+    if (block < blocks) scores[slot] = ROUNDS ? em_bf16(e) : e;
+    const float sum = part_sum(e, fold);
+    if (SLOT == 0 && block < blocks) {
+      sums[block] = sum;
+      if (factors[block * HEAD_PITCH] != NONE) {
+        factors[block * HEAD_PITCH] = em_exp((block > 0 ? maxima[block - 1] : -INFINITY) - maximum);
+      }
+    }
+  }
+  barrier(CLK_GLOBAL_MEM_FENCE);
+  if (LANE != 0) return;
+  float total = 0.0f;
+  for (int block = 0; block < blocks; ++block) {
+    const float factor = factors[block * HEAD_PITCH];
+    if (factor != NONE) total = total * factor + sums[block];
+  }
+  z[of_head] = total + em_exp(sink[head] - (blocks > 0 ? maxima[blocks - 1] : -INFINITY));
+}
+
+#endif
