@@ -70,14 +70,16 @@ std::unique_ptr<Queue> OpenclDevice::create_queue() {
   return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name);
 }
 
-std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file,
-                                                       const std::vector<std::string>& definitions, const char* name,
-                                                       size_t group) {
+std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, std::vector<std::string> definitions,
+                                                       const char* name, size_t group) {
+  if (capabilities_.lanes == Lanes::kVector)
+    group = 1;
+  else if (group != 64)
+    definitions.push_back(fmt::format("GROUP={}", group));
   cl_int status = CL_SUCCESS;
   cl::Function function(clCreateKernel(programs_->get(file, definitions), name, &status));
   cl::check_call(status, fmt::format("{}: clCreateKernel({})", info_.name, name));
-  return std::make_unique<OpenclFunction>(std::move(function), fmt::format("{}: {}", info_.name, name),
-                                          group != 0 ? group : group_size());
+  return std::make_unique<OpenclFunction>(std::move(function), fmt::format("{}: {}", info_.name, name), group);
 }
 
 BufferPtr OpenclDevice::constant(std::span<const float> values) {

@@ -29,11 +29,10 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   std::unique_ptr<Queue> create_queue() override;
 
   const Capabilities& capabilities() const { return capabilities_; }
-  size_t group_size() const { return capabilities_.lanes == Lanes::kVector ? 1 : 64; }  // of most kernels
-
-  // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group`, without it group_size().
-  std::unique_ptr<OpenclFunction> function(std::string_view file, const std::vector<std::string>& definitions,
-                                           const char* name, size_t group = 0);
+  // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group` work-items; with vector lanes
+  // of one.
+  std::unique_ptr<OpenclFunction> function(std::string_view file, std::vector<std::string> definitions,
+                                           const char* name, size_t group = 64);
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:

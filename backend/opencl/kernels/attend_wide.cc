@@ -18,9 +18,7 @@ struct AttendTile {
   int64_t heads() const { return 4 * quads; }
   int64_t columns() const { return static_cast<int64_t>(group) / quads * per_item; }
   int64_t local_bytes() const { return 4 * kDepth * (heads() + 4 + columns() + 4); }
-  std::vector<std::string> options() const {
-    return {define("GROUP", static_cast<int64_t>(group)), define("HEAD_QUADS", quads), define("PER_ITEM", per_item)};
-  }
+  std::vector<std::string> options() const { return {define("HEAD_QUADS", quads), define("PER_ITEM", per_item)}; }
 };
 
 // Many rows give enough work-groups for large tiles; one row is cut into small ones.
@@ -71,9 +69,7 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
                                             std::max<int64_t>(q.shape[0], 1));
   return make_kernel(
       [scores = device.function("attend_wide.cl", definitions + tile.options(), "attend_scores", tile.group),
-       softmax = device.function("attend_wide.cl",
-                                 definitions + std::vector{define("GROUP", static_cast<int64_t>(softmax_group))},
-                                 "attend_softmax", softmax_group),
+       softmax = device.function("attend_wide.cl", definitions, "attend_softmax", softmax_group),
        values = device.function("attend_wide.cl", definitions + tile.options(), "attend_values", tile.group), spec,
        tile, heads, dim, batch, ring_rows = narrow(call.inputs[1].shape[1]),
        capacity = narrow(capacity)](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {

@@ -259,7 +259,7 @@ KERNEL void attend_softmax(__global const int4* restrict step, __global const fl
       factors[block * HEAD_PITCH] = live[part] ? 0.0f : NONE;
     }
   }
-  barrier(CLK_GLOBAL_MEM_FENCE);
+  SYNC_GLOBAL;
   if (LANE == 0) {
     float maximum = -INFINITY;
     for (int block = 0; block < blocks; ++block) {
@@ -267,7 +267,7 @@ KERNEL void attend_softmax(__global const int4* restrict step, __global const fl
       maxima[block] = maximum;
     }
   }
-  barrier(CLK_GLOBAL_MEM_FENCE);
+  SYNC_GLOBAL;
   for (int block = part; block - part < blocks; block += PARTS) {
     const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&extent, row, idx, t, slot) : -1;
     const float maximum = block < blocks ? maxima[block] : 0.0f;
@@ -281,7 +281,7 @@ KERNEL void attend_softmax(__global const int4* restrict step, __global const fl
       }
     }
   }
-  barrier(CLK_GLOBAL_MEM_FENCE);
+  SYNC_GLOBAL;
   if (LANE != 0) return;
   float total = 0.0f;
   for (int block = 0; block < blocks; ++block) {

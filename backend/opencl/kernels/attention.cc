@@ -46,7 +46,8 @@ std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) 
       std::vector{define("RATIO", spec.ratio), define("OVERLAP", int64_t{spec.overlap}),
                   define("ROUNDS", int64_t{spec.rounds}), define("HADAMARD", int64_t{spec.hadamard}),
                   define("NORM", call.inputs[3].dtype)};
-  return make_kernel([function = device.function("compress.cl", definitions, "compress_pool"),
+  return make_kernel([function = device.function("compress.cl", definitions, "compress_pool",
+                                                 work_group(device, spec.format.dim >= 256 ? 256 : 64)),
                       frequencies = device.constant(spec.table.frequencies()),
                       capacity = narrow(call.inputs[4].shape[1]), pairs = int32_t{spec.table.dims / 2}, eps = spec.eps,
                       ratio = spec.ratio,

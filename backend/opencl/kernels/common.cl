@@ -8,12 +8,14 @@
 #define GROUP 1
 #define LANE 0
 #define SYNC
+#define SYNC_GLOBAL
 #else
 #ifndef GROUP
 #define GROUP 64
 #endif
 #define LANE ((int)get_local_id(0))
 #define SYNC barrier(CLK_LOCAL_MEM_FENCE)
+#define SYNC_GLOBAL barrier(CLK_GLOBAL_MEM_FENCE)
 #endif
 #define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 
@@ -81,8 +83,9 @@ EM_FN float fold64(float16 a, float16 b, float16 c, float16 d) {
   return h2.x + h2.y;
 }
 #else
+// Those of the first 64 work-items, for all.
 EM_FN float fold64(float lane, __local float* fold) {
-  fold[LANE] = lane;
+  if (LANE < 64) fold[LANE] = lane;
   for (int half_width = 32; half_width > 0; half_width /= 2) {
     SYNC;
     if (LANE < half_width) fold[LANE] += fold[LANE + half_width];
@@ -94,7 +97,7 @@ EM_FN float fold64(float lane, __local float* fold) {
 }
 #endif
 
-// sum64 of a[i] * b[i], products by fma, for every work-item of the group. `fold` is 64 floats.
+// sum64 of a[i] * b[i], products by fma, for every work-item of the group, 64 at least. `fold` is 64 floats.
 #if VECTOR_LANES
 #define DEFINE_DOT64(NAME, A, B)                                                                                  \
   EM_FN float NAME(__global const CAT(A, _t) * a, __global const CAT(B, _t) * b, int n, __local float* fold) {    \
@@ -121,10 +124,20 @@ EM_FN float fold64(float lane, __local float* fold) {
     return fold64(c0, c1, c2, c3);                                                                                \
   }
 #else
+#define AHEAD 16  // loads of a lane that are on their way at once
 #define DEFINE_DOT64(NAME, A, B)                                                                               \
   EM_FN float NAME(__global const CAT(A, _t) * a, __global const CAT(B, _t) * b, int n, __local float* fold) { \
     float lane = 0.0f;                                                                                         \
-    for (int i = LANE; i < n; i += GROUP) lane = fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);          \
+    int i = LANE < 64 ? LANE : n;                                                                              \
+    for (; i + 64 * (AHEAD - 1) < n; i += 64 * AHEAD) {                                                        \
+      float as[AHEAD], bs[AHEAD];                                                                              \
+      _Pragma("unroll") for (int j = 0; j < AHEAD; ++j) {                                                      \
+        as[j] = CAT(load_, A)(a, i + 64 * j);                                                                  \
+        bs[j] = CAT(load_, B)(b, i + 64 * j);                                                                  \
+      }                                                                                                        \
+      _Pragma("unroll") for (int j = 0; j < AHEAD; ++j) lane = fma(as[j], bs[j], lane);                        \
+    }                                                                                                          \
+    for (; i < n; i += 64) lane = fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);                         \
     return fold64(lane, fold);                                                                                 \
   }
 #endif

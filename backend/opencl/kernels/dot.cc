@@ -16,9 +16,7 @@ DotTile vector_tile(int tokens, int row_groups) {
           .options = {define("TOKEN_TILE", tokens), define("ROW_TILE", row_groups)}};
 }
 
-std::vector<std::string> wide_options(size_t group, int64_t k) {
-  return {define("GROUP", static_cast<int64_t>(group)), define("WHOLE", int64_t{k % kBlock == 0})};
-}
+std::string whole(int64_t k) { return define("WHOLE", int64_t{k % kBlock == 0}); }
 
 }  // namespace
 
@@ -47,7 +45,7 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
   return {.row_groups = quarters / abreast,
           .group = group,
           .local_bytes = static_cast<int64_t>(2 * group * 4 * sizeof(float)),
-          .options = wide_options(group, k) + std::vector{define("ABREAST", abreast)}};
+          .options = {whole(k), define("ABREAST", abreast)}};
 }
 
 DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
@@ -63,7 +61,7 @@ DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
           .row_groups = 4 * quads,
           .group = group,
           .local_bytes = bytes(quads),
-          .options = wide_options(group, k) + std::vector{define("QUADS", quads)}};
+          .options = {whole(k), define("QUADS", quads)}};
 }
 
 Support supports_dot(const TensorType& weight, const OpenclDevice& device) {

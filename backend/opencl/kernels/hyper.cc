@@ -19,7 +19,7 @@ struct HyperFunctions {
     const std::vector<std::string> definitions{define("ACT", call.inputs[0].dtype),
                                                define("NORM", call.inputs[4].dtype), define("M", m)};
     mix = device.function("hyper.cl", definitions, "hc_mix");
-    finish = device.function("hyper.cl", definitions, finish_name);
+    finish = device.function("hyper.cl", definitions, finish_name, work_group(device, 256));
   }
 
   void enqueue_mix(OpenclQueue& queue, std::span<const Tensor> args, size_t rows) const {

@@ -49,15 +49,19 @@ KERNEL void hc_mix(__global const act_t* restrict h, __global const float* restr
   if (LANE == 0) raw[row * (mixes + 1) + i] = sum;
 }
 
-// x[c] = round(sum_j weight[j] * h[j, c]) ascending; then x = round((x * r) * norm). A lane reads back what it wrote.
+// x[c] = round(sum_j weight[j] * h[j, c]) ascending; then x = round((x * r) * norm).
 EM_FN void collapse(__global const act_t* h, __local const float* weight, __global const CAT(NORM, _t) * norm,
                     __global act_t* x, int d, float eps, __local float* fold) {
+#pragma unroll 4
   for (int c = LANE; c < d; c += GROUP) {
     float sum = 0.0f;
+#pragma unroll
     for (int j = 0; j < M; ++j) sum += weight[j] * load_act(h, (size_t)j * d + c);
     store_act(x, c, sum);
   }
+  SYNC_GLOBAL;
   const float r = em_rsqrt(em_div(dot64_act(x, x, d, fold), (float)d) + eps);
+#pragma unroll 4
   for (int c = LANE; c < d; c += GROUP) store_act(x, c, (load_act(x, c) * r) * load_norm(norm, c));
 }
 

@@ -34,10 +34,8 @@ struct Sorter {
 
   Sorter(const Picks& picks, OpenclDevice& device) : picks(picks) {
     const size_t group = work_group(device, 256);
-    function = device.function("route.cl",
-                               {define("ACT", DType::kF32), define("SORTED_EXPERTS", int64_t{picks.experts}),
-                                define("GROUP", static_cast<int64_t>(group))},
-                               "moe_sort", group);
+    function = device.function(
+        "route.cl", {define("ACT", DType::kF32), define("SORTED_EXPERTS", int64_t{picks.experts})}, "moe_sort", group);
   }
   // Fills the plan; returns how many tiles there may be.
   int32_t sort(OpenclQueue& queue, const BufferPtr& ids, const BufferPtr& plan, const Step& step) const {

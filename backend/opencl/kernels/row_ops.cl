@@ -26,7 +26,7 @@ EM_FN float inverse_rms(__local const float* v, int n, float eps, __local float*
   const float sum = fold64(c0, c1, c2, c3);
 #else
   float lane = 0.0f;
-  for (int i = LANE; i < n; i += GROUP) lane = fma(v[i], v[i], lane);
+  for (int i = LANE < 64 ? LANE : n; i < n; i += 64) lane = fma(v[i], v[i], lane);
   const float sum = fold64(lane, fold);
 #endif
   return em_rsqrt(em_div(sum, (float)n) + eps);
