@@ -24,8 +24,8 @@ std::string_view text_of(std::string_view file) {
 
 // Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
 std::string source_of(std::string_view file) {
-  constexpr std::string_view kShared[] = {"exact_math.h", "common.cl",  "row_ops.cl", "row_format.cl",
-                                          "slots.cl",     "weights.cl", "dot.cl",     "wide_dot.cl"};
+  constexpr std::string_view kShared[] = {"exact_math.h", "common.cl",  "row_ops.cl", "row_format.cl", "slots.cl",
+                                          "head_tile.cl", "weights.cl", "dot.cl",     "wide_dot.cl"};
   std::vector<std::string_view> parts(std::begin(kShared), std::end(kShared));
   parts.push_back(file);
   std::string source;

@@ -1,34 +1,14 @@
 #include <algorithm>
-#include <bit>
 
 #include "backend/opencl/kernels/attend.h"
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/head_tile.h"
 
 namespace v4rt {
 namespace {
 
-constexpr int64_t kSlots = 64, kDepth = 64;   // SLOTS and DEPTH of attend_wide.cl
+constexpr int64_t kSlots = 64;                // SLOTS of slots.cl
 constexpr int64_t kScratchBytes = 128 << 20;  // for as many rows as fit, one at least
-
-// How work-groups share the products with a row's keys and values.
-struct AttendTile {
-  size_t group;
-  int64_t quads, per_item;
-
-  int64_t heads() const { return 4 * quads; }
-  int64_t columns() const { return static_cast<int64_t>(group) / quads * per_item; }
-  int64_t local_bytes() const { return 4 * kDepth * (heads() + 4 + columns() + 4); }
-  std::vector<std::string> options() const { return {define("HEAD_QUADS", quads), define("PER_ITEM", per_item)}; }
-};
-
-// Many rows give enough work-groups for large tiles; one row is cut into small ones.
-AttendTile tile_of(const OpenclDevice& device, int64_t rows, int64_t heads) {
-  const auto quads = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(ceil_div(heads, 4))));
-  const AttendTile large{128, 16, 4};
-  const bool fits = large.group <= device.capabilities().max_group &&
-                    large.local_bytes() <= static_cast<int64_t>(device.capabilities().local_memory);
-  return rows > 1 && quads >= 16 && fits ? large : AttendTile{64, std::min<int64_t>(quads, 4), 1};
-}
 
 // Where the parts of the scratch buffer start, in floats, for `rows` rows of the launch.
 struct AttendScratch {
@@ -52,14 +32,14 @@ Support supports(const OpCall& call, const OpenclDevice& device) {
   if (device.capabilities().lanes == Lanes::kVector) return Support::no("its lanes are a vector's");
   if (const Support rows = all_row_major(call); !rows) return rows;
   const Shape& q = call.inputs[0].shape;
-  return fits_local(device, tile_of(device, q[0], q[1]).local_bytes());
+  return fits_local(device, head_tile(device, q[0], q[1]).local_bytes());
 }
 
 std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
   const AttendSpec& spec = op_of<Attend>(call).spec;
   const TensorType& q = call.inputs[0];
   const int64_t heads = q.shape[1], dim = q.shape[2], capacity = spec.ratio > 0 ? call.inputs[3].shape[1] : 0;
-  const AttendTile tile = tile_of(device, q.shape[0], heads);
+  const HeadTile tile = head_tile(device, q.shape[0], heads);
   const size_t softmax_group = work_group(device, 256);
   const std::vector<std::string> definitions =
       format_definitions(spec.format) +

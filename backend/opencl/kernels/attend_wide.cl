@@ -1,66 +1,16 @@
 // Attention over the ring and the compressed entries, with a sink (ops/attention/attention.h: Attend), on work-items:
 // scores of all slots, a softmax of each head over blocks of 64 slots, values. A block's maximum does not depend on the
 // others, so the running maximum, and with it every block's factor, is known before any value is summed.
-// Options: ACT; those of row_format.cl; HEADS; ROUNDS; GROUP; for the products HEAD_QUADS, quarters of 16 heads of a
-// work-group's tile, and PER_ITEM, columns of a work-item: slots of the scores, elements of the values.
+// Options: ACT; those of row_format.cl; HEADS; ROUNDS; for the products those of head_tile.cl, whose columns are slots of
+// the scores, elements of the values.
 //
 // Scratch, per row of the launch: scores [HEADS][pitch], which become the weights; factors [blocks][HEAD_PITCH], what the
 // sums so far are multiplied by, kNone for a block without a live slot; maxima and sums [HEADS][blocks]; z [HEADS].
 
-#define CHAIN 16  // elements or slots of one chain; two make a block of dot (exact_math.h)
 #define HEAD_PITCH ((HEADS + 3) / 4 * 4)
 #define NONE (-1.0f)
 
 #ifdef HEAD_QUADS
-
-#define TILE_HEADS (4 * HEAD_QUADS)
-#define COLUMN_ITEMS (GROUP / HEAD_QUADS)
-#define TILE_COLUMNS (COLUMN_ITEMS * PER_ITEM)
-#define LEFT_PITCH (TILE_HEADS + 4)
-#define RIGHT_PITCH (TILE_COLUMNS + 4)
-#define DEPTH 64  // elements, or slots, that are staged at once
-#define STAGE_FLOATS (DEPTH * (LEFT_PITCH + RIGHT_PITCH))
-#define LEFT_FETCHES ((TILE_HEADS * DEPTH / 8 + GROUP - 1) / GROUP)  // of 8 floats by a work-item
-#define RIGHT_FETCHES ((TILE_COLUMNS * DEPTH / 8 + GROUP - 1) / GROUP)
-#define QUAD (LANE % HEAD_QUADS)
-#define COLUMN (LANE / HEAD_QUADS * PER_ITEM)
-
-// total[i] += the sum of 32 staged places from `begin` on.
-EM_FN void add_block(__local const float* left, __local const float* right, int begin, float4 total[PER_ITEM]) {
-  float4 e[PER_ITEM], o[PER_ITEM];
-#pragma unroll
-  for (int i = 0; i < PER_ITEM; ++i) e[i] = o[i] = 0.0f;
-#pragma unroll 8
-  for (int k = begin; k < begin + CHAIN; ++k) {
-    const float4 first = *(__local const float4*)(left + k * LEFT_PITCH + QUAD * 4);
-    const float4 second = *(__local const float4*)(left + (k + CHAIN) * LEFT_PITCH + QUAD * 4);
-#pragma unroll
-    for (int i = 0; i < PER_ITEM; ++i) {
-      e[i] = fma(first, (float4)right[k * RIGHT_PITCH + COLUMN + i], e[i]);
-      o[i] = fma(second, (float4)right[(k + CHAIN) * RIGHT_PITCH + COLUMN + i], o[i]);
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < PER_ITEM; ++i) total[i] += e[i] + o[i];
-}
-
-// Elements [d, d + 8) of one head's query; past the end 0.
-EM_FN void load_query(__global const act_t* q, int d, float v[8]) {
-#if DIM % 8 == 0 && ACT_ROUNDS
-  if (d < DIM) {
-    const uint4 pairs = *(__global const uint4*)(q + d);
-    const uint each[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      v[2 * i] = as_float(each[i] << 16);
-      v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
-    }
-    return;
-  }
-#endif
-#pragma unroll
-  for (int i = 0; i < 8; ++i) v[i] = d + i < DIM ? load_act(q, min(d + i, DIM - 1)) : 0.0f;
-}
 
 // scores[row, h, slot] = dot(q[row, h], key of the slot) * scale, of live slots. Grid (slot tiles, head tiles, rows).
 KERNEL void attend_scores(__global const int4* restrict step, __global const act_t* restrict q,
@@ -85,29 +35,11 @@ KERNEL void attend_scores(__global const int4* restrict step, __global const act
   for (int i = 0; i < PER_ITEM; ++i) total[i] = 0.0f;
   for (int d0 = 0; d0 < DIM; d0 += DEPTH) {
     float of_q[LEFT_FETCHES][8], of_key[RIGHT_FETCHES][8];
-#pragma unroll
-    for (int f = 0; f < LEFT_FETCHES; ++f) {
-      const int i = LANE + f * GROUP, head = min(head0 + i % TILE_HEADS, HEADS - 1);
-      load_query(q + ((size_t)t * HEADS + head) * DIM, d0 + i / TILE_HEADS * 8, of_q[f]);
-    }
-#pragma unroll
-    for (int f = 0; f < RIGHT_FETCHES; ++f) {
-      row_values8(key, d0 + (LANE + f * GROUP) / TILE_COLUMNS * 8, of_key[f]);
-    }
+    fetch_queries(q + (size_t)t * HEADS * DIM, head0, d0, of_q);
+    fetch_row(key, d0, of_key);
     SYNC;
-#pragma unroll
-    for (int f = 0; f < LEFT_FETCHES; ++f) {
-      const int i = LANE + f * GROUP;
-      if (i >= TILE_HEADS * DEPTH / 8) break;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) left[(i / TILE_HEADS * 8 + j) * LEFT_PITCH + i % TILE_HEADS] = of_q[f][j];
-    }
-#pragma unroll
-    for (int f = 0; f < RIGHT_FETCHES; ++f) {
-      const int i = LANE + f * GROUP;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) right[(i / TILE_COLUMNS * 8 + j) * RIGHT_PITCH + i % TILE_COLUMNS] = of_key[f][j];
-    }
+    stage_left(of_q, left);
+    stage_rows(of_key, right);
     SYNC;
     add_block(left, right, 0, total);
     if (d0 + 2 * CHAIN < DIM) add_block(left, right, 2 * CHAIN, total);
@@ -167,13 +99,7 @@ KERNEL void attend_values(__global const int4* restrict step, __global const uch
       }
     }
     SYNC;
-#pragma unroll
-    for (int f = 0; f < LEFT_FETCHES; ++f) {
-      const int i = LANE + f * GROUP;
-      if (i >= TILE_HEADS * DEPTH / 8) break;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) left[(i / TILE_HEADS * 8 + j) * LEFT_PITCH + i % TILE_HEADS] = of_weight[f][j];
-    }
+    stage_left(of_weight, left);
 #pragma unroll
     for (int f = 0; f < RIGHT_FETCHES; ++f) {
       const int i = LANE + f * GROUP;

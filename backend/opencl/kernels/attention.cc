@@ -5,6 +5,7 @@
 
 #include "backend/opencl/kernels/attend.h"
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/head_tile.h"
 
 namespace v4rt {
 namespace {
@@ -65,25 +66,29 @@ std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) 
 constexpr int64_t kScoreBytes = 64 << 20;  // scratch for the scores of as many rows as fit, one at least
 
 Support supports_index(const OpCall& call, const OpenclDevice& device) {
-  const int64_t dim = call.inputs[0].shape[2], keys = vector_lanes(device) ? 16 : 0,
-                queries = 8;  // HEAD_CHUNK of index.cl
-  return fits_rows(call, device, (keys + queries) * dim + 512);
+  const Shape& q = call.inputs[0].shape;
+  if (vector_lanes(device)) return fits_rows(call, device, (16 + 8) * q[2] + 512);  // KEYS and HEAD_CHUNK of index.cl
+  return fits_rows(call, device, head_tile(device, 2, q[1]).local_bytes() / 4);
 }
 
 std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {
   const IndexSpec& spec = op_of<IndexSelect>(call).spec;
   const TensorType& q = call.inputs[0];
+  const std::vector<std::string> choice{define("RATIO", spec.ratio), define("TOP_K", spec.top_k)};
   const std::vector<std::string> definitions =
-      format_definitions(spec.format) + std::vector{define("ACT", q.dtype), define("RATIO", spec.ratio),
-                                                    define("TOP_K", spec.top_k), define("HEADS", q.shape[1]),
-                                                    define("ROUNDS", int64_t{spec.rounds})};
+      format_definitions(spec.format) + choice +
+      std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]), define("ROUNDS", int64_t{spec.rounds})};
+  const HeadTile tile = head_tile(device, 2, q.shape[1]);  // keys give work-groups enough, for one row too
+  const size_t pick_group = work_group(device, 1024);
   const int64_t capacity = call.inputs[2].shape[1];
   const int64_t batch =
       std::clamp<int64_t>(kScoreBytes / (4 * std::max<int64_t>(capacity, 1)), 1, std::max<int64_t>(q.shape[0], 1));
   return make_kernel(
-      [scores = device.function("index.cl", definitions, "index_scores"),
-       pick = device.function("index.cl", definitions, "index_pick"), spec, capacity = narrow(capacity),
-       batch = narrow(batch), keys_per_group = int64_t{vector_lanes(device) ? 16 : 64}](
+      [scores = vector_lanes(device)
+                    ? device.function("index.cl", definitions, "index_scores")
+                    : device.function("index_wide.cl", definitions + tile.options(), "index_scores", tile.group),
+       pick = device.function("index_pick.cl", choice, "index_pick", pick_group), spec, capacity = narrow(capacity),
+       batch = narrow(batch), keys_per_group = vector_lanes(device) ? int64_t{16} : tile.columns()](
           OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         for (int32_t row0 = 0; row0 < step.n_rows(); row0 += batch) {
           const auto rows =

@@ -60,6 +60,12 @@ EM_FN void row_values8(__global const uchar* row, int d, float v[8]) {
       v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
     }
   }
+#elif FORMAT == 3 && DIM % SCALE_BLOCK == 0 && ROW_BYTES % 4 == 0
+  const int at = min(d, DIM - 8);
+  const uint codes = *(__global const uint*)(row + at / 2);
+  const float scale = d < DIM ? em_e8m0(row[SCALE_AT + at / SCALE_BLOCK]) : 0.0f;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) v[i] = em_e2m1((codes >> (4 * i)) & 15u) * scale;
 #else
 #pragma unroll
   for (int i = 0; i < 8; ++i) v[i] = d + i < DIM ? row_value(row, min(d + i, DIM - 1)) : 0.0f;
