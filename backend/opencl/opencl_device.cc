@@ -82,6 +82,29 @@ std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, st
   return std::make_unique<OpenclFunction>(std::move(function), fmt::format("{}: {}", info_.name, name), group);
 }
 
+bool OpenclDevice::decodes_by_halves() {
+  const auto agrees = [this](DType weight) {
+    const auto probe = function("probe.cl",
+                                {define("ACT", DType::kF32), define("W", weight),
+                                 define("W_BITS", 8 * v4rt::info(weight).block_bytes / v4rt::info(weight).block),
+                                 "HALVES=1", "WHOLE=1", "ABREAST=1"},
+                                "probe_halves");
+    const BufferPtr wrong = allocate(sizeof(int32_t));
+    OpenclQueue queue(context_.get(), site_.device, info_.name);
+    int32_t count = 0;
+    queue.upload(*wrong, 0, std::as_bytes(std::span(&count, 1)));
+    (*probe)(queue, {1}, wrong);
+    queue.download(std::as_writable_bytes(std::span(&count, 1)), *wrong, 0);
+    if (count != 0)
+      log::info("{}: {} {} codes differ as halves: decoded by bits", info_.name, count, v4rt::info(weight).name);
+    return count == 0;
+  };
+  std::call_once(halves_asked_, [&] {
+    halves_ = capabilities_.lanes == Lanes::kWorkItems && agrees(DType::kFp8) && agrees(DType::kFp4);
+  });
+  return halves_;
+}
+
 BufferPtr OpenclDevice::constant(std::span<const float> values) {
   return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,8 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   // of one.
   std::unique_ptr<OpenclFunction> function(std::string_view file, std::vector<std::string> definitions,
                                            const char* name, size_t group = 64);
+  // Whether FP8 and FP4 codes may be decoded as halves (weights.cl): asked of the device once, over all codes.
+  bool decodes_by_halves();
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:
@@ -42,6 +45,8 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   cl::Context context_;
   std::shared_ptr<MemoryBudget> budget_;
   std::unique_ptr<ProgramCache> programs_;
+  std::once_flag halves_asked_;
+  bool halves_ = false;
 };
 
 // Devices in the order of the platforms, "opencl:0" first; nothing is compiled. What went wrong with others is added to

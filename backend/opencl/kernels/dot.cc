@@ -25,7 +25,9 @@ std::unique_ptr<OpenclFunction> DotTile::function(OpenclDevice& device, const st
   const std::string file = family + (vector_lanes(device) ? ".cl" : "_wide.cl");
   const std::vector<std::string> types{define("ACT", act), define("W", weight),
                                        define("W_BITS", 8 * info(weight).block_bytes / info(weight).block)};
-  return device.function(file, types + options + more, name, group);
+  std::vector<std::string> definitions = types + options + more;
+  if (has_scale_plane(weight) && device.decodes_by_halves()) definitions.emplace_back("HALVES=1");
+  return device.function(file, definitions, name, group);
 }
 
 DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {

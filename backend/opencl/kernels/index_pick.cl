@@ -10,37 +10,31 @@
   if ((n) != 0) atomic_add(at, n)
 #endif
 
-// The digit of the chosen scores' smallest: the largest bin at and above which there are `wanted`; `wanted` becomes what
-// is still to be chosen within it.
-EM_FN int find_bin(__local int* histogram, __local uint2* state, uint wanted) {
-#if GROUP >= BINS
-  for (int step = 1; step < BINS; step *= 2) {  // of each bin, what it and those above it hold
-    SYNC;
-    const int above = LANE + step < BINS ? histogram[LANE + step] : 0;
-    SYNC;
-    if (LANE < BINS) histogram[LANE] += above;
-  }
+#define PARTS 16  // of the bins
+
+// The digit of the smallest chosen score: the largest bin for which it and those above hold `wanted`; wanted - what those
+// above hold are still to be chosen within it.
+EM_FN void find_bin(__local const int* histogram, __local int* parts, __local uint2* state, uint wanted) {
   SYNC;
-  if (LANE < BINS) {
-    const uint above = LANE + 1 < BINS ? (uint)histogram[LANE + 1] : 0u;
-    if (above < wanted && (uint)histogram[LANE] >= wanted) *state = (uint2)((uint)LANE, wanted - above);
+  for (int p = LANE; p < PARTS; p += GROUP) {
+    parts[p] = 0;
+    for (int i = 0; i < BINS / PARTS; ++i) parts[p] += histogram[p * (BINS / PARTS) + i];
   }
-#else
   SYNC;
   if (LANE == 0) {
-    int bin = BINS - 1;
+    int part = PARTS - 1;
+    for (; part > 0 && (uint)parts[part] < wanted; --part) wanted -= parts[part];
+    int bin = (part + 1) * (BINS / PARTS) - 1;
     for (; bin > 0 && (uint)histogram[bin] < wanted; --bin) wanted -= histogram[bin];
     *state = (uint2)((uint)bin, wanted);
   }
-#endif
   SYNC;
-  return (int)state->x;
 }
 
 // The TOP_K largest, lower index on ties, ascending; -1 after the last. One work-group per row.
 KERNEL void index_pick(__global const int4* restrict step, __global const float* restrict scores,
                        __global int* restrict out, int row0, int capacity) {
-  __local int histogram[BINS];
+  __local int histogram[BINS], parts[PARTS];
   __local int2 counts[GROUP];
   __local uint2 state;
   const int t = row0 + (int)get_group_id(0);
@@ -71,7 +65,8 @@ KERNEL void index_pick(__global const int4* restrict step, __global const float*
       ++run;
     }
     ADD(&histogram[bin], run);
-    prefix |= (uint)find_bin(histogram, &state, wanted) << shift;
+    find_bin(histogram, parts, &state, wanted);
+    prefix |= state.x << shift;
     wanted = state.y;
     SYNC;
   }

@@ -64,7 +64,57 @@ EM_FN rowf decode_f16(rowu word, int i) {
 #define FACTOR_f32 1.0f
 EM_FN rowf decode_f32(rowu word, int i) { return as_rowf(word); }
 #define decode CAT(decode_, W)
+#if HALVES
+#define UNFACTOR CAT(HALVES_UNFACTOR_, W)
+#define decode_word CAT(decode_word_, W)
+#else
 #define UNFACTOR (1.0f / CAT(FACTOR_, W))
+#define decode_word decode_each
+#endif
+
+// The PER_WORD elements of the words, times 1 / UNFACTOR.
+EM_FN void decode_each(rowu words, rowf v[PER_WORD]) {
+#pragma unroll
+  for (int i = 0; i < PER_WORD; ++i) v[i] = decode(words, i);
+}
+
+#if HALVES  // probe.cl: whether the device's conversion of halves is to be trusted
+// An FP8 or FP4 code is a half with fewer bits, so that a word becomes pairs of halves by shifts and masks, subnormals
+// included. The exponents' biases differ by 8 and 14.
+#define HALVES_UNFACTOR_bf16 1.0f
+#define HALVES_UNFACTOR_f16 1.0f
+#define HALVES_UNFACTOR_f32 1.0f
+#define decode_word_bf16 decode_each
+#define decode_word_f16 decode_each
+#define decode_word_f32 decode_each
+EM_FN rowf low_halves(rowu pairs) {
+  const ushort bits[4] = {(ushort)pairs.x, (ushort)pairs.y, (ushort)pairs.z, (ushort)pairs.w};
+  return vload_half4(0, (const half*)bits);
+}
+#if W_BITS == 8
+#define HALVES_UNFACTOR_fp8 256.0f
+EM_FN void decode_word_fp8(rowu words, rowf v[4]) {
+  const rowu shifted = words << 8;
+  const rowu even = ((shifted >> 1) & 0x3f803f80u) | (shifted & 0x80008000u);
+  const rowu odd = ((words >> 1) & 0x3f803f80u) | (words & 0x80008000u);
+  v[0] = low_halves(even);
+  v[1] = low_halves(odd);
+  v[2] = low_halves(even >> 16);
+  v[3] = low_halves(odd >> 16);
+}
+#elif W_BITS == 4
+#define HALVES_UNFACTOR_fp4 16384.0f
+EM_FN void decode_word_fp4(rowu words, rowf v[8]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const rowu shifted = words << (uint)(12 - 4 * i);
+    const rowu pair = ((shifted >> 3) & 0x0e000e00u) | (shifted & 0x80008000u);
+    v[i] = low_halves(pair);
+    v[i + 4] = low_halves(pair >> 16);
+  }
+}
+#endif
+#endif
 
 EM_FN rowf scale_value(rowu b) { return as_rowf(b == 0u ? (rowu)0x00400000u : b << 23u); }
 

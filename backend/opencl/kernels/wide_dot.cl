@@ -74,9 +74,11 @@ EM_FN rowf block_sum(__global const act_t* x, int k_all, const Matrix* m, int ro
       float v[8];
       load_x(x, block * BLOCK + c * CHAIN + i, k_all, v);
 #pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        const int at = (W_BITS <= 8 ? c * CHAIN : 0) + i + j;
-        chain[c] = fma((rowf)v[j], decode(bits[at / PER_WORD], at % PER_WORD), chain[c]);
+      for (int j = 0; j < 8; j += PER_WORD) {
+        rowf w[PER_WORD];
+        decode_word(bits[((W_BITS <= 8 ? c * CHAIN : 0) + i + j) / PER_WORD], w);
+#pragma unroll
+        for (int e = 0; e < PER_WORD; ++e) chain[c] = fma((rowf)v[j + e], w[e], chain[c]);
       }
     }
   }
@@ -138,12 +140,14 @@ EM_FN void stage_block(const rowu bits[FETCHES], const rowf scale[FETCHES], cons
   for (int i = 0; i < FETCHES; ++i) {
     const int index = (LANE + i * GROUP) % TILE_WORDS;
     __local float* to = weights + FETCH_WORD(index) * PER_WORD * ROW_PITCH + FETCH_ROW(index);
+    rowf w[PER_WORD];
+    decode_word(bits[i], w);
 #pragma unroll
     for (int j = 0; j < PER_WORD; ++j) {
 #if W_BITS <= 8
-      *(__local float4*)(to + j * ROW_PITCH) = decode(bits[i], j) * UNFACTOR * scale[i];
+      *(__local float4*)(to + j * ROW_PITCH) = w[j] * UNFACTOR * scale[i];
 #else
-      *(__local float4*)(to + j * ROW_PITCH) = decode(bits[i], j);
+      *(__local float4*)(to + j * ROW_PITCH) = w[j];
 #endif
     }
   }
