@@ -4,6 +4,11 @@
 
 namespace v4rt {
 
+uint64_t next_memory_serial() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
 BufferPtr OpenclBuffer::allocate(cl_context context, size_t bytes, std::shared_ptr<MemoryBudget> budget) {
   const size_t used = budget->used.fetch_add(bytes);
   const bool fits = budget->limit == 0 || (bytes <= budget->limit && used <= budget->limit - bytes);
@@ -34,11 +39,11 @@ BufferPtr OpenclBuffer::constant(cl_context context, std::span<const std::byte> 
 }
 
 BufferPtr OpenclBuffer::whole(cl::Memory memory, size_t bytes, std::shared_ptr<MemoryBudget> budget) {
-  const auto give_back = [bytes, budget](const cl::Memory* owned) {
+  const auto give_back = [bytes, budget](const Whole* owned) {
     delete owned;
     if (budget != nullptr) budget->used -= bytes;
   };
-  return BufferPtr(new OpenclBuffer({new cl::Memory(std::move(memory)), give_back}, 0, bytes));
+  return BufferPtr(new OpenclBuffer({new Whole{std::move(memory), next_memory_serial()}, give_back}, 0, bytes));
 }
 
 BufferPtr OpenclBuffer::slice(size_t offset, size_t bytes) {

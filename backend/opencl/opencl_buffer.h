@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 
 #include "backend/opencl/cl.h"
@@ -14,11 +15,15 @@ struct MemoryBudget {
   std::atomic<size_t> used{0};
 };
 
-// Where a buffer lies: at `offset` bytes of a cl_mem.
+// Where a buffer lies: at `offset` bytes of a cl_mem. A driver may give the handle of one that is gone to another; the
+// serial number is never used again.
 struct OpenclMemory {
   cl_mem object;
   cl_ulong offset;
+  uint64_t serial;
 };
+
+uint64_t next_memory_serial();
 
 // A cl_mem, or a range of one.
 class OpenclBuffer final : public Buffer {
@@ -34,14 +39,18 @@ class OpenclBuffer final : public Buffer {
   std::byte* host() const override { return nullptr; }  // the host would have to map it first
   BufferPtr slice(size_t offset, size_t bytes) override;
 
-  OpenclMemory memory() const { return {memory_->get(), offset_}; }
+  OpenclMemory memory() const { return {memory_->object.get(), offset_, memory_->serial}; }
 
  private:
+  struct Whole {
+    cl::Memory object;
+    uint64_t serial;
+  };
   static BufferPtr whole(cl::Memory memory, size_t bytes, std::shared_ptr<MemoryBudget> budget = {});
-  OpenclBuffer(std::shared_ptr<const cl::Memory> memory, size_t offset, size_t bytes)
+  OpenclBuffer(std::shared_ptr<const Whole> memory, size_t offset, size_t bytes)
       : memory_(std::move(memory)), offset_(offset), bytes_(bytes) {}
 
-  std::shared_ptr<const cl::Memory> memory_;  // shared with slices
+  std::shared_ptr<const Whole> memory_;  // shared with slices
   size_t offset_, bytes_;
 };
 

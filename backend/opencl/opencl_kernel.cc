@@ -2,11 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace v4rt {
 
-void OpenclFunction::set_bytes(cl_uint index, const void* value, size_t bytes) const {
+void OpenclFunction::set_bytes(cl_uint index, const void* value, size_t bytes, uint64_t identity) const {
+  if (index < set_.size() && set_[index] == identity) return;
   const cl_int status = clSetKernelArg(function_.get(), index, bytes, value);
-  if (status != CL_SUCCESS) cl::throw_error(status, fmt::format("clSetKernelArg({}, {})", name_, index));
+  if (status != CL_SUCCESS) {
+    set_.resize(std::min<size_t>(set_.size(), index));  // the next launch sets it, and those after it, again
+    cl::throw_error(status, fmt::format("clSetKernelArg({}, {})", name_, index));
+  }
+  if (index == set_.size()) set_.push_back(identity);
+  set_[index] = identity;
 }
 
 void OpenclFunction::enqueue(OpenclQueue& queue, Grid grid) const {

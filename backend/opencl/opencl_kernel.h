@@ -1,8 +1,10 @@
 #pragma once
 
+#include <bit>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "backend/device.h"
 #include "backend/opencl/cl.h"
@@ -11,14 +13,15 @@
 
 namespace v4rt {
 
-// A cl_kernel and the size of its work-groups. Arguments are part of a cl_kernel, so one launch at a time sets them.
+// A cl_kernel and the size of its work-groups. Arguments are part of a cl_kernel, so one launch at a time sets them;
+// most are what they were at the last launch, and stay.
 class OpenclFunction {
  public:
   OpenclFunction(cl::Function function, std::string name, size_t group)
       : function_(std::move(function)), name_(std::move(name)), group_(group) {}
 
-  // Sets the arguments in order (buffers, places in them, cl_mem, int32_t, uint32_t, float) and enqueues; an empty grid
-  // does nothing. A buffer is two arguments of the built program (kernel_arguments.h).
+  // Sets the arguments in order (buffers, places in them, int32_t, uint32_t, float) and enqueues; an empty grid does
+  // nothing. A buffer is two arguments of the built program (kernel_arguments.h).
   template <class... Args>
   void operator()(OpenclQueue& queue, Grid grid, const Args&... args) const {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
@@ -30,21 +33,23 @@ class OpenclFunction {
 
  private:
   void set(cl_uint& index, const BufferPtr& buffer) const { set(index, memory_of(*buffer)); }
-  void set(cl_uint& index, cl_mem memory) const { set(index, OpenclMemory{memory, 0}); }
-  void set(cl_uint& index, int32_t value) const { set_bytes(index++, &value, sizeof(value)); }
-  void set(cl_uint& index, uint32_t value) const { set_bytes(index++, &value, sizeof(value)); }
-  void set(cl_uint& index, float value) const { set_bytes(index++, &value, sizeof(value)); }
   void set(cl_uint& index, const OpenclMemory& memory) const {
-    set_bytes(index++, &memory.object, sizeof(memory.object));
-    set_bytes(index++, &memory.offset, sizeof(memory.offset));
+    set_bytes(index++, &memory.object, sizeof(memory.object), memory.serial);
+    set_bytes(index++, &memory.offset, sizeof(memory.offset), memory.offset);
   }
-  void set_bytes(cl_uint index, const void* value, size_t bytes) const;
+  void set(cl_uint& index, int32_t value) const { set_word(index, std::bit_cast<uint32_t>(value)); }
+  void set(cl_uint& index, float value) const { set_word(index, std::bit_cast<uint32_t>(value)); }
+  void set(cl_uint& index, uint32_t value) const { set_word(index, value); }
+  void set_word(cl_uint& index, uint32_t value) const { set_bytes(index++, &value, sizeof(value), value); }
+  // `identity` tells values of this argument apart.
+  void set_bytes(cl_uint index, const void* value, size_t bytes, uint64_t identity) const;
   void enqueue(OpenclQueue& queue, Grid grid) const;
 
   cl::Function function_;
   std::string name_;
   size_t group_;
   mutable std::mutex mutex_;
+  mutable std::vector<uint64_t> set_;  // identities, of the arguments that have been set
 };
 
 // Base of the backend's kernels. Everything fixed is a member; what is live comes with the step.

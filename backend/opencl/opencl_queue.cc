@@ -107,6 +107,7 @@ void OpenclQueue::begin(const Step& step) {
     step_table_ = cl::Memory(clCreateBuffer(context_, CL_MEM_READ_ONLY, capacity, nullptr, &status));
     verify(status, "clCreateBuffer of the step table");
     step_table_bytes_ = capacity;
+    step_table_serial_ = next_memory_serial();
   }
   Staging& staging = next_staging(bytes);
   auto* table = reinterpret_cast<Int4*>(staging.bytes.data());
@@ -122,9 +123,9 @@ void OpenclQueue::begin(const Step& step) {
   has_step_ = true;
 }
 
-cl_mem OpenclQueue::step_table() const {
+OpenclMemory OpenclQueue::step_table() const {
   check(has_step_, Code::kInternal, "{}: a kernel that reads the step was launched before begin()", device_name_);
-  return step_table_.get();
+  return {step_table_.get(), 0, step_table_serial_};
 }
 
 void OpenclQueue::launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) {

@@ -5,6 +5,7 @@
 
 #include "backend/device.h"
 #include "backend/opencl/cl.h"
+#include "backend/opencl/opencl_buffer.h"
 
 namespace v4rt {
 
@@ -29,7 +30,7 @@ class OpenclQueue final : public Queue {
 
   // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot,
   // 0, 0}.
-  cl_mem step_table() const;
+  OpenclMemory step_table() const;
   void copy(Buffer& dst, Buffer& src, size_t bytes);  // on the device
   cl_command_queue handle() const { return queue_.get(); }
 
@@ -50,6 +51,7 @@ class OpenclQueue final : public Queue {
   cl::CommandQueue queue_;
   cl::Memory step_table_;
   size_t step_table_bytes_ = 0;
+  uint64_t step_table_serial_ = 0;
   bool has_step_ = false;
   std::array<Staging, kStagingSlots> staging_;
   size_t next_ = 0;

@@ -64,7 +64,9 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
           const int64_t live_slots = most_slots(spec, ratio > 0 ? (last + 1) / ratio : 0);
           const AttendScratch at(static_cast<int64_t>(rows.size()), heads, live_slots);
           const auto part = [&](int64_t floats) {
-            return OpenclMemory{scratch.object, scratch.offset + static_cast<cl_ulong>(floats) * sizeof(float)};
+            OpenclMemory place = scratch;
+            place.offset += static_cast<cl_ulong>(floats) * sizeof(float);
+            return place;
           };
           const int32_t pitch = narrow(at.pitch);
           (*scores)(queue, {tiles(live_slots, tile.columns()), head_tiles, rows.size()}, queue.step_table(),

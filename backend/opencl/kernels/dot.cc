@@ -66,8 +66,12 @@ DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
           .options = {whole(k), define("QUADS", quads)}};
 }
 
+Support is_rows16(const TensorType& weight) {
+  return weight.layout == Layout::kRows16 ? Support{} : Support::no("its weight is not in rows16 layout");
+}
+
 Support supports_dot(const TensorType& weight, const OpenclDevice& device) {
-  if (weight.layout != Layout::kRows16) return Support::no("its weight is not in rows16 layout");
+  if (Support layout = is_rows16(weight); !layout) return layout;
   const int64_t rows = weight.shape[-2], k = weight.shape[-1];
   return fits_local(device,
                     std::max(decode_tile(device, rows, k).local_bytes, prefill_tile(device, rows, k).local_bytes));

@@ -24,6 +24,7 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k);
 // For many tokens.
 DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k);
 
+Support is_rows16(const TensorType& weight);
 // Whether such products can run there.
 Support supports_dot(const TensorType& weight, const OpenclDevice& device);
 

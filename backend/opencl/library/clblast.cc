@@ -20,14 +20,16 @@ std::string version() {
 void multiply(OpenclQueue& queue, const Dense& rows, const Dense& panel, const Dense& sums, const Shape& s) {
   using clblast::Layout, clblast::Transpose;
   cl_command_queue handle = queue.handle();
-  const cl_mem a = memory_of(*rows.buffer), b = memory_of(*panel.buffer), c = memory_of(*sums.buffer);
+  const OpenclMemory a = memory_of(*rows.buffer), b = memory_of(*panel.buffer), c = memory_of(*sums.buffer);
+  const size_t rows_at = a.offset / sizeof(float) + rows.at, panel_at = b.offset / sizeof(float) + panel.at,
+               sums_at = c.offset / sizeof(float) + sums.at;
   const clblast::StatusCode status =
       s.count == 1
-          ? clblast::Gemm(Layout::kRowMajor, Transpose::kNo, Transpose::kNo, s.m, s.n, s.k, 1.0f, a, rows.at,
-                          rows.stride, b, panel.at, panel.stride, 0.0f, c, sums.at, sums.stride, &handle)
-          : clblast::GemmStridedBatched(Layout::kRowMajor, Transpose::kNo, Transpose::kNo, s.m, s.n, s.k, 1.0f, a,
-                                        rows.at, rows.stride, rows.next, b, panel.at, panel.stride, panel.next, 0.0f, c,
-                                        sums.at, sums.stride, sums.next, s.count, &handle);
+          ? clblast::Gemm(Layout::kRowMajor, Transpose::kNo, Transpose::kNo, s.m, s.n, s.k, 1.0f, a.object, rows_at,
+                          rows.stride, b.object, panel_at, panel.stride, 0.0f, c.object, sums_at, sums.stride, &handle)
+          : clblast::GemmStridedBatched(Layout::kRowMajor, Transpose::kNo, Transpose::kNo, s.m, s.n, s.k, 1.0f,
+                                        a.object, rows_at, rows.stride, rows.next, b.object, panel_at, panel.stride,
+                                        panel.next, 0.0f, c.object, sums_at, sums.stride, sums.next, s.count, &handle);
   check(status == clblast::StatusCode::kSuccess, Code::kDevice, "CLBlast, {} x {} x {}, {} times: status {}", s.m, s.n,
         s.k, s.count, static_cast<int>(status));
 }
