@@ -34,8 +34,8 @@ class OpenclFunction {
  private:
   void set(cl_uint& index, const BufferPtr& buffer) const { set(index, memory_of(*buffer)); }
   void set(cl_uint& index, const OpenclMemory& memory) const {
-    set_bytes(index++, &memory.object, sizeof(memory.object), memory.serial);
-    set_bytes(index++, &memory.offset, sizeof(memory.offset), memory.offset);
+    set_bytes(index++, &memory.object, sizeof(cl_mem), memory.serial);
+    set_bytes(index++, &memory.offset, sizeof(cl_ulong), memory.offset);
   }
   void set(cl_uint& index, int32_t value) const { set_word(index, std::bit_cast<uint32_t>(value)); }
   void set(cl_uint& index, float value) const { set_word(index, std::bit_cast<uint32_t>(value)); }

@@ -2,8 +2,8 @@
 // Options: ACT; those of row_format.cl; HEADS; HEAD_LANES, heads per work-group; ROW_CHUNK, decoded rows held at once;
 // ROUNDS.
 //
-// All heads share the rows, so heads lie side by side in a vector. Blocks of 64 slots, of which the live ones are worked
-// off in ascending order.
+// All heads share the rows, so heads lie side by side in a vector. Blocks of 64 slots, of which the live ones are
+// worked off in ascending order.
 
 #define CHAIN 16  // elements or slots of one chain; two make a block of dot (exact_math.h)
 

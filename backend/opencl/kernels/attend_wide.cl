@@ -1,11 +1,11 @@
 // Attention over the ring and the compressed entries, with a sink (ops/attention/attention.h: Attend), on work-items:
 // scores of all slots, a softmax of each head over blocks of 64 slots, values. A block's maximum does not depend on the
 // others, so the running maximum, and with it every block's factor, is known before any value is summed.
-// Options: ACT; those of row_format.cl; HEADS; ROUNDS; for the products those of head_tile.cl, whose columns are slots of
-// the scores, elements of the values.
+// Options: ACT; those of row_format.cl; HEADS; ROUNDS; for the products those of head_tile.cl, whose columns are slots
+// of the scores, elements of the values.
 //
-// Scratch, per row of the launch: scores [HEADS][pitch], which become the weights; factors [blocks][HEAD_PITCH], what the
-// sums so far are multiplied by, kNone for a block without a live slot; maxima and sums [HEADS][blocks]; z [HEADS].
+// Scratch, per row of the launch: scores [HEADS][pitch], which become the weights; factors [blocks][HEAD_PITCH], what
+// the sums so far are multiplied by, kNone for a block without a live slot; maxima and sums [HEADS][blocks]; z [HEADS].
 
 #define HEAD_PITCH ((HEADS + 3) / 4 * 4)
 #define NONE (-1.0f)

@@ -1,8 +1,8 @@
 // What every kernel shares: lanes, element types, the 64-lane sum. Programs start with exact_math.h, then this text.
 //
 // A work-group is GROUP work-items, 64 unless a kernel's options say otherwise, that share one row or one tile. With
-// VECTOR_LANES a work-group is one work-item, whose lanes are the 16 of a float16; otherwise lanes are work-items. Either
-// way the sums have the order of exact_math.h.
+// VECTOR_LANES a work-group is one work-item, whose lanes are the 16 of a float16; otherwise lanes are work-items.
+// Either way the sums have the order of exact_math.h.
 
 #if VECTOR_LANES
 #define GROUP 1

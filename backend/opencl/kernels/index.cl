@@ -1,5 +1,6 @@
-// Scores of the lightning indexer (ops/attention/attention.h: IndexSelect), on vector lanes. Options: ACT; those of row_format.cl; RATIO; TOP_K;
-// HEADS; ROUNDS. Rows are taken from `row0` on; scores hold `capacity` floats per row of the launch.
+// Scores of the lightning indexer (ops/attention/attention.h: IndexSelect), on vector lanes. Options: ACT; those of
+// row_format.cl; RATIO; TOP_K; HEADS; ROUNDS. Rows are taken from `row0` on; scores hold `capacity` floats per row of
+// the launch.
 
 typedef float16 keyf;  // 16 keys abreast
 #define KEYS 16

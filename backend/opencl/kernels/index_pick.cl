@@ -12,8 +12,8 @@
 
 #define PARTS 16  // of the bins
 
-// The digit of the smallest chosen score: the largest bin for which it and those above hold `wanted`; wanted - what those
-// above hold are still to be chosen within it.
+// The digit of the smallest chosen score: the largest bin for which it and those above hold `wanted`; wanted - what
+// those above hold are still to be chosen within it.
 EM_FN void find_bin(__local const int* histogram, __local int* parts, __local uint2* state, uint wanted) {
   SYNC;
   for (int p = LANE; p < PARTS; p += GROUP) {

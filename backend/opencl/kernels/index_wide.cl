@@ -1,6 +1,6 @@
-// Scores of the lightning indexer (ops/attention/attention.h: IndexSelect), on work-items. Options: those of head_tile.cl,
-// whose columns are keys; RATIO; TOP_K; ROUNDS. Rows are taken from `row0` on; scores hold `capacity` floats per row of
-// the launch.
+// Scores of the lightning indexer (ops/attention/attention.h: IndexSelect), on work-items. Options: those of
+// head_tile.cl, whose columns are keys; RATIO; TOP_K; ROUNDS. Rows are taken from `row0` on; scores hold `capacity`
+// floats per row of the launch.
 
 #define DOT_PITCH (TILE_COLUMNS + 1)
 
@@ -20,7 +20,7 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
   g += (size_t)t * HEADS;
   cache += (size_t)row.x * capacity * ROW_BYTES;
   __global const uchar* key = cache + (size_t)min(first + LANE % TILE_COLUMNS, n - 1) * ROW_BYTES;  // that it brings
-  const int mine = LANE % TILE_COLUMNS;                                                            // whose heads it adds
+  const int mine = LANE % TILE_COLUMNS;  // whose heads it adds
   float sum = 0.0f;
   for (int head0 = 0; head0 < HEADS; head0 += TILE_HEADS) {
     float4 total[PER_ITEM];

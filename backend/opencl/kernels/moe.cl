@@ -1,5 +1,5 @@
-// Products with the chosen experts' weights, on vector lanes. A pick is one (token, expert) pair, numbered token * k + s.
-// Options: ACT; those of dot.cl; SORTED for the kernels over tiles of picks that share an expert.
+// Products with the chosen experts' weights, on vector lanes. A pick is one (token, expert) pair, numbered token * k +
+// s. Options: ACT; those of dot.cl; SORTED for the kernels over tiles of picks that share an expert.
 DEFINE_STORE_ROWS(store_rows, ACT)
 
 EM_FN rowf rounded(rowf v) { return ACT_ROUNDS ? round16_bf16(v) : v; }

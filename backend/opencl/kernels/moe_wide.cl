@@ -50,20 +50,20 @@ DEFINE_STORE_ROWS(store_rows, ACT)
 
 // Tiles of up to TILE_TOKENS picks of one expert, made by moe_sort: {expert, first, count} per tile, then picks in
 // expert order. Kernels return where there is no such tile.
-#define TILE_OF(plan, max_tiles)                                  \
-  const int tile = get_group_id(0);                               \
-  if (tile >= plan[0]) return;                                    \
-  __global const int* const tile_at = plan + 1 + tile * 3;        \
-  const int expert = tile_at[0], count = tile_at[2];              \
+#define TILE_OF(plan, max_tiles)                           \
+  const int tile = get_group_id(0);                        \
+  if (tile >= plan[0]) return;                             \
+  __global const int* const tile_at = plan + 1 + tile * 3; \
+  const int expert = tile_at[0], count = tile_at[2];       \
   __global const int* const picks = plan + 1 + max_tiles * 3 + tile_at[1]
 #define MY_PICK picks[min(LANE % TILE_TOKENS, count - 1)]  // whose row a work-item brings
 
 // As above; grid (tiles, row tiles).
 KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids,
-                        __global const float* restrict weights, __global const uint* restrict gate, __global const uchar* restrict gate_scales,
-                        __global const uint* restrict up, __global const uchar* restrict up_scales,
-                        __global act_t* restrict y, int k, int d, int inner, float limit,
-                        int first_expert, int experts, __global const int* restrict plan, int max_tiles) {
+                        __global const float* restrict weights, __global const uint* restrict gate,
+                        __global const uchar* restrict gate_scales, __global const uint* restrict up,
+                        __global const uchar* restrict up_scales, __global act_t* restrict y, int k, int d, int inner,
+                        float limit, int first_expert, int experts, __global const int* restrict plan, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(16)));
   TILE_OF(plan, max_tiles);
   const int first = (int)get_group_id(1) * TILE_ROWS;

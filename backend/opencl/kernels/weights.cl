@@ -141,15 +141,15 @@ EM_FN Matrix matrix_at(__global const uint* w, __global const uchar* scales, int
 }
 
 // Stores v, the values of rows `row` and on, where they lie in [begin, end), at y[row].
-#define DEFINE_STORE_ROWS(NAME, TYPE)                                                                             \
-  EM_FN void NAME(__global CAT(TYPE, _t) * y, int row, int begin, int end, rowf v) {                              \
-    if (row >= begin && row + ROWS_AT_ONCE <= end) {                                                              \
-      CAT(STORE_AT_ONCE, TYPE)(y, row, v);                                                                        \
-    } else {                                                                                                      \
-      float each[ROWS_AT_ONCE];                                                                                   \
-      VSTORE_ROWS(v, 0, each);                                                                                    \
+#define DEFINE_STORE_ROWS(NAME, TYPE)                                                                              \
+  EM_FN void NAME(__global CAT(TYPE, _t) * y, int row, int begin, int end, rowf v) {                               \
+    if (row >= begin && row + ROWS_AT_ONCE <= end) {                                                               \
+      CAT(STORE_AT_ONCE, TYPE)(y, row, v);                                                                         \
+    } else {                                                                                                       \
+      float each[ROWS_AT_ONCE];                                                                                    \
+      VSTORE_ROWS(v, 0, each);                                                                                     \
       for (int r = max(row, begin); r < min(row + ROWS_AT_ONCE, end); ++r) CAT(store_, TYPE)(y, r, each[r - row]); \
-    }                                                                                                             \
+    }                                                                                                              \
   }
 #if VECTOR_LANES
 #define VSTORE_ROWS vstore16

@@ -1,8 +1,8 @@
 // dot(x, w) on work-items: a weight matrix is read by many of them at once, whatever its shape.
 //
-// The blocks of a row are independent, only their sums are added in order (exact_math.h). So a work-item takes one block
-// of a quarter of a row group, and a row is shared by as many work-items as it has blocks.
-// Options: those of weights.cl; GROUP; WHOLE, 1 where K is a multiple of 32: no load needs to be guarded.
+// The blocks of a row are independent, only their sums are added in order (exact_math.h). So a work-item takes one
+// block of a quarter of a row group, and a row is shared by as many work-items as it has blocks. Options: those of
+// weights.cl; GROUP; WHOLE, 1 where K is a multiple of 32: no load needs to be guarded.
 //   one token:   ABREAST, blocks that a work-group takes at once
 //   many tokens: QUADS, quarters of row groups that a work-item sums for four tokens
 #if defined(W) && !VECTOR_LANES
