@@ -9,7 +9,7 @@ uint64_t next_memory_serial() {
   return ++last;
 }
 
-BufferPtr OpenclBuffer::allocate(cl_context context, size_t bytes, std::shared_ptr<MemoryBudget> budget) {
+BufferPtr OpenclBuffer::allocate(cl_context context, size_t bytes, const std::shared_ptr<MemoryBudget>& budget) {
   const size_t used = budget->used.fetch_add(bytes);
   const bool fits = budget->limit == 0 || (bytes <= budget->limit && used <= budget->limit - bytes);
   cl_int status = CL_SUCCESS;
@@ -20,7 +20,7 @@ BufferPtr OpenclBuffer::allocate(cl_context context, size_t bytes, std::shared_p
     check(fits, Code::kOutOfMemory, "{} bytes asked, {} in use, the device has {}", bytes, used, budget->limit);
     fail(Code::kOutOfMemory, "{} bytes asked, {} in use: {} ({})", bytes, used, cl::error_name(status), status);
   }
-  return whole(cl::Memory(memory), bytes, std::move(budget));
+  return whole(cl::Memory(memory), bytes, budget);
 }
 
 BufferPtr OpenclBuffer::import_host(cl_context context, std::span<const std::byte> memory) {
@@ -38,7 +38,7 @@ BufferPtr OpenclBuffer::constant(cl_context context, std::span<const std::byte> 
   return whole(cl::Memory(memory), bytes.size());
 }
 
-BufferPtr OpenclBuffer::whole(cl::Memory memory, size_t bytes, std::shared_ptr<MemoryBudget> budget) {
+BufferPtr OpenclBuffer::whole(cl::Memory memory, size_t bytes, const std::shared_ptr<MemoryBudget>& budget) {
   const auto give_back = [bytes, budget](const Whole* owned) {
     delete owned;
     if (budget != nullptr) budget->used -= bytes;

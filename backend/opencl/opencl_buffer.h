@@ -29,7 +29,7 @@ uint64_t next_memory_serial();
 class OpenclBuffer final : public Buffer {
  public:
   // Counts `bytes` towards the budget; throws Error(kOutOfMemory).
-  static BufferPtr allocate(cl_context context, size_t bytes, std::shared_ptr<MemoryBudget> budget);
+  static BufferPtr allocate(cl_context context, size_t bytes, const std::shared_ptr<MemoryBudget>& budget);
   // A read-only view of the host's memory, or nullptr when the driver refuses.
   static BufferPtr import_host(cl_context context, std::span<const std::byte> memory);
   // A read-only buffer that starts as a copy of `bytes`.
@@ -46,7 +46,7 @@ class OpenclBuffer final : public Buffer {
     cl::Memory object;
     uint64_t serial;
   };
-  static BufferPtr whole(cl::Memory memory, size_t bytes, std::shared_ptr<MemoryBudget> budget = {});
+  static BufferPtr whole(cl::Memory memory, size_t bytes, const std::shared_ptr<MemoryBudget>& budget = {});
   OpenclBuffer(std::shared_ptr<const Whole> memory, size_t offset, size_t bytes)
       : memory_(std::move(memory)), offset_(offset), bytes_(bytes) {}
 

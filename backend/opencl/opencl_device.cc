@@ -128,6 +128,12 @@ std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache
   const OpenclSite& site = sites[static_cast<size_t>(index)];
   Capabilities capabilities = query_capabilities(site);
   capabilities.lanes = lanes.value_or(capabilities.lanes);
+  constexpr size_t kLeastGroup = 64;  // of the kernels that sum in 64 lanes
+  check(capabilities.lanes == Lanes::kVector || capabilities.max_group >= kLeastGroup, Code::kUnsupported,
+        "opencl:{}: {}: its work-groups have at most {} work-items, kernels with a lane per work-item need {}; those "
+        "with "
+        "vector lanes (--lanes vector) need one",
+        index, capabilities.device_name, capabilities.max_group, kLeastGroup);
   return std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir, std::move(fast));
 }
 

@@ -6,6 +6,14 @@
 
 namespace v4rt {
 
+OpenclFunction::OpenclFunction(cl::Function function, std::string name, size_t group)
+    : function_(std::move(function)), name_(std::move(name)), group_(group) {
+  cl_uint arguments = 0;
+  cl::check_call(clGetKernelInfo(function_.get(), CL_KERNEL_NUM_ARGS, sizeof(arguments), &arguments, nullptr),
+                 name_ + ": clGetKernelInfo");
+  set_.reserve(arguments);  // a launch allocates nothing, the first one neither
+}
+
 void OpenclFunction::set_bytes(cl_uint index, const void* value, size_t bytes, uint64_t identity) const {
   if (index < set_.size() && set_[index] == identity) return;
   const cl_int status = clSetKernelArg(function_.get(), index, bytes, value);

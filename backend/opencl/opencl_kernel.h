@@ -17,8 +17,7 @@ namespace v4rt {
 // most are what they were at the last launch, and stay.
 class OpenclFunction {
  public:
-  OpenclFunction(cl::Function function, std::string name, size_t group)
-      : function_(std::move(function)), name_(std::move(name)), group_(group) {}
+  OpenclFunction(cl::Function function, std::string name, size_t group);
 
   // Sets the arguments in order (buffers, places in them, int32_t, uint32_t, float) and enqueues; an empty grid does
   // nothing. A buffer is two arguments of the built program (kernel_arguments.h).

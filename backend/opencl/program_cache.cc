@@ -60,9 +60,8 @@ std::vector<std::byte> binary_of(cl_program program) {
 
 ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& c,
                            const std::string& directory)
-    : context_(context), device_(site.device), disk_(directory) {
+    : context_(context), device_(site.device), common_options_("-cl-std=CL1.2"), disk_(directory) {
   identity_ = fmt::format("{}\n{}\n{}\n{}\n", c.device_name, c.driver_version, c.platform_name, c.platform_version);
-  common_options_ = "-cl-std=CL1.2";
   common_options_ += c.lanes == Lanes::kVector ? " -DVECTOR_LANES=1" : " -DVECTOR_LANES=0";
   // Without the option a driver may round division and root less well even where it could do better.
   if (c.correct_divide_sqrt) common_options_ += " -cl-fp32-correctly-rounded-divide-sqrt -DV4RT_CORRECT_DIVIDE_SQRT";

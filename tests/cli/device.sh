@@ -29,6 +29,10 @@ if [ "$device" = opencl ]; then
       broken run mini -p a -n 1 --device $name; refuses 1 "Portable Computing Language: clGetDeviceIDs: CL_"
       check "each problem on a line of its own" grep -q '^  .*Portable' "$work/err"
     done
+
+    # PoCL can be told how large its work-groups may be.
+    POCL_MAX_WORK_GROUP_SIZE=32 call run mini -p a -n 1 --device opencl --lanes work-items; refuses 1 "at most 32 work-items"
+    POCL_MAX_WORK_GROUP_SIZE=32 call run mini -p a -n 1 --device opencl; exits 0
   fi
 fi
 

@@ -203,14 +203,16 @@ template <class Tiles>
 class Adder {
  public:
   Adder(const AttendSpec& spec, const AttendView& view, const AttendFns& vectors, AttendState& state, float* memory)
-      : spec_(spec), view_(view), vectors_(vectors), state_(state) {
-    query_ = reinterpret_cast<uint32_t*>(memory);
-    weights_ = query_ + tile_words(state.units() * kAttendUnit, state.dim);
-    pairs_ = weights_ + kAbreast * state.units() * kUnitWords;
-    scores_ = reinterpret_cast<float*>(pairs_ + tile_words(kAttendBlock, kColumns));
-    rescale_ = scores_ + 2 * kAttendBlock * kAttendUnit;
-    rows_ = reinterpret_cast<uint32_t*>(rescale_ + kAbreast * state.units() * kAttendUnit);
-  }
+      : spec_(spec),
+        view_(view),
+        vectors_(vectors),
+        state_(state),
+        query_(reinterpret_cast<uint32_t*>(memory)),
+        weights_(query_ + tile_words(state.units() * kAttendUnit, state.dim)),
+        pairs_(weights_ + kAbreast * state.units() * kUnitWords),
+        scores_(reinterpret_cast<float*>(pairs_ + tile_words(kAttendBlock, kColumns))),
+        rescale_(scores_ + 2 * kAttendBlock * kAttendUnit),
+        rows_(reinterpret_cast<uint32_t*>(rescale_ + kAbreast * state.units() * kAttendUnit)) {}
 
   static int64_t floats(int64_t heads, int64_t dim) {
     const int64_t units = ceil_div(heads, kAttendUnit);
@@ -429,8 +431,9 @@ class Adder {
   const AttendView& view_;
   const AttendFns& vectors_;
   AttendState& state_;
-  uint32_t *query_, *weights_, *pairs_, *rows_;
+  uint32_t *query_, *weights_, *pairs_;
   float *scores_, *rescale_;
+  uint32_t* rows_;
   AttendTile tile_[2 * kAbreast] = {};  // at work, and the next ones
   int64_t fetched_ = 0;                 // rows of them
   bool by_vectors_ = false;             // from now on: sums may have become subnormal

@@ -14,14 +14,13 @@ constexpr int64_t kScratchBytes = 128 << 20;  // for as many rows as fit, one at
 struct AttendScratch {
   int64_t pitch, factors, maxima, sums, z, end;
 
-  AttendScratch(int64_t rows, int64_t heads, int64_t slots) : pitch(round_up(std::max<int64_t>(slots, 1), kSlots)) {
-    const int64_t blocks = pitch / kSlots;
-    factors = rows * heads * pitch;
-    maxima = factors + rows * blocks * round_up(heads, 4);
-    sums = maxima + rows * heads * blocks;
-    z = sums + rows * heads * blocks;
-    end = z + rows * heads;
-  }
+  AttendScratch(int64_t rows, int64_t heads, int64_t slots)
+      : pitch(round_up(std::max<int64_t>(slots, 1), kSlots)),
+        factors(rows * heads * pitch),
+        maxima(factors + rows * pitch / kSlots * round_up(heads, 4)),
+        sums(maxima + rows * heads * pitch / kSlots),
+        z(sums + rows * heads * pitch / kSlots),
+        end(z + rows * heads) {}
 };
 
 int64_t most_slots(const AttendSpec& spec, int64_t capacity) {
@@ -30,7 +29,7 @@ int64_t most_slots(const AttendSpec& spec, int64_t capacity) {
 
 Support supports(const OpCall& call, const OpenclDevice& device) {
   if (device.capabilities().lanes == Lanes::kVector) return Support::no("its lanes are a vector's");
-  if (const Support rows = all_row_major(call); !rows) return rows;
+  if (Support rows = all_row_major(call); !rows) return rows;
   const Shape& q = call.inputs[0].shape;
   return fits_local(device, head_tile(device, q[0], q[1]).local_bytes());
 }

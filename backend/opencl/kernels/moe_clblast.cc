@@ -46,13 +46,12 @@ struct ClblastExperts {
         n(weight.shape[1]),
         k(weight.shape[2]),
         chosen(ids.shape[1]),
-        picks_per_row(picks_per_row) {
-    const int64_t picks = ids.shape.elements();
-    rows_at = round_up(2 * picks, 16);
-    panel_at = rows_at + round_up(picks * k, 16);
-    sums_at = panel_at + round_up(n, 16) * k;
-    sums = round_up(picks * n, 16);
-    end = sums_at + matrices * sums;
+        picks_per_row(picks_per_row),
+        rows_at(round_up(2 * ids.shape.elements(), 16)),
+        panel_at(rows_at + round_up(ids.shape.elements() * k, 16)),
+        sums_at(panel_at + round_up(n, 16) * k),
+        sums(round_up(ids.shape.elements() * n, 16)),
+        end(sums_at + matrices * sums) {
     if (device == nullptr) return;
     widen = std::make_unique<PanelWidener>(*device, x.dtype, x.dtype, weight);
     gather = device->function("experts.cl", {define("ACT", x.dtype)}, "gather_rows");
@@ -119,8 +118,9 @@ std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
         const SortedPicks sorted = e.sort(queue, *args[1].values, scratch, args[0], step);
         e.multiply(queue, sorted, args[3], scratch, 0);
         e.multiply(queue, sorted, args[4], scratch, 1);
-        (*gate)(queue, {tiles(e.n, kColumns), e.picks(step)}, scratch.values, e.offset(e.sums_at),
-                e.offset(e.sums_at + e.sums), scratch.values, args[2].values, args[5].values, narrow(e.n), limit);
+        (*gate)(queue, {tiles(e.n, kColumns), e.picks(step)}, scratch.values, ClblastExperts::offset(e.sums_at),
+                ClblastExperts::offset(e.sums_at + e.sums), scratch.values, args[2].values, args[5].values, narrow(e.n),
+                limit);
       },
       bytes);
 }
@@ -143,8 +143,8 @@ std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
         const Tensor& scratch = args.back();
         const SortedPicks sorted = e.sort(queue, *args[1].values, scratch, args[0], step);
         e.multiply(queue, sorted, args[2], scratch, 0);
-        (*add)(queue, {tiles(e.n, kColumns), live_count(step)}, scratch.values, e.offset(e.sums_at), scratch.values,
-               args[3].values, args[4].values, narrow(e.chosen), narrow(e.n));
+        (*add)(queue, {tiles(e.n, kColumns), live_count(step)}, scratch.values, ClblastExperts::offset(e.sums_at),
+               scratch.values, args[3].values, args[4].values, narrow(e.chosen), narrow(e.n));
       },
       bytes);
 }

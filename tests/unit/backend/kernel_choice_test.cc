@@ -63,7 +63,7 @@ class SleepyDevice final : public Device {
 };
 
 class KernelChoices : public testing::Test {
- protected:
+ public:
   KernelChoices() {
     std::filesystem::create_directories(folder_);
     log::set_sink([this](log::Level, std::string_view message) { notices_.emplace_back(message); });

@@ -30,7 +30,7 @@ std::shared_ptr<OpenclDevice> test_opencl(const Change& change) {
 }
 
 inline BufferPtr uploaded(Device& device, Queue& queue, std::span<const std::byte> bytes) {
-  const BufferPtr buffer = device.allocate(bytes.size());
+  BufferPtr buffer = device.allocate(bytes.size());
   queue.upload(*buffer, 0, bytes);
   return buffer;
 }
