@@ -65,7 +65,7 @@ bool pack_query_tiles(const Integers* q, const float* weights, int64_t heads, in
       const int64_t tile = h / kTileRows * (dim / kTileDims) + b / 2;
       int8_t* row = bytes + tile * kTileBytes + h % kTileRows * 64 + b % 2 * 32;
       for (int i = 0; i < 32; ++i) {
-        const float number = q[b].limb[0][i] * factor;
+        const float number = static_cast<float>(q[b].limb[0][i]) * factor;
         if (em_abs(number) > 127) return false;
         row[i] = static_cast<int8_t>(number);
       }
@@ -247,11 +247,13 @@ template <class Tiles>
 class Scorer {
  public:
   Scorer(const RowFormat& format, const IndexTileCall& call)
-      : format_(format), call_(call), padded_(padded_heads(call.heads)), group_floats_(group_floats(format.dim)) {
-    sums_ = reinterpret_cast<int32_t*>(call.memory);
-    keys_ = call.memory + padded_ * kIndexKeys;
-    whole_ = reinterpret_cast<uint8_t*>(keys_ + 2 * group_floats_);
-  }
+      : format_(format),
+        call_(call),
+        padded_(padded_heads(call.heads)),
+        group_floats_(group_floats(format.dim)),
+        sums_(reinterpret_cast<int32_t*>(call.memory)),
+        keys_(call.memory + padded_ * kIndexKeys),
+        whole_(reinterpret_cast<uint8_t*>(keys_ + 2 * group_floats_)) {}
 
   int64_t run(int64_t begin, int64_t end) {
     bool packed = begin < end && pack(begin);

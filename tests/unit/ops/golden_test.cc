@@ -103,9 +103,10 @@ TEST(Golden, HadamardOrder) {
 TEST(Golden, SinkhornSplit) {
   // One channel per stream, fn such that mix before scaling equals the given numbers: v = (1,1,1,1)/.., fn = mix / 4.
   std::vector<float> fn(24 * 4), base(24);
-  for (int i = 0; i < 24; ++i) {
-    base[static_cast<size_t>(i)] = static_cast<float>(((13 * i) % 7) - 3) / 8;
-    for (int j = 0; j < 4; ++j) fn[static_cast<size_t>(i * 4 + j)] = static_cast<float>(((37 * i) % 11) - 5) / 16;
+  for (size_t i = 0; i < 24; ++i) {
+    const int index = static_cast<int>(i);
+    base[i] = static_cast<float>(((13 * index) % 7) - 3) / 8;
+    for (size_t j = 0; j < 4; ++j) fn[i * 4 + j] = static_cast<float>(((37 * index) % 11) - 5) / 16;
   }
   const std::vector<float> scale{0.5f, 0.75f, 1.25f}, ones(4, 1.0f), norm{1.0f};
   auto out = run_reference(HcPre(HyperSpec{.rms_eps = 0}),
