@@ -67,6 +67,32 @@ typedef CAT(ACT, _t) act_t;
 #define ACT_ROUNDS (CAT(rounds_, ACT))
 #endif
 
+// Eight numbers side by side, for work-items.
+EM_FN void unpack8(uint4 pairs, float v[8]) {  // of bf16
+  const uint each[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    v[2 * i] = as_float(each[i] << 16);
+    v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
+  }
+}
+EM_FN void read8_bf16(__global const ushort* p, float v[8]) { unpack8(*(__global const uint4*)p, v); }
+EM_FN void read8_f32(__global const float* p, float v[8]) {
+  vstore4(*(__global const float4*)p, 0, v);
+  vstore4(*(__global const float4*)(p + 4), 1, v);
+}
+#ifdef ACT
+// Elements [i, i + 8) of a row of n; past its end 0. `whole`: n is a multiple of 8, and rows lie one after the other.
+EM_FN void load8_act(__global const act_t* x, int i, int n, bool whole, float v[8]) {
+  if (whole && i < n) {
+    CAT(read8_, ACT)(x + i, v);
+  } else {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) v[j] = i + j < n ? load_act(x, i + j) : 0.0f;
+  }
+}
+#endif
+
 // a of SwiGLU: em_silu(min(g, limit)) * clamp(u); no clamp when limit <= 0.
 EM_FN float gated(float g, float u, float limit) {
   const float up = limit > 0.0f ? em_clamp(u, limit) : u;

@@ -6,13 +6,16 @@
 namespace v4rt {
 namespace {
 
-constexpr int64_t kBlock = 32;  // BLOCK of weights.cl
+constexpr int64_t kBlock = 32;                            // BLOCK of weights.cl
+constexpr int64_t kStageDepth = 128, kTokensAbreast = 8;  // STAGE_DEPTH and TOKENS_ABREAST of dot.cl
 
 bool vector_lanes(const OpenclDevice& device) { return device.capabilities().lanes == Lanes::kVector; }
 
 DotTile vector_tile(int tokens, int row_groups) {
   return {.tokens = tokens,
           .row_groups = row_groups,
+          .local_bytes = static_cast<int64_t>(sizeof(float)) * kStageDepth *
+                         (tokens > 1 ? kTokensAbreast + 16 * row_groups : tokens),
           .options = {define("TOKEN_TILE", tokens), define("ROW_TILE", row_groups)}};
 }
 

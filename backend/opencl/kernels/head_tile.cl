@@ -35,30 +35,13 @@ EM_FN void add_block(__local const float* left, __local const float* right, int 
   for (int i = 0; i < PER_ITEM; ++i) total[i] += e[i] + o[i];
 }
 
-// Elements [d, d + 8) of one head's query; past the end 0.
-EM_FN void load_query(__global const act_t* q, int d, float v[8]) {
-#if DIM % 8 == 0 && ACT_ROUNDS
-  if (d < DIM) {
-    const uint4 pairs = *(__global const uint4*)(q + d);
-    const uint each[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      v[2 * i] = as_float(each[i] << 16);
-      v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
-    }
-    return;
-  }
-#endif
-#pragma unroll
-  for (int i = 0; i < 8; ++i) v[i] = d + i < DIM ? load_act(q, min(d + i, DIM - 1)) : 0.0f;
-}
-
 // The 8 elements that a work-item brings of each of its share of a tile's queries.
 EM_FN void fetch_queries(__global const act_t* q, int head0, int d0, float of_q[LEFT_FETCHES][8]) {
 #pragma unroll
   for (int f = 0; f < LEFT_FETCHES; ++f) {
     const int i = LANE + f * GROUP;
-    load_query(q + (size_t)min(head0 + i % TILE_HEADS, HEADS - 1) * DIM, d0 + i / TILE_HEADS * 8, of_q[f]);
+    __global const act_t* head = q + (size_t)min(head0 + i % TILE_HEADS, HEADS - 1) * DIM;
+    load8_act(head, d0 + i / TILE_HEADS * 8, DIM, DIM % 8 == 0, of_q[f]);
   }
 }
 
@@ -84,6 +67,23 @@ EM_FN void stage_rows(const float of[RIGHT_FETCHES][8], __local float* right) {
     const int i = LANE + f * GROUP;
 #pragma unroll
     for (int j = 0; j < 8; ++j) right[(i / TILE_COLUMNS * 8 + j) * RIGHT_PITCH + i % TILE_COLUMNS] = of[f][j];
+  }
+}
+
+// total[i] += dot(query, row) for four heads from head0 + 4 QUAD on and column COLUMN + i. q: [HEADS][DIM]; row: that
+// of column LANE % TILE_COLUMNS, which this work-item brings. `left` is STAGE_FLOATS floats, `right` its second part.
+EM_FN void add_dots(__global const act_t* q, int head0, __global const uchar* row, __local float* left,
+                    __local float* right, float4 total[PER_ITEM]) {
+  for (int d0 = 0; d0 < DIM; d0 += DEPTH) {
+    float of_q[LEFT_FETCHES][8], of_row[RIGHT_FETCHES][8];
+    fetch_queries(q, head0, d0, of_q);
+    fetch_row(row, d0, of_row);
+    SYNC;
+    stage_left(of_q, left);
+    stage_rows(of_row, right);
+    SYNC;
+    add_block(left, right, 0, total);
+    if (d0 + 2 * CHAIN < DIM) add_block(left, right, 2 * CHAIN, total);
   }
 }
 

@@ -26,17 +26,7 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
     float4 total[PER_ITEM];
 #pragma unroll
     for (int i = 0; i < PER_ITEM; ++i) total[i] = 0.0f;
-    for (int d0 = 0; d0 < DIM; d0 += DEPTH) {
-      float of_q[LEFT_FETCHES][8], of_key[RIGHT_FETCHES][8];
-      fetch_queries(q + (size_t)t * HEADS * DIM, head0, d0, of_q);
-      fetch_row(key, d0, of_key);
-      SYNC;
-      stage_left(of_q, left);
-      stage_rows(of_key, right);
-      SYNC;
-      add_block(left, right, 0, total);
-      if (d0 + 2 * CHAIN < DIM) add_block(left, right, 2 * CHAIN, total);
-    }
+    add_dots(q + (size_t)t * HEADS * DIM, head0, key, left, right, total);
     SYNC;
 #pragma unroll
     for (int i = 0; i < PER_ITEM; ++i) {

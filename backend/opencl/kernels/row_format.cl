@@ -34,13 +34,7 @@ EM_FN float row_value(__global const uchar* row, int d) {
 // Elements [d, d + 8), d a multiple of 8; past the end 0.
 EM_FN void row_values8(__global const uchar* row, int d, float v[8]) {
 #if FORMAT == 1 && DIM % 8 == 0
-  const uint4 pairs = *(__global const uint4*)(row + 2 * min(d, DIM - 8));
-  const uint each[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    v[2 * i] = d < DIM ? as_float(each[i] << 16) : 0.0f;
-    v[2 * i + 1] = d < DIM ? as_float(each[i] & 0xffff0000u) : 0.0f;
-  }
+  unpack8(d < DIM ? *(__global const uint4*)(row + 2 * d) : (uint4)0u, v);
 #elif FORMAT == 2 && CODES % 8 == 0 && TAIL % 8 == 0 && ROW_BYTES % 8 == 0
   if (d < CODES) {
     const uint2 codes = *(__global const uint2*)(row + d);
@@ -48,17 +42,8 @@ EM_FN void row_values8(__global const uchar* row, int d, float v[8]) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[i] = em_e4m3(((i < 4 ? codes.x : codes.y) >> (8 * (i % 4))) & 255u) * scale;
   } else {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = 0.0f;
-    if (d >= DIM) return;
-    __global const uint2* pairs = (__global const uint2*)(row + CODES + 2 * (d - CODES));
-    const uint2 low = pairs[0], high = pairs[1];
-    const uint each[4] = {low.x, low.y, high.x, high.y};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      v[2 * i] = as_float(each[i] << 16);
-      v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
-    }
+    __global const uint2* pairs = (__global const uint2*)(row + CODES + 2 * (min(d, DIM - 8) - CODES));
+    unpack8(d < DIM ? (uint4)(pairs[0], pairs[1]) : (uint4)0u, v);
   }
 #elif FORMAT == 3 && DIM % SCALE_BLOCK == 0 && ROW_BYTES % 4 == 0
   const int at = min(d, DIM - 8);

@@ -10,25 +10,6 @@
 #define BLOCK_WORDS (BLOCK / PER_WORD)
 #define BLOCKS(k) (((k) + BLOCK - 1) / BLOCK)
 
-// Elements [k, k + 8) of a row of x; past its end 0.
-EM_FN void load_x(__global const act_t* x, int k, int k_all, float v[8]) {
-#if WHOLE && ACT_ROUNDS
-  const uint4 pairs = *(__global const uint4*)(x + k);
-  const uint each[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    v[2 * i] = as_float(each[i] << 16);
-    v[2 * i + 1] = as_float(each[i] & 0xffff0000u);
-  }
-#elif WHOLE
-  vstore4(*(__global const float4*)(x + k), 0, v);
-  vstore4(*(__global const float4*)(x + k + 4), 1, v);
-#else
-#pragma unroll
-  for (int i = 0; i < 8; ++i) v[i] = k + i < k_all ? load_act(x, k + i) : 0.0f;
-#endif
-}
-
 // Word `word` of four rows that start at `row` of a matrix of `words` words; past the end of the rows 0.
 EM_FN rowu word_at(const Matrix* m, int row, int word) {
 #if !WHOLE
@@ -72,7 +53,7 @@ EM_FN rowf block_sum(__global const act_t* x, int k_all, const Matrix* m, int ro
 #pragma unroll
     for (int i = 0; i < CHAIN; i += 8) {
       float v[8];
-      load_x(x, block * BLOCK + c * CHAIN + i, k_all, v);
+      load8_act(x, block * BLOCK + c * CHAIN + i, k_all, WHOLE, v);
 #pragma unroll
       for (int j = 0; j < 8; j += PER_WORD) {
         rowf w[PER_WORD];
@@ -192,14 +173,14 @@ EM_FN void dot_tile(rowf total[QUADS][4], __global const act_t* x, int live, int
     for (int t = 0; t < 4; ++t) total[q][t] = (rowf)0.0f;
   }
   fetch_weights(m, first, 0, bits, scale);
-  load_x(x, segment, k_all, of_x);
+  load8_act(x, segment, k_all, WHOLE, of_x);
   for (int block = 0; block < blocks; ++block) {
     SYNC;
     stage_block(bits, scale, of_x, stage, tokens);
     SYNC;
     if (block + 1 < blocks) {
       fetch_weights(m, first, block + 1, bits, scale);
-      load_x(x, (block + 1) * BLOCK + segment, k_all, of_x);
+      load8_act(x, (block + 1) * BLOCK + segment, k_all, WHOLE, of_x);
     }
     if (ITEM_TOKEN < live) {
       rowf e[QUADS][4], o[QUADS][4];
