@@ -465,10 +465,7 @@ int64_t AttendTiles::floats(int64_t heads, int64_t dim) { return Adder<EmulatedT
 
 const AttendTiles* attend_tiles(const AttendSpec& spec, DType activation, MatrixUnit unit) {
   if (unit == MatrixUnit::kNone || activation != DType::kBF16 || !spec.rounds || !fits(spec.format)) return nullptr;
-#if defined(__x86_64__)
-  if (unit == MatrixUnit::kAmx) return fns<AmxTiles>();
-#endif
-  return fns<EmulatedTiles>();
+  return with_tiles(unit, []<class Tiles>() { return fns<Tiles>(); });
 }
 
 }  // namespace v4rt::simd

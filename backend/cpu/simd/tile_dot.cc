@@ -8,12 +8,10 @@
 #include <type_traits>
 #include <utility>
 
-#include "backend/cpu/simd/amx.h"
 #include "backend/cpu/simd/bf16_tiles-inl.h"
 #include "backend/cpu/simd/tiles.h"
 #include "backend/cpu/simd/weights-inl.h"
 #include "ops/core/arith.h"
-#include "ops/core/error.h"
 
 #ifndef V4RT_BACKEND_CPU_SIMD_TILE_DOT_ONCE
 #define V4RT_BACKEND_CPU_SIMD_TILE_DOT_ONCE
@@ -357,13 +355,7 @@ const DotFns* fns_for(DType weight) {
 
 const DotFns* tile_dot_fns(DType weight, DType activation, const DotPaths& paths) {
   if (activation != DType::kBF16 || paths.unit == MatrixUnit::kNone) return nullptr;
-#if defined(__x86_64__)
-  if (paths.unit == MatrixUnit::kAmx) {
-    check(amx().works, Code::kUnsupported, "no amx: {}", amx().refusal);
-    return fns_for<AmxTiles>(weight);
-  }
-#endif
-  return fns_for<EmulatedTiles>(weight);
+  return with_tiles(paths.unit, [&]<class Tiles>() { return fns_for<Tiles>(weight); });
 }
 
 int64_t tile_floats(int64_t rows, int64_t k) {

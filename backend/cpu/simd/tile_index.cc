@@ -339,10 +339,7 @@ int64_t IndexTiles::work_floats(int64_t heads, const RowFormat& format) {
 const IndexTiles* index_tiles(const RowFormat& format, MatrixUnit unit) {
   if (unit == MatrixUnit::kNone || !index_integers_work(format) || (format.dim != 64 && format.dim != 128))
     return nullptr;
-#if defined(__x86_64__)
-  if (unit == MatrixUnit::kAmx) return fns<AmxTiles>();
-#endif
-  return fns<EmulatedTiles>();
+  return with_tiles(unit, []<class Tiles>() { return fns<Tiles>(); });
 }
 
 }  // namespace v4rt::simd

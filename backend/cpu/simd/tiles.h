@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backend/cpu/simd/amx.h"
+#include "backend/cpu/simd/dot.h"
+#include "ops/core/error.h"
 #include "ops/core/exact_math.h"
 #include "ops/core/exact_sum.h"
 
@@ -108,5 +111,17 @@ class EmulatedTiles {
 
   alignas(64) uint32_t tile_[8][16][16] = {};
 };
+
+// fn.operator()<Tiles>() with the tiles of `unit`, which is one. Throws Error(kUnsupported) where it does not work.
+template <class Fn>
+auto with_tiles(MatrixUnit unit, const Fn& fn) {
+#if defined(__x86_64__)
+  if (unit == MatrixUnit::kAmx) {
+    check(amx().works, Code::kUnsupported, "no amx: {}", amx().refusal);
+    return fn.template operator()<AmxTiles>();
+  }
+#endif
+  return fn.template operator()<EmulatedTiles>();
+}
 
 }  // namespace v4rt::simd
