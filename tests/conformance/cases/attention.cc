@@ -88,6 +88,8 @@ void add_select(std::vector<Case>& cases, const Mode& mode) {
   add("few", 4, 64, 16, {{0, 0, 9}}, 64);
   add("at_k", 4, 64, 16, {{1, 60, 10}}, 64);
   add("many", 4, 64, 16, {{2, 990, 8}}, 256);
+  add("long", 4, 64, 700, {{1, 12340, 2}}, 3100);
+  add("long_ties", 3, 64, 700, {{2, 12344, 1}}, 3100, {.kind = Fill::Kind::kTies});
   add("ties", 4, 64, 16, {{0, 400, 3}}, 128, {.kind = Fill::Kind::kTies});
   add("heads64", 64, 128, 32, {{0, 799, 1}, {1, 300, 4}}, 256);
   add("odd", 3, 32, 5, {{0, 301, 3}}, 80);
