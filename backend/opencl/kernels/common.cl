@@ -82,9 +82,9 @@ EM_FN void read8_f32(__global const float* p, float v[8]) {
   vstore4(*(__global const float4*)(p + 4), 1, v);
 }
 #ifdef ACT
-// Elements [i, i + 8) of a row of n; past its end 0. `whole`: n is a multiple of 8, and rows lie one after the other.
+// Elements [i, i + 8) of a row of n; past its end 0. `whole`: all are there, and lie where eight are read at once.
 EM_FN void load8_act(__global const act_t* x, int i, int n, bool whole, float v[8]) {
-  if (whole && i < n) {
+  if (whole) {
     CAT(read8_, ACT)(x + i, v);
   } else {
 #pragma unroll

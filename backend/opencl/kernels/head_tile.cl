@@ -41,7 +41,8 @@ EM_FN void fetch_queries(__global const act_t* q, int head0, int d0, float of_q[
   for (int f = 0; f < LEFT_FETCHES; ++f) {
     const int i = LANE + f * GROUP;
     __global const act_t* head = q + (size_t)min(head0 + i % TILE_HEADS, HEADS - 1) * DIM;
-    load8_act(head, d0 + i / TILE_HEADS * 8, DIM, DIM % 8 == 0, of_q[f]);
+    const int d = d0 + i / TILE_HEADS * 8;
+    load8_act(head, d, DIM, DIM % 8 == 0 && (DIM % DEPTH == 0 || d < DIM), of_q[f]);
   }
 }
 

@@ -73,6 +73,25 @@ TEST_P(OpenclLanes, RowOps) {
   EXPECT_EQ(run_on(*device_, Hadamard(), power)[0], run_reference(Hadamard(), power)[0].values);
 }
 
+// A driver converts halves as OpenCL says; codes go by bits only where one does not.
+TEST_P(OpenclLanes, CodesAreHalvesForWorkItems) {
+  EXPECT_EQ(device_->decodes_by_halves(), GetParam() == Lanes::kWorkItems);
+}
+
+TEST_P(OpenclLanes, ProductsAskForLocalMemory) {
+  const auto small = test_opencl([](Capabilities& c) {
+    c.lanes = GetParam();
+    c.local_memory = 4096;
+  });
+  const std::vector<TensorType> inputs{{DType::kBF16, Shape{64, 256}}, {DType::kFp8, Shape{256, 256}, Layout::kRows16}};
+  const class Linear op(DType::kBF16);
+  const std::vector<TensorType> outputs = op.infer(inputs);
+  const Support support = small->supports({op, inputs, outputs});
+  EXPECT_FALSE(support);
+  EXPECT_NE(support.reason.find("bytes of local memory, there are 4096"), std::string::npos) << support.reason;
+  EXPECT_TRUE(device_->supports({op, inputs, outputs}));
+}
+
 TEST_P(OpenclLanes, Linear) {
   for (const DType dtype : {DType::kFp4, DType::kFp8, DType::kBF16}) {
     for (const int64_t tokens : {1, 11, 40}) {
