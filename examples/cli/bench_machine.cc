@@ -190,14 +190,15 @@ double multiply_tiles(int64_t rounds, float* sink) {
       :
       : "r"(tile), "r"(stride)
       : "memory");
-  for (int64_t i = 0; i < rounds / 4; ++i) {
+  const int64_t turns = rounds / 4;
+  for (int64_t i = 0; i < turns; ++i) {
     asm volatile(
         "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
         "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" ::);
   }
   asm volatile("tilestored %%tmm0, (%0,%1,1)\n\ttilerelease" : : "r"(tile), "r"(stride) : "memory");
   sink[2] = tile[0];
-  return 2.0 * 16 * 16 * 32 * static_cast<double>(rounds / 4 * 4);
+  return 2.0 * 16 * 16 * 32 * static_cast<double>(4 * turns);
 }
 
 bool has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
