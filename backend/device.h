@@ -54,6 +54,18 @@ class Queue {
   virtual void finish() = 0;
 };
 
+// What a device compiled for its kernels, for people and their tools.
+struct DeviceProgram {
+  struct Function {
+    std::string name;
+    std::vector<size_t> group;  // work-items of a work-group in each dimension, as compiled
+  };
+  std::string file, source, options;
+  std::string log;  // the compiler's
+  std::vector<std::byte> binary;
+  std::vector<Function> functions;  // those that kernels use
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -73,6 +85,7 @@ class Device {
     return nullptr;
   }  // zero-copy read-only view, or nullptr: "upload it"
   virtual std::unique_ptr<Queue> create_queue() = 0;
+  virtual std::vector<DeviceProgram> programs() { return {}; }  // of the kernels made so far
 };
 
 }  // namespace v4rt

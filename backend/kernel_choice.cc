@@ -34,7 +34,7 @@ struct KernelChoice::Times {
 };
 
 KernelChoice::KernelChoice(Device& device, FastOptions options)
-    : device_(device), options_(std::move(options)), disk_(options_.cache_dir, ".times") {}
+    : device_(device), options_(std::move(options)), disk_(options_.cache_dir, BinaryStore::kTimes) {}
 
 Support KernelChoice::of(const OpCall& call, std::span<const Candidate> candidates) {
   const Candidate& first = candidates.front();
@@ -66,7 +66,7 @@ Support KernelChoice::of(const OpCall& call, std::span<const Candidate> candidat
 
 // Read from disk if the times there are for this driver and these libraries; otherwise measured and stored.
 KernelChoice::Times KernelChoice::times_of(const OpCall& sample, std::span<const Candidate> candidates) {
-  std::string key = fmt::format("{}\n{}\n{}\n", kFormat, device_.info().name, sample.op.describe());
+  std::string key = fmt::format("{}\n{}\n\n{}\n", sample.op.describe(), device_.info().name, kFormat);
   for (const TensorType& type : sample.inputs) key += to_string(type) + "\n";
   std::string identity = device_.info().description;
   for (const Candidate& c : candidates) identity += fmt::format("; {} {}", c.name, c.library);

@@ -39,10 +39,8 @@ OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilit
   context_ = cl::Context(clCreateContext(properties, 1, &site_.device, &log_driver_message, nullptr, &status));
   cl::check_call(status, info_.name + ": clCreateContext");
   budget_->limit = capabilities_.memory;
-  programs_ = std::make_unique<ProgramCache>(context_.get(), site_, capabilities_, cache_dir);
+  programs_ = std::make_unique<ProgramCache>(context_.get(), site_, capabilities_, info_.name, cache_dir);
 }
-
-OpenclDevice::~OpenclDevice() { programs_->store_built(); }
 
 Layout OpenclDevice::weight_layout(const TensorType& weight) const {
   return weight.shape.rank() >= 2 ? Layout::kRows16 : Layout::kRows;
@@ -76,10 +74,8 @@ std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, st
     group = 1;
   else if (group != 64)
     definitions.push_back(fmt::format("GROUP={}", group));
-  cl_int status = CL_SUCCESS;
-  cl::Function function(clCreateKernel(programs_->get(file, definitions), name, &status));
-  cl::check_call(status, fmt::format("{}: clCreateKernel({})", info_.name, name));
-  return std::make_unique<OpenclFunction>(std::move(function), fmt::format("{}: {}", info_.name, name), group);
+  return std::make_unique<OpenclFunction>(programs_->function(file, definitions, name),
+                                          fmt::format("{}: {}", info_.name, name), group);
 }
 
 bool OpenclDevice::decodes_by_halves() {

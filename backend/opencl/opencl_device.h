@@ -19,7 +19,6 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
  public:
   OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir,
                FastOptions fast = {});
-  ~OpenclDevice() override;
   OpenclDevice(const OpenclDevice&) = delete;
   OpenclDevice& operator=(const OpenclDevice&) = delete;
 
@@ -28,6 +27,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   BufferPtr allocate(size_t bytes) override;
   BufferPtr import_host(std::span<const std::byte> memory) override;
   std::unique_ptr<Queue> create_queue() override;
+  std::vector<DeviceProgram> programs() override { return programs_->programs(); }
 
   const Capabilities& capabilities() const { return capabilities_; }
   // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group` work-items; with vector lanes

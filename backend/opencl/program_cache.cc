@@ -1,8 +1,8 @@
 #include "backend/opencl/program_cache.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <chrono>
 #include <utility>
 
 #include "backend/opencl/kernel_arguments.h"
@@ -11,9 +11,6 @@
 
 namespace v4rt {
 namespace {
-
-// A driver may compile when it is asked for a binary. What does not fit into this time is stored by a later run.
-constexpr std::chrono::seconds kStoreTime{3};
 
 std::string_view text_of(std::string_view file) {
   for (const KernelSource& source : kernel_sources()) {
@@ -58,81 +55,108 @@ std::vector<std::byte> binary_of(cl_program program) {
 
 }  // namespace
 
-ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& c,
+ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& c, std::string device_name,
                            const std::string& directory)
-    : context_(context), device_(site.device), common_options_("-cl-std=CL1.2"), disk_(directory) {
-  identity_ = fmt::format("{}\n{}\n{}\n{}\n", c.device_name, c.driver_version, c.platform_name, c.platform_version);
+    : context_(context),
+      device_(site.device),
+      device_name_(std::move(device_name)),
+      identity_(fmt::format("{}, {}\n{}, {}\n", c.device_name, c.platform_name, c.driver_version, c.platform_version)),
+      common_options_("-cl-std=CL1.2"),
+      disk_(directory) {
   common_options_ += c.lanes == Lanes::kVector ? " -DVECTOR_LANES=1" : " -DVECTOR_LANES=0";
   // Without the option a driver may round division and root less well even where it could do better.
   if (c.correct_divide_sqrt) common_options_ += " -cl-fp32-correctly-rounded-divide-sqrt -DV4RT_CORRECT_DIVIDE_SQRT";
+  for (const StoredEntry& entry : disk_.remove_fatal())
+    log::warn(
+        "{}: a process ended while its driver loaded the stored binary of {} for {} ({}): it is removed, and the "
+        "program built from source; if that happens again, run with --no-cache and empty the driver's own cache (of "
+        "PoCL: ~/.cache/pocl)",
+        device_name_, entry.what, entry.device, entry.path);
 }
 
-cl_program ProgramCache::get(std::string_view file, const std::vector<std::string>& definitions) {
+cl::Function ProgramCache::function(std::string_view file, const std::vector<std::string>& definitions,
+                                    const char* name) {
   std::string options = common_options_;
   for (const std::string& definition : definitions) options += " -D" + definition;
   const std::lock_guard lock(mutex_);
-  auto [place, is_new] = programs_.try_emplace(fmt::format("{} {}", file, options));
+  const auto [place, is_new] = entries_.try_emplace(fmt::format("{} {}", file, options));
+  Entry& entry = place->second;
   if (is_new) {
-    try {
-      place->second = build(file, options);
-    } catch (...) {
-      programs_.erase(place);
-      throw;
-    }
+    entry.file = file;
+    entry.options = options;
+    entry.key = fmt::format("{} {}\n{}{}\n{}", file, fmt::join(definitions, " "), identity_, options, source_of(file));
   }
-  return place->second.program.get();
+  cl::Function made = entry.built_here ? cl::Function() : stored_function(entry, name);
+  if (!made) {
+    if (!entry.built_here) build(entry);
+    cl_int status = CL_SUCCESS;
+    made = cl::Function(clCreateKernel(entry.program.get(), name, &status));
+    cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, name, file));
+  }
+  entry.functions.insert(name);
+  return made;
 }
 
-ProgramCache::Entry ProgramCache::build(std::string_view file, const std::string& options) const {
-  const std::string source = source_of(file);
-  Entry entry{{}, identity_ + options + "\n" + source, false};
-  entry.program = from_binary(entry.key, options);
+// Empty if the store has no binary, or none that the driver makes the function of.
+cl::Function ProgramCache::stored_function(Entry& entry, const char* name) const {
+  std::optional<std::vector<std::byte>> binary;
+  if (!entry.program && !(binary = disk_.load(entry.key))) return {};
+  std::optional<BinaryStore::Trial> trial;
+  if (!entry.functions.contains(name)) trial.emplace(disk_.path(entry.key));
+  cl_int status = CL_SUCCESS;
   if (!entry.program) {
-    entry.program = from_source(file, source, options);
-    entry.built_here = true;
+    const size_t size = binary->size();
+    const auto* data = reinterpret_cast<const unsigned char*>(binary->data());
+    cl::Program program(clCreateProgramWithBinary(context_, 1, &device_, &size, &data, nullptr, &status));
+    if (status == CL_SUCCESS)
+      status = clBuildProgram(program.get(), 1, &device_, entry.options.c_str(), nullptr, nullptr);
+    if (status == CL_SUCCESS) entry.program = std::move(program);
   }
-  return entry;
-}
-
-cl::Program ProgramCache::from_binary(const std::string& key, const std::string& options) const {
-  const auto binary = disk_.load(key);
-  if (!binary) return {};
-  const size_t size = binary->size();
-  const auto* data = reinterpret_cast<const unsigned char*>(binary->data());
-  cl_int binary_status = CL_SUCCESS, status = CL_SUCCESS;
-  cl::Program program(clCreateProgramWithBinary(context_, 1, &device_, &size, &data, &binary_status, &status));
-  if (program && status == CL_SUCCESS && binary_status == CL_SUCCESS) {
-    status = clBuildProgram(program.get(), 1, &device_, options.c_str(), nullptr, nullptr);
-    if (status == CL_SUCCESS) return program;
-  }
-  log::debug("opencl: the driver refuses cache entry {}: {}", disk_.path(key), cl::error_name(status));
+  cl::Function made(status == CL_SUCCESS ? clCreateKernel(entry.program.get(), name, &status) : nullptr);
+  if (status == CL_SUCCESS) return made;
+  log::debug("{}: the driver refuses cache entry {}: {}", device_name_, disk_.path(entry.key), cl::error_name(status));
   return {};
 }
 
-cl::Program ProgramCache::from_source(std::string_view file, const std::string& source,
-                                      const std::string& options) const {
+void ProgramCache::build(Entry& entry) const {
+  const std::string source = source_of(entry.file);
   const char* text = source.c_str();
   cl_int status = CL_SUCCESS;
   cl::Program program(clCreateProgramWithSource(context_, 1, &text, nullptr, &status));
-  cl::check_call(status, "clCreateProgramWithSource");
-  status = clBuildProgram(program.get(), 1, &device_, options.c_str(), nullptr, nullptr);
-  check(status == CL_SUCCESS, Code::kDevice, "{} does not build with \"{}\": {} ({})\n{}", file, options,
-        cl::error_name(status), status, build_log(program.get(), device_));
-  log::debug("opencl: built {} from source with \"{}\"", file, options);
-  return program;
+  cl::check_call(status, device_name_ + ": clCreateProgramWithSource");
+  status = clBuildProgram(program.get(), 1, &device_, entry.options.c_str(), nullptr, nullptr);
+  check(status == CL_SUCCESS, Code::kDevice, "{}: {} does not build with \"{}\": {} ({})\n{}", device_name_, entry.file,
+        entry.options, cl::error_name(status), status, build_log(program.get(), device_));
+  log::debug("{}: built {} from source with \"{}\"", device_name_, entry.file, entry.options);
+  entry.program = std::move(program);
+  entry.built_here = true;
+  if (!disk_.keeps()) return;
+  const std::vector<std::byte> binary = binary_of(entry.program.get());
+  if (!binary.empty()) disk_.store(entry.key, binary);
 }
 
-void ProgramCache::store_built() {
-  using Clock = std::chrono::steady_clock;
-  if (!disk_.keeps()) return;
+std::vector<DeviceProgram> ProgramCache::programs() {
   const std::lock_guard lock(mutex_);
-  const auto deadline = Clock::now() + kStoreTime;
-  for (auto& [name, entry] : programs_) {
-    if (Clock::now() > deadline) return;
-    if (!std::exchange(entry.built_here, false)) continue;
-    const std::vector<std::byte> binary = binary_of(entry.program.get());
-    if (!binary.empty()) disk_.store(entry.key, binary);
+  std::vector<DeviceProgram> list;
+  for (const auto& [key, entry] : entries_) {
+    if (!entry.program) continue;  // did not build
+    DeviceProgram& program = list.emplace_back();
+    program.file = entry.file;
+    program.source = source_of(entry.file);
+    program.options = entry.options;
+    program.log = build_log(entry.program.get(), device_);
+    program.binary = binary_of(entry.program.get());
+    for (const std::string& name : entry.functions) {
+      cl_int status = CL_SUCCESS;
+      const cl::Function function(clCreateKernel(entry.program.get(), name.c_str(), &status));
+      cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, name, entry.file));
+      program.functions.push_back({name, std::vector<size_t>(3)});
+      cl::check_call(clGetKernelWorkGroupInfo(function.get(), device_, CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
+                                              3 * sizeof(size_t), program.functions.back().group.data(), nullptr),
+                     fmt::format("{}: clGetKernelWorkGroupInfo({})", device_name_, name));
+    }
   }
+  return list;
 }
 
 }  // namespace v4rt

@@ -40,6 +40,7 @@ std::vector<TestTensor> norm_inputs() {
 }
 
 const RmsNorm kNorm(1e-6f);
+const std::vector<std::string> kNormDefinitions{"ACT=f32", "WEIGHT=f32"};
 
 std::vector<std::byte> run_norm(Device& device) { return run_on(device, kNorm, norm_inputs())[0]; }
 
@@ -84,6 +85,111 @@ TEST(OpenclPrograms, DamagedEntriesAreBuiltAgain) {
   EXPECT_EQ(messages.count("built rms_norm.cl from source"), 1u);
   EXPECT_EQ(run_norm(*test_opencl(directory.path())), first) << "the entry was written anew";
   EXPECT_EQ(messages.count("built rms_norm.cl from source"), 1u);
+}
+
+// A run that is stopped loses nothing that was compiled.
+TEST(OpenclPrograms, AreStoredAsSoonAsTheyAreBuilt) {
+  const TemporaryDirectory directory;
+  const auto device = test_opencl(directory.path());
+  if (device == nullptr) GTEST_SKIP() << "no OpenCL device";
+  const auto function = device->function("rms_norm.cl", kNormDefinitions, "rms_norm");
+  EXPECT_EQ(directory.files().size(), 1u);
+}
+
+std::string key_of(const std::filesystem::path& entry) {
+  std::ifstream file(entry, std::ios::binary);
+  uint64_t header[5] = {};  // magic, bytes of key and data, checksum
+  file.read(reinterpret_cast<char*>(header), sizeof(header));
+  std::string key(header[1], '\0');
+  file.read(key.data(), static_cast<std::streamsize>(key.size()));
+  return key;
+}
+
+// The entry of rms_norm.cl gets `data` under a right checksum: it is built from source once, and then replaced.
+void expect_replaced(const std::vector<std::byte>& data) {
+  const TemporaryDirectory directory;
+  const std::vector<std::byte> first = run_norm(*test_opencl(directory.path()));
+  ASSERT_EQ(directory.files().size(), 1u);
+  const std::string key = key_of(directory.files()[0]);
+  BinaryStore(directory.path()).store(key, data);
+  const Messages messages;
+  EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);
+  EXPECT_EQ(messages.count("the driver refuses cache entry"), 1u);
+  EXPECT_EQ(messages.count("built rms_norm.cl from source"), 1u);
+  EXPECT_NE(BinaryStore(directory.path()).load(key), data);
+  EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);
+  EXPECT_EQ(messages.count("built rms_norm.cl from source"), 1u);
+  EXPECT_EQ(directory.files().size(), 1u) << "no mark is left";
+}
+
+TEST(OpenclPrograms, WhatIsNoBinaryIsReplaced) {
+  if (test_opencl() == nullptr) GTEST_SKIP() << "no OpenCL device";
+  expect_replaced(std::vector<std::byte>(1000, std::byte{'x'}));
+}
+
+TEST(OpenclPrograms, ABinaryWithoutTheKernelIsReplaced) {
+  const TemporaryDirectory directory;
+  const auto device = test_opencl(directory.path());
+  if (device == nullptr) GTEST_SKIP() << "no OpenCL device";
+  device->function("basic.cl", {"ACT=f32"}, "swiglu");
+  ASSERT_EQ(directory.files().size(), 1u);
+  expect_replaced(*BinaryStore(directory.path()).load(key_of(directory.files()[0])));
+}
+
+// A binary may crash the driver, and the process with it. The next one finds its mark.
+TEST(OpenclPrograms, ABinaryThatEndedAProcessIsReplaced) {
+  if (test_opencl() == nullptr) GTEST_SKIP() << "no OpenCL device";
+  const TemporaryDirectory directory;
+  const std::vector<std::byte> first = run_norm(*test_opencl(directory.path()));
+  ASSERT_EQ(directory.files().size(), 1u);
+  const std::string entry = directory.files()[0].string();
+  const Messages messages;
+  {
+    const BinaryStore::Trial of_another(entry);
+    EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);
+    EXPECT_EQ(messages.count("from source"), 0u) << "while another process is at it, the entry is as good as any";
+  }
+  std::ofstream(entry + ".1.0.trial").put('x');
+  EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);
+  EXPECT_EQ(messages.count("a process ended while its driver loaded the stored binary of rms_norm.cl"), 1u);
+  EXPECT_EQ(messages.count(entry), 1u) << "the warning names the file";
+  EXPECT_EQ(messages.count("built rms_norm.cl from source"), 1u);
+  EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);
+  EXPECT_EQ(messages.count("a process ended"), 1u);
+  EXPECT_EQ(messages.count("built rms_norm.cl from source"), 1u);
+}
+
+// Processes that start together, with nothing stored and with everything stored.
+TEST(OpenclPrograms, ManyDevicesShareAStore) {
+  if (test_opencl() == nullptr) GTEST_SKIP() << "no OpenCL device";
+  const TemporaryDirectory directory;
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::vector<std::byte>> results(3);
+    std::vector<std::thread> threads;
+    for (auto& result : results) threads.emplace_back([&] { result = run_norm(*test_opencl(directory.path())); });
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& result : results) EXPECT_EQ(result, results[0]);
+    EXPECT_EQ(directory.files().size(), 1u);
+  }
+}
+
+// What `v4rt kernels` writes.
+TEST(OpenclPrograms, SayWhatTheyAre) {
+  const auto device = test_opencl();
+  if (device == nullptr) GTEST_SKIP() << "no OpenCL device";
+  EXPECT_THROW(device->function("rms_norm.cl", {"ACT=nonsense", "WEIGHT=f32"}, "rms_norm"), Error);
+  device->function("basic.cl", {"ACT=f32"}, "swiglu");
+  device->function("basic.cl", {"ACT=f32"}, "add_streams");
+  const std::vector<DeviceProgram> programs = device->programs();
+  ASSERT_EQ(programs.size(), 1u) << "those that were built";
+  EXPECT_EQ(programs[0].file, "basic.cl");
+  EXPECT_NE(programs[0].options.find("-DACT=f32"), std::string::npos);
+  EXPECT_NE(programs[0].source.find("KERNEL void swiglu"), std::string::npos);
+  EXPECT_FALSE(programs[0].binary.empty());
+  ASSERT_EQ(programs[0].functions.size(), 2u);
+  EXPECT_EQ(programs[0].functions[1].name, "swiglu");
+  const size_t group = device->capabilities().lanes == Lanes::kVector ? 1 : 64;
+  EXPECT_EQ(programs[0].functions[1].group, (std::vector<size_t>{group, 1, 1}));
 }
 
 // Arguments belong to a cl_kernel: launches of one kernel from several threads must not mix them.
