@@ -152,7 +152,7 @@ void lay_out_arenas(Plan& plan) {
 
 }  // namespace
 
-Plan compile(const Graph& graph, const PlaceOptions& options) {
+Plan compile(const Graph& graph, const PlaceOptions& options, const std::function<void(double done)>& progress) {
   verify(graph);
   const Placed placed = choose_layouts(place(graph, options), options.devices);
   const std::vector<Crossing> crossings = find_crossings(placed);
@@ -161,7 +161,11 @@ Plan compile(const Graph& graph, const PlaceOptions& options) {
   plan.devices = options.devices;
   plan.refusals = placed.refusals;
   Assembler assembler(placed, plan);
-  for (const Work& work : schedule(placed, crossings)) assembler.add(work, crossings);
+  const std::vector<Work> steps = schedule(placed, crossings);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (progress) progress(static_cast<double>(i) / static_cast<double>(steps.size()));
+    assembler.add(steps[i], crossings);
+  }
   assembler.outputs();
   lay_out_arenas(plan);
   return plan;

@@ -84,10 +84,11 @@ Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
   return build_v4(*source, o);
 }
 
-std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits) {
+std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits,
+                                             const std::function<void(double done)>& progress) {
   PlaceOptions compile_options{.devices = devices, .rules = rules, .state_devices = {}};
   for (const StateInfo& state : states) compile_options.state_devices.emplace_back(state.name, state.device);
-  auto plan = std::make_unique<Plan>(compile(graph(tokens, logits, options.context), compile_options));
+  auto plan = std::make_unique<Plan>(compile(graph(tokens, logits, options.context), compile_options, progress));
   log::info("plan of {} tokens: {} steps, {} refusals", tokens, plan->steps.size(), plan->refusals.size());
   weights.add(*plan);
   return plan;
@@ -138,8 +139,10 @@ void Model::Impl::make_plans_of_chunk() {
   if (options.chunk > 1) wanted.emplace_back(1, LogitsOf::kLastRows);
   if (options.mtp) wanted.emplace_back(options.chunk, LogitsOf::kAllRows);
   for (size_t i = 0; i < wanted.size(); ++i) {
-    report(options, "compiling", static_cast<double>(i) / static_cast<double>(wanted.size()));
-    std::unique_ptr<Plan>& plan = plans[wanted[i]] = make_plan(wanted[i].first, wanted[i].second);
+    const auto progress = [&](double done) {
+      report(options, "compiling", (static_cast<double>(i) + done) / static_cast<double>(wanted.size()));
+    };
+    std::unique_ptr<Plan>& plan = plans[wanted[i]] = make_plan(wanted[i].first, wanted[i].second, progress);
     add_states(*plan);
   }
   report(options, "compiling", 1);

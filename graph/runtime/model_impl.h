@@ -64,7 +64,8 @@ struct Model::Impl {
   HostNeed host_need();
   size_t host_memory() const;
   Graph graph(int tokens, LogitsOf logits, int64_t context);
-  std::unique_ptr<Plan> make_plan(int tokens, LogitsOf logits);  // compiled, its weights not yet loaded
+  // Compiled, its weights not yet loaded.
+  std::unique_ptr<Plan> make_plan(int tokens, LogitsOf logits, const std::function<void(double done)>& progress = {});
   void add_states(const Plan& plan);
   MemoryNeed need(int device, int64_t context);
   std::string cache_hint(size_t copied) const;

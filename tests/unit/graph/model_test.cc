@@ -79,6 +79,18 @@ TEST(ModelOpen, ReportsProgressOnlyWhileOpening) {
   EXPECT_EQ(seen.size(), before);
 }
 
+// Kernels may take seconds each to compile: progress moves, and may end it, between any two.
+TEST(ModelOpen, MayBeEndedBetweenKernels) {
+  ModelOptions options = tiny_options();
+  double last = 0;
+  options.progress = [&](std::string_view what, double done) {
+    last = done;
+    if (what == "compiling" && done > 0) throw std::runtime_error("enough");
+  };
+  EXPECT_THROW(Model::open(tiny_weights(), options), std::runtime_error);
+  EXPECT_LT(last, 0.1);
+}
+
 TEST(ModelPlans, AreMadeOnceAndShareWeightsAndStates) {
   ModelOptions options = tiny_options();
   options.mtp = true;
