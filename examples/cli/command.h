@@ -34,6 +34,8 @@ void add_bench(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 void add_tune(CLI::App& app, Action& action);
+void add_kernels(CLI::App& app, Action& action);
+void add_cache(CLI::App& app, Action& action);
 
 std::string version_text();  // of --version
 std::string commit();        // that the program was built from

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <new>
 #include <span>
 
@@ -85,6 +86,9 @@ void say_log(log::Level level, std::string_view message) {
 
 int run_command_line(int argc, char** argv) {
   occupy_standard_streams();
+  // PoCL compiles a kernel again for each kind of grid that it is launched over, at the first launch. Told so, it has
+  // one form for all, which is compiled with the program and stored with it.
+  ::setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", /*overwrite=*/0);
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(),
   std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow further
   log::set_sink(say_log);
@@ -111,6 +115,8 @@ int run_command_line(int argc, char** argv) {
   add_synth(app, action);
   add_verify(app, action);
   add_tune(app, action);
+  add_kernels(app, action);
+  add_cache(app, action);
   try {
     app.parse(with_empty_values_apart(app, {argv + std::min(argc, 1), argv + argc}));
   } catch (const CLI::Success& e) {  // --help, --version

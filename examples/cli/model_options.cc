@@ -35,14 +35,6 @@ std::string embedded_model() {
        places[1].string(), places[2].string());
 }
 
-// XDG_CACHE_HOME/v4rt, else ~/.cache/v4rt; empty if neither is set.
-std::string user_cache() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && fs::path(cache).is_absolute()) return (fs::path(cache) / "v4rt").string();
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home != '\0' ? (fs::path(home) / ".cache/v4rt").string() : "";
-}
-
 std::pair<std::string, std::string> placement(const std::string& rule) {
   const size_t equals = rule.rfind('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == rule.size())
@@ -77,7 +69,7 @@ void blame_device_option(const ModelOptions& options) {
     }
   };
   check_name("--device", options.device);
-  for (const auto& [pattern, device] : options.place) check_name("--place " + pattern + "=", device);
+  for (const auto& [pattern, device] : options.place) check_name(fmt::format("--place {}={}", pattern, device), device);
 }
 
 // A pattern that matches no node is a typing error.
@@ -157,6 +149,13 @@ void add_options(CLI::App& command, ModelArguments& a) {
   command.add_flag("--no-cache", a.no_cache, "Keep no compiled OpenCL programs and no measurements on disk");
 }
 
+std::string cache_folder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && fs::path(cache).is_absolute()) return (fs::path(cache) / "v4rt").string();
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home != '\0' ? (fs::path(home) / ".cache/v4rt").string() : "";
+}
+
 std::string model_path(const std::string& model) { return model == "mini" ? embedded_model() : model; }
 
 Checkpoint open_files(const ModelArguments& arguments) {
@@ -201,10 +200,10 @@ ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
   options.device_options.threads = a.threads;
   options.device_options.fast = fast_mode(a);
-  if (!a.no_cache) options.device_options.cache_dir = user_cache();
+  if (!a.no_cache) options.device_options.cache_dir = cache_folder();
   if (!a.lanes.empty()) options.device_options.lanes = a.lanes == "vector" ? Lanes::kVector : Lanes::kWorkItems;
   options.weight_cache = a.weight_cache;
-  options.weight_cache_hint = "--weight-cache " + (user_cache().empty() ? "DIR" : user_cache() + "/weights");
+  options.weight_cache_hint = "--weight-cache " + (cache_folder().empty() ? "DIR" : cache_folder() + "/weights");
   options.memory = a.memory;
   options.numbers = number_mode(a);
   options.context = context_for(a, positions, checkpoint.weights->config());

@@ -33,6 +33,7 @@ CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the po
 void add_plan_options(CLI::App& command, ModelArguments& arguments);  // --device and other options that plans depend on
 void add_options(CLI::App& command, ModelArguments& arguments);       // these, and how the model runs
 
+std::string cache_folder();                        // XDG_CACHE_HOME/v4rt, else ~/.cache/v4rt; empty if neither is set
 std::string model_path(const std::string& model);  // "mini" is the embedded model
 Checkpoint open_files(const ModelArguments& arguments);
 // The files that a command reads and must not overwrite: those beside the weights, and those of the weight cache.

@@ -3,7 +3,7 @@
 
 call --help; exits 0; out_has "run"; out_has "perplexity"; out_has "v4rt run mini"
 check "no messages" [ ! -s "$work/err" ]
-for command in run chat inspect devices explain logits perplexity bench synth verify; do
+for command in run chat inspect devices explain logits perplexity bench synth verify tune kernels cache; do
   call "$command" --help; exits 0; out_has "--help"
 done
 call run --help
@@ -59,7 +59,8 @@ refuses_numbers --vocab "from 2 to 16777216" synth flash -o "$work/x"
 refuses_numbers --seed "from 0 to 18446744073709551615" synth flash -o "$work/x"
 call run mini -p a --place nonsense; refuses 2 "--place nonsense" "PATTERN=DEVICE"
 call run mini -p a --device no_such_device; refuses 2 "--device: " "no_such_device" "cpu"
-call run mini -p a --place '*=no_such_device'; refuses 2 "--place *=" "no_such_device"
+call run mini -p a --place '*=no_such_device'; refuses 2 "--place *=no_such_device: no device"
+call run mini -p a --place '*.experts.*=opencl:77'; exits 2; check "the option as it was given" grep -qF -- "--place *.experts.*=opencl:77: " "$work/err"
 call run mini -p a --place 'no_such_node=cpu'; refuses 2 "--place no_such_node=cpu" "explain"
 call synth flash -o "$work/x" --seed 18446744073709551616; refuses 2 "--seed"
 for ratio in -1 1.5 4x 0x4 ""; do call synth flash -o "$work/x" "--ratios=$ratio"; refuses 2 "--ratios: $ratio not in"; done
