@@ -74,7 +74,9 @@ Capabilities query_capabilities(const OpenclSite& site) {
 
   const auto type = cl::device_value<cl_device_type>(device, CL_DEVICE_TYPE);
   const bool is_cpu = (type & ~static_cast<cl_device_type>(CL_DEVICE_TYPE_DEFAULT)) == CL_DEVICE_TYPE_CPU;
-  c.lanes = is_cpu ? Lanes::kVector : Lanes::kWorkItems;
+  // A compiler that takes vectors apart, which says that none is native, makes nothing good of sixteen lanes.
+  const bool has_vectors = cl::device_value<cl_uint>(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, 1) > 1;
+  c.lanes = is_cpu && has_vectors ? Lanes::kVector : Lanes::kWorkItems;
   c.host_memory = is_cpu && cl::device_value<cl_bool>(device, CL_DEVICE_HOST_UNIFIED_MEMORY) == CL_TRUE;
 
   c.max_allocation = cl::device_value<cl_ulong>(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);

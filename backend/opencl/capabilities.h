@@ -30,6 +30,7 @@ struct Capabilities {
   size_t max_allocation = 0, memory = 0, local_memory = 0, max_group = 0, alignment = 128;
   unsigned compute_units = 1;
   bool correct_divide_sqrt = false;  // -cl-fp32-correctly-rounded-divide-sqrt is honoured
+  bool fma_wrong_at_zero = false;    // fma(-0, 0, 0) is -0; found by arithmetic.h
   bool host_memory = false;          // a CL_MEM_USE_HOST_PTR buffer is the host's memory itself
   bool denormals = false, fp64 = false;
 

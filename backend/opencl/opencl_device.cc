@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <utility>
+
+#include "backend/opencl/arithmetic.h"
 #include "backend/opencl/kernels.h"
 #include "ops/core/log.h"
 
@@ -127,10 +130,18 @@ std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache
   constexpr size_t kLeastGroup = 64;  // of the kernels that sum in 64 lanes
   check(capabilities.lanes == Lanes::kVector || capabilities.max_group >= kLeastGroup, Code::kUnsupported,
         "opencl:{}: {}: its work-groups have at most {} work-items, kernels with a lane per work-item need {}; those "
-        "with "
-        "vector lanes (--lanes vector) need one",
+        "with vector lanes (--lanes vector) need one",
         index, capabilities.device_name, capabilities.max_group, kLeastGroup);
-  return std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir, std::move(fast));
+  while (true) {
+    auto device = std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir, fast);
+    const ArithmeticFault fault = fault_of(ask_arithmetic(*device));
+    if (fault.what.empty()) return device;
+    // A way around is asked the same.
+    if (fault.of_division && std::exchange(capabilities.correct_divide_sqrt, false)) continue;
+    if (fault.of_fma_at_zero && !std::exchange(capabilities.fma_wrong_at_zero, true)) continue;
+    fail(Code::kUnsupported, "{}: {}: it does not compute as v4rt defines it, so answers would be others: {}",
+         device->info().name, device->info().description, fault.what);
+  }
 }
 
 }  // namespace v4rt

@@ -31,7 +31,11 @@
 #ifdef __OPENCL_VERSION__
 #pragma OPENCL FP_CONTRACT OFF
 #define EM_FN static inline __attribute__((always_inline))
+#ifdef V4RT_FMA_WRONG_AT_ZERO  // a driver's that is made of other operations, and says -0 for fma(-0, 0, 0)
+#define em_fma(a, b, c) ((c) == 0.0f ? (a) * (b) + (c) : fma(a, b, c))
+#else
 #define em_fma(a, b, c) fma(a, b, c)
+#endif
 #define em_rint(x) rint(x)
 #define em_bits(x) as_uint(x)
 #define em_float(u) as_float(u)
@@ -121,7 +125,7 @@ EM_FN float em_quotient(float a, float b, float near) {
   const em_uint x = em_magnitude(a), y = em_magnitude(b);
   const em_uint edge =
       x == EM_INFINITY_BITS || y == 0u ? EM_INFINITY_BITS : (x == 0u || y == EM_INFINITY_BITS ? 0u : in_range);
-  const bool none = x > EM_INFINITY_BITS || y > EM_INFINITY_BITS || (x == y && (x == 0u || x == EM_INFINITY_BITS));
+  const bool none = x > EM_INFINITY_BITS || y > EM_INFINITY_BITS || (x | y) == 0u || (x & y) == EM_INFINITY_BITS;
   return em_float(none ? 0x7fc00000u : edge | ((em_bits(a) ^ em_bits(b)) & 0x80000000u));
 }
 

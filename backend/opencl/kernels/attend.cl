@@ -31,7 +31,7 @@ EM_FN void score_chain(const float* q, __local const float* const row[ROWS_AT_ON
   for (int d = begin; d < min(begin + CHAIN, DIM); ++d) {
     const headf of_heads = load_heads(d, q);
 #pragma unroll
-    for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = fma(of_heads, (headf)row[i][d], c[i]);
+    for (int i = 0; i < ROWS_AT_ONCE; ++i) c[i] = em_fma(of_heads, (headf)row[i][d], c[i]);
   }
 }
 
@@ -87,7 +87,7 @@ EM_FN void value_chain(const Block* block, int begin, int end, const Extent* ext
     __local const float* row = rows + r * DIM;
 #endif
 #pragma unroll
-    for (int i = 0; i < DIMS_AT_ONCE; ++i) c[i] = fma(weight, (headf)VALUE(row, min(d + i, DIM - 1)), c[i]);
+    for (int i = 0; i < DIMS_AT_ONCE; ++i) c[i] = em_fma(weight, (headf)VALUE(row, min(d + i, DIM - 1)), c[i]);
   }
 }
 

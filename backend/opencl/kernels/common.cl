@@ -125,29 +125,29 @@ EM_FN float fold64(float lane, __local float* fold) {
 
 // sum64 of a[i] * b[i], products by fma, for every work-item of the group, 64 at least. `fold` is 64 floats.
 #if VECTOR_LANES
-#define DEFINE_DOT64(NAME, A, B)                                                                                  \
-  EM_FN float NAME(__global const CAT(A, _t) * a, __global const CAT(B, _t) * b, int n, __local float* fold) {    \
-    float16 c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, c3 = 0.0f;                                                           \
-    int i = 0;                                                                                                    \
-    for (; i + 64 <= n; i += 64) {                                                                                \
-      c0 = fma(CAT(load16_, A)(a, i), CAT(load16_, B)(b, i), c0);                                                 \
-      c1 = fma(CAT(load16_, A)(a, i + 16), CAT(load16_, B)(b, i + 16), c1);                                       \
-      c2 = fma(CAT(load16_, A)(a, i + 32), CAT(load16_, B)(b, i + 32), c2);                                       \
-      c3 = fma(CAT(load16_, A)(a, i + 48), CAT(load16_, B)(b, i + 48), c3);                                       \
-    }                                                                                                             \
-    if (i < n) {                                                                                                  \
-      float lanes[64];                                                                                            \
-      vstore16(c0, 0, lanes);                                                                                     \
-      vstore16(c1, 1, lanes);                                                                                     \
-      vstore16(c2, 2, lanes);                                                                                     \
-      vstore16(c3, 3, lanes);                                                                                     \
-      for (int l = 0; i + l < n; ++l) lanes[l] = fma(CAT(load_, A)(a, i + l), CAT(load_, B)(b, i + l), lanes[l]); \
-      c0 = vload16(0, lanes);                                                                                     \
-      c1 = vload16(1, lanes);                                                                                     \
-      c2 = vload16(2, lanes);                                                                                     \
-      c3 = vload16(3, lanes);                                                                                     \
-    }                                                                                                             \
-    return fold64(c0, c1, c2, c3);                                                                                \
+#define DEFINE_DOT64(NAME, A, B)                                                                                     \
+  EM_FN float NAME(__global const CAT(A, _t) * a, __global const CAT(B, _t) * b, int n, __local float* fold) {       \
+    float16 c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, c3 = 0.0f;                                                              \
+    int i = 0;                                                                                                       \
+    for (; i + 64 <= n; i += 64) {                                                                                   \
+      c0 = em_fma(CAT(load16_, A)(a, i), CAT(load16_, B)(b, i), c0);                                                 \
+      c1 = em_fma(CAT(load16_, A)(a, i + 16), CAT(load16_, B)(b, i + 16), c1);                                       \
+      c2 = em_fma(CAT(load16_, A)(a, i + 32), CAT(load16_, B)(b, i + 32), c2);                                       \
+      c3 = em_fma(CAT(load16_, A)(a, i + 48), CAT(load16_, B)(b, i + 48), c3);                                       \
+    }                                                                                                                \
+    if (i < n) {                                                                                                     \
+      float lanes[64];                                                                                               \
+      vstore16(c0, 0, lanes);                                                                                        \
+      vstore16(c1, 1, lanes);                                                                                        \
+      vstore16(c2, 2, lanes);                                                                                        \
+      vstore16(c3, 3, lanes);                                                                                        \
+      for (int l = 0; i + l < n; ++l) lanes[l] = em_fma(CAT(load_, A)(a, i + l), CAT(load_, B)(b, i + l), lanes[l]); \
+      c0 = vload16(0, lanes);                                                                                        \
+      c1 = vload16(1, lanes);                                                                                        \
+      c2 = vload16(2, lanes);                                                                                        \
+      c3 = vload16(3, lanes);                                                                                        \
+    }                                                                                                                \
+    return fold64(c0, c1, c2, c3);                                                                                   \
   }
 #else
 #define AHEAD 16  // loads of a lane that are on their way at once
@@ -161,9 +161,9 @@ EM_FN float fold64(float lane, __local float* fold) {
         as[j] = CAT(load_, A)(a, i + 64 * j);                                                                  \
         bs[j] = CAT(load_, B)(b, i + 64 * j);                                                                  \
       }                                                                                                        \
-      _Pragma("unroll") for (int j = 0; j < AHEAD; ++j) lane = fma(as[j], bs[j], lane);                        \
+      _Pragma("unroll") for (int j = 0; j < AHEAD; ++j) lane = em_fma(as[j], bs[j], lane);                     \
     }                                                                                                          \
-    for (; i < n; i += 64) lane = fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);                         \
+    for (; i < n; i += 64) lane = em_fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);                      \
     return fold64(lane, fold);                                                                                 \
   }
 #endif

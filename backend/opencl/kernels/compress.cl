@@ -57,7 +57,7 @@ KERNEL void compress_pool(__global const int4* restrict step, __global const flo
     for (int ch = LANE; ch < DIM; ch += GROUP) {
       const float e = em_exp((from[WIDTH + ch] + offset[ch]) - top[ch]);
       sum[ch] += e;
-      entry[ch] = fma(e, from[ch], entry[ch]);
+      entry[ch] = em_fma(e, from[ch], entry[ch]);
     }
   }
   for (int ch = LANE; ch < DIM; ch += GROUP) entry[ch] = rounded(em_div(entry[ch], sum[ch]));

@@ -55,7 +55,7 @@ EM_FN void add_element(rowf c[TOKENS_ABREAST][ROW_TILE], __local const float* x,
 #pragma unroll
   for (int t = 0; t < TOKENS_ABREAST; ++t) {
 #pragma unroll
-    for (int g = 0; g < ROW_TILE; ++g) c[t][g] = fma((rowf)x[t * STAGE_DEPTH + k], w[g], c[t][g]);
+    for (int g = 0; g < ROW_TILE; ++g) c[t][g] = em_fma((rowf)x[t * STAGE_DEPTH + k], w[g], c[t][g]);
   }
 }
 
@@ -185,7 +185,7 @@ EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, c
         for (int t = 0; t < TOKEN_TILE; ++t) {
           const rowf sum = e[t][g] + o[t][g];
 #if W_BITS <= 8
-          total[t][g] = fma(sum * UNFACTOR, scale, total[t][g]);  // both products are exact
+          total[t][g] = em_fma(sum * UNFACTOR, scale, total[t][g]);  // both products are exact
 #else
           total[t][g] += sum;
 #endif

@@ -8,7 +8,7 @@ EM_FN float sum64_squares(__global const act_t* q, int n) {
     const int count = min(64, n - i);
     for (int l = 0; l < count; ++l) {
       const float v = load_act(q, i + l);
-      lanes[l] = ACT_ROUNDS ? lanes[l] + em_bf16(v * v) : fma(v, v, lanes[l]);
+      lanes[l] = ACT_ROUNDS ? lanes[l] + em_bf16(v * v) : em_fma(v, v, lanes[l]);
     }
   }
   return fold64(vload16(0, lanes), vload16(1, lanes), vload16(2, lanes), vload16(3, lanes));
@@ -19,7 +19,7 @@ EM_FN float sum64_squares(__global const act_t* q, int n, __local float* fold) {
   float lane = 0.0f;
   for (int i = LANE; i < n; i += GROUP) {
     const float v = load_act(q, i);
-    lane = ACT_ROUNDS ? lane + em_bf16(v * v) : fma(v, v, lane);
+    lane = ACT_ROUNDS ? lane + em_bf16(v * v) : em_fma(v, v, lane);
   }
   return fold64(lane, fold);
 }

@@ -27,8 +27,8 @@ EM_FN void add_block(__local const float* left, __local const float* right, int 
     const float4 second = *(__local const float4*)(left + (k + CHAIN) * LEFT_PITCH + QUAD * 4);
 #pragma unroll
     for (int i = 0; i < PER_ITEM; ++i) {
-      e[i] = fma(first, (float4)right[k * RIGHT_PITCH + COLUMN + i], e[i]);
-      o[i] = fma(second, (float4)right[(k + CHAIN) * RIGHT_PITCH + COLUMN + i], o[i]);
+      e[i] = em_fma(first, (float4)right[k * RIGHT_PITCH + COLUMN + i], e[i]);
+      o[i] = em_fma(second, (float4)right[(k + CHAIN) * RIGHT_PITCH + COLUMN + i], o[i]);
     }
   }
 #pragma unroll

@@ -18,7 +18,7 @@ EM_FN void product_chain(const keyf key[DIM], __local const float* query, int be
 #pragma unroll 2
   for (int d = begin; d < min(begin + CHAIN, DIM); ++d) {
 #pragma unroll
-    for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = fma((keyf)query[h * DIM + d], key[d], c[h]);
+    for (int h = 0; h < HEAD_CHUNK; ++h) c[h] = em_fma((keyf)query[h * DIM + d], key[d], c[h]);
   }
 }
 
@@ -68,7 +68,7 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
       const keyf dot = rounded(products[h]);
       const keyf positive = dot < 0.0f ? 0.0f : dot;
       const float weight = load_act(g, h0 + h) * weight_scale;
-      sum = ROUNDS ? sum + rounded(em_bf16(weight) * positive) : fma((keyf)weight, positive, sum);
+      sum = ROUNDS ? sum + rounded(em_bf16(weight) * positive) : em_fma((keyf)weight, positive, sum);
     }
   }
   sum = rounded(sum);

@@ -39,7 +39,7 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
       for (int h = 0; h < min(TILE_HEADS, HEADS - head0); ++h) {
         const float dot = rounded(dots[h * DOT_PITCH + mine]), positive = dot < 0.0f ? 0.0f : dot;
         const float weight = load_act(g, head0 + h) * weight_scale;
-        sum = ROUNDS ? sum + rounded(em_bf16(weight) * positive) : fma(weight, positive, sum);
+        sum = ROUNDS ? sum + rounded(em_bf16(weight) * positive) : em_fma(weight, positive, sum);
       }
     }
   }

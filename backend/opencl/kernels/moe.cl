@@ -21,16 +21,15 @@ typedef struct {
   int pick[TOKEN_TILE];  // past `count`, the first again
 } Tile;
 
-// A tile past the last has no picks; its work-group multiplies nothing.
-EM_FN Tile tile_at(__global const int* plan, int max_tiles, int index) {
+// A tile past the last has no picks; its work-group multiplies nothing. Not returned: there are compilers that cannot
+// take a struct so large from a function.
+EM_FN void tile_at(__global const int* plan, int max_tiles, int index, Tile* tile) {
   const int exists = index < plan[0];
   __global const int* at = plan + 1 + (exists ? index : 0) * 3;
   __global const int* order = plan + 1 + max_tiles * 3 + at[1];
-  Tile tile;
-  tile.expert = at[0];
-  tile.count = exists ? at[2] : 0;
-  for (int t = 0; t < TOKEN_TILE; ++t) tile.pick[t] = order[t < tile.count ? t : 0];
-  return tile;
+  tile->expert = at[0];
+  tile->count = exists ? at[2] : 0;
+  for (int t = 0; t < TOKEN_TILE; ++t) tile->pick[t] = order[t < tile->count ? t : 0];
 }
 #define TILE_TOKENS tile.count
 #else
@@ -47,7 +46,8 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
                         float limit, int first_expert, int experts, __global const int* restrict plan, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
 #ifdef SORTED
-  const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
+  Tile tile;
+  tile_at(plan, max_tiles, get_group_id(0), &tile);
   const int expert = tile.expert;
 #else
   const int pick0 = get_group_id(0);
@@ -88,7 +88,8 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
                            uint parts_at, int d, int inner, int max_tiles) {
   __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
   __global act_t* part = (__global act_t*)(parts + parts_at);
-  const Tile tile = tile_at(plan, max_tiles, get_group_id(0));
+  Tile tile;
+  tile_at(plan, max_tiles, get_group_id(0), &tile);
   const int first = (int)get_group_id(1) * ROW_TILE;
   size_t x_at[TOKEN_TILE];
   for (int t = 0; t < TOKEN_TILE; ++t) x_at[t] = (size_t)tile.pick[t] * inner;

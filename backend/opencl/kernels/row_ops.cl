@@ -7,17 +7,17 @@ EM_FN float inverse_rms(__local const float* v, int n, float eps, __local float*
   int i = 0;
   for (; i + 64 <= n; i += 64) {
     const float16 v0 = vload16(0, v + i), v1 = vload16(1, v + i), v2 = vload16(2, v + i), v3 = vload16(3, v + i);
-    c0 = fma(v0, v0, c0);
-    c1 = fma(v1, v1, c1);
-    c2 = fma(v2, v2, c2);
-    c3 = fma(v3, v3, c3);
+    c0 = em_fma(v0, v0, c0);
+    c1 = em_fma(v1, v1, c1);
+    c2 = em_fma(v2, v2, c2);
+    c3 = em_fma(v3, v3, c3);
   }
   if (i < n) {
     vstore16(c0, 0, fold);
     vstore16(c1, 1, fold);
     vstore16(c2, 2, fold);
     vstore16(c3, 3, fold);
-    for (int l = 0; i + l < n; ++l) fold[l] = fma(v[i + l], v[i + l], fold[l]);
+    for (int l = 0; i + l < n; ++l) fold[l] = em_fma(v[i + l], v[i + l], fold[l]);
     c0 = vload16(0, fold);
     c1 = vload16(1, fold);
     c2 = vload16(2, fold);
@@ -26,7 +26,7 @@ EM_FN float inverse_rms(__local const float* v, int n, float eps, __local float*
   const float sum = fold64(c0, c1, c2, c3);
 #else
   float lane = 0.0f;
-  for (int i = LANE < 64 ? LANE : n; i < n; i += 64) lane = fma(v[i], v[i], lane);
+  for (int i = LANE < 64 ? LANE : n; i < n; i += 64) lane = em_fma(v[i], v[i], lane);
   const float sum = fold64(lane, fold);
 #endif
   return em_rsqrt(em_div(sum, (float)n) + eps);
@@ -73,8 +73,8 @@ EM_FN void hadamard(__local float* v, int n, float scale) {
 EM_FN void rotate_pair(float* a, float* b, float angle, float sign) {
   const float c = em_cos(angle), s = em_sin(angle) * sign;
   const float x = *a, y = *b;
-  *a = fma(x, c, -(y * s));
-  *b = fma(x, s, y * c);
+  *a = em_fma(x, c, -(y * s));
+  *b = em_fma(x, s, y * c);
 }
 EM_FN void rotate(__local float* tail, int pairs, __global const float* frequency, int position) {
   for (int i = LANE; i < pairs; i += GROUP) {

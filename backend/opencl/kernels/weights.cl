@@ -35,7 +35,7 @@ EM_FN rowu load_scales(__global const uchar* p) { return convert_uint4(*(__globa
 // no carry is needed. That is right but for exponent 0, where the value is 2 f - (the smallest normal); elsewhere f is
 // the smaller.
 EM_FN rowf shorter(rowf f, float smallest_normal) {
-  const rowf g = fma(f, (rowf)2.0f, (rowf)-smallest_normal);
+  const rowf g = em_fma(f, (rowf)2.0f, (rowf)-smallest_normal);
   return g < f ? g : f;
 }
 EM_FN rowf with_sign(rowf magnitude, rowu sign) { return as_rowf(as_rowu(magnitude) | (sign & 0x80000000u)); }

@@ -59,7 +59,7 @@ EM_FN rowf block_sum(__global const act_t* x, int k_all, const Matrix* m, int ro
         rowf w[PER_WORD];
         decode_word(bits[((W_BITS <= 8 ? c * CHAIN : 0) + i + j) / PER_WORD], w);
 #pragma unroll
-        for (int e = 0; e < PER_WORD; ++e) chain[c] = fma((rowf)v[j + e], w[e], chain[c]);
+        for (int e = 0; e < PER_WORD; ++e) chain[c] = em_fma((rowf)v[j + e], w[e], chain[c]);
       }
     }
   }
@@ -149,10 +149,10 @@ EM_FN void sum_chain(__local const float* weights, __local const float* tokens, 
 #pragma unroll
     for (int q = 0; q < QUADS; ++q) {
       const rowf w = *(__local const float4*)(weights + k * ROW_PITCH + ITEM_ROW(q));
-      c[q][0] = fma((rowf)x.x, w, c[q][0]);
-      c[q][1] = fma((rowf)x.y, w, c[q][1]);
-      c[q][2] = fma((rowf)x.z, w, c[q][2]);
-      c[q][3] = fma((rowf)x.w, w, c[q][3]);
+      c[q][0] = em_fma((rowf)x.x, w, c[q][0]);
+      c[q][1] = em_fma((rowf)x.y, w, c[q][1]);
+      c[q][2] = em_fma((rowf)x.z, w, c[q][2]);
+      c[q][3] = em_fma((rowf)x.w, w, c[q][3]);
     }
   }
 }

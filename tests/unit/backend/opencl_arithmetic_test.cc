@@ -1,0 +1,53 @@
+// Devices are asked whether they compute as exact_math.h says, before anything runs there.
+
+#include <gmock/gmock.h>
+
+#include "backend/opencl/arithmetic.h"
+#include "tests/unit/backend/opencl_support.h"
+
+namespace v4rt {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(OpenclArithmetic, IsRightHereInBothForms) {
+  for (const Lanes lanes : {Lanes::kVector, Lanes::kWorkItems}) {
+    for (const bool own : {false, true}) {  // division, root and the fma of zeros
+      const auto device = test_opencl([&](Capabilities& c) {
+        c.lanes = lanes;
+        c.correct_divide_sqrt = c.correct_divide_sqrt && !own;
+        c.fma_wrong_at_zero = own;
+      });
+      if (device == nullptr) GTEST_SKIP() << "no OpenCL device";
+      EXPECT_EQ(fault_of(ask_arithmetic(*device)).what, "");
+    }
+  }
+}
+
+TEST(OpenclArithmetic, EveryFaultIsNamed) {
+  const ArithmeticAnswers right = right_arithmetic();
+  EXPECT_EQ(fault_of(right).what, "");
+  const char* const names[] = {"a * b + c", "a + b + c", "fma(", "a / b", "sqrt(", "rint(", "within", "exp("};
+  const size_t operands = right.of_kinds.size() / std::size(names);
+  for (size_t kind = 0; kind < std::size(names); ++kind) {
+    ArithmeticAnswers wrong = right;
+    float& answer = wrong.of_kinds[kind * operands + 55];  // of 1 and 0.5: no NaN
+    answer = std::nextafter(answer, 100.0f);
+    const ArithmeticFault fault = fault_of(wrong);
+    EXPECT_THAT(fault.what, HasSubstr(names[kind]));
+    EXPECT_EQ(fault.of_division, kind == 3 || kind == 4);
+    EXPECT_FALSE(fault.of_fma_at_zero);
+  }
+  ArithmeticAnswers wrong = right;
+  wrong.of_kinds[2 * operands + 25] = -0.0f;  // of -0, 0 and 0
+  EXPECT_TRUE(fault_of(wrong).of_fma_at_zero) << fault_of(wrong).what;
+  wrong = right;
+  wrong.of_loop ^= 1;
+  EXPECT_THAT(fault_of(wrong).what, HasSubstr("loop of 100000 turns"));
+  wrong = right;
+  wrong.sum = std::nextafter(wrong.sum, 0.0f);
+  EXPECT_THAT(fault_of(wrong).what, HasSubstr("order"));
+}
+
+}  // namespace
+}  // namespace v4rt
