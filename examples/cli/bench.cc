@@ -18,6 +18,7 @@ struct BenchArguments {
   std::vector<int64_t> prompts{512};
   int64_t decode_tokens = 64;
   int64_t depth = -1;  // after the first prompt
+  int together = 1;
   int repetitions = 5;
   bool ops = false, json = false, markdown = false;
 };
@@ -26,6 +27,7 @@ BenchPlan bench_plan(const BenchArguments& a) {
   BenchPlan plan{.prompts = a.prompts,
                  .decode_tokens = a.decode_tokens,
                  .depth = a.depth >= 0 ? a.depth : a.prompts.front(),
+                 .together = a.together,
                  .synthetic = a.depth >= 0,
                  .repetitions = a.repetitions,
                  .ops = a.ops};
@@ -81,6 +83,7 @@ int bench(const BenchArguments& a) {
   const auto run = [&](const BenchPlan& what, bool fast) {
     ModelArguments arguments = a.model;
     if (!fast) arguments.fast.clear();
+    arguments.slots = what.together;
     const auto model = open_model(checkpoint, arguments, positions);
     devices = summarise(*model, a.model.threads);
     chunk = model->options().chunk;
@@ -99,6 +102,7 @@ int bench(const BenchArguments& a) {
   if (!a.model.fast.empty() && !plan.prompts.empty()) {  // a single token is always exact
     BenchPlan prompts = plan;
     prompts.decode_tokens = 0;
+    prompts.together = 1;
     for (Measurement& m : run(prompts, true)) measurements.push_back(std::move(m));
   }
   BenchReport report{.model = a.model.model,
@@ -145,6 +149,11 @@ void add_bench(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("-n,--decode-tokens", a.decode_tokens, "Tokens to decode, one after the other; 0: none")
       ->transform(tokens)
+      ->capture_default_str();
+  command
+      ->add_option("--parallel", a.together,
+                   "Also decode this many sequences together, a token of each in a step; each has state of its own")
+      ->transform(between(1, 1024))
       ->capture_default_str();
   command
       ->add_option("-d,--depth", a.depth,

@@ -82,6 +82,7 @@ class Bench {
     ids_ = random_ids(most, model->config().vocab_size);
     for (const int64_t prompt : plan.prompts) tasks_.push_back(prefill(prompt));
     if (plan.decode_tokens > 0) tasks_.push_back(decode());
+    if (plan.decode_tokens > 0 && plan.together > 1) tasks_.push_back(decode_together());
     runs_ = static_cast<double>(tasks_.size()) * (1 + plan.repetitions * (plan.ops ? 2 : 1));
   }
 
@@ -116,15 +117,36 @@ class Bench {
   Task decode() {
     Task task;
     task.result = {.kind = "decode", .tokens = plan_.decode_tokens, .depth = plan_.depth, .synthetic = plan_.synthetic};
-    task.prepare = [this] { go_to_depth(); };
+    task.prepare = [this] { go_to_depth(1); };
     task.run = [this] {
       for (int64_t i = 0; i < plan_.decode_tokens; ++i) session_.feed(ids(plan_.depth + i, 1));
     };
     return task;
   }
 
+  // Sequences of one state that part with their next tokens, and choose experts of their own.
+  Task decode_together() {
+    Task task;
+    task.result = {.kind = "decode",
+                   .tokens = plan_.decode_tokens * plan_.together,
+                   .depth = plan_.depth,
+                   .sequences = plan_.together,
+                   .synthetic = plan_.synthetic};
+    task.prepare = [this] { go_to_depth(plan_.together); };
+    task.run = [this] {
+      const std::vector<int32_t> next =
+          random_ids(plan_.decode_tokens * plan_.together, session_.model().config().vocab_size);
+      std::vector<BatchItem> items(static_cast<size_t>(plan_.together));
+      for (size_t at = 0; at < next.size(); at += items.size()) {
+        for (size_t i = 0; i < items.size(); ++i) items[i] = {static_cast<int>(i), std::span(next).subspan(at + i, 1)};
+        session_.feed_batch(items);
+      }
+    };
+    return task;
+  }
+
   // Computed once, then restored from a snapshot.
-  void go_to_depth() {
+  void go_to_depth(int sequences) {
     if (at_depth_.bytes.empty()) {
       session_.reset();
       if (plan_.synthetic) {
@@ -134,7 +156,7 @@ class Bench {
       }
       at_depth_ = session_.snapshot();
     }
-    session_.restore(at_depth_);
+    for (int slot = 0; slot < sequences; ++slot) session_.restore(at_depth_, slot);
   }
 
   void measure_machine(Task& task) {

@@ -16,6 +16,7 @@ struct BenchPlan {
   std::vector<int64_t> prompts{512};  // empty: no prompts are read
   int64_t decode_tokens = 64;         // 0: nothing is decoded
   int64_t depth = 0;                  // where decoding begins
+  int together = 1;                   // also decodes so many sequences together, where they are several
   bool synthetic = false;             // the state there is made up; otherwise `depth` tokens are read first
   int repetitions = 5;
   bool ops = false;  // also the time of each op
@@ -42,6 +43,7 @@ struct Measurement {
   std::string kind;  // "prefill" or "decode"
   int64_t tokens = 0;
   int64_t depth = 0;  // position of the first token
+  int sequences = 1;  // that take turns in `tokens`, one token of each in a step
   bool synthetic = false;
   bool fast = false;                  // with --fast
   std::vector<double> seconds;        // of each repetition

@@ -50,7 +50,9 @@ std::optional<Limit> limit(const BenchReport& report, const OpTime& op) {
 std::string title(const BenchReport& report, const Measurement& m) {
   const std::string_view fast = !m.fast ? "" : report.fast == "always" ? " (--fast=always)" : " (--fast)";
   if (m.kind == "prefill") return fmt::format("prefill {}{}", m.tokens, fast);
-  return fmt::format("decode {} at {}{}", m.tokens, m.depth, m.synthetic ? " (state made up)" : "");
+  const std::string tokens =
+      m.sequences > 1 ? fmt::format("{} x {}", m.sequences, m.tokens / m.sequences) : fmt::format("{}", m.tokens);
+  return fmt::format("decode {} at {}{}", tokens, m.depth, m.synthetic ? " (state made up)" : "");
 }
 
 double read_share(const Measurement& m) {
@@ -181,6 +183,7 @@ Json to_json(const BenchReport& report, const Measurement& m) {
   Json json = {{"kind", m.kind},
                {"tokens", m.tokens},
                {"depth", m.depth},
+               {"sequences", m.sequences},
                {"synthetic_state", m.synthetic},
                {"fast", m.fast},
                {"seconds", m.seconds},

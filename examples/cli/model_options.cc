@@ -208,6 +208,7 @@ ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a
   options.numbers = number_mode(a);
   options.context = context_for(a, positions, checkpoint.weights->config());
   options.chunk = a.chunk;
+  options.slots = a.slots;
   return options;
 }
 

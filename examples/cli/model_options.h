@@ -21,6 +21,7 @@ struct ModelArguments {
   int64_t context = 0;  // 0: as much as is needed
   int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;
+  int slots = 1;             // sequences at once
   std::string weight_cache;  // empty: none
   uint64_t memory = 0;       // bytes; 0: what is available
   bool no_mmap = false;
