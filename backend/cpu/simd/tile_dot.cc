@@ -20,6 +20,7 @@ namespace v4rt::simd {
 // Elements of k whose weights are widened at once: two groups of them stay in the first cache beside the rows that pass
 // by. Tiles of sums are read and written once per stage.
 constexpr int64_t kStageDepth = 512, kStageBlocks = kStageDepth / kDotBlock;
+constexpr int64_t kPanelGroups = 4;  // of sixteen columns, widened together
 
 constexpr int64_t blocks_of(int64_t k) { return ceil_div(k, kDotBlock); }
 constexpr int64_t stages_of(int64_t k) { return ceil_div(k, kStageDepth); }
@@ -132,8 +133,14 @@ template <class W>
 bool widen_tiles(const Matrix& w, int64_t group, int64_t begin, int64_t end, uint32_t* to) {
   constexpr int64_t kChainWords = kDotChain / W::kUnit;
   alignas(64) static constexpr uint32_t kNothing[16] = {};
+  // The next stage of this group is wanted after the panel's other groups; after the last, the next panel's.
+  constexpr int64_t kStageWords = kStageDepth / W::kUnit;
+  const int64_t far = (kStageWords + (end < w.k ? 0 : (kPanelGroups - 1) * w.words)) * 16;
   const uint32_t* const row = w.values + group * w.words * 16;
-  const auto words = [&](int64_t word) { return word < w.words ? row + word * 16 : kNothing; };
+  const auto words = [&](int64_t word) {
+    __builtin_prefetch(row + word * 16 + far, 0, 2);
+    return word < w.words ? row + word * 16 : kNothing;
+  };
   for (int64_t at = begin; at < end; at += kDotBlock) {
     if constexpr (!std::is_same_v<W, Bf16Weights>) {
       if (!scales_are_safe<W>(w, group, at / W::kScaleBlock)) return false;
@@ -197,7 +204,6 @@ HWY_EXPORT(pack_tiles);
 HWY_EXPORT(tile_widener);
 
 constexpr int64_t kMostRows = 256;                          // of a call: a stage of so many stays in the second cache
-constexpr int64_t kPanelGroups = 4;                         // of sixteen columns, widened together
 constexpr int64_t kStageWords = kStageBlocks * kTileWords;  // of sixteen rows or columns
 
 // fn.operator()<0>(), fn.operator()<1>(), ...
@@ -282,7 +288,8 @@ void tile_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed&
   auto* rows = reinterpret_cast<uint16_t*>(panel + kPanelGroups * kStageWords);
   float* packed = reinterpret_cast<float*>(rows + kTileRows * kStageDepth);
   const uint32_t* marks = marks_of(x.tiles, x.rows, w.k) + first / kTileRows * stages_of(w.k);
-  Stage stage{.x = x.tiles + first / kTileRows * blocks_of(w.k) * kTileWords,
+  const uint32_t* x_tiles = x.tiles + first / kTileRows * blocks_of(w.k) * kTileWords;
+  Stage stage{.x = x_tiles,
               .x_stride = blocks_of(w.k) * kTileWords,
               .row_tiles = tiles_of(n),
               .panel = panel,
@@ -292,15 +299,19 @@ void tile_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed&
   uint32_t aside[kMatrixGroups / kPanelGroups] = {};
   std::fill_n(y, stage.row_tiles * kTileRows * stage.stride, 0.0f);
   Tiles tiles;
-  for (int64_t at = 0; at < w.k; at += kStageDepth, stage.x += kStageWords, ++marks) {
-    const int64_t end = std::min(at + kStageDepth, w.k);
+  // One tile of rows stays near, and memory is read fastest along the groups; more rows pass by all of them.
+  const int64_t together = stage.row_tiles > 1 ? n_groups : kPanelGroups;
+  for (int64_t i = 0; i < ceil_div(n_groups, together) * stages_of(w.k); ++i) {
+    const int64_t begin = i / stages_of(w.k) * together, s = i % stages_of(w.k);
+    const int64_t at = s * kStageDepth, end = std::min(at + kStageDepth, w.k);
+    stage.x = x_tiles + s * kStageWords;
     stage.blocks = blocks_of(end - at);
-    for (int64_t g = 0; g < n_groups; g += kPanelGroups) {
+    for (int64_t g = begin; g < std::min(begin + together, n_groups); g += kPanelGroups) {
       stage.groups = std::min(kPanelGroups, n_groups - g);
       stage.y = y + 16 * g;
       stage.aside = aside[g / kPanelGroups];
       for (int64_t t = 0; t < stage.row_tiles; ++t)
-        if (marks[t * stages_of(w.k)] != 0) stage.aside |= 1u << t;
+        if (marks[t * stages_of(w.k) + s] != 0) stage.aside |= 1u << t;
       for (int64_t i = 0; i < stage.groups && stage.aside != all; ++i)
         if (!widen(w, group + g + i, at, end, panel + i * kStageWords)) stage.aside = all;
       stage.run(tiles);
