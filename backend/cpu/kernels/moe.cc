@@ -46,7 +46,8 @@ class SwigluKernel final : public CpuKernel {
 // down and down_parts share.
 class ExpertKernel : public CpuKernel {
  public:
-  static constexpr int64_t kMostChosen = 64;  // by one token
+  static constexpr int64_t kMostChosen = 64;                // by one token
+  static constexpr int64_t kFewTokens = 16, kFewPicks = 4;  // see alone()
 
   // Scratch for several tokens, besides x and its order: sums of `matrices` products for each thread, and `more`
   // floats.
@@ -67,7 +68,8 @@ class ExpertKernel : public CpuKernel {
         dot_(dot),
         fns_(simd::elementwise(x.dtype)),
         gathered_(dot_.row_tile > 1 ? Experts::most_rows(ids.shape.elements(), experts_, dot_.row_tile) : 0),
-        packed_(std::max(dot_.packed_floats(std::max(x_rows, gathered_), k_), chosen_ * dot_.packed_floats(1, k_))),
+        packed_(std::max(dot_.packed_floats(std::max(x_rows, gathered_), k_),
+                         std::min(ids.shape[0], kFewTokens) * chosen_ * dot_.packed_floats(1, k_))),
         list_(packed_ + Experts::words(ids.shape.elements(), experts_)),
         more_(whole_lines(list_ + gathered_)),
         sums_(whole_lines(more_ + needs.more)) {
@@ -76,42 +78,98 @@ class ExpertKernel : public CpuKernel {
   }
 
  protected:
-  // Of one token: the products of each pick with its expert's matrices, arguments `weights`, handed over a part at a
-  // time as store(pick, part, products). The picks share a row (`per_token`) or have one each.
+  // The products of each pick with its expert's matrices, arguments `weights`, handed over a part at a time as
+  // store(pick, part, products). The picks of a token share a row (`per_token`) or have one each.
   template <size_t kMatrices, class Store>
-  void run_one(const CpuArgs& args, const std::array<size_t, kMatrices>& weights, bool per_token,
-               const Store& store) const {
-    constexpr int64_t kGroups = simd::kVectorGroups;
-    const int32_t* ids = args.data<const int32_t>(1);
-    std::array<simd::Packed, kMostChosen> rows;
-    for (int64_t slot = 0; slot < (per_token ? 1 : chosen_); ++slot) {
-      if (per_token || expert_of(ids, slot) >= 0) rows[static_cast<size_t>(slot)] = row_of(args, slot);
+  void multiply_picks(const CpuArgs& args, const std::array<size_t, kMatrices>& weights, bool per_token,
+                      const Store& store) const {
+    Experts experts = sorted(args);
+    if (experts.active() == 0) return;
+    if (alone(args, experts)) {
+      run_alone(args, experts, weights, per_token, store);
+    } else {
+      run_together(args, experts, weights, per_token, store);
     }
+  }
+
+  // A row of x in the form the products want, after pack_row; an F32 row of whole units is read in place.
+  bool in_place() const { return x_type_ == DType::kF32 && k_ % 8 == 0; }
+  float* packed_row(const CpuArgs& args, int64_t row) const {
+    return args.scratch<float>() + row * dot_.packed_floats(1, k_);
+  }
+  void pack_row(const CpuArgs& args, int64_t row) const {
+    const std::byte* x = args.data<const std::byte>(0) + row * k_ * bytes_;
+    if (!in_place()) dot_.pack(x, k_, k_, nullptr, 1, 0, 1, packed_row(args, row));
+  }
+  simd::Packed row_of(const CpuArgs& args, int64_t row) const {
+    if (in_place()) return {.data = args.data<const float>(0) + row * k_, .rows = 1, .k = k_};
+    return dot_.packed(packed_row(args, row), 1, k_);
+  }
+
+  Experts sorted(const CpuArgs& args) const {
+    const std::span<const int32_t> live(args.data<const int32_t>(1), static_cast<size_t>(args.step.n_rows() * chosen_));
+    return {reinterpret_cast<int32_t*>(args.scratch<float>() + packed_), live, chosen_, first_, experts_};
+  }
+
+  // The outputs of a task.
+  struct Part {
+    int64_t group, groups;  // of sixteen outputs
+    int64_t first, n;       // outputs
+  };
+  int64_t parts(int64_t groups) const { return ceil_div(n_, 16 * groups); }
+  Part part(int64_t index, int64_t groups) const {
+    const int64_t group = index * groups;
+    return {group, std::min(groups, ceil_div(n_, 16) - group), 16 * group, std::min(16 * groups, n_ - 16 * group)};
+  }
+  double part_work(int64_t groups, double rows) const { return 16.0 * static_cast<double>(groups * k_) * rows; }
+  float* more(const CpuArgs& args) const { return args.scratch<float>() + more_; }
+
+  const int64_t first_, experts_, n_, k_, chosen_;
+  const DType x_type_;
+  const int64_t bytes_;
+  const simd::DotFns& dot_;
+  const simd::ElementwiseFns& fns_;
+
+ private:
+  // Whether rows are multiplied one by one: integers are so fast that weights come from memory no sooner, and for an
+  // expert's further rows they come from a cache.
+  bool alone(const CpuArgs& args, const Experts& experts) const {
+    const int64_t tokens = args.step.n_rows();
+    return tokens == 1 || (dot_.integers && tokens <= kFewTokens && tokens * chosen_ <= kFewPicks * experts.active());
+  }
+
+  template <size_t kMatrices, class Store>
+  void run_alone(const CpuArgs& args, const Experts& experts, const std::array<size_t, kMatrices>& weights,
+                 bool per_token, const Store& store) const {
+    constexpr int64_t kGroups = simd::kVectorGroups;
+    const int64_t tokens = args.step.n_rows(), n_parts = parts(kGroups);
+    args.pool.for_ranges(per_token ? tokens : tokens * chosen_, static_cast<double>(k_) / 4,
+                         [&](int64_t begin, int64_t end) {
+                           for (; begin < end; ++begin) pack_row(args, begin);
+                         });
     const double work = kMatrices * part_work(kGroups, 1);
-    args.pool.for_ranges(chosen_ * parts(kGroups), work, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t slot = i / parts(kGroups), expert = expert_of(ids, slot);
-        if (expert < 0) continue;
-        const Part p = part(i % parts(kGroups), kGroups);
-        alignas(64) float y[kMatrices][16 * kGroups];
-        std::array<const float*, kMatrices> products{};
-        for (size_t m = 0; m < kMatrices; ++m) {
-          dot_.vector(simd::matrix_of(args[weights[m]], expert), p.group, p.groups,
-                      rows[static_cast<size_t>(per_token ? 0 : slot)], 0, y[m]);
-          products[m] = y[m];
+    args.pool.for_ranges(experts.active() * n_parts, work, [&](int64_t begin, int64_t end) {
+      for (; begin < end; ++begin) {
+        const int64_t active = begin / n_parts;
+        const Part p = part(begin % n_parts, kGroups);
+        for (const int32_t pick : experts.picks(active)) {
+          const simd::Packed x = row_of(args, per_token ? pick / chosen_ : pick);
+          alignas(64) float y[kMatrices][16 * kGroups];
+          std::array<const float*, kMatrices> products{};
+          for (size_t m = 0; m < kMatrices; ++m) {
+            dot_.vector(simd::matrix_of(args[weights[m]], experts.expert(active)), p.group, p.groups, x, 0, y[m]);
+            products[m] = y[m];
+          }
+          store(pick, p, products);
         }
-        store(slot, p, products);
       }
     });
   }
 
-  // The same of several tokens, expert by expert.
   template <size_t kMatrices, class Store>
-  void run_sorted(const CpuArgs& args, const std::array<size_t, kMatrices>& weights, bool per_token,
-                  const Store& store) const {
+  void run_together(const CpuArgs& args, Experts& experts, const std::array<size_t, kMatrices>& weights, bool per_token,
+                    const Store& store) const {
     const int64_t picks = args.step.n_rows() * chosen_, n_parts = parts(simd::kMatrixGroups);
-    Experts experts = sorted(args);
-    if (experts.active() == 0) return;
     const simd::Packed x = rows_of(args, per_token ? args.step.n_rows() : picks, per_token, experts);
     const double rows = static_cast<double>(picks) / static_cast<double>(experts.active());
     const double work = kMatrices * part_work(simd::kMatrixGroups, rows);
@@ -138,16 +196,6 @@ class ExpertKernel : public CpuKernel {
     });
   }
 
-  // A row of x in the form the products want; an F32 row of whole units is read in place.
-  simd::Packed row_of(const CpuArgs& args, int64_t row) const {
-    const std::byte* x = args.data<const std::byte>(0);
-    if (x_type_ == DType::kF32 && k_ % 8 == 0)
-      return {.data = reinterpret_cast<const float*>(x) + row * k_, .rows = 1, .k = k_};
-    float* packed = args.scratch<float>() + row * dot_.packed_floats(1, k_);
-    dot_.pack(x + row * k_ * bytes_, k_, k_, nullptr, 1, 0, 1, packed);
-    return dot_.packed(packed, 1, k_);
-  }
-
   // The `rows` rows of x, one per token or one per pick, in the form the products want: in order, or expert by expert
   // if they want row tiles.
   simd::Packed rows_of(const CpuArgs& args, int64_t rows, bool per_token, Experts& experts) const {
@@ -170,40 +218,10 @@ class ExpertKernel : public CpuKernel {
     dot_.matrix(w, group, groups, x, index.data() + first, 0, n, y);
   }
 
-  Experts sorted(const CpuArgs& args) const {
-    const std::span<const int32_t> live(args.data<const int32_t>(1), static_cast<size_t>(args.step.n_rows() * chosen_));
-    return {reinterpret_cast<int32_t*>(args.scratch<float>() + packed_), live, chosen_, first_, experts_};
-  }
-
-  // The outputs of a task.
-  struct Part {
-    int64_t group, groups;  // of sixteen outputs
-    int64_t first, n;       // outputs
-  };
-  int64_t parts(int64_t groups) const { return ceil_div(n_, 16 * groups); }
-  Part part(int64_t index, int64_t groups) const {
-    const int64_t group = index * groups;
-    return {group, std::min(groups, ceil_div(n_, 16) - group), 16 * group, std::min(16 * groups, n_ - 16 * group)};
-  }
-  double part_work(int64_t groups, double rows) const { return 16.0 * static_cast<double>(groups * k_) * rows; }
-  float* more(const CpuArgs& args) const { return args.scratch<float>() + more_; }
   float* sums(const CpuArgs& args, int index) const {
     return args.scratch<float>() + sums_ + index * dot_.matrix_floats();
   }
 
-  // The expert of a pick within the stack; -1 if it is in another range.
-  int64_t expert_of(const int32_t* ids, int64_t pick) const {
-    const int64_t expert = ids[pick] - first_;
-    return expert >= 0 && expert < experts_ ? expert : -1;
-  }
-
-  const int64_t first_, experts_, n_, k_, chosen_;
-  const DType x_type_;
-  const int64_t bytes_;
-  const simd::DotFns& dot_;
-  const simd::ElementwiseFns& fns_;
-
- private:
   const int64_t gathered_;                     // rows, at most
   const int64_t packed_, list_, more_, sums_;  // floats of scratch, and what begins after them
 };
@@ -221,8 +239,7 @@ class MoeGateUpKernel final : public ExpertKernel {
       fns_.swiglu_wide(y[0], y[1], p.n, limit_, args.data<const float>(2)[pick],
                        args.data<std::byte>(output_) + (pick * n_ + p.first) * bytes_);
     };
-    if (args.step.n_rows() == 1) return run_one<2>(args, {3, 4}, true, store);
-    if (args.step.n_rows() > 1) run_sorted<2>(args, {3, 4}, true, store);
+    multiply_picks<2>(args, {3, 4}, true, store);
   }
 
  private:
@@ -242,8 +259,7 @@ class MoeDownPartsKernel final : public ExpertKernel {
     const auto store = [&](int64_t pick, const Part& p, const std::array<const float*, 1>& y) {
       fns_.narrow(y[0], p.n, args.data<std::byte>(output_) + (pick * n_ + p.first) * bytes_);
     };
-    if (args.step.n_rows() == 1) return run_one<1>(args, {2}, false, store);
-    if (args.step.n_rows() > 1) run_sorted<1>(args, {2}, false, store);
+    multiply_picks<1>(args, {2}, false, store);
   }
 
  private:
@@ -300,7 +316,7 @@ class MoeDownKernel final : public ExpertKernel {
     if (args.step.n_rows() == 1) return run_one(args);
     if (args.step.n_rows() == 0) return;
     auto* parts = reinterpret_cast<std::byte*>(more(args));
-    run_sorted<1>(args, {2}, false, [&](int64_t pick, const Part& p, const std::array<const float*, 1>& y) {
+    multiply_picks<1>(args, {2}, false, [&](int64_t pick, const Part& p, const std::array<const float*, 1>& y) {
       fns_.narrow(y[0], p.n, parts + (pick * n_ + p.first) * bytes_);
     });
     sum_.run(args, parts, args.data<const std::byte>(3), args.data<std::byte>(4));
@@ -315,8 +331,7 @@ class MoeDownKernel final : public ExpertKernel {
 
   void run_one(const CpuArgs& args) const {
     const int32_t* ids = args.data<const int32_t>(1);
-    simd::Packed rows[kMostChosen];
-    for (int64_t s = 0; s < chosen_; ++s) rows[s] = row_of(args, s);
+    for (int64_t s = 0; s < chosen_; ++s) pack_row(args, s);
     constexpr int64_t kGroups = simd::kVectorGroups;
     args.pool.for_ranges(parts(kGroups), part_work(kGroups, static_cast<double>(chosen_)),
                          [&](int64_t begin, int64_t end) {
@@ -324,7 +339,7 @@ class MoeDownKernel final : public ExpertKernel {
                              const Part p = part(i, kGroups);
                              alignas(64) float y[16 * kGroups], sum[16 * kGroups] = {};
                              for (int64_t s = 0; s < chosen_; ++s) {
-                               dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, rows[s], 0, y);
+                               dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, row_of(args, s), 0, y);
                                fns_.add_rounded(y, p.n, sum);
                              }
                              const int64_t at = p.first * bytes_;

@@ -19,7 +19,7 @@ namespace v4rt::simd {
 
 // Elements of k whose weights are widened at once: two groups of them stay in the first cache beside the rows that pass
 // by. Tiles of sums are read and written once per stage.
-constexpr int64_t kStageDepth = 512, kStageBlocks = kStageDepth / kDotBlock;
+constexpr int64_t kStageDepth = 256, kStageBlocks = kStageDepth / kDotBlock;
 constexpr int64_t kPanelGroups = 4;  // of sixteen columns, widened together
 
 constexpr int64_t blocks_of(int64_t k) { return ceil_div(k, kDotBlock); }
