@@ -46,7 +46,6 @@ class SwigluKernel final : public CpuKernel {
 // down and down_parts share.
 class ExpertKernel : public CpuKernel {
  public:
-  static constexpr int64_t kMostChosen = 64;                // by one token
   static constexpr int64_t kFewTokens = 16, kFewPicks = 4;  // see alone()
 
   // Scratch for several tokens, besides x and its order: sums of `matrices` products for each thread, and `more`
@@ -353,12 +352,6 @@ class MoeDownKernel final : public ExpertKernel {
 
 constexpr size_t kGateWeight = 3, kDownWeight = 2;  // inputs
 
-template <Support (*kSupport)(const OpCall&, const CpuDevice&)>
-Support down_support(const OpCall& call, const CpuDevice& device) {
-  if (call.inputs[1].shape[1] > ExpertKernel::kMostChosen) return Support::no("more than 64 experts per token");
-  return kSupport(call, device);
-}
-
 template <simd::Library kLibrary>
 Support gate_up_support(const OpCall& call, const CpuDevice& device) {
   if (op_of<MoeGateUp>(call).first != 0) return Support::no("a range of experts that does not begin with the first");
@@ -372,7 +365,7 @@ constexpr CpuEntry gate_up_entry(std::string_view name, std::string (*version)()
 }
 template <simd::Library kLibrary>
 constexpr CpuEntry down_entry(std::string_view name, std::string (*version)()) {
-  return {OpKind::kMoeDown, name, down_support<library_support<kDownWeight, kLibrary>>,
+  return {OpKind::kMoeDown, name, library_support<kDownWeight, kLibrary>,
           make_library<MoeDownKernel, kDownWeight, kLibrary>, version};
 }
 
@@ -385,15 +378,15 @@ const CpuEntry kCpuMoeGateUpEigen = gate_up_entry<simd::Library::kEigen>("cpu.mo
 const CpuEntry kCpuMoeGateUpOnednn = gate_up_entry<simd::Library::kOnednn>("cpu.moe_gate_up.onednn", onednn_version);
 const CpuEntry kCpuMoeGateUpOnednnBf16 =
     gate_up_entry<simd::Library::kOnednnBf16>("cpu.moe_gate_up.onednn_bf16", onednn_bf16_version);
-const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", down_support<exact_support<kDownWeight>>,
+const CpuEntry kCpuMoeDown{OpKind::kMoeDown, "cpu.moe_down.rows16", exact_support<kDownWeight>,
                            make_exact<MoeDownKernel, kDownWeight>};
 const CpuEntry kCpuMoeDownEigen = down_entry<simd::Library::kEigen>("cpu.moe_down.eigen", eigen_version);
 const CpuEntry kCpuMoeDownOnednn = down_entry<simd::Library::kOnednn>("cpu.moe_down.onednn", onednn_version);
 const CpuEntry kCpuMoeDownOnednnBf16 =
     down_entry<simd::Library::kOnednnBf16>("cpu.moe_down.onednn_bf16", onednn_bf16_version);
 
-const CpuEntry kCpuMoeDownParts{OpKind::kMoeDownParts, "cpu.moe_down_parts.rows16",
-                                down_support<exact_support<kDownWeight>>, make_exact<MoeDownPartsKernel, kDownWeight>};
+const CpuEntry kCpuMoeDownParts{OpKind::kMoeDownParts, "cpu.moe_down_parts.rows16", exact_support<kDownWeight>,
+                                make_exact<MoeDownPartsKernel, kDownWeight>};
 const CpuEntry kCpuMoeSum{OpKind::kMoeSum, "cpu.moe_sum", any_call, make_kernel<MoeSumKernel>};
 
 }  // namespace v4rt

@@ -218,9 +218,10 @@ void repeat(const Fn& fn) {
 template <int kRows, int kColumns, class Tiles>
 void multiply(Tiles& tiles, const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t blocks, float* y,
               int64_t stride) {
-  constexpr int kX = kRows * kColumns, kW = kX + kRows, kWTiles = std::min(kColumns, 8 - kW);
+  constexpr int kSums = kRows * kColumns, kX = 4, kW = kX + kRows, kWTiles = std::min(kColumns, 8 - kW);
+  static_assert(kSums <= kX);
   const auto sum = [&](int i) { return y + i / kColumns * kTileRows * stride + i % kColumns * 16; };
-  repeat<kX>([&]<int i>() { tiles.template load<i>(sum(i), 4 * stride); });
+  repeat<kSums>([&]<int i>() { tiles.template load<i>(sum(i), 4 * stride); });
   for (int64_t at = 0; at < blocks * kTileWords; at += kTileWords) {
     repeat<kRows>([&]<int r>() { tiles.template load<kX + r>(x + r * x_stride + at, 64); });
     repeat<kColumns>([&]<int c>() {
@@ -228,7 +229,7 @@ void multiply(Tiles& tiles, const uint32_t* x, int64_t x_stride, const uint32_t*
       repeat<kRows>([&]<int r>() { tiles.template add_bf16<r * kColumns + c, kX + r, kW + c % kWTiles>(); });
     });
   }
-  repeat<kX>([&]<int i>() { tiles.template store<i>(sum(i), 4 * stride); });
+  repeat<kSums>([&]<int i>() { tiles.template store<i>(sum(i), 4 * stride); });
 }
 
 // One stage of one panel of weights and all rows of a call.
@@ -298,7 +299,7 @@ void tile_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed&
   // Row tiles that have gone the ordinary way stay there: their sums may have become subnormal.
   uint32_t aside[kMatrixGroups / kPanelGroups] = {};
   std::fill_n(y, stage.row_tiles * kTileRows * stage.stride, 0.0f);
-  Tiles tiles;
+  Tiles tiles(5, static_cast<int>(std::min(n, kTileRows)));  // those of sums and of the first row tile
   // One tile of rows stays near, and memory is read fastest along the groups; more rows pass by all of them.
   const int64_t together = stage.row_tiles > 1 ? n_groups : kPanelGroups;
   for (int64_t i = 0; i < ceil_div(n_groups, together) * stages_of(w.k); ++i) {

@@ -23,14 +23,18 @@ inline constexpr int64_t kTileBytes = 4 * kTileWords;
 // AMX. Each thread configures its own; nobody may call what could use them before amx().works says so.
 class AmxTiles {
  public:
-  AmxTiles() {
+  // The first `few` tiles have only `rows` rows: products of fewer rows are sooner done.
+  explicit AmxTiles(int few = 0, int rows = 16) {
     struct {
       uint8_t palette = 1, start_row = 0, reserved[14] = {};
       uint16_t row_bytes[16] = {};
       uint8_t rows[16] = {};
     } config;
     static_assert(sizeof(config) == 64);
-    for (int tile = 0; tile < 8; ++tile) config.row_bytes[tile] = 64, config.rows[tile] = 16;
+    for (int tile = 0; tile < 8; ++tile) {
+      config.row_bytes[tile] = 64;
+      config.rows[tile] = static_cast<uint8_t>(tile < few ? rows : 16);
+    }
     asm volatile("ldtilecfg %0" : : "m"(config));
   }
   ~AmxTiles() { asm volatile("tilerelease"); }
@@ -68,21 +72,23 @@ class AmxTiles {
 // The same, one number at a time: also that subnormal numbers are taken for zero.
 class EmulatedTiles {
  public:
+  explicit EmulatedTiles(int few = 0, int rows = 16) : few_(few), rows_(rows) {}
+
   template <int kTile>
   void zero() {
     std::memset(tile_[kTile], 0, kTileBytes);
   }
   template <int kTile>
   void load(const void* from, int64_t stride) {
-    for (int r = 0; r < 16; ++r) std::memcpy(tile_[kTile][r], static_cast<const char*>(from) + r * stride, 64);
+    for (int r = 0; r < rows(kTile); ++r) std::memcpy(tile_[kTile][r], static_cast<const char*>(from) + r * stride, 64);
   }
   template <int kTile>
   void store(void* to, int64_t stride) {
-    for (int r = 0; r < 16; ++r) std::memcpy(static_cast<char*>(to) + r * stride, tile_[kTile][r], 64);
+    for (int r = 0; r < rows(kTile); ++r) std::memcpy(static_cast<char*>(to) + r * stride, tile_[kTile][r], 64);
   }
   template <int kSum, int kA, int kB>
   void add_bf16() {
-    for (int m = 0; m < 16; ++m)
+    for (int m = 0; m < rows(kSum); ++m)
       for (int n = 0; n < 16; ++n) {
         float e = 0, o = 0;
         for (int i = 0; i < kDotChain; ++i) {
@@ -96,7 +102,7 @@ class EmulatedTiles {
   }
   template <int kSum, int kA, int kB>
   void add_int8() {
-    for (int m = 0; m < 16; ++m)
+    for (int m = 0; m < rows(kSum); ++m)
       for (int n = 0; n < 16; ++n)
         for (int i = 0; i < 16; ++i)
           for (int byte = 0; byte < 32; byte += 8) {
@@ -109,6 +115,9 @@ class EmulatedTiles {
  private:
   static float flushed(float x) { return (em_bits(x) & 0x7f800000u) == 0 ? em_float(em_bits(x) & 0x80000000u) : x; }
 
+  int rows(int tile) const { return tile < few_ ? rows_ : 16; }
+
+  const int few_, rows_;
   alignas(64) uint32_t tile_[8][16][16] = {};
 };
 
