@@ -68,6 +68,14 @@ out_has "mini on $device"; out_has "prefill 16"; out_has "decode 4 at 16"; out_h
 call "${bench[@]}" -r 1 -p 16 -n 4 -d 100 --markdown --ops; exits 0
 out_has "| prefill 16 |"; out_has "| decode 4 at 100 (state made up) |"; out_has "|---|---:|"; out_has "| attend |"
 
+# Several sequences at once have a line of their own, after that of one alone.
+call "${bench[@]}" -r 1 -p 0 -n 3 -d 50 --parallel 2 --json; exits 0
+is /runs/0/sequences 1; is /runs/0/tokens 3; is /runs/1/sequences 2; is /runs/1/tokens 6; is /runs/1/depth 50
+equal "$(value /decode_tokens_per_s)" "3 / $(value /runs/0/seconds)"
+check "experts and matrices are read for both" awk "BEGIN { exit !($(value /runs/1/weight_bytes_per_token) < $(value /runs/0/weight_bytes_per_token)) }"
+call "${bench[@]}" -r 1 -p 0 -n 2 --parallel 2; exits 0; out_has "decode 2 x 2 at 0"
+call "${bench[@]}" --parallel 0; exits 2
+
 # Only one of the two.
 call "${bench[@]}" -r 1 -p 0 -n 2 --json; exits 0; is /prefill_tokens_per_s null; is /decode_depth 0
 call "${bench[@]}" -r 1 -p 5 -n 0 --json; exits 0; is /decode_tokens_per_s null; positive /prefill_tokens_per_s
