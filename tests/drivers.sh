@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# OpenCL drivers that Debian and PyPI have, each on its own: v4-mini's tokens against the CPU's, and conformance in both
+# forms of the kernels. drivers.sh BUILD [NAME...]: pocl, intel, fpga, rusticl, oclgrind; all of them where none is
+# named. SHARE=1 runs every case on each; otherwise a driver runs one of so many as its pace allows. A driver that v4rt
+# refuses, with the fact, is no failure; one that cannot be installed is left out. Intel's two are not free software.
+. "$(dirname "${BASH_SOURCE[0]}")/../examples/setup.sh"
+
+build=$(realpath "$1") && shift
+[ $# -gt 0 ] || set -- pocl intel fpga rusticl oclgrind
+conformance=$build/bin/conformance v4rt=$build/bin/v4rt
+logs=$build/drivers
+mkdir -p "$logs"
+export RUSTICL_ENABLE=llvmpipe
+
+# A Python environment with the packages $2.. in $logs/$1.
+from_pypi() {
+  local folder=$logs/$1
+  shift
+  [ -f "$folder/complete" ] && return
+  install_packages python3-venv >/dev/null && rm -rf "$folder" && python3 -m venv "$folder" &&
+    "$folder/bin/python" -m pip install -q --only-binary :all: "$@" && touch "$folder/complete"
+}
+
+# What the loader is to find, as `icd`, and one of how many cases run, as `share`.
+bring_up() {
+  case $1 in
+    pocl) install_packages pocl-opencl-icd && icd=/etc/OpenCL/vendors/pocl.icd share=8 ;;
+    rusticl) install_packages mesa-opencl-icd && icd=/etc/OpenCL/vendors/rusticl.icd share=8 ;;
+    oclgrind) install_packages oclgrind && icd=/usr/lib/oclgrind/liboclgrind-rt-icd.so share=64 ;;
+    intel) from_pypi intel intel-opencl-rt==2026.2.0 intel-cmplr-lib-rt==2026.2.0 && icd=$logs/intel/lib/libintelocl.so share=8 ;;
+    fpga)
+      from_pypi fpga intel-opencl-fpga-emu-rt==2025.0.5 intel-opencl-rt==2025.0.5 intel-cmplr-lib-rt==2025.0.5 tbb tcmlib &&
+        icd=$logs/fpga/lib/libintelocl_emu.so share=16 ;;
+    *) die "$1 is no driver: pocl, intel, fpga, rusticl, oclgrind" ;;
+  esac
+}
+
+tokens() {
+  timeout 600 "$v4rt" run mini -p "The capital of France is" -n 6 --temperature 0 --no-cache "$@" 2>"$logs/errors"
+}
+expected=$(tokens --device cpu) || die "$(cat "$logs/errors")"
+
+failed=0
+for driver in "$@"; do
+  if ! bring_up "$driver" >"$logs/$driver.install" 2>&1; then
+    say "$driver: left out: $(tail -n 1 "$logs/$driver.install")"
+    continue
+  fi
+  export OCL_ICD_VENDORS=$icd OCLGRIND_LOG=$logs/$driver.oclgrind
+  rm -f "$OCLGRIND_LOG"
+  status=0
+  actual=$(tokens --device opencl) || status=$?
+  if [ "$status" != 0 ] && grep -q 'does not compute as v4rt defines it' "$logs/errors"; then
+    say "$driver: refused: $(sed -n 's/.*answers would be others: //p' "$logs/errors")"
+    continue
+  fi
+  ok=1
+  [ "$status" = 0 ] && [ "$actual" = "$expected" ] || { ok=0 && say "$driver: v4-mini: ${actual:-$(tail -n 1 "$logs/errors")}"; }
+  GTEST_TOTAL_SHARDS=${SHARE:-$share} GTEST_SHARD_INDEX=0 timeout 3600 "$conformance" --gtest_filter='*opencl_*' \
+    >"$logs/$driver.log" 2>&1 || ok=0
+  passed=$(grep -c '^\[       OK' "$logs/$driver.log") wrong=$(grep -c '^\[  FAILED  \].* ms)$' "$logs/$driver.log")
+  [ ! -s "$OCLGRIND_LOG" ] || { ok=0 && say "$driver: $(head -n 3 "$OCLGRIND_LOG")"; }
+  [ $ok = 1 ] || failed=1
+  say "$driver: $passed passed, $wrong failed$([ $ok = 1 ] || printf ' (%s)' "$logs/$driver.log")"
+done
+exit $failed
