@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test. Arguments go to ctest: tests/run.sh -L cli
+# --drivers all, or names as in drivers.sh: afterwards also other OpenCL drivers.
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/setup.sh"
 
+drivers=
+if [ "${1:-}" = --drivers ]; then
+  drivers=${2:?--drivers wants all, or names} && shift 2
+fi
 prepare "${test_packages[@]}"
 build_all -DV4RT_TESTS=ON
 { install_packages python3-venv && "$root/tests/text/reference.sh" "$build/reference"; } ||
@@ -17,4 +22,8 @@ number() { sed -n "s/.*\b$1=\"\([0-9]*\)\".*/\1/p" <<<"$(head -n 12 "$results" |
 tests=$(number tests) failed=$(number failures) left_out=$(($(number skipped) + $(number disabled)))
 [ "$left_out" = 0 ] || say "$left_out left out, with the reason above"
 say "$((tests - failed - left_out)) passed, $failed failed"
+if [ -n "$drivers" ]; then
+  [ "$drivers" = all ] && drivers=
+  "$root/tests/drivers.sh" "$build" $drivers || status=1
+fi
 exit "$status"
