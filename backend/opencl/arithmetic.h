@@ -8,8 +8,8 @@
 
 namespace v4rt {
 
-// What a device answers to kernels/arithmetic.cl: contraction, the order of sums, fma, division, root, rounding, NaN and
-// exponential of many operands, a long loop, a sum over work-items or lanes.
+// What a device answers to kernels/arithmetic.cl: contraction, the order of sums, fma, division, root, rounding, NaN
+// and exponential of many operands, a long loop, a sum over work-items or lanes.
 struct ArithmeticAnswers {
   std::vector<float> of_kinds;  // [kind][operands]
   uint32_t of_loop = 0;
