@@ -10,19 +10,20 @@ namespace {
 
 constexpr cl_int kPlatformNotFound = -1001;  // CL_PLATFORM_NOT_FOUND_KHR: nothing is installed, which is no problem
 
-// Whether `status` is success. A platform that is there and says that it has no device may be one that could not look.
-bool succeeded(cl_int status, const std::string& what, OpenclSites& found) {
+// Whether `status` is success; otherwise it becomes one of `problems`.
+bool succeeded(cl_int status, const std::string& what, std::vector<std::string>& problems) {
   if (status != CL_SUCCESS && status != kPlatformNotFound)
-    found.problems.push_back(fmt::format("opencl: {}: {} ({})", what, cl::error_name(status), status));
+    problems.push_back(fmt::format("opencl: {}: {} ({})", what, cl::error_name(status), status));
   return status == CL_SUCCESS;
 }
 
-void add_devices(cl_platform_id platform, OpenclSites& found) {
+// `without` gets the platforms that say that they have no device.
+void add_devices(cl_platform_id platform, OpenclSites& found, std::vector<std::string>& without) {
   const std::string call = cl::platform_text(platform, CL_PLATFORM_NAME) + ": clGetDeviceIDs";
   const auto ask = [&](std::span<cl_device_id> devices, cl_uint* count) {
-    return succeeded(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, static_cast<cl_uint>(devices.size()),
-                                    devices.empty() ? nullptr : devices.data(), count),
-                     call, found);
+    const cl_int status = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, static_cast<cl_uint>(devices.size()),
+                                         devices.empty() ? nullptr : devices.data(), count);
+    return succeeded(status, call, status == CL_DEVICE_NOT_FOUND ? without : found.problems);
   };
   cl_uint count = 0;
   if (!ask({}, &count) || count == 0) return;
@@ -46,12 +47,16 @@ OpenclSites find_opencl_sites() {
   const auto ask = [&](std::span<cl_platform_id> platforms, cl_uint* n) {
     return succeeded(
         clGetPlatformIDs(static_cast<cl_uint>(platforms.size()), platforms.empty() ? nullptr : platforms.data(), n),
-        "clGetPlatformIDs", found);
+        "clGetPlatformIDs", found.problems);
   };
   if (!ask({}, &count) || count == 0) return found;
   std::vector<cl_platform_id> platforms(count);
   if (!ask(platforms, nullptr)) return found;
-  for (cl_platform_id platform : platforms) add_devices(platform, found);
+  std::vector<std::string> without;
+  for (cl_platform_id platform : platforms) add_devices(platform, found, without);
+  // Beside others, as Mesa's are on many machines, that is nothing; alone, such a platform may be one that could not
+  // look.
+  if (found.sites.empty()) found.problems.insert(found.problems.end(), without.begin(), without.end());
   return found;
 }
 
