@@ -1,5 +1,7 @@
 #include "loaders/text/tokenizer_json.h"
 
+#include "loaders/files/json_file.h"
+
 namespace v4rt {
 
 JsonNode JsonNode::member(const char* key) const {
@@ -35,7 +37,7 @@ std::optional<int32_t> JsonNode::as_id(const Json& value) {
 std::string JsonNode::quoted(std::string_view text) {
   constexpr size_t kLongest = 60;
   const Json cut(std::string(text.substr(0, kLongest)));
-  return cut.dump(-1, ' ', false, Json::error_handler_t::replace) + (text.size() > kLongest ? "..." : "");
+  return printable(cut.dump(-1, ' ', false, Json::error_handler_t::replace)) + (text.size() > kLongest ? "..." : "");
 }
 
 std::string JsonNode::shown() const {
