@@ -119,7 +119,7 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) 
 }
 
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes,
-                                             FastOptions fast) {
+                                             const FastOptions& fast) {
   const auto [sites, problems] = find_opencl_sites();
   check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
         "opencl:{}: there is no such device, {} found{}{}", index, sites.size(), problems.empty() ? "" : "\n  ",
