@@ -19,7 +19,7 @@ struct DeviceOptions {
   bool measure_again = false;                            // for Fast::kAuto: replaces stored measurements
   std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty
   std::string cache_dir;                                 // compiled programs and measurements; empty = no cache on disk
-  std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the type of the device
+  std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the device's type and vectors
 };
 
 // "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "ops/core/exact_sum.h"
 
@@ -101,6 +102,11 @@ ArithmeticFault fault_of(const ArithmeticAnswers& answers) {
   if (same(answers.sum, right.sum)) return {};
   return {.what = fmt::format("a sum of {} products is {:a}, not {:a}: their order is another", terms().size(),
                               answers.sum, right.sum)};
+}
+
+bool go_round(const ArithmeticFault& fault, Capabilities& capabilities) {
+  if (fault.of_division) return std::exchange(capabilities.correct_divide_sqrt, false);
+  return fault.of_fma_at_zero && !std::exchange(capabilities.fma_wrong_at_zero, true);
 }
 
 }  // namespace v4rt

@@ -29,4 +29,7 @@ struct ArithmeticFault {
 };
 ArithmeticFault fault_of(const ArithmeticAnswers& answers);
 
+// Whether there is a way round the fault that `capabilities` do not yet go; then they do.
+bool go_round(const ArithmeticFault& fault, Capabilities& capabilities);
+
 }  // namespace v4rt

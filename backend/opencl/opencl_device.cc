@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <utility>
-
 #include "backend/opencl/arithmetic.h"
 #include "backend/opencl/kernels.h"
 #include "ops/core/log.h"
@@ -136,11 +134,9 @@ std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache
     auto device = std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir, fast);
     const ArithmeticFault fault = fault_of(ask_arithmetic(*device));
     if (fault.what.empty()) return device;
-    // A way around is asked the same.
-    if (fault.of_division && std::exchange(capabilities.correct_divide_sqrt, false)) continue;
-    if (fault.of_fma_at_zero && !std::exchange(capabilities.fma_wrong_at_zero, true)) continue;
-    fail(Code::kUnsupported, "{}: {}: it does not compute as v4rt defines it, so answers would be others: {}",
-         device->info().name, device->info().description, fault.what);
+    check(go_round(fault, capabilities), Code::kUnsupported,
+          "{}: {}: it does not compute as v4rt defines it, so answers would be others: {}", device->info().name,
+          device->info().description, fault.what);
   }
 }
 

@@ -54,7 +54,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
 std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems);
 
 // Throws Error: kNotFound when there is no such device, kDevice when one may be missing because of a problem. An empty
-// cache_dir keeps no programs on disk; without `lanes` the device's type decides.
+// cache_dir keeps no programs on disk; without `lanes` the device decides (capabilities.h).
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes = {},
                                              const FastOptions& fast = {});
 

@@ -77,12 +77,12 @@ class Bench {
   Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine& machine,
         const std::function<void(double)>& between)
       : plan_(plan), machine_(machine), between_(between), session_(model) {
-    int64_t most = plan.depth + plan.decode_tokens;
+    int64_t most = plan.depth;
     for (const int64_t prompt : plan.prompts) most = std::max(most, prompt);
     ids_ = random_ids(most, model->config().vocab_size);
     for (const int64_t prompt : plan.prompts) tasks_.push_back(prefill(prompt));
-    if (plan.decode_tokens > 0) tasks_.push_back(decode());
-    if (plan.decode_tokens > 0 && plan.together > 1) tasks_.push_back(decode_together());
+    if (plan.decode_tokens > 0) tasks_.push_back(decode(1));
+    if (plan.decode_tokens > 0 && plan.together > 1) tasks_.push_back(decode(plan.together));
     runs_ = static_cast<double>(tasks_.size()) * (1 + plan.repetitions * (plan.ops ? 2 : 1));
   }
 
@@ -114,29 +114,17 @@ class Bench {
     return task;
   }
 
-  Task decode() {
-    Task task;
-    task.result = {.kind = "decode", .tokens = plan_.decode_tokens, .depth = plan_.depth, .synthetic = plan_.synthetic};
-    task.prepare = [this] { go_to_depth(1); };
-    task.run = [this] {
-      for (int64_t i = 0; i < plan_.decode_tokens; ++i) session_.feed(ids(plan_.depth + i, 1));
-    };
-    return task;
-  }
-
-  // Sequences of one state that part with their next tokens, and choose experts of their own.
-  Task decode_together() {
+  // Several sequences are of one state; they part with their next tokens, and choose experts of their own.
+  Task decode(int sequences) {
     Task task;
     task.result = {.kind = "decode",
-                   .tokens = plan_.decode_tokens * plan_.together,
+                   .tokens = plan_.decode_tokens * sequences,
                    .depth = plan_.depth,
-                   .sequences = plan_.together,
+                   .sequences = sequences,
                    .synthetic = plan_.synthetic};
-    task.prepare = [this] { go_to_depth(plan_.together); };
-    task.run = [this] {
-      const std::vector<int32_t> next =
-          random_ids(plan_.decode_tokens * plan_.together, session_.model().config().vocab_size);
-      std::vector<BatchItem> items(static_cast<size_t>(plan_.together));
+    task.prepare = [this, sequences] { go_to_depth(sequences); };
+    task.run = [this, items = std::vector<BatchItem>(static_cast<size_t>(sequences)),
+                next = random_ids(task.result.tokens, session_.model().config().vocab_size)]() mutable {
       for (size_t at = 0; at < next.size(); at += items.size()) {
         for (size_t i = 0; i < items.size(); ++i) items[i] = {static_cast<int>(i), std::span(next).subspan(at + i, 1)};
         session_.feed_batch(items);

@@ -120,7 +120,7 @@ void add_plan_options(CLI::App& command, ModelArguments& a) {
       ->allow_extra_args(false);
   command
       .add_option("--lanes", a.lanes,
-                  "The form of OpenCL kernels, vector or work-items (default: by the device's type); the results are "
+                  "The form of OpenCL kernels, vector or work-items (default: what suits the device); the results are "
                   "the same")
       ->check(CLI::IsMember({"vector", "work-items"}));
 }

@@ -25,7 +25,7 @@ struct ModelArguments {
   std::string weight_cache;  // empty: none
   uint64_t memory = 0;       // bytes; 0: what is available
   bool no_mmap = false;
-  std::string lanes;  // empty: by the type of the device
+  std::string lanes;  // empty: by the device's type and vectors
   bool no_cache = false;
   std::string fast;  // auto, always; empty: exact
 };

@@ -46,8 +46,6 @@ class SwigluKernel final : public CpuKernel {
 // down and down_parts share.
 class ExpertKernel : public CpuKernel {
  public:
-  static constexpr int64_t kFewTokens = 16, kFewPicks = 4;  // see alone()
-
   // Scratch for several tokens, besides x and its order: sums of `matrices` products for each thread, and `more`
   // floats.
   struct Needs {
@@ -130,6 +128,8 @@ class ExpertKernel : public CpuKernel {
   const simd::ElementwiseFns& fns_;
 
  private:
+  static constexpr int64_t kFewTokens = 16, kFewPicks = 4;  // of an expert, on average
+
   // Whether rows are multiplied one by one: integers are so fast that weights come from memory no sooner, and for an
   // expert's further rows they come from a cache.
   bool alone(const CpuArgs& args, const Experts& experts) const {

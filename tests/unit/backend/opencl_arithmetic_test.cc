@@ -49,5 +49,19 @@ TEST(OpenclArithmetic, EveryFaultIsNamed) {
   EXPECT_THAT(fault_of(wrong).what, HasSubstr("order"));
 }
 
+// Each way round is gone once: a fault that is still there afterwards is one.
+TEST(OpenclArithmetic, SomeFaultsCanBeGoneRound) {
+  Capabilities capabilities;
+  capabilities.correct_divide_sqrt = true;
+  EXPECT_TRUE(go_round({.what = "a / b", .of_division = true}, capabilities));
+  EXPECT_FALSE(capabilities.correct_divide_sqrt);
+  EXPECT_FALSE(go_round({.what = "a / b", .of_division = true}, capabilities));
+  EXPECT_FALSE(go_round({.what = "a loop"}, capabilities));
+  EXPECT_FALSE(capabilities.fma_wrong_at_zero);
+  EXPECT_TRUE(go_round({.what = "fma", .of_fma_at_zero = true}, capabilities));
+  EXPECT_TRUE(capabilities.fma_wrong_at_zero);
+  EXPECT_FALSE(go_round({.what = "fma", .of_fma_at_zero = true}, capabilities));
+}
+
 }  // namespace
 }  // namespace v4rt
