@@ -21,11 +21,14 @@ struct Target {
 
 void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
-// The CPU at several thread counts: sums must not depend on how work is split. Also with an emulated matrix unit, so
-// that its code is tested everywhere. OpenCL in both forms of its kernels, whichever the device would use.
+// The CPU at several thread counts: sums must not depend on how work is split. Also with an emulated matrix unit and
+// without any, so that the code of either is tested everywhere. OpenCL in both forms of its kernels, whichever the
+// device would use.
 std::vector<Target> targets() {
-  std::vector<Target> list{
-      {"cpu1", "cpu", {.threads = 1}}, {"cpu3", "cpu", {.threads = 3}}, {"tiles", "cpu", {.threads = 2}}};
+  std::vector<Target> list{{"cpu1", "cpu", {.threads = 1}},
+                           {"cpu3", "cpu", {.threads = 3}},
+                           {"tiles", "cpu", {.threads = 2}},
+                           {"vectors", "cpu", {.threads = 2}}};
   for (const std::string& backend : built_in_backends()) {
     if (backend != "opencl") continue;
     list.push_back({"opencl_vector", "opencl", {.lanes = Lanes::kVector}});
@@ -39,6 +42,9 @@ std::shared_ptr<Device> device_of(const Target& target) {
   auto& device = devices[target.name];
   if (device == nullptr && target.name == "tiles") {
     device = create_cpu_device(target.options.threads, {}, {.unit = simd::MatrixUnit::kEmulated});
+  }
+  if (device == nullptr && target.name == "vectors") {
+    device = create_cpu_device(target.options.threads, {}, simd::vector_paths());
   }
   if (device == nullptr) device = create_device(target.device, target.options);
   return device;
