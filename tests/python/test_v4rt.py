@@ -1,0 +1,199 @@
+"""The Python package, as it is installed."""
+
+import asyncio
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import v4rt
+
+GOLDEN = json.loads(pathlib.Path(v4rt.mini(), "golden", "text.json").read_text())["greedy"][0]
+PROMPT, ANSWER = GOLDEN["prompt_ids"], GOLDEN["ids"][:-1]  # without the end token
+
+
+@pytest.fixture(scope="module")
+def model():
+    return v4rt.Model(v4rt.mini(), context=512, chunk=8, plain=True)
+
+
+@pytest.fixture
+def session(model):
+    return v4rt.Session(model)
+
+
+def test_golden_tokens(model, session):
+    tokenizer = v4rt.Tokenizer(v4rt.mini())
+    prompt = tokenizer.encode("def factorial(n):\n    ", bos=model.bos_token)
+    assert prompt.dtype == np.int32 and prompt.tolist() == PROMPT
+    tokens = list(session.generate(prompt))
+    assert tokens == ANSWER
+    assert session.position == len(PROMPT) + len(ANSWER)
+    assert tokenizer.decode(tokens) == GOLDEN["text"].removesuffix("<｜end▁of▁sentence｜>")
+    assert b"".join(map(tokenizer.token, tokens)).decode() == tokenizer.decode(tokens)
+
+
+def test_generate_leaves_every_token_in_the_state(model, session):
+    for n, token in enumerate(session.generate(PROMPT), 1):
+        if n == 3:
+            break
+    assert session.position == len(PROMPT) + 3
+    rest = list(session.generate(ANSWER[3:4]))
+    assert rest == ANSWER[4:]
+
+
+def test_asyncio(session):
+    async def collect():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(tick())
+        tokens = [token async for token in session.generate_async(PROMPT, max_tokens=10)]
+        other.cancel()
+        return tokens, ticks
+
+    tokens, ticks = asyncio.run(collect())
+    assert tokens == ANSWER[:10]
+    assert ticks > 10
+
+
+def test_feed_score_and_restore_agree(model, session):
+    logits = session.feed(PROMPT)
+    assert logits.shape == (model.vocab_size,) and logits.dtype == np.float32
+    kept = logits.copy()
+    snapshot = session.snapshot()
+    session.feed(ANSWER[:1])
+    assert np.array_equal(logits, kept)  # an array of its own
+    session.reset()
+    rows, mtp = session.score(PROMPT)
+    assert rows.shape == (len(PROMPT), model.vocab_size) and mtp is None
+    assert np.array_equal(rows[-1], kept)
+    other = v4rt.Session(model)
+    other.restore(snapshot)
+    assert other.position == len(PROMPT)
+    assert np.array_equal(other.feed(ANSWER[:1]), session.feed(ANSWER[:1]))
+
+
+def test_mtp():
+    session = v4rt.Session(v4rt.Model(v4rt.mini(), context=64, chunk=8, mtp=True))
+    rows, mtp = session.score(PROMPT)
+    assert mtp.shape == (len(PROMPT) - 1, rows.shape[1]) and np.isfinite(mtp).all()
+
+
+def test_arrays_of_others(session):
+    class Foreign:  # an array of a library that is not NumPy
+        def __init__(self, array):
+            self.array = array
+
+        def __dlpack__(self, **options):
+            return self.array.__dlpack__()
+
+        def __dlpack_device__(self):
+            return self.array.__dlpack_device__()
+
+    expected = session.feed(PROMPT)
+    for ids in (tuple(PROMPT), np.array(PROMPT), Foreign(np.array(PROMPT, np.int32)), np.array(PROMPT * 2)[: len(PROMPT)]):
+        session.reset()
+        assert np.array_equal(session.feed(ids), expected)
+
+
+def test_threads_with_a_session_each(model):
+    results = [None] * 4
+
+    def work(i):
+        results[i] = list(v4rt.Session(model).generate(PROMPT))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [ANSWER] * 4
+
+
+def test_errors_name_what_is_wrong(model, session):
+    with pytest.raises(v4rt.Error, match="/no/such/model") as caught:
+        v4rt.Model("/no/such/model")
+    assert caught.value.status == "not found"
+    with pytest.raises(v4rt.Error, match="no_such_device"):
+        v4rt.Model(v4rt.mini(), device="no_such_device")
+    with pytest.raises(v4rt.Error, match="outside the vocabulary"):
+        session.feed([model.vocab_size])
+    with pytest.raises(ValueError, match="int32"):
+        session.feed([2**31])
+    with pytest.raises(TypeError, match="integers"):
+        session.feed([0.5])
+    with pytest.raises(TypeError):
+        v4rt.Model(v4rt.mini(), no_such_option=1)
+    with pytest.raises(ValueError, match="fast"):
+        v4rt.Model(v4rt.mini(), fast="sometimes")
+    with pytest.raises(v4rt.Error, match="memory"):
+        v4rt.Model(v4rt.mini(), memory={"cpu": 1000})
+    assert session.position == 0
+
+
+def test_callbacks_stop_and_raise(model, session):
+    seen = []
+    v4rt.Model(v4rt.mini(), context=64, chunk=8, progress=lambda what, done: seen.append((what, done)))
+    assert seen[-1][1] == 1
+    with pytest.raises(v4rt.Error, match="stopped by the caller") as caught:
+        v4rt.Model(v4rt.mini(), progress=lambda what, done: False)
+    assert caught.value.status == "cancelled"
+
+    def fail(*arguments):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        v4rt.Model(v4rt.mini(), progress=fail)
+    session.on_progress(fail)
+    with pytest.raises(KeyError, match="mine"):
+        session.feed(PROMPT * 2)
+    session.on_progress(lambda done, total: done < 8)
+    session.reset()
+    with pytest.raises(v4rt.Error, match="stopped by the caller"):
+        session.feed(PROMPT * 2)
+    assert session.position == 8
+    session.on_progress(None)
+    session.feed(PROMPT)
+
+
+def test_reports(model):
+    assert {device["name"] for device in v4rt.devices()["devices"]} >= {"reference", "cpu"}
+    assert any(node["op"].startswith("attend") for node in model.explain()["nodes"])
+    needed = v4rt.memory_needed(v4rt.mini(), context=512, chunk=8, plain=True)["devices"][0]
+    assert needed["device"] == "cpu"
+    assert needed["state_bytes"] == model.state_bytes and needed["arena_bytes"] == model.arena_bytes
+
+
+def test_sampler(model, session):
+    logits = session.feed(PROMPT)
+    assert v4rt.Sampler(model).sample(logits) == ANSWER[0] == int(logits.argmax())
+    draw = [v4rt.Sampler(model, temperature=1, seed=seed).sample(logits) for seed in range(20)]
+    again = [v4rt.Sampler(model, temperature=1, seed=seed).sample(logits) for seed in range(20)]
+    assert draw == again and len(set(draw)) > 1
+    with pytest.raises(v4rt.Error, match="2047"):
+        v4rt.Sampler(model).sample(logits[:-1])
+
+
+def test_program():
+    run = subprocess.run([sys.executable, "-m", "v4rt", "run", "mini", "--numbers", "plain", "-p", "def factorial(n):\n    "],
+                         capture_output=True, check=True, text=True)
+    assert GOLDEN["text"].removesuffix("<｜end▁of▁sentence｜>").strip() in run.stdout
+
+
+def test_package():
+    folder = pathlib.Path(v4rt.__file__).parent
+    assert (folder / "py.typed").exists()
+    stub = (folder / "_native.pyi").read_text()
+    assert "class Session" in stub and "def feed" in stub
+    assert v4rt.__version__.count(".") == 2
+    assert os.access(folder / "bin" / "v4rt", os.X_OK)
