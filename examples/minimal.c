@@ -2,8 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "graph/api/v4rt.h"
+#include <v4rt.h>
 
 static int print_token(int32_t id, void* tokenizer) {
   const char* bytes = NULL;
@@ -31,7 +30,7 @@ int main(int argc, char** argv) {
   v4rt_status status = v4rt_model_open(argv[1], &options, &model);
   if (status == V4RT_OK) status = v4rt_model_get_info(model, &info);
   if (status == V4RT_OK) status = v4rt_tokenizer_open(argv[1], &tokenizer);
-  if (status == V4RT_OK) status = v4rt_session_create(model, &session);
+  if (status == V4RT_OK) status = v4rt_session_open(model, &session);
   if (status == V4RT_OK) status = v4rt_tokenizer_encode(tokenizer, prompt, strlen(prompt), 1, NULL, 0, &n);
   if (status == V4RT_OK) {
     ids = malloc((n + 1) * sizeof(*ids));
@@ -43,8 +42,8 @@ int main(int argc, char** argv) {
   if (status != V4RT_OK) fprintf(stderr, "minimal: %s\n", v4rt_last_error());
 
   free(ids);
-  v4rt_session_free(session);
-  v4rt_tokenizer_free(tokenizer);
+  v4rt_session_close(session);
+  v4rt_tokenizer_close(tokenizer);
   v4rt_model_close(model);
   return status == V4RT_OK ? 0 : 1;
 }

@@ -12,6 +12,7 @@ onednn_packages=(libdnnl-dev)
 clblast_packages=(libclblast-dev)
 test_packages=(libgtest-dev libgmock-dev clang-format-14)  # the last for the structure test
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
+python_packages=(python3-venv python3-dev)  # for pip: the Python package, and what the tests compare with
 lint_packages=(clang-tidy-14)  # for tests/lint.sh
 
 say() { printf '%s\n' "$@"; }

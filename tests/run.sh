@@ -9,7 +9,7 @@ if [ "${1:-}" = --drivers ]; then
 fi
 prepare "${test_packages[@]}"
 build_all -DV4RT_TESTS=ON
-{ install_packages python3-venv && "$root/tests/text/reference.sh" "$build/reference"; } ||
+{ install_packages "${python_packages[@]}" && "$root/tests/text/reference.sh" "$build/reference"; } ||
   say "Going on without DeepSeek-V4's own tokenizer: the tests that need it are left out."
 
 results=$build/results.xml

@@ -8,6 +8,7 @@
 #include "examples/cli/format.h"
 #include "examples/cli/huge_pages.h"
 #include "examples/cli/terminal.h"
+#include "graph/runtime/report.h"
 #include "ops/core/human.h"
 
 namespace v4rt::cli {
@@ -22,15 +23,6 @@ std::string describe(const DeviceInfo& device) {
   return text;
 }
 
-nlohmann::ordered_json to_json(const DeviceInfo& device) {
-  return {{"name", device.name},
-          {"description", device.description},
-          {"memory_bytes", device.memory},
-          {"max_allocation_bytes", device.max_allocation},
-          {"alignment_bytes", device.alignment},
-          {"features", device.features}};
-}
-
 // Huge pages save page walks while weights stream.
 std::string huge_page_text(const std::string& mode) {
   if (mode == "always" || mode == "madvise") return mode + ": large allocations of the cpu device get them";
@@ -42,12 +34,8 @@ int devices(bool as_json) {
   const DeviceList found = list_devices();
   const std::string mode = huge_page_mode();
   if (as_json) {
-    nlohmann::ordered_json json = {
-        {"backends", built_in_backends()},
-        {"transparent_huge_pages", mode.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(mode)},
-        {"devices", nlohmann::ordered_json::array()},
-        {"problems", found.problems}};
-    for (const DeviceInfo& device : found.devices) json["devices"].push_back(to_json(device));
+    nlohmann::ordered_json json = devices_report(found);
+    json["transparent_huge_pages"] = mode.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(mode);
     print(json_text(json));
     return kSuccess;
   }

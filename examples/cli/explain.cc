@@ -10,7 +10,7 @@
 #include "examples/cli/model_options.h"
 #include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
-#include "graph/plan/plan.h"
+#include "graph/runtime/report.h"
 #include "ops/core/human.h"
 
 namespace v4rt::cli {
@@ -23,35 +23,24 @@ struct ExplainArguments {
   bool json = false;
 };
 
-struct Explanation {
-  const Model& model;
-  const Plan& plan;
-  std::vector<ExplainRow> rows;
-  Segment segment;
+// What --fast chose between kernels, each choice once.
+std::vector<std::string> choices(const Explanation& e) {
+  std::vector<std::string> list;
+  for (const ExplainRow& row : e.rows)
+    if (!row.why.empty() && std::ranges::find(list, row.why) == list.end()) list.push_back(row.why);
+  return list;
+}
 
-  auto transfers() const {
-    return std::count_if(plan.steps.begin(), plan.steps.end(),
-                         [](const PlanStep& step) { return std::holds_alternative<Transfer>(step); });
+ExplainRow total(const Explanation& e) {
+  ExplainRow sum{};
+  for (const ExplainRow& row : e.rows) {
+    sum.weight_bytes += row.weight_bytes;
+    sum.state_bytes += row.state_bytes;
+    sum.io_bytes += row.io_bytes;
+    sum.flops += row.flops;
   }
-  auto launches() const { return static_cast<ptrdiff_t>(plan.steps.size()) - transfers(); }
-  // What --fast chose between kernels, each choice once.
-  std::vector<std::string> choices() const {
-    std::vector<std::string> list;
-    for (const ExplainRow& row : rows)
-      if (!row.why.empty() && std::ranges::find(list, row.why) == list.end()) list.push_back(row.why);
-    return list;
-  }
-  ExplainRow total() const {
-    ExplainRow sum{};
-    for (const ExplainRow& row : rows) {
-      sum.weight_bytes += row.weight_bytes;
-      sum.state_bytes += row.state_bytes;
-      sum.io_bytes += row.io_bytes;
-      sum.flops += row.flops;
-    }
-    return sum;
-  }
-};
+  return sum;
+}
 
 std::vector<std::string> numbers(const ExplainRow& row) {
   return {human_bytes(row.weight_bytes), human_bytes(row.state_bytes), human_bytes(row.io_bytes),
@@ -65,7 +54,7 @@ std::string to_text(const Explanation& e) {
     cells.push_back(std::move(row));
   };
   for (const ExplainRow& row : e.rows) add({row.node, row.device, row.kernel}, row);
-  add({"total", "", ""}, e.total());
+  add({"total", "", ""}, total(e));
 
   std::string text = fmt::format("A step of {} token{} at position {}:\n\n", e.segment.n_tokens,
                                  e.segment.n_tokens == 1 ? "" : "s", e.segment.position);
@@ -77,37 +66,11 @@ std::string to_text(const Explanation& e) {
   text += fmt::format("state    {} per session, for {} positions\n", human_bytes(e.model.state_bytes()),
                       e.model.options().context);
   text += fmt::format("weights  {}\n", human_bytes(e.model.weight_bytes()));
-  if (const auto choices = e.choices(); !choices.empty())
-    text += fmt::format("choices\n  {}\n", fmt::join(choices, "\n  "));
+  if (const auto chosen = choices(e); !chosen.empty())
+    text += fmt::format("choices\n  {}\n", fmt::join(chosen, "\n  "));
   text += e.plan.refusals.empty() ? "refusals none\n" : "refusals\n";
   for (const std::string& refusal : e.plan.refusals) text += fmt::format("  {}\n", refusal);
   return text;
-}
-
-nlohmann::ordered_json to_json(const Explanation& e) {
-  nlohmann::ordered_json nodes = nlohmann::ordered_json::array();
-  for (const ExplainRow& row : e.rows) {
-    nodes.push_back({{"node", row.node},
-                     {"op", row.op},
-                     {"device", row.device},
-                     {"kernel", row.kernel},
-                     {"why", row.why.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(row.why)},
-                     {"weight_bytes", row.weight_bytes},
-                     {"state_bytes", row.state_bytes},
-                     {"io_bytes", row.io_bytes},
-                     {"flops", row.flops}});
-  }
-  return {{"tokens", e.segment.n_tokens},
-          {"position", e.segment.position},
-          {"nodes", std::move(nodes)},
-          {"launches", e.launches()},
-          {"transfers", e.transfers()},
-          {"rebinds", e.plan.rebinds.size()},
-          {"chunk", e.model.options().chunk},
-          {"arena_bytes", e.model.arena_bytes()},
-          {"state_bytes", e.model.state_bytes()},
-          {"weight_bytes", e.model.weight_bytes()},
-          {"refusals", e.plan.refusals}};
 }
 
 int explain_model(const ExplainArguments& arguments) {
@@ -121,12 +84,8 @@ int explain_model(const ExplainArguments& arguments) {
         fmt::format("--tokens {}: a step has at most {} tokens; raise --chunk", arguments.tokens, options.chunk));
 
   const int64_t position = arguments.position >= 0 ? arguments.position : options.context - arguments.tokens;
-  const Segment segment{0, static_cast<int32_t>(position), arguments.tokens};
-  std::vector<Row> rows(static_cast<size_t>(arguments.tokens));
-  fill_rows({&segment, 1}, rows);
-  const Plan& plan = model->plan(arguments.tokens == 1 ? 1 : options.chunk, LogitsOf::kLastRows);
-  const Explanation explanation{*model, plan, explain(plan, {{&segment, 1}, rows}), segment};
-  print(arguments.json ? json_text(to_json(explanation)) : to_text(explanation));
+  const Explanation explanation(*model, arguments.tokens, position);
+  print(arguments.json ? json_text(explain_report(explanation)) : to_text(explanation));
   return kSuccess;
 }
 

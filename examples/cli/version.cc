@@ -5,6 +5,7 @@
 
 #include "backend/registry.h"
 #include "examples/cli/command.h"
+#include "graph/api/v4rt.h"
 
 namespace v4rt::cli {
 
@@ -17,7 +18,7 @@ std::string version_text() {
       "compiler  {}\n"
       "backends  {}\n"
       "libraries {}",
-      V4RT_VERSION, commit(), V4RT_COMPILER, fmt::join(built_in_backends(), ", "),
+      v4rt_version(), commit(), V4RT_COMPILER, fmt::join(built_in_backends(), ", "),
       built_in_libraries().empty() ? "none" : fmt::format("{}", fmt::join(built_in_libraries(), ", ")));
 }
 

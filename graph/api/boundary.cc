@@ -1,6 +1,10 @@
 #include "graph/api/boundary.h"
 
+#include <cstdlib>
+#include <functional>
 #include <string>
+
+#include "ops/core/log.h"
 
 namespace v4rt::api {
 namespace {
@@ -31,11 +35,39 @@ v4rt_status report(v4rt_status status, std::string_view message) noexcept {
   return status;
 }
 
+char* allocated_text(std::string_view text) {
+  char* copy = static_cast<char*>(std::malloc(text.size() + 1));
+  if (copy == nullptr) throw std::bad_alloc();
+  *std::copy(text.begin(), text.end(), copy) = '\0';
+  return copy;
+}
+
 }  // namespace v4rt::api
 
 const char* v4rt_last_error(void) { return v4rt::api::last_error.c_str(); }
 
-const char* v4rt_version(void) { return V4RT_VERSION; }
+#define V4RT_TEXT(x) #x
+#define V4RT_JOINED(major, minor, patch) V4RT_TEXT(major) "." V4RT_TEXT(minor) "." V4RT_TEXT(patch)
+
+const char* v4rt_version(void) { return V4RT_JOINED(V4RT_VERSION_MAJOR, V4RT_VERSION_MINOR, V4RT_VERSION_PATCH); }
+
+void v4rt_free(void* allocated) { std::free(allocated); }
+
+v4rt_status v4rt_log_to(void (*write)(int level, const char* message, void* user), void* user, int level) {
+  namespace log = v4rt::log;
+  return v4rt::api::guarded([&] {
+    v4rt::check(level >= V4RT_LOG_DEBUG && level <= V4RT_LOG_ERROR, v4rt::Code::kInvalidArgument,
+                "v4rt_log_to: level is {}; it is a v4rt_log_level", level);
+    std::function<void(log::Level, std::string_view)> sink;
+    if (write != nullptr) {
+      sink = [write, user](log::Level of, std::string_view message) {
+        write(static_cast<int>(of), std::string(message).c_str(), user);
+      };
+    }
+    log::set_sink(std::move(sink));
+    log::set_level(static_cast<log::Level>(level));
+  });
+}
 
 const char* v4rt_status_name(int status) {
   switch (status) {
@@ -47,6 +79,7 @@ const char* v4rt_status_name(int status) {
     case V4RT_OUT_OF_MEMORY: return "out of memory";
     case V4RT_DEVICE: return "device failed";
     case V4RT_INTERNAL: return "internal error";
+    case V4RT_CANCELLED: return "cancelled";
   }
   return "unknown status";
 }

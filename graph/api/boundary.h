@@ -6,6 +6,8 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <span>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -38,8 +40,13 @@ struct v4rt_sampler {
 
 namespace v4rt::api {
 
+struct Cancelled : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 v4rt_status to_status(Code code);
 v4rt_status report(v4rt_status status, std::string_view message) noexcept;  // sets v4rt_last_error()
+char* allocated_text(std::string_view text);                                // for v4rt_free
 
 // Runs `body`; whatever it throws becomes a status and a message.
 template <class F>
@@ -49,6 +56,8 @@ v4rt_status guarded(F&& body) noexcept {
     return V4RT_OK;
   } catch (const Error& e) {
     return report(to_status(e.code()), e.what());
+  } catch (const Cancelled& e) {
+    return report(V4RT_CANCELLED, e.what());
   } catch (const std::bad_alloc&) {
     return report(V4RT_OUT_OF_MEMORY, "out of host memory");
   } catch (const std::exception& e) {
@@ -62,14 +71,32 @@ inline void require(const void* pointer, std::string_view what) {
   check(pointer != nullptr, Code::kInvalidArgument, "{} is NULL", what);
 }
 
-// The caller's options over zeros: his structure may be shorter or longer than ours.
+constexpr size_t kLargestStructure = 4096;  // what is larger was not set: nothing is read by such a size
+
+inline void check_size(size_t size, std::string_view what) {
+  check(size >= sizeof(size_t) && size <= kLargestStructure, Code::kInvalidArgument,
+        "{}: struct_size is {}; set it to sizeof the structure", what, size);
+}
+
+// What a callback of the caller returned: 0 stops.
+inline void go_on(int answer, std::string_view what) {
+  if (answer == 0) throw Cancelled(fmt::format("{}: stopped by the caller", what));
+}
+
+// The caller's options over zeros. His structure may be shorter than ours, or longer: what we do not know must be zero.
 template <class T>
 T read_options(const T* options, std::string_view what) {
   T result{};
   if (options == nullptr) return result;
-  check(options->struct_size >= sizeof(size_t), Code::kInvalidArgument,
-        "{}: struct_size is {}; set it to sizeof the structure", what, options->struct_size);
-  std::memcpy(&result, options, std::min(options->struct_size, sizeof(T)));
+  check_size(options->struct_size, what);
+  const std::span bytes(reinterpret_cast<const std::byte*>(options), options->struct_size);
+  for (size_t i = sizeof(T); i < bytes.size(); ++i) {
+    check(bytes[i] == std::byte{0}, Code::kUnsupported,
+          "{}: byte {} is set, and version {} of the library knows {} bytes; leave newer fields zero, or use a newer "
+          "library",
+          what, i, v4rt_version(), sizeof(T));
+  }
+  std::memcpy(&result, options, std::min(bytes.size(), sizeof(T)));
   return result;
 }
 
@@ -77,8 +104,7 @@ T read_options(const T* options, std::string_view what) {
 template <class T>
 void write_result(T value, T* result, std::string_view what) {
   const size_t size = result->struct_size;
-  check(size >= sizeof(size_t), Code::kInvalidArgument, "{}: struct_size is {}; set it to sizeof the structure", what,
-        size);
+  check_size(size, what);
   value.struct_size = size;
   std::memcpy(result, &value, std::min(size, sizeof(T)));
 }

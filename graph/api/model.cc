@@ -1,13 +1,27 @@
+#include <charconv>
+#include <nlohmann/json.hpp>
+
 #include "backend/registry.h"
 #include "graph/api/boundary.h"
+#include "graph/runtime/report.h"
 #include "loaders/checkpoint/checkpoint.h"
 #include "ops/core/log.h"
 
 using v4rt::Code;
+using v4rt::api::go_on;
 using v4rt::api::guarded;
 using v4rt::api::require;
 
-v4rt_status v4rt_devices(void (*visit)(const v4rt_device_info* info, void* user), void* user) {
+namespace {
+
+// Bytes that are not UTF-8, as in names of files, become U+FFFD.
+char* allocated_json(const nlohmann::ordered_json& json) {
+  return v4rt::api::allocated_text(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
+}  // namespace
+
+v4rt_status v4rt_devices(int (*visit)(const v4rt_device_info* info, void* user), void* user) {
   return guarded([&] {
     v4rt::check(visit != nullptr, Code::kInvalidArgument, "v4rt_devices: visit is NULL");
     const v4rt::DeviceList found = v4rt::list_devices();
@@ -19,12 +33,45 @@ v4rt_status v4rt_devices(void (*visit)(const v4rt_device_info* info, void* user)
       info.description = device.description.c_str();
       info.memory = device.memory;
       info.max_allocation = device.max_allocation;
-      visit(&info, user);
+      go_on(visit(&info, user), "v4rt_devices");
     }
   });
 }
 
+v4rt_status v4rt_devices_json(char** json) {
+  return guarded([&] {
+    require(json, "v4rt_devices_json: json");
+    *json = allocated_json(v4rt::devices_report(v4rt::list_devices()));
+  });
+}
+
 namespace {
+
+v4rt::FileAccess file_access(const v4rt_model_options& o) {
+  return o.no_mmap != 0 ? v4rt::FileAccess::kRead : v4rt::FileAccess::kMap;
+}
+
+// "NAME=VALUE", cut at the last '='.
+std::pair<std::string, std::string> assignment(const char* text, std::string_view what, std::string_view form) {
+  require(text, what);
+  const std::string_view rule = text;
+  const size_t equals = rule.rfind('=');
+  v4rt::check(equals != std::string_view::npos && equals > 0 && equals + 1 < rule.size(), Code::kInvalidArgument,
+              "{}: '{}' is not {}", what, rule, form);
+  return {std::string(rule.substr(0, equals)), std::string(rule.substr(equals + 1))};
+}
+
+size_t byte_count(std::string_view text, std::string_view what) {
+  size_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  v4rt::check(error == std::errc() && end == text.data() + text.size(), Code::kInvalidArgument,
+              "{}: '{}' is not a number of bytes", what, text);
+  return bytes;
+}
+
+void check_flag(int32_t value, std::string_view what) {
+  v4rt::check(value == 0 || value == 1, Code::kInvalidArgument, "{} is {}; it is 0 or 1", what, value);
+}
 
 v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   v4rt::check(o.numbers == V4RT_FAITHFUL || o.numbers == V4RT_PLAIN, Code::kInvalidArgument,
@@ -32,21 +79,32 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   v4rt::check(o.context >= 0 && o.chunk >= 0 && o.threads >= 0, Code::kInvalidArgument,
               "v4rt_model_options: context {}, chunk {}, threads {}; none may be negative", o.context, o.chunk,
               o.threads);
+  v4rt::check(o.fast >= V4RT_EXACT && o.fast <= V4RT_FAST_ALWAYS, Code::kInvalidArgument,
+              "v4rt_model_options.fast is {}; it is a v4rt_fast", o.fast);
+  check_flag(o.mtp, "v4rt_model_options.mtp");
+  check_flag(o.no_mmap, "v4rt_model_options.no_mmap");
+  if (o.n_place > 0) require(o.place, "v4rt_model_options.place");
+  if (o.n_memory > 0) require(o.memory, "v4rt_model_options.memory");
   v4rt::ModelOptions options;
   if (o.device != nullptr) options.device = o.device;
+  for (const char* rule : std::span(o.place, o.n_place))
+    options.place.push_back(assignment(rule, "v4rt_model_options.place", "PATTERN=DEVICE"));
+  for (const char* limit : std::span(o.memory, o.n_memory)) {
+    const auto [device, bytes] = assignment(limit, "v4rt_model_options.memory", "DEVICE=BYTES");
+    options.device_memory.emplace_back(device, byte_count(bytes, "v4rt_model_options.memory"));
+  }
   if (o.cache_dir != nullptr) options.device_options.cache_dir = o.cache_dir;
   if (o.weight_cache != nullptr) options.weight_cache = o.weight_cache;
   options.weight_cache_hint = "set v4rt_model_options.weight_cache to a folder";
   options.device_options.threads = o.threads;
-  v4rt::check(o.fast >= V4RT_EXACT && o.fast <= V4RT_FAST_ALWAYS, Code::kInvalidArgument,
-              "v4rt_model_options.fast is {}; it is a v4rt_fast", o.fast);
   options.device_options.fast = static_cast<v4rt::Fast>(o.fast);
   options.numbers = o.numbers == V4RT_PLAIN ? v4rt::NumberMode::kPlain : v4rt::NumberMode::kFaithful;
   if (o.context > 0) options.context = o.context;
-  if (o.chunk > 0) options.chunk = o.chunk;
+  options.chunk = o.chunk;
+  options.mtp = o.mtp != 0;
   if (o.progress != nullptr) {
     options.progress = [progress = o.progress, user = o.progress_user](std::string_view what, double done) {
-      progress(std::string(what).c_str(), done, user);
+      go_on(progress(std::string(what).c_str(), done, user), "opening the model");
     };
   }
   return options;
@@ -60,8 +118,18 @@ v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options,
     require(model, "v4rt_model_open: model");
     const auto given = v4rt::api::read_options(options, "v4rt_model_options");
     const auto opened = model_options(given);
-    const auto access = given.no_mmap != 0 ? v4rt::FileAccess::kRead : v4rt::FileAccess::kMap;
-    *model = new v4rt_model{v4rt::Model::open(v4rt::open_checkpoint(path, access).weights, opened)};
+    *model = new v4rt_model{v4rt::Model::open(v4rt::open_checkpoint(path, file_access(given)).weights, opened)};
+  });
+}
+
+v4rt_status v4rt_memory_needed(const char* path, const v4rt_model_options* options, char** json) {
+  return guarded([&] {
+    require(path, "v4rt_memory_needed: path");
+    require(json, "v4rt_memory_needed: json");
+    const auto given = v4rt::api::read_options(options, "v4rt_model_options");
+    const auto planned = model_options(given);
+    const auto weights = v4rt::open_checkpoint(path, file_access(given)).weights;
+    *json = allocated_json(v4rt::memory_report(v4rt::Model::memory_needed(weights, planned)));
   });
 }
 
@@ -94,5 +162,13 @@ v4rt_status v4rt_model_end_tokens(const v4rt_model* model, const int32_t** ids, 
     const std::vector<int32_t>& end_tokens = model->model->config().eos_token_ids;
     *ids = end_tokens.data();
     *n_ids = end_tokens.size();
+  });
+}
+
+v4rt_status v4rt_model_explain(const v4rt_model* model, int32_t tokens, int64_t position, char** json) {
+  return guarded([&] {
+    require(model, "v4rt_model_explain: model");
+    require(json, "v4rt_model_explain: json");
+    *json = allocated_json(v4rt::explain_report(v4rt::Explanation(*model->model, tokens, position)));
   });
 }

@@ -1,25 +1,50 @@
 #include "graph/api/boundary.h"
 
 using v4rt::Code;
+using v4rt::api::go_on;
 using v4rt::api::guarded;
 using v4rt::api::require;
 
-v4rt_status v4rt_session_create(v4rt_model* model, v4rt_session** session) {
+v4rt_status v4rt_session_open(v4rt_model* model, v4rt_session** session) {
   return guarded([&] {
-    require(model, "v4rt_session_create: model");
-    require(session, "v4rt_session_create: session");
+    require(model, "v4rt_session_open: model");
+    require(session, "v4rt_session_open: session");
     *session = new v4rt_session{v4rt::Session(model->model)};
   });
 }
 
-void v4rt_session_free(v4rt_session* session) { delete session; }
+void v4rt_session_close(v4rt_session* session) { delete session; }
+
+v4rt_status v4rt_session_on_progress(v4rt_session* session, int (*progress)(int64_t done, int64_t total, void* user),
+                                     void* user) {
+  return guarded([&] {
+    require(session, "v4rt_session_on_progress: session");
+    if (progress == nullptr) return session->session.on_progress({});
+    session->session.on_progress(
+        [progress, user](int64_t done, int64_t total) { return progress(done, total, user) != 0; });
+  });
+}
 
 v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens, const float** logits) {
   return guarded([&] {
     require(session, "v4rt_session_feed: session");
     require(tokens, "v4rt_session_feed: tokens");
     const std::span<const float> last = session->session.feed({tokens, n_tokens});
+    go_on(last.empty() ? 0 : 1, "v4rt_session_feed");
     if (logits != nullptr) *logits = last.data();
+  });
+}
+
+v4rt_status v4rt_session_score(v4rt_session* session, const int32_t* tokens, size_t n_tokens,
+                               int (*row)(int64_t i, const float* logits, const float* mtp_logits, void* user),
+                               void* user) {
+  return guarded([&] {
+    require(session, "v4rt_session_score: session");
+    require(tokens, "v4rt_session_score: tokens");
+    v4rt::check(row != nullptr, Code::kInvalidArgument, "v4rt_session_score: row is NULL");
+    session->session.score({tokens, n_tokens}, [&](int64_t i, std::span<const float> logits, auto mtp_logits) {
+      go_on(row(i, logits.data(), mtp_logits.data(), user), "v4rt_session_score");
+    });
   });
 }
 
@@ -38,10 +63,10 @@ v4rt_status v4rt_session_reset(v4rt_session* session) {
   });
 }
 
-v4rt_status v4rt_session_snapshot(const v4rt_session* session, v4rt_snapshot** snapshot) {
+v4rt_status v4rt_snapshot_open(const v4rt_session* session, v4rt_snapshot** snapshot) {
   return guarded([&] {
-    require(session, "v4rt_session_snapshot: session");
-    require(snapshot, "v4rt_session_snapshot: snapshot");
+    require(session, "v4rt_snapshot_open: session");
+    require(snapshot, "v4rt_snapshot_open: snapshot");
     *snapshot = new v4rt_snapshot{session->session.snapshot()};
   });
 }
@@ -54,12 +79,12 @@ v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* sna
   });
 }
 
-void v4rt_snapshot_free(v4rt_snapshot* snapshot) { delete snapshot; }
+void v4rt_snapshot_close(v4rt_snapshot* snapshot) { delete snapshot; }
 
-v4rt_status v4rt_sampler_create(const v4rt_model* model, const v4rt_sampler_options* options, v4rt_sampler** sampler) {
+v4rt_status v4rt_sampler_open(const v4rt_model* model, const v4rt_sampler_options* options, v4rt_sampler** sampler) {
   return guarded([&] {
-    require(model, "v4rt_sampler_create: model");
-    require(sampler, "v4rt_sampler_create: sampler");
+    require(model, "v4rt_sampler_open: model");
+    require(sampler, "v4rt_sampler_open: sampler");
     const auto o = v4rt::api::read_options(options, "v4rt_sampler_options");
     const v4rt::SamplerOptions chosen{o.temperature, o.top_p == 0 ? 1.0f : o.top_p, o.seed};
     const int64_t vocab_size = model->model->config().vocab_size;
@@ -67,7 +92,7 @@ v4rt_status v4rt_sampler_create(const v4rt_model* model, const v4rt_sampler_opti
   });
 }
 
-void v4rt_sampler_free(v4rt_sampler* sampler) { delete sampler; }
+void v4rt_sampler_close(v4rt_sampler* sampler) { delete sampler; }
 
 v4rt_status v4rt_sampler_sample(v4rt_sampler* sampler, const float* logits, size_t n_logits, int32_t* id) {
   return guarded([&] {
@@ -101,11 +126,11 @@ v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n
     require(session, "v4rt_generate: session");
     require(prompt, "v4rt_generate: prompt");
     v4rt::check(on_token != nullptr, Code::kInvalidArgument, "v4rt_generate: on_token is NULL");
-    v4rt::check(result == nullptr || result->struct_size >= sizeof(size_t), Code::kInvalidArgument,
-                "v4rt_generate_result: struct_size is not set; set it to sizeof the structure");
+    if (result != nullptr) v4rt::api::check_size(result->struct_size, "v4rt_generate_result");
     const auto o = v4rt::api::read_options(options, "v4rt_generate_options");
     v4rt::check(o.max_tokens >= 0, Code::kInvalidArgument,
                 "v4rt_generate_options.max_tokens is {}; it may not be negative", o.max_tokens);
+    v4rt::check(o.reserved == 0, Code::kUnsupported, "v4rt_generate_options.reserved is {}; leave it 0", o.reserved);
     const v4rt::V4Config& config = session->session.model().config();
     v4rt::GenerateOptions chosen;
     if (o.max_tokens > 0) chosen.max_tokens = o.max_tokens;

@@ -34,7 +34,15 @@ v4rt_status v4rt_tokenizer_open(const char* path, v4rt_tokenizer** tokenizer) {
   });
 }
 
-void v4rt_tokenizer_free(v4rt_tokenizer* tokenizer) { delete tokenizer; }
+v4rt_status v4rt_tokenizer_open_memory(const char* json, size_t n_bytes, v4rt_tokenizer** tokenizer) {
+  return guarded([&] {
+    require(json, "v4rt_tokenizer_open_memory: json");
+    require(tokenizer, "v4rt_tokenizer_open_memory: tokenizer");
+    *tokenizer = new v4rt_tokenizer{v4rt::Tokenizer::parse({json, n_bytes}, "tokenizer.json in memory")};
+  });
+}
+
+void v4rt_tokenizer_close(v4rt_tokenizer* tokenizer) { delete tokenizer; }
 
 v4rt_status v4rt_tokenizer_encode(const v4rt_tokenizer* tokenizer, const char* text, size_t n_bytes, int32_t special,
                                   int32_t* ids, size_t capacity, size_t* n_ids) {

@@ -7,17 +7,32 @@
  *  - It returns a status; v4rt_last_error() then says what happened: the thing, the fact and the way out. No exception,
  *    abort or crash comes out of a bad argument: NULL where something is needed is V4RT_INVALID_ARGUMENT.
  *  - Results are written through the last pointers, only on V4RT_OK unless said otherwise.
- *  - Structures begin with struct_size = sizeof(the structure): old programs keep working when fields are added at
- *    their end. They end without padding, so that no new field lies where an old program left it unset. In options,
- *    zero means the default; NULL options mean all defaults.
- *  - *_close and *_free take NULL. A handle keeps what it needs alive, so handles may be closed in any order.
+ *  - Structures begin with struct_size = sizeof(the structure), and have no padding. New fields are added at the end,
+ *    where zero means what it meant before: a program works with a newer library, whose results are cut to what the
+ *    program knows. With an older one it works as long as it leaves the fields zero that the library does not know;
+ *    otherwise the call is V4RT_UNSUPPORTED. In options, zero means the default; NULL options mean all defaults.
+ *  - Whatever *_open gives is closed with *_close, which takes NULL. A handle keeps what it needs alive, so handles may
+ *    be closed in any order. Texts and arrays that a function allocates are freed with v4rt_free.
  *  - A model and a tokenizer may be used from many threads; a session and a sampler from one thread at a time.
- *  - Text is UTF-8, with lengths in bytes; it need not end in a zero byte.
+ *  - Text is UTF-8, with lengths in bytes; it need not end in a zero byte. Paths, names and patterns do.
+ *  - Callbacks return 1 to go on and 0 to stop; the call that stops is V4RT_CANCELLED. They must return: not by
+ * longjmp, not by an exception.
  */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* Of this header; v4rt_version() is that of the library. Until 1.0 a new minor version may change what is here. */
+#define V4RT_VERSION_MAJOR 0
+#define V4RT_VERSION_MINOR 1
+#define V4RT_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define V4RT_API __attribute__((visibility("default")))
+#else
+#define V4RT_API
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,15 +45,29 @@ typedef enum v4rt_status {
   V4RT_CORRUPT = 3,          /* data that contradicts itself or its format */
   V4RT_UNSUPPORTED = 4,      /* well formed, but not something this build can do */
   V4RT_OUT_OF_MEMORY = 5,
-  V4RT_DEVICE = 6,   /* a driver or device failed */
-  V4RT_INTERNAL = 7, /* a bug of v4rt */
+  V4RT_DEVICE = 6,    /* a driver or device failed */
+  V4RT_INTERNAL = 7,  /* a bug of v4rt */
+  V4RT_CANCELLED = 8, /* a callback of the caller said stop */
 } v4rt_status;
 
-const char* v4rt_version(void);           /* "0.1.0" */
-const char* v4rt_status_name(int status); /* "invalid argument" */
+V4RT_API const char* v4rt_version(void);           /* "0.1.0" */
+V4RT_API const char* v4rt_status_name(int status); /* "invalid argument" */
 
 /* The message of the last call on this thread that failed; valid until the next one fails. Never NULL. */
-const char* v4rt_last_error(void);
+V4RT_API const char* v4rt_last_error(void);
+
+V4RT_API void v4rt_free(void* allocated); /* NULL is fine */
+
+typedef enum v4rt_log_level {
+  V4RT_LOG_DEBUG = 0,
+  V4RT_LOG_INFO = 1,
+  V4RT_LOG_WARNING = 2,
+  V4RT_LOG_ERROR = 3,
+} v4rt_log_level;
+
+/* Where the library's messages of `level` and above go, from any thread, one at a time; nothing is logged per token.
+ * `write` NULL: to standard error, which is how it begins, with V4RT_LOG_WARNING. `write` must not call v4rt. */
+V4RT_API v4rt_status v4rt_log_to(void (*write)(int level, const char* message, void* user), void* user, int level);
 
 /* ---- Devices */
 
@@ -52,9 +81,13 @@ typedef struct v4rt_device_info {
 
 /* Calls `visit` once per device; `info` and its strings are valid during the call. A driver that fails, and a device
  * that cannot be used, are not among them: the log has a warning that says why. */
-v4rt_status v4rt_devices(void (*visit)(const v4rt_device_info* info, void* user), void* user);
+V4RT_API v4rt_status v4rt_devices(int (*visit)(const v4rt_device_info* info, void* user), void* user);
 
-/* ---- Model: weights on a device */
+/* The same and more, as JSON: the backends and libraries of this build; of each device also its features and the
+ * alignment of its buffers; the devices that cannot be used, with the reason. Free *json with v4rt_free. */
+V4RT_API v4rt_status v4rt_devices_json(char** json);
+
+/* ---- Model: weights on devices */
 
 typedef struct v4rt_model v4rt_model;
 
@@ -73,19 +106,25 @@ typedef enum v4rt_fast {
 typedef struct v4rt_model_options {
   size_t struct_size;
   const char* device; /* "reference", "cpu", "opencl", "opencl:1", or a part of a device's description; NULL: "cpu" */
-  const char* cache_dir; /* where compiled OpenCL programs and what fast measures are kept; NULL: nowhere */
-  int32_t threads;       /* of the cpu device; 0: one per processor that the process may use */
-  int32_t numbers;       /* a v4rt_numbers */
-  int64_t context;       /* positions a session can hold; 0: 4096 */
-  int32_t chunk;         /* prompt tokens read at once; 0: 2048, or fewer where memory is short. The results do not
-                            depend on it */
-  void (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; NULL: none */
-  void* progress_user;
+  const char* const* place; /* n_place rules "PATTERN=DEVICE", such as "*.experts.*=cpu": nodes whose name matches run
+                               there; the first match wins. v4rt_model_explain lists the nodes */
+  size_t n_place;
+  const char* const* memory; /* n_memory limits "DEVICE=BYTES" of what the model and one session may take of a device;
+                                one that would take more is V4RT_OUT_OF_MEMORY before anything is allocated */
+  size_t n_memory;
+  const char* cache_dir;    /* where compiled OpenCL programs and what fast measures are kept; NULL: nowhere */
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
-  int32_t fast;             /* a v4rt_fast */
-  int32_t reserved;         /* not read */
-  int32_t no_mmap;          /* 1: files are read into memory when the model is opened; 0: they are mapped */
-  int32_t reserved_2;       /* not read */
+  int (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; called for every layer */
+  void* progress_user;
+  int64_t context; /* positions a sequence can hold; 0: 4096 */
+  int32_t chunk;   /* prompt tokens read at once; 0: 2048, or fewer where memory is short. The results do not depend
+                      on it */
+  int32_t threads; /* of the cpu device, shared by all sessions of the model; 0: one per processor that the process may
+                      use. A session that finds the threads busy with another one computes on the caller's thread */
+  int32_t numbers; /* a v4rt_numbers */
+  int32_t fast;    /* a v4rt_fast */
+  int32_t mtp;     /* 1: build the MTP block too, which the checkpoint must have: for v4rt_session_score */
+  int32_t no_mmap; /* 1: files are read into memory when the model is opened; 0: they are mapped */
 } v4rt_model_options;
 
 /* Files are mapped for as long as the model lives. Replacing a file by another of its name does no harm. Writing to it
@@ -94,8 +133,8 @@ typedef struct v4rt_model_options {
  * memory for the files.
  *
  * `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */
-v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options, v4rt_model** model);
-void v4rt_model_close(v4rt_model* model);
+V4RT_API v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options, v4rt_model** model);
+V4RT_API void v4rt_model_close(v4rt_model* model);
 
 typedef struct v4rt_model_info {
   size_t struct_size;
@@ -105,60 +144,84 @@ typedef struct v4rt_model_info {
   int32_t bos_token;
   int32_t eos_token;     /* the first of v4rt_model_end_tokens */
   int32_t has_mtp;       /* 1: the checkpoint has the MTP block */
-  uint64_t weight_bytes; /* on the device */
+  uint64_t weight_bytes; /* that the plans use; mapped ones included */
   uint64_t state_bytes;  /* of one session */
-  uint64_t arena_bytes;  /* of one session */
+  uint64_t arena_bytes;  /* of one session: working memory */
 } v4rt_model_info;
 
 /* Set info->struct_size before the call; fields beyond it are not written. */
-v4rt_status v4rt_model_get_info(const v4rt_model* model, v4rt_model_info* info);
+V4RT_API v4rt_status v4rt_model_get_info(const v4rt_model* model, v4rt_model_info* info);
 
 /* The tokens that end a text, as config.json and generation_config.json name them: one or more; *ids lives as long as
  * the model. v4rt_generate stops at any of them. */
-v4rt_status v4rt_model_end_tokens(const v4rt_model* model, const int32_t** ids, size_t* n_ids);
+V4RT_API v4rt_status v4rt_model_end_tokens(const v4rt_model* model, const int32_t** ids, size_t* n_ids);
+
+/* How a step of `tokens` tokens (1: decoding) that begins at `position` runs, as JSON: every node with its device,
+ * kernel, bytes and FLOPs; transfers; what devices refused; memory. Free *json with v4rt_free. */
+V4RT_API v4rt_status v4rt_model_explain(const v4rt_model* model, int32_t tokens, int64_t position, char** json);
+
+/* The memory certificate of v4rt_model_open(path, options), before anything is allocated, as JSON: for every device the
+ * bytes of weights, state, arena (with scratch memory), inputs and outputs, and of the largest buffer. */
+V4RT_API v4rt_status v4rt_memory_needed(const char* path, const v4rt_model_options* options, char** json);
 
 /* ---- Session: the running state of one sequence */
 
 typedef struct v4rt_session v4rt_session;
 typedef struct v4rt_snapshot v4rt_snapshot;
 
-v4rt_status v4rt_session_create(v4rt_model* model, v4rt_session** session);
-void v4rt_session_free(v4rt_session* session);
+V4RT_API v4rt_status v4rt_session_open(v4rt_model* model, v4rt_session** session);
+V4RT_API void v4rt_session_close(v4rt_session* session);
+
+/* Called between chunks of a long prompt, by v4rt_session_feed and v4rt_generate: tokens done, tokens in all. If it
+ * stops, the session holds the chunks that it has read. `progress` NULL: none. */
+V4RT_API v4rt_status v4rt_session_on_progress(v4rt_session* session,
+                                              int (*progress)(int64_t done, int64_t total, void* user), void* user);
 
 /* Appends tokens. *logits: vocab_size numbers after the last token, valid until the next call with this session; may be
  * NULL. A failed call leaves the session as it was, unless the device itself failed, or a logit is not a finite
  * number (V4RT_CORRUPT): then the session holds the tokens, and is to be reset or restored. */
-v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens, const float** logits);
-v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position); /* tokens it holds */
-v4rt_status v4rt_session_reset(v4rt_session* session);                             /* to position 0 */
+V4RT_API v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens,
+                                       const float** logits);
+
+/* Appends tokens and hands over the logits after each: vocab_size numbers, valid during the call, for token i of
+ * `tokens`. mtp_logits: those of the MTP block, which predicts one token further, or NULL. There are any for all but
+ * the last token, when the model was opened with mtp and the session was empty. */
+V4RT_API v4rt_status v4rt_session_score(v4rt_session* session, const int32_t* tokens, size_t n_tokens,
+                                        int (*row)(int64_t i, const float* logits, const float* mtp_logits, void* user),
+                                        void* user);
+
+V4RT_API v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position); /* tokens it holds */
+V4RT_API v4rt_status v4rt_session_reset(v4rt_session* session);                             /* to position 0 */
 
 /* A copy of the sequence's state. It can be restored any number of times into any session of a model that was opened
  * from the same checkpoint, or a copy of it, with the same options; another one refuses it. */
-v4rt_status v4rt_session_snapshot(const v4rt_session* session, v4rt_snapshot** snapshot);
-v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot);
-void v4rt_snapshot_free(v4rt_snapshot* snapshot);
+V4RT_API v4rt_status v4rt_snapshot_open(const v4rt_session* session, v4rt_snapshot** snapshot);
+V4RT_API v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot);
+V4RT_API void v4rt_snapshot_close(v4rt_snapshot* snapshot);
 
 /* ---- Tokenizer */
 
 typedef struct v4rt_tokenizer v4rt_tokenizer;
 
 /* `path`: a tokenizer.json, or the model's path, beside whose files it lies. */
-v4rt_status v4rt_tokenizer_open(const char* path, v4rt_tokenizer** tokenizer);
-void v4rt_tokenizer_free(v4rt_tokenizer* tokenizer);
+V4RT_API v4rt_status v4rt_tokenizer_open(const char* path, v4rt_tokenizer** tokenizer);
+V4RT_API v4rt_status v4rt_tokenizer_open_memory(const char* json, size_t n_bytes, v4rt_tokenizer** tokenizer);
+V4RT_API void v4rt_tokenizer_close(v4rt_tokenizer* tokenizer);
 
 /* Control tokens written in the text ("<think>") become their ids when `special` is not 0, which must not be
  * used for text from others: it could speak as user, assistant or system. BOS is never added.
  * *n_ids is the number of ids of the text, even if `capacity` is too small; the call is then V4RT_INVALID_ARGUMENT
  * and writes no ids. With ids NULL and capacity 0 it only counts. */
-v4rt_status v4rt_tokenizer_encode(const v4rt_tokenizer* tokenizer, const char* text, size_t n_bytes, int32_t special,
-                                  int32_t* ids, size_t capacity, size_t* n_ids);
+V4RT_API v4rt_status v4rt_tokenizer_encode(const v4rt_tokenizer* tokenizer, const char* text, size_t n_bytes,
+                                           int32_t special, int32_t* ids, size_t capacity, size_t* n_ids);
 
 /* The bytes of ids, which may end within a UTF-8 character. Sizes as in v4rt_tokenizer_encode. */
-v4rt_status v4rt_tokenizer_decode(const v4rt_tokenizer* tokenizer, const int32_t* ids, size_t n_ids, char* text,
-                                  size_t capacity, size_t* n_bytes);
+V4RT_API v4rt_status v4rt_tokenizer_decode(const v4rt_tokenizer* tokenizer, const int32_t* ids, size_t n_ids,
+                                           char* text, size_t capacity, size_t* n_bytes);
 
 /* The bytes of one token; *bytes lives as long as the tokenizer. */
-v4rt_status v4rt_tokenizer_token(const v4rt_tokenizer* tokenizer, int32_t id, const char** bytes, size_t* n_bytes);
+V4RT_API v4rt_status v4rt_tokenizer_token(const v4rt_tokenizer* tokenizer, int32_t id, const char** bytes,
+                                          size_t* n_bytes);
 
 /* ---- Sampling and generation */
 
@@ -171,9 +234,10 @@ typedef struct v4rt_sampler_options {
   uint64_t seed;
 } v4rt_sampler_options;
 
-v4rt_status v4rt_sampler_create(const v4rt_model* model, const v4rt_sampler_options* options, v4rt_sampler** sampler);
-void v4rt_sampler_free(v4rt_sampler* sampler);
-v4rt_status v4rt_sampler_sample(v4rt_sampler* sampler, const float* logits, size_t n_logits, int32_t* id);
+V4RT_API v4rt_status v4rt_sampler_open(const v4rt_model* model, const v4rt_sampler_options* options,
+                                       v4rt_sampler** sampler);
+V4RT_API void v4rt_sampler_close(v4rt_sampler* sampler);
+V4RT_API v4rt_status v4rt_sampler_sample(v4rt_sampler* sampler, const float* logits, size_t n_logits, int32_t* id);
 
 typedef enum v4rt_stop {
   V4RT_STOP_END_TOKEN = 0,
@@ -186,22 +250,23 @@ typedef struct v4rt_generate_options {
   size_t struct_size;
   int64_t max_tokens;       /* 0: 128 */
   int32_t ignore_end_token; /* 1: go on after the model's end tokens */
-  int32_t reserved;         /* not read */
+  int32_t reserved;         /* 0 */
 } v4rt_generate_options;
 
 typedef struct v4rt_generate_result {
   size_t struct_size;
-  v4rt_stop stop;
   int64_t prompt_tokens, tokens;
   double prefill_seconds, decode_seconds;
+  int32_t stop; /* a v4rt_stop */
+  int32_t reserved;
 } v4rt_generate_result;
 
-/* Feeds `prompt`, then samples token by token. on_token returns 0 to stop; it must not return by longjmp or exception.
- * Every token handed to it is in the session's state afterwards, so that a conversation can go on; the end token is
- * neither. `sampler` NULL: greedy. `result` may be NULL; otherwise set its struct_size. */
-v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt,
-                          const v4rt_generate_options* options, v4rt_sampler* sampler,
-                          int (*on_token)(int32_t id, void* user), void* user, v4rt_generate_result* result);
+/* Feeds `prompt`, then samples token by token, until on_token or the session's progress stops it, which is no error
+ * here: `stop` says so. Every token handed to on_token is in the session's state afterwards, so that a conversation can
+ * go on; the end token is neither. `sampler` NULL: greedy. `result` may be NULL; otherwise set its struct_size. */
+V4RT_API v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt,
+                                   const v4rt_generate_options* options, v4rt_sampler* sampler,
+                                   int (*on_token)(int32_t id, void* user), void* user, v4rt_generate_result* result);
 
 #ifdef __cplusplus
 }

@@ -1,13 +1,390 @@
 #pragma once
 
-// Everything that a C++ program needs: open_checkpoint, Model, Session, Tokenizer, Sampler, generate.
-// examples/minimal.cc shows the way from a path to text.
+// v4rt for C++20: the handles of v4rt.h as types that close themselves, its errors as one exception, std::span in and
+// out. All of it is inline and built on v4rt.h, which has the units, the rules and what each call may refuse.
+//
+//   v4rt::Model model = v4rt::Model::open("models/v4", {.device = "opencl"});
+//   v4rt::Session session(model);
+//   std::span<const float> logits = session.feed(ids);
+//
+// A callback may return void, or a bool that is false to stop; an exception that it throws comes out of the call.
+// examples/minimal.cc goes from a path to text.
 
-#include "backend/registry.h"
-#include "graph/plan/plan.h"
-#include "graph/runtime/generate.h"
-#include "graph/runtime/model.h"
-#include "graph/runtime/session.h"
-#include "loaders/checkpoint/checkpoint.h"
-#include "loaders/text/chat_encoding.h"
-#include "loaders/text/tokenizer.h"
+#include <v4rt.h>
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace v4rt {
+inline namespace api0 {  // the library has types of the same names inside
+
+class Error : public std::runtime_error {
+ public:
+  Error(v4rt_status status, const char* message) : std::runtime_error(message), status_(status) {}
+  v4rt_status status() const { return status_; }
+
+ private:
+  v4rt_status status_;
+};
+
+namespace detail {
+
+inline void check(v4rt_status status) {
+  if (status != V4RT_OK) throw Error(status, v4rt_last_error());
+}
+
+template <auto Close>
+struct Closer {
+  template <class T>
+  void operator()(T* handle) const {
+    Close(handle);
+  }
+};
+template <class T, auto Close>
+using Handle = std::unique_ptr<T, Closer<Close>>;
+
+inline std::string take(char* text) {
+  const Handle<char, v4rt_free> owner(text);
+  return text;
+}
+
+// A callback for C: `call` is C's answer, and check() throws what the callback threw.
+template <class F>
+class Callback {
+ public:
+  explicit Callback(F& function) : function_(function) {}
+
+  template <class... Args>
+  int call(Args&&... args) noexcept {
+    try {
+      if constexpr (std::is_void_v<std::invoke_result_t<F&, Args...>>) {
+        function_(std::forward<Args>(args)...);
+        return 1;
+      } else {
+        return function_(std::forward<Args>(args)...) ? 1 : 0;
+      }
+    } catch (...) {
+      thrown_ = std::current_exception();
+      return 0;
+    }
+  }
+
+  void rethrow() {
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+  }
+  void check(v4rt_status status) {
+    rethrow();
+    detail::check(status);
+  }
+
+ private:
+  F& function_;
+  std::exception_ptr thrown_;
+};
+
+}  // namespace detail
+
+inline std::string version() { return v4rt_version(); }
+
+// The devices that there are, and what this build can do, as JSON.
+inline std::string devices_json() {
+  char* json = nullptr;
+  detail::check(v4rt_devices_json(&json));
+  return detail::take(json);
+}
+
+struct ModelOptions {
+  std::string device = "cpu";
+  std::vector<std::string> place = {};   // "PATTERN=DEVICE"
+  std::vector<std::string> memory = {};  // "DEVICE=BYTES"
+  std::string cache_dir = {}, weight_cache = {};
+  std::function<bool(std::string_view what, double done)> progress = {};
+  int64_t context = 4096;
+  int chunk = 0, threads = 0;  // 0: chosen
+  v4rt_numbers numbers = V4RT_FAITHFUL;
+  v4rt_fast fast = V4RT_EXACT;
+  bool mtp = false, no_mmap = false;
+};
+
+namespace detail {
+
+// ModelOptions for C; `options` must outlive it.
+class Options {
+ public:
+  explicit Options(const ModelOptions& options) : progress_(options.progress) {
+    for (const std::string& rule : options.place) place_.push_back(rule.c_str());
+    for (const std::string& limit : options.memory) memory_.push_back(limit.c_str());
+    c_.struct_size = sizeof(c_);
+    c_.device = options.device.c_str();
+    c_.place = place_.data();
+    c_.n_place = place_.size();
+    c_.memory = memory_.data();
+    c_.n_memory = memory_.size();
+    if (!options.cache_dir.empty()) c_.cache_dir = options.cache_dir.c_str();
+    if (!options.weight_cache.empty()) c_.weight_cache = options.weight_cache.c_str();
+    if (options.progress) {
+      c_.progress = [](const char* what, double done, void* user) {
+        return static_cast<Options*>(user)->progress_.call(what, done);
+      };
+      c_.progress_user = this;
+    }
+    c_.context = options.context;
+    c_.chunk = options.chunk;
+    c_.threads = options.threads;
+    c_.numbers = options.numbers;
+    c_.fast = options.fast;
+    c_.mtp = options.mtp ? 1 : 0;
+    c_.no_mmap = options.no_mmap ? 1 : 0;
+  }
+  Options(const Options&) = delete;
+  Options& operator=(const Options&) = delete;
+
+  const v4rt_model_options* get() const { return &c_; }
+  void check(v4rt_status status) { progress_.check(status); }
+
+ private:
+  Callback<const std::function<bool(std::string_view, double)>> progress_;
+  std::vector<const char*> place_, memory_;
+  v4rt_model_options c_{};
+};
+
+}  // namespace detail
+
+// What opening a model with these options, and one session, would take of each device, as JSON. Allocates none of it.
+inline std::string memory_needed(const std::string& path, const ModelOptions& options = {}) {
+  detail::Options given(options);
+  char* json = nullptr;
+  given.check(v4rt_memory_needed(path.c_str(), given.get(), &json));
+  return detail::take(json);
+}
+
+// A checkpoint on devices; shared by many sessions and threads.
+class Model {
+ public:
+  static Model open(const std::string& path, const ModelOptions& options = {}) {
+    detail::Options given(options);
+    v4rt_model* model = nullptr;
+    given.check(v4rt_model_open(path.c_str(), given.get(), &model));
+    return Model(model);
+  }
+
+  v4rt_model_info info() const {
+    v4rt_model_info info{};
+    info.struct_size = sizeof(info);
+    detail::check(v4rt_model_get_info(get(), &info));
+    return info;
+  }
+
+  std::span<const int32_t> end_tokens() const {  // valid as long as the model
+    const int32_t* ids = nullptr;
+    size_t n = 0;
+    detail::check(v4rt_model_end_tokens(get(), &ids, &n));
+    return {ids, n};
+  }
+
+  std::string explain(int tokens = 1, int64_t position = 0) const {  // as JSON
+    char* json = nullptr;
+    detail::check(v4rt_model_explain(get(), tokens, position, &json));
+    return detail::take(json);
+  }
+
+  v4rt_model* get() const { return handle_.get(); }
+
+ private:
+  explicit Model(v4rt_model* handle) : handle_(handle) {}
+  detail::Handle<v4rt_model, v4rt_model_close> handle_;
+};
+
+// The state of a sequence outside any session.
+class Snapshot {
+ public:
+  explicit Snapshot(v4rt_snapshot* handle) : handle_(handle) {}
+  v4rt_snapshot* get() const { return handle_.get(); }
+
+ private:
+  detail::Handle<v4rt_snapshot, v4rt_snapshot_close> handle_;
+};
+
+// The running state of one sequence; keeps what it needs of the model. Used from one thread at a time.
+class Session {
+ public:
+  explicit Session(const Model& model) : vocab_size_(static_cast<size_t>(model.info().vocab_size)) {
+    v4rt_session* session = nullptr;
+    detail::check(v4rt_session_open(model.get(), &session));
+    handle_.reset(session);
+  }
+
+  // Appends tokens; the logits [vocab_size] after the last one, valid until the next call.
+  std::span<const float> feed(std::span<const int32_t> tokens) {
+    const float* logits = nullptr;
+    check(v4rt_session_feed(get(), tokens.data(), tokens.size(), &logits));
+    return {logits, vocab_size_};
+  }
+
+  // As feed, with the logits after every token: row(i, logits, mtp_logits), of which the last may be empty.
+  template <class F>
+  void score(std::span<const int32_t> tokens, F&& row) {
+    auto spans = [&](int64_t i, const float* logits, const float* mtp) {
+      return row(i, std::span(logits, vocab_size_), std::span(mtp, mtp == nullptr ? 0 : vocab_size_));
+    };
+    detail::Callback<decltype(spans)> callback(spans);
+    callback.check(v4rt_session_score(
+        get(), tokens.data(), tokens.size(),
+        [](int64_t i, const float* logits, const float* mtp, void* user) {
+          return static_cast<decltype(callback)*>(user)->call(i, logits, mtp);
+        },
+        &callback));
+  }
+
+  // Called between the chunks of a long prompt. feed() then throws V4RT_CANCELLED when `progress` stops it.
+  void on_progress(std::function<bool(int64_t done, int64_t total)> progress) {
+    auto made = progress ? std::make_unique<Progress>(std::move(progress)) : nullptr;
+    const auto call = [](int64_t done, int64_t total, void* user) {
+      return static_cast<Progress*>(user)->callback.call(done, total);
+    };
+    detail::check(v4rt_session_on_progress(get(), made ? +call : nullptr, made.get()));
+    progress_ = std::move(made);
+  }
+
+  int64_t position() const {
+    int64_t position = 0;
+    detail::check(v4rt_session_position(get(), &position));
+    return position;
+  }
+  void reset() { detail::check(v4rt_session_reset(get())); }
+
+  Snapshot snapshot() const {
+    v4rt_snapshot* snapshot = nullptr;
+    detail::check(v4rt_snapshot_open(get(), &snapshot));
+    return Snapshot(snapshot);
+  }
+  void restore(const Snapshot& snapshot) { detail::check(v4rt_session_restore(get(), snapshot.get())); }
+
+  v4rt_session* get() const { return handle_.get(); }
+  void check(v4rt_status status) {  // of a call that may have called on_progress's function
+    if (progress_) progress_->callback.rethrow();
+    detail::check(status);
+  }
+
+ private:
+  struct Progress {
+    explicit Progress(std::function<bool(int64_t, int64_t)> f) : function(std::move(f)), callback(function) {}
+    std::function<bool(int64_t, int64_t)> function;
+    detail::Callback<std::function<bool(int64_t, int64_t)>> callback;
+  };
+
+  size_t vocab_size_;
+  std::unique_ptr<Progress> progress_;
+  detail::Handle<v4rt_session, v4rt_session_close> handle_;
+};
+
+class Tokenizer {
+ public:
+  static Tokenizer open(const std::string& path) {
+    v4rt_tokenizer* tokenizer = nullptr;
+    detail::check(v4rt_tokenizer_open(path.c_str(), &tokenizer));
+    return Tokenizer(tokenizer);
+  }
+  static Tokenizer parse(std::string_view json) {
+    v4rt_tokenizer* tokenizer = nullptr;
+    detail::check(v4rt_tokenizer_open_memory(json.data(), json.size(), &tokenizer));
+    return Tokenizer(tokenizer);
+  }
+
+  // With `special`, control tokens written in the text become their ids: not for text from others.
+  std::vector<int32_t> encode(std::string_view text, bool special = false) const {
+    std::vector<int32_t> ids(text.size());  // a token has one byte at least
+    size_t n = 0;
+    detail::check(v4rt_tokenizer_encode(get(), text.data(), text.size(), special ? 1 : 0, ids.data(), ids.size(), &n));
+    ids.resize(n);
+    return ids;
+  }
+
+  std::string decode(std::span<const int32_t> ids) const {
+    size_t n = 0;
+    detail::check(v4rt_tokenizer_decode(get(), ids.data(), ids.size(), nullptr, 0, &n));
+    std::string text(n, '\0');
+    detail::check(v4rt_tokenizer_decode(get(), ids.data(), ids.size(), text.data(), n, &n));
+    return text;
+  }
+
+  std::string_view token(int32_t id) const {  // its bytes, valid as long as the tokenizer
+    const char* bytes = nullptr;
+    size_t n = 0;
+    detail::check(v4rt_tokenizer_token(get(), id, &bytes, &n));
+    return {bytes, n};
+  }
+
+  v4rt_tokenizer* get() const { return handle_.get(); }
+
+ private:
+  explicit Tokenizer(v4rt_tokenizer* handle) : handle_(handle) {}
+  detail::Handle<v4rt_tokenizer, v4rt_tokenizer_close> handle_;
+};
+
+struct SamplerOptions {
+  float temperature = 0;  // 0: always the largest logit
+  float top_p = 1;
+  uint64_t seed = 0;
+};
+
+class Sampler {
+ public:
+  explicit Sampler(const Model& model, const SamplerOptions& options = {}) {
+    v4rt_sampler_options c{};
+    c.struct_size = sizeof(c);
+    c.temperature = options.temperature;
+    c.top_p = options.top_p;
+    c.seed = options.seed;
+    v4rt_sampler* sampler = nullptr;
+    detail::check(v4rt_sampler_open(model.get(), &c, &sampler));
+    handle_.reset(sampler);
+  }
+
+  int32_t sample(std::span<const float> logits) {
+    int32_t id = 0;
+    detail::check(v4rt_sampler_sample(get(), logits.data(), logits.size(), &id));
+    return id;
+  }
+
+  v4rt_sampler* get() const { return handle_.get(); }
+
+ private:
+  detail::Handle<v4rt_sampler, v4rt_sampler_close> handle_;
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  bool ignore_end_token = false;
+};
+
+// Feeds `prompt`, then samples until an end token, max_tokens, the end of the context, or until on_token(id) stops it.
+template <class F>
+v4rt_generate_result generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
+                              Sampler& sampler, F&& on_token) {
+  v4rt_generate_options c{};
+  c.struct_size = sizeof(c);
+  c.max_tokens = options.max_tokens;
+  c.ignore_end_token = options.ignore_end_token ? 1 : 0;
+  v4rt_generate_result result{};
+  result.struct_size = sizeof(result);
+  detail::Callback<std::remove_reference_t<F>> callback(on_token);
+  const v4rt_status status = v4rt_generate(
+      session.get(), prompt.data(), prompt.size(), &c, sampler.get(),
+      [](int32_t id, void* user) { return static_cast<decltype(callback)*>(user)->call(id); }, &callback, &result);
+  callback.rethrow();
+  session.check(status);
+  return result;
+}
+
+}  // namespace api0
+}  // namespace v4rt

@@ -8,7 +8,6 @@
 namespace v4rt {
 namespace {
 
-// Saturates: a sum that overflows does not fit either.
 size_t sum(std::initializer_list<size_t> terms) {
   size_t total = 0;
   for (const size_t term : terms) {
@@ -25,9 +24,10 @@ std::string one_allocation(const DeviceInfo& device, std::string_view what, size
 
 }  // namespace
 
+size_t MemoryNeed::total() const { return sum({weights, states, arena, io}); }
+
 std::string exceeds(const DeviceInfo& device, const MemoryNeed& need) {
-  const size_t total = sum({need.weights, need.states, need.arena, need.io});
-  if (device.memory > 0 && total > device.memory) {
+  if (device.memory > 0 && need.total() > device.memory) {
     return fmt::format("{} of weights, {} of state and {} of working memory are more than the {} of {}",
                        human_bytes(need.weights), human_bytes(need.states), human_bytes(sum({need.arena, need.io})),
                        human_bytes(device.memory), device.name);

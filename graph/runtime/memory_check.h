@@ -16,6 +16,14 @@ struct MemoryNeed {
   size_t largest_state = 0;  // one buffer
   size_t arena = 0;          // one buffer
   size_t io = 0;
+  size_t largest = 0;  // one buffer of any of these
+
+  size_t total() const;  // saturates: a sum that overflows does not fit either
+};
+
+struct DeviceNeed {
+  std::string device;
+  MemoryNeed need;
 };
 
 // Empty when it fits, otherwise why not, with figures. A device that does not know its memory takes everything.

@@ -28,14 +28,6 @@ void report(const ModelOptions& options, std::string_view what, double done) {
   if (options.progress) options.progress(what, done);
 }
 
-size_t io_bytes(const Plan& plan, int device) {
-  size_t sum = 0;
-  for (const Slot& slot : plan.slots) {
-    if (slot.storage == Storage::kIo && slot.device == device) sum += slot.type.bytes() + slot.type.scale_bytes();
-  }
-  return sum;
-}
-
 }  // namespace
 
 Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const ModelOptions& model_options)
@@ -47,6 +39,11 @@ Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const Model
   check_options(config, options);
   device_index(options.device);
   for (const auto& [pattern, name] : options.place) rules.push_back({pattern, device_index(name)});
+  for (const auto& [name, bytes] : options.device_memory) {
+    check(std::ranges::any_of(devices, [&](const auto& device) { return device->info().name == name; }),
+          Code::kNotFound, "memory of {}: the model uses no device of that name, only {}", name, device_names());
+    check(bytes > 0, Code::kInvalidArgument, "memory of {}: 0 bytes hold no model", name);
+  }
   weights = empty_store();
 }
 
@@ -54,6 +51,12 @@ WeightStore Model::Impl::empty_store() const {
   std::optional<WeightCache> cache;
   if (!options.weight_cache.empty()) cache.emplace(options.weight_cache, identity);
   return {source, devices, std::move(cache)};
+}
+
+std::string Model::Impl::device_names() const {
+  std::string names;
+  for (const auto& device : devices) names += (names.empty() ? "" : ", ") + device->info().name;
+  return names;
 }
 
 // Creates the device the first time it is named; a name may also be a part of its description.
@@ -126,7 +129,7 @@ void Model::Impl::make_first_plans() {
 // Whether the plans leave room for others on every device.
 bool Model::Impl::chunk_fits() {
   for (size_t i = 0; i < devices.size(); ++i) {
-    const DeviceInfo& info = devices[i]->info();
+    const DeviceInfo info = limits(static_cast<int>(i));
     const MemoryNeed mine = need(static_cast<int>(i), options.context);
     if (!exceeds(info, mine).empty() || (info.memory > 0 && mine.arena > info.memory / 8)) return false;
   }
@@ -164,15 +167,34 @@ MemoryNeed Model::Impl::need(int device, int64_t context) {
   }
   for (const auto& [key, plan] : plans) {
     need.arena = std::max(need.arena, plan->arena_bytes[static_cast<size_t>(device)]);
-    need.io += io_bytes(*plan, device);
+    for (const Slot& slot : plan->slots) {
+      if (slot.storage != Storage::kIo || slot.device != device) continue;
+      need.io += slot.type.bytes() + slot.type.scale_bytes();
+      need.largest = std::max(need.largest, slot.type.bytes());
+    }
   }
+  need.largest = std::max({weights.largest_copied(device), need.largest_state, need.arena, need.largest});
   return need;
+}
+
+DeviceInfo Model::Impl::limits(int device) const {
+  DeviceInfo info = devices[static_cast<size_t>(device)]->info();
+  for (const auto& [name, bytes] : options.device_memory)
+    if (name == info.name) info.memory = info.memory == 0 ? bytes : std::min(info.memory, bytes);
+  return info;
+}
+
+std::vector<DeviceNeed> Model::Impl::memory_needed() {
+  std::vector<DeviceNeed> needs;
+  for (size_t i = 0; i < devices.size(); ++i)
+    needs.push_back({devices[i]->info().name, need(static_cast<int>(i), options.context)});
+  return needs;
 }
 
 void Model::Impl::check_memory() {
   for (size_t i = 0; i < devices.size(); ++i) {
     const int device = static_cast<int>(i);
-    const DeviceInfo& info = devices[i]->info();
+    const DeviceInfo info = limits(device);
     const std::string problem = exceeds(info, need(device, options.context));
     if (problem.empty()) continue;
     const int64_t best =
@@ -261,6 +283,13 @@ std::vector<size_t> Model::Impl::arena_bytes() {
 
 Model::Model() = default;
 Model::~Model() = default;
+
+std::vector<DeviceNeed> Model::memory_needed(std::shared_ptr<const WeightSource> weights, const ModelOptions& options) {
+  check(weights != nullptr, Code::kInvalidArgument, "no weights to plan a model from");
+  Impl planned(std::move(weights), options);
+  planned.make_first_plans();
+  return planned.memory_needed();
+}
 
 std::shared_ptr<const Model> Model::open(std::shared_ptr<const WeightSource> weights, const ModelOptions& options) {
   check(weights != nullptr, Code::kInvalidArgument, "no weights to open a model from");

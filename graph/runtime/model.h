@@ -10,6 +10,7 @@
 #include "backend/registry.h"
 #include "graph/model/v4_model.h"
 #include "graph/plan/plan.h"
+#include "graph/runtime/memory_check.h"
 #include "loaders/checkpoint/weight_source.h"
 
 namespace v4rt {
@@ -28,6 +29,8 @@ struct ModelOptions {
   // How users of the program ask for such a folder ("--weight-cache DIR"), for a message when memory is short.
   std::string weight_cache_hint = "set ModelOptions::weight_cache to a folder";
   size_t memory = 0;  // bytes of host memory that the model may take; 0: all that are available
+  // {device name, bytes}: what the model and one session may take of a device, if that is less than it has.
+  std::vector<std::pair<std::string, size_t>> device_memory;
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for
   // Tokens of the chunk plan; the results do not depend on it. 0: as many as pay, 2048, or fewer where the context or
@@ -50,6 +53,10 @@ class Model {
   // much it would take), weights that memory does not allow (before any is loaded), a device that refuses a node.
   static std::shared_ptr<const Model> open(std::shared_ptr<const WeightSource> weights, const ModelOptions& options);
   ~Model();
+
+  // What open() and one session would allocate on each device. Allocates none of it.
+  static std::vector<DeviceNeed> memory_needed(std::shared_ptr<const WeightSource> weights,
+                                               const ModelOptions& options);
 
   const V4Config& config() const;
   const ModelOptions& options() const;  // with the chunk that was chosen

@@ -38,6 +38,7 @@ struct Model::Impl {
   void make_first_plans();
   void check_memory();
   void check_host_memory();
+  std::vector<DeviceNeed> memory_needed();
   void load_weights();
 
   void check_files();  // throws Error when a file that is in use was changed
@@ -58,6 +59,7 @@ struct Model::Impl {
 
  private:
   int device_index(const std::string& name);
+  std::string device_names() const;
   WeightStore empty_store() const;
   void make_plans_of_chunk();
   bool chunk_fits();
@@ -68,6 +70,7 @@ struct Model::Impl {
   std::unique_ptr<Plan> make_plan(int tokens, LogitsOf logits, const std::function<void(double done)>& progress = {});
   void add_states(const Plan& plan);
   MemoryNeed need(int device, int64_t context);
+  DeviceInfo limits(int device) const;  // with no more memory than the options allow
   std::string cache_hint(size_t copied) const;
 };
 

@@ -48,7 +48,11 @@ class Share {
 
 WeightStore::WeightStore(std::shared_ptr<const WeightSource> source, std::vector<std::shared_ptr<Device>> devices,
                          std::optional<WeightCache> cache)
-    : source_(std::move(source)), devices_(std::move(devices)), cache_(std::move(cache)), copied_(devices_.size(), 0) {}
+    : source_(std::move(source)),
+      devices_(std::move(devices)),
+      cache_(std::move(cache)),
+      copied_(devices_.size(), 0),
+      largest_(devices_.size(), 0) {}
 
 // Reads no values. What is in the cache needs no check by the loader: it was checked when it was written.
 void WeightStore::add(const Plan& plan) {
@@ -69,8 +73,10 @@ void WeightStore::add(const Plan& plan) {
     }
     const bool cached = cache_.has_value() && uses_host_memory(device(key(slot)));
     missing_.push_back({key(slot), slot.type, repack_of(plan, static_cast<SlotId>(i)), cached});
-    size_t& copied = copied_[static_cast<size_t>(slot.device)];
-    if (!cached) copied = add_bytes(copied, bytes_of(slot.type));
+    if (cached) continue;
+    const auto at = static_cast<size_t>(slot.device);
+    copied_[at] = add_bytes(copied_[at], bytes_of(slot.type));
+    largest_[at] = std::max(largest_[at], slot.type.bytes());
   }
 }
 

@@ -38,7 +38,8 @@ class WeightStore {
   Residence residence(const Slot& slot) const;  // after load()
   size_t copied_bytes(int device) const {
     return copied_[static_cast<size_t>(device)];
-  }                      // what load() has copied, or is going to
+  }  // what load() has copied, or is going to
+  size_t largest_copied(int device) const { return largest_[static_cast<size_t>(device)]; }  // one buffer of these
   size_t bytes() const;  // of all weights of all plans
 
  private:
@@ -82,6 +83,7 @@ class WeightStore {
   std::vector<Missing> missing_;
   std::vector<std::string> unchecked_;  // used in place, their values not checked yet
   std::vector<size_t> copied_;          // bytes per device
+  std::vector<size_t> largest_;         // bytes in one buffer of these
   bool mapped_weights_fit_ = true;      // in memory, all of them at once
 };
 

@@ -132,6 +132,7 @@ for document in $documents; do
     case $kind in
       block | inline) commands "$document:$line" "$kind" "$text" || [ "$kind" = inline ] || figures=$((figures + 1)) ;;
       c) printf '%s\n' "$text" >>snippet ;;
+      cmake | python) ;;  # tests/package runs them
       *) about "$document:$line"; check "a language that this test knows: $kind" false ;;
     esac
   done < <(code "$source/$document")
@@ -155,7 +156,7 @@ exits 0
 # Whatever README.md names beside its commands, and nothing that it should name is left out.
 about "README.md"
 all_help=$(for command in $(help_of '' | grep -oP '^  \K[a-z]+(?= )'); do help_of "$command"; done; help_of '')
-for option in $(code "$source/README.md" | grep -v ' cmake \| ctest ' | grep -oP '(^|[\s`])\K--[a-z][a-z-]+' | sort -u); do
+for option in $(code "$source/README.md" | grep -v ' cmake \| ctest \| pkg-config ' | grep -oP '(^|[\s`])\K--[a-z][a-z-]+' | sort -u); do
   check "an option of the program: $option" grep -qE -- "(^|[ ,])$option([ ,=]|$)" <<<"$all_help"
 done
 for option in $(grep -oP '^(option|set)\(\KV4RT_[A-Z]+' "$source/CMakeLists.txt"); do

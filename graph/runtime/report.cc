@@ -1,0 +1,87 @@
+#include "graph/runtime/report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace v4rt {
+
+using Json = nlohmann::ordered_json;
+
+Json devices_report(const DeviceList& list) {
+  Json devices = Json::array();
+  for (const DeviceInfo& device : list.devices) {
+    devices.push_back({{"name", device.name},
+                       {"description", device.description},
+                       {"memory_bytes", device.memory},
+                       {"max_allocation_bytes", device.max_allocation},
+                       {"alignment_bytes", device.alignment},
+                       {"features", device.features}});
+  }
+  return {{"backends", built_in_backends()},
+          {"libraries", built_in_libraries()},
+          {"devices", std::move(devices)},
+          {"problems", list.problems}};
+}
+
+Explanation::Explanation(const Model& explained, int32_t tokens, int64_t position)
+    : model(explained),
+      plan(explained.plan(tokens == 1 ? 1 : explained.options().chunk, LogitsOf::kLastRows)),
+      segment{0, static_cast<int32_t>(position), tokens} {
+  const ModelOptions& options = model.options();
+  check(tokens >= 1 && tokens <= options.chunk, Code::kInvalidArgument,
+        "a step of {} tokens: this model's steps have 1 to {}; open it with a longer chunk", tokens, options.chunk);
+  check(position >= 0 && position <= options.context - tokens, Code::kInvalidArgument,
+        "a step of {} tokens at position {}: the context has {} positions", tokens, position, options.context);
+  std::vector<Row> live(static_cast<size_t>(tokens));
+  fill_rows({&segment, 1}, live);
+  rows = explain(plan, {{&segment, 1}, live});
+}
+
+int64_t Explanation::transfers() const {
+  return std::count_if(plan.steps.begin(), plan.steps.end(),
+                       [](const PlanStep& step) { return std::holds_alternative<Transfer>(step); });
+}
+
+int64_t Explanation::launches() const { return std::ssize(plan.steps) - transfers(); }
+
+Json explain_report(const Explanation& e) {
+  Json nodes = Json::array();
+  for (const ExplainRow& row : e.rows) {
+    nodes.push_back({{"node", row.node},
+                     {"op", row.op},
+                     {"device", row.device},
+                     {"kernel", row.kernel},
+                     {"why", row.why.empty() ? Json(nullptr) : Json(row.why)},
+                     {"weight_bytes", row.weight_bytes},
+                     {"state_bytes", row.state_bytes},
+                     {"io_bytes", row.io_bytes},
+                     {"flops", row.flops}});
+  }
+  return {{"tokens", e.segment.n_tokens},
+          {"position", e.segment.position},
+          {"nodes", std::move(nodes)},
+          {"launches", e.launches()},
+          {"transfers", e.transfers()},
+          {"rebinds", e.plan.rebinds.size()},
+          {"chunk", e.model.options().chunk},
+          {"arena_bytes", e.model.arena_bytes()},
+          {"state_bytes", e.model.state_bytes()},
+          {"weight_bytes", e.model.weight_bytes()},
+          {"refusals", e.plan.refusals}};
+}
+
+Json memory_report(std::span<const DeviceNeed> needs) {
+  Json devices = Json::array();
+  for (const auto& [device, need] : needs) {
+    devices.push_back({{"device", device},
+                       {"weight_bytes", need.weights},
+                       {"state_bytes", need.states},
+                       {"arena_bytes", need.arena},
+                       {"io_bytes", need.io},
+                       {"largest_buffer_bytes", need.largest},
+                       {"total_bytes", need.total()}});
+  }
+  return {{"devices", std::move(devices)}};
+}
+
+}  // namespace v4rt

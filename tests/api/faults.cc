@@ -1,0 +1,133 @@
+// What the program fails on purpose: the n-th allocation, system call, thread start or OpenCL call that is made while a
+// fault is armed. These definitions come before those of the libraries for everything in the process.
+
+#include "tests/api/faults.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace faults {
+namespace {
+
+std::atomic<Kind> armed{Kind::kNone};
+std::atomic<int64_t> calls{0}, target{0}, allocations{0};
+
+template <class F>
+F* next(F*, const char* name) {
+  return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+}
+
+}  // namespace
+
+bool due(Kind kind) { return armed == kind && ++calls == target; }
+
+void arm(Kind kind, int64_t nth) {
+  calls = 0;
+  target = nth;
+  armed = kind;
+}
+
+int64_t disarm() {
+  armed = Kind::kNone;
+  return calls;
+}
+
+int64_t live_allocations() { return allocations; }
+
+namespace {
+
+void* allocate(size_t bytes, size_t alignment) {
+  if (due(Kind::kAllocation)) return nullptr;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes == 0 ? 1 : bytes) != 0)
+    return nullptr;
+  ++allocations;
+  return memory;
+}
+
+void* allocate_or_throw(size_t bytes, size_t alignment) {
+  void* memory = allocate(bytes, alignment);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void release(void* memory) {
+  if (memory != nullptr) --allocations;
+  std::free(memory);
+}
+
+}  // namespace
+}  // namespace faults
+
+// These replacements belong together; g++ only sees that memory of `new` is passed to `free`.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
+constexpr size_t kUsual = alignof(max_align_t);
+void* operator new(size_t bytes) { return faults::allocate_or_throw(bytes, kUsual); }
+void* operator new(size_t bytes, std::align_val_t a) {
+  return faults::allocate_or_throw(bytes, static_cast<size_t>(a));
+}
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return faults::allocate(bytes, kUsual); }
+void operator delete(void* memory) noexcept { faults::release(memory); }
+void operator delete(void* memory, size_t) noexcept { faults::release(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { faults::release(memory); }
+void operator delete(void* memory, size_t, std::align_val_t) noexcept { faults::release(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { faults::release(memory); }
+
+extern "C" {
+
+void* aligned_alloc(size_t alignment, size_t bytes) noexcept {  // what the cpu device takes buffers with
+  static const auto real = faults::next(&aligned_alloc, "aligned_alloc");
+  return faults::due(faults::Kind::kAllocation) ? nullptr : real(alignment, bytes);
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                   void* argument) noexcept {
+  static const auto real = faults::next(&pthread_create, "pthread_create");
+  return faults::due(faults::Kind::kThread) ? EAGAIN : real(thread, attributes, start, argument);
+}
+
+int open(const char* path, int flags, ...) {
+  static const auto real = faults::next(&open, "open");
+  va_list rest;
+  va_start(rest, flags);
+  const mode_t mode = va_arg(rest, mode_t);
+  va_end(rest);
+  if (!faults::due(faults::Kind::kFile)) return real(path, flags, mode);
+  errno = EIO;
+  return -1;
+}
+
+ssize_t pread(int file, void* bytes, size_t n, off_t offset) {
+  static const auto real = faults::next(&pread, "pread");
+  if (!faults::due(faults::Kind::kFile)) return real(file, bytes, n, offset);
+  errno = EIO;
+  return -1;
+}
+
+int fstat(int file, struct stat* status) noexcept {
+  static const auto real = faults::next(&fstat, "fstat");
+  if (!faults::due(faults::Kind::kFile)) return real(file, status);
+  errno = EIO;
+  return -1;
+}
+
+void* mmap(void* address, size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
+  static const auto real = faults::next(&mmap, "mmap");
+  if (!faults::due(faults::Kind::kFile)) return real(address, bytes, protection, flags, file, offset);
+  errno = ENOMEM;
+  return MAP_FAILED;
+}
+
+}  // extern "C"

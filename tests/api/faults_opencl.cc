@@ -1,0 +1,105 @@
+// The OpenCL calls of faults.cc: those that the library makes, each as it is or failing as a driver would.
+
+#include <dlfcn.h>
+
+#define CL_TARGET_OPENCL_VERSION 120
+#include <CL/cl.h>
+
+#include "tests/api/faults.h"
+
+namespace {
+
+template <class F>
+F* next(F*, const char* name) {
+  return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+}
+
+bool due() { return faults::due(faults::Kind::kOpencl); }
+
+}  // namespace
+
+// A call that returns its status; one that returns an object and its status through the last argument; one that gives
+// an object back, which never fails here, as a program could not go on.
+#define RETURNS_STATUS(name, parameters, arguments)      \
+  extern "C" cl_int name parameters {                    \
+    static const auto real = next(&name, #name);         \
+    return due() ? CL_OUT_OF_RESOURCES : real arguments; \
+  }
+#define RETURNS_OBJECT(type, name, parameters, arguments)   \
+  extern "C" type name parameters {                         \
+    static const auto real = next(&name, #name);            \
+    if (!due()) {                                           \
+      const type made = real arguments;                     \
+      if (made != nullptr) ++faults::opencl_objects;        \
+      return made;                                          \
+    }                                                       \
+    if (status != nullptr) *status = CL_OUT_OF_HOST_MEMORY; \
+    return nullptr;                                         \
+  }
+#define RELEASES(name, type)                     \
+  extern "C" cl_int name(type object) {          \
+    static const auto real = next(&name, #name); \
+    --faults::opencl_objects;                    \
+    return real(object);                         \
+  }
+
+RELEASES(clReleaseContext, cl_context)
+RELEASES(clReleaseCommandQueue, cl_command_queue)
+RELEASES(clReleaseMemObject, cl_mem)
+RELEASES(clReleaseProgram, cl_program)
+RELEASES(clReleaseKernel, cl_kernel)
+RETURNS_STATUS(clGetPlatformIDs, (cl_uint n, cl_platform_id* ids, cl_uint* found), (n, ids, found))
+RETURNS_STATUS(clGetDeviceIDs, (cl_platform_id p, cl_device_type t, cl_uint n, cl_device_id* ids, cl_uint* found),
+               (p, t, n, ids, found))
+RETURNS_STATUS(clGetDeviceInfo, (cl_device_id d, cl_device_info i, size_t n, void* v, size_t* r), (d, i, n, v, r))
+RETURNS_STATUS(clGetProgramInfo, (cl_program p, cl_program_info i, size_t n, void* v, size_t* r), (p, i, n, v, r))
+RETURNS_STATUS(clBuildProgram,
+               (cl_program p, cl_uint n, const cl_device_id* ds, const char* o, void (*f)(cl_program, void*), void* u),
+               (p, n, ds, o, f, u))
+RETURNS_STATUS(clSetKernelArg, (cl_kernel k, cl_uint i, size_t n, const void* v), (k, i, n, v))
+RETURNS_STATUS(clEnqueueNDRangeKernel,
+               (cl_command_queue q, cl_kernel k, cl_uint d, const size_t* o, const size_t* g, const size_t* l,
+                cl_uint n, const cl_event* w, cl_event* e),
+               (q, k, d, o, g, l, n, w, e))
+RETURNS_STATUS(clEnqueueReadBuffer,
+               (cl_command_queue q, cl_mem m, cl_bool b, size_t o, size_t s, void* p, cl_uint n, const cl_event* w,
+                cl_event* e),
+               (q, m, b, o, s, p, n, w, e))
+RETURNS_STATUS(clEnqueueWriteBuffer,
+               (cl_command_queue q, cl_mem m, cl_bool b, size_t o, size_t s, const void* p, cl_uint n,
+                const cl_event* w, cl_event* e),
+               (q, m, b, o, s, p, n, w, e))
+RETURNS_STATUS(clEnqueueFillBuffer,
+               (cl_command_queue q, cl_mem m, const void* p, size_t ps, size_t o, size_t s, cl_uint n,
+                const cl_event* w, cl_event* e),
+               (q, m, p, ps, o, s, n, w, e))
+RETURNS_STATUS(clEnqueueCopyBuffer,
+               (cl_command_queue q, cl_mem a, cl_mem b, size_t ao, size_t bo, size_t s, cl_uint n, const cl_event* w,
+                cl_event* e),
+               (q, a, b, ao, bo, s, n, w, e))
+RETURNS_STATUS(clWaitForEvents, (cl_uint n, const cl_event* events), (n, events))
+RETURNS_STATUS(clGetPlatformInfo, (cl_platform_id p, cl_platform_info i, size_t n, void* v, size_t* r), (p, i, n, v, r))
+RETURNS_STATUS(clGetProgramBuildInfo,
+               (cl_program p, cl_device_id d, cl_program_build_info i, size_t n, void* v, size_t* r),
+               (p, d, i, n, v, r))
+RETURNS_STATUS(clGetKernelInfo, (cl_kernel k, cl_kernel_info i, size_t n, void* v, size_t* r), (k, i, n, v, r))
+RETURNS_STATUS(clGetKernelWorkGroupInfo,
+               (cl_kernel k, cl_device_id d, cl_kernel_work_group_info i, size_t n, void* v, size_t* r),
+               (k, d, i, n, v, r))
+RETURNS_STATUS(clFlush, (cl_command_queue q), (q))
+RETURNS_STATUS(clFinish, (cl_command_queue q), (q))
+RETURNS_OBJECT(cl_context, clCreateContext,
+               (const cl_context_properties* p, cl_uint n, const cl_device_id* ds,
+                void (*f)(const char*, const void*, size_t, void*), void* u, cl_int* status),
+               (p, n, ds, f, u, status))
+RETURNS_OBJECT(cl_command_queue, clCreateCommandQueue,
+               (cl_context c, cl_device_id d, cl_command_queue_properties p, cl_int* status), (c, d, p, status))
+RETURNS_OBJECT(cl_mem, clCreateBuffer, (cl_context c, cl_mem_flags f, size_t n, void* p, cl_int* status),
+               (c, f, n, p, status))
+RETURNS_OBJECT(cl_program, clCreateProgramWithSource,
+               (cl_context c, cl_uint n, const char** s, const size_t* l, cl_int* status), (c, n, s, l, status))
+RETURNS_OBJECT(cl_program, clCreateProgramWithBinary,
+               (cl_context c, cl_uint n, const cl_device_id* d, const size_t* l, const unsigned char** b, cl_int* bs,
+                cl_int* status),
+               (c, n, d, l, b, bs, status))
+RETURNS_OBJECT(cl_kernel, clCreateKernel, (cl_program p, const char* n, cl_int* status), (p, n, status))

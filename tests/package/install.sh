@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Installs a build, moves what was installed, and lets programs outside the tree build against it and run.
+# Arguments: the build folder, the source folder, a C compiler, json_value, the build type.
+set -euo pipefail
+build=$1 source=$2 cc=$3 json_value=$4 build_type=$5
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+wrong() { echo "$*" && failures=$((failures + 1)); }
+same() { [ "$2" = "$3" ] || wrong "$1: got '$2', not '$3'"; }
+
+cmake --install "$build" --prefix "$work/first" >"$work/log" || { cat "$work/log"; exit 1; }
+mv "$work/first" "$work/prefix"  # nothing may remember where it was installed
+prefix=$work/prefix
+library=$(find "$prefix" -name libv4rt.so)
+libraries=$(dirname "$library")
+model=$prefix/share/v4rt/models/v4-mini
+export LD_LIBRARY_PATH=$libraries
+
+if grep -rlF -e "$source" -e "$work" "$libraries/cmake" "$libraries/pkgconfig"; then wrong "these name a folder of this machine"; fi
+
+# The shared library shows the functions of the header and nothing else.
+grep -oE '^V4RT_API .*' "$prefix/include/v4rt.h" | grep -oE 'v4rt_[a-z_]+\(' | tr -d '(' | sort >"$work/declared"
+nm -D --defined-only "$library" | awk '{print $3}' | sort >"$work/exported"
+diff "$work/declared" "$work/exported" || wrong "declared (<) and exported (>) are not the same"
+strip -o "$work/stripped.so" "$library"
+size=$(stat -c %s "$work/stripped.so")
+echo "libv4rt.so, stripped: $size bytes"
+[ "$build_type" != Release ] || [ "$size" -le $((5 * 1024 * 1024)) ] || wrong "more than 5 MiB"
+
+# The header is C11, and C++, and has no padding in any structure.
+for language in "c -std=c11" "c++ -std=c++11"; do
+  echo '#include <v4rt.h>' |
+    "$cc" -x $language -I"$prefix/include" -Wall -Wextra -Wpadded -Wpedantic -Werror -fsyntax-only - ||
+    wrong "v4rt.h as ${language%% *}"
+done
+
+expected=$("$json_value" "$model/golden/text.json" /greedy/0/text)
+expected=${expected%<｜end*}
+says_the_same() { # WHAT PROGRAM
+  same "$1" "$("$2" "$model"; echo x)" "${expected}x"
+}
+cmake -S "$source/tests/package/outside" -B "$work/outside" -DCMAKE_PREFIX_PATH="$prefix" \
+  -DCMAKE_C_COMPILER="$cc" >"$work/log" 2>&1 && cmake --build "$work/outside" >>"$work/log" 2>&1 ||
+  { cat "$work/log"; exit 1; }
+for program in c_v4rt c_static cc_v4rt cc_static; do says_the_same "find_package, $program" "$work/outside/$program"; done
+
+# The lines of README.md.
+mkdir "$work/readme"
+{
+  echo 'cmake_minimum_required(VERSION 3.22)
+project(readme LANGUAGES C)
+add_executable(mine golden.c)'
+  awk '/^```/ { inside = !inside && $0 == "```cmake"; next } inside' "$source/README.md"
+} >"$work/readme/CMakeLists.txt"
+cp "$source/tests/package/outside/golden.c" "$work/readme"
+cmake -S "$work/readme" -B "$work/readme/build" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
+  cmake --build "$work/readme/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+says_the_same "README.md" "$work/readme/build/mine"
+
+export PKG_CONFIG_PATH=$libraries/pkgconfig
+flags=$(pkg-config --cflags --libs v4rt)
+same "pkg-config" "$(tr ' ' '\n' <<<"$flags" | grep -vE '^(-I|-L|-lv4rt$)' | tr -d '\n')" ""
+"$cc" -std=c11 "$source/tests/package/outside/golden.c" -o "$work/by_pkg_config" $flags
+says_the_same "pkg-config" "$work/by_pkg_config"
+
+same "the program's version" "$("$prefix/bin/v4rt" --version | head -n 1)" "v4rt $(pkg-config --modversion v4rt)"
+[ "$failures" = 0 ]

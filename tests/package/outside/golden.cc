@@ -1,0 +1,95 @@
+// The same by the C++ interface, on everything that it has.
+#include <iostream>
+#include <stdexcept>
+#include <v4rt.hpp>
+
+namespace {
+
+void require(bool ok, const char* what) {
+  if (!ok) throw std::logic_error(what);
+}
+
+// The exception of a callback comes out of the call as it is, and the session goes on.
+template <class F>
+bool throws_mine(F&& call) {
+  struct Mine {};
+  try {
+    call([](auto&&...) -> bool { throw Mine(); });
+  } catch (const Mine&) {
+    return true;
+  }
+  return false;
+}
+
+v4rt_status status_of(auto&& call) {
+  try {
+    call();
+  } catch (const v4rt::Error& e) {
+    return e.status();
+  }
+  return V4RT_OK;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const std::string path = argc > 1 ? argv[1] : "";
+  const std::vector<int32_t> prompt = {0, 320, 1843, 652, 844, 1218, 313, 260};
+  v4rt::ModelOptions options{.context = 512, .chunk = 4, .numbers = V4RT_PLAIN, .mtp = true};
+  require(throws_mine([&](auto fail) {
+            options.progress = fail;
+            v4rt::Model::open(path, options);
+          }),
+          "progress of open");
+  options.progress = [](std::string_view, double done) { return done < 0.5; };
+  require(status_of([&] { v4rt::Model::open(path, options); }) == V4RT_CANCELLED, "open is cancelled");
+  options.progress = nullptr;
+  require(v4rt::memory_needed(path, options).find("\"cpu\"") != std::string::npos, "memory_needed");
+  require(v4rt::devices_json().find("\"cpu\"") != std::string::npos, "devices_json");
+  options.memory = {"cpu=1000"};
+  require(status_of([&] { v4rt::Model::open(path, options); }) == V4RT_OUT_OF_MEMORY, "memory");
+  options.memory.clear();
+  options.place = {"*=reference"};
+  const v4rt::Model model = v4rt::Model::open(path, options);
+  require(model.explain().find("\"reference\"") != std::string::npos, "place, explain");
+
+  v4rt::Session session(model);
+  require(throws_mine([&](auto fail) { session.score(prompt, fail); }), "callback of score");
+  session.reset();
+  size_t rows = 0, further = 0;
+  std::vector<float> last;
+  session.score(prompt, [&](int64_t i, std::span<const float> logits, std::span<const float> mtp) {
+    require(i == static_cast<int64_t>(rows++) && logits.size() == 2048, "rows of score");
+    further += mtp.empty() ? 0 : 1;
+    last.assign(logits.begin(), logits.end());
+  });
+  require(rows == 8 && further == 7 && session.position() == 8, "score");
+  const v4rt::Snapshot snapshot = session.snapshot();
+  session.reset();
+  require(throws_mine([&](auto fail) {
+            session.on_progress(fail);
+            session.feed(prompt);
+          }),
+          "progress of feed");
+  session.on_progress({});
+  require(session.position() == 4, "the chunk that was read");
+  const auto logits = session.feed(std::span(prompt).subspan(4));
+  require(std::equal(last.begin(), last.end(), logits.begin(), logits.end()), "score and feed");
+  session.restore(snapshot);
+  require(session.position() == 8, "restore");
+
+  const v4rt::Tokenizer tokenizer = v4rt::Tokenizer::open(path);
+  require(tokenizer.encode("def factorial(n):\n    ") == std::vector(prompt.begin() + 1, prompt.end()), "encode");
+  require(tokenizer.decode(std::span(prompt).subspan(1)) == "def factorial(n):\n    ", "decode");
+  v4rt::Sampler sampler(model, {.temperature = 1, .top_p = 0.001F});  // the likeliest token, by another way
+  session.reset();
+  require(throws_mine([&](auto fail) { v4rt::generate(session, prompt, {}, sampler, fail); }), "on_token");
+  session.reset();
+  const auto result =
+      v4rt::generate(session, prompt, {}, sampler, [&](int32_t id) { std::cout << tokenizer.token(id); });
+  require(result.stop == V4RT_STOP_END_TOKEN && model.end_tokens().size() == 1, "the end");
+  return 0;
+} catch (const std::exception& e) {
+  std::cerr << e.what() << "\n";
+  return 1;
+}
