@@ -48,6 +48,8 @@ class Queue {
   virtual void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) = 0;  // src is free on return
   virtual void download(std::span<std::byte> dst, Buffer& src, size_t offset) = 0;      // dst is filled on return
   virtual void fill(Buffer& dst, std::byte value) = 0;                                  // all of it
+  // Ranges of one buffer must not overlap.
+  virtual void copy(Buffer& dst, size_t dst_offset, Buffer& src, size_t src_offset, size_t bytes) = 0;
   virtual void begin(const Step& step) = 0;  // sets the step for the following launches; copies it, without waiting
   virtual void launch(const Kernel& kernel, std::span<const Tensor> args,
                       const Step& step) = 0;  // inputs, outputs[, scratch]

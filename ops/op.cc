@@ -30,10 +30,10 @@ double weight_bytes(std::span<const TensorType> in, size_t i, const Input& input
 
 std::string_view name(OpKind kind) {
   static constexpr std::array<std::string_view, static_cast<size_t>(OpKind::kCount)> kNames{
-      "embed_rows", "take_last",   "add_streams", "linear",         "rms_norm",      "head_rms",
-      "rope_tail",  "fake_quant",  "hadamard",    "ring_append",    "compress_pool", "index_select",
-      "attend",     "hc_pre",      "hc_post",     "hc_head",        "route_topk",    "route_hash",
-      "swiglu",     "moe_gate_up", "moe_down",    "moe_down_parts", "moe_sum",       "repack"};
+      "embed_rows", "take_last",      "add_streams", "linear",     "rms_norm",      "head_rms",     "rope_tail",
+      "fake_quant", "hadamard",       "ring_append", "ring_read",  "compress_pool", "index_select", "attend",
+      "hc_pre",     "hc_post",        "hc_head",     "route_topk", "route_hash",    "swiglu",       "moe_gate_up",
+      "moe_down",   "moe_down_parts", "moe_sum",     "repack"};
   return kNames[static_cast<size_t>(kind)];
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -29,6 +31,7 @@ enum class OpKind : uint8_t {
   kHadamard,
   // attention
   kRingAppend,
+  kRingRead,
   kCompressPool,
   kIndexSelect,
   kAttend,
@@ -70,11 +73,19 @@ enum class Role : uint8_t {
   kState,       // what a sequence keeps for its next tokens
 };
 
-// The rows of a state [slots, rows, ...]: one per `positions` positions of the sequence. With fewer rows than that,
-// later ones overwrite earlier ones, row by row.
+// The rows of a state [slots, rows, ...]: one per `positions` positions of the sequence, all of which the op may read;
+// or, of a ring, row p mod rows for position p, of which the op reads those from first(p) on when the next position is
+// p.
 struct StateRows {
+  static constexpr int64_t kEvery = INT64_MAX;
+
   RowFormat format;
   int positions = 1;
+  int64_t back = kEvery;  // of a ring: the positions read before the block of `block` positions that p is in
+  int block = 1;
+
+  bool ring() const { return back != kEvery; }
+  int64_t first(int64_t p) const { return std::max<int64_t>(0, p - p % block - back); }
 };
 
 struct Input {

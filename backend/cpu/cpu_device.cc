@@ -43,6 +43,9 @@ class CpuQueue final : public Queue {
     if (!dst.empty()) std::memcpy(dst.data(), src.host() + offset, dst.size());
   }
   void fill(Buffer& dst, std::byte value) override { std::memset(dst.host(), static_cast<int>(value), dst.bytes()); }
+  void copy(Buffer& dst, size_t dst_offset, Buffer& src, size_t src_offset, size_t bytes) override {
+    std::memcpy(dst.host() + dst_offset, src.host() + src_offset, bytes);
+  }
   void begin(const Step&) override {}
   void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
     static_cast<const CpuKernel&>(kernel).run({args, step, pool_});

@@ -14,7 +14,7 @@ std::span<const CpuEntry> cpu_kernels();
 // Each is defined in the file of kernels/ named after its family.
 extern const CpuEntry kCpuEmbedRows, kCpuTakeLast, kCpuAddStreams;
 extern const CpuEntry kCpuLinear, kCpuRmsNorm, kCpuHeadRms, kCpuRepack;
-extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend;
+extern const CpuEntry kCpuRopeTail, kCpuFakeQuant, kCpuHadamard, kCpuRingAppend, kCpuRingRead;
 extern const CpuEntry kCpuHcPre, kCpuHcPost, kCpuHcHead;
 extern const CpuEntry kCpuRouteTopK, kCpuRouteHash, kCpuSwiglu, kCpuMoeGateUp, kCpuMoeDown, kCpuMoeDownParts,
     kCpuMoeSum;

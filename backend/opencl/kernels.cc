@@ -10,12 +10,12 @@ namespace v4rt {
 
 std::span<const OpenclEntry> opencl_kernels() {
   static const std::array table{
-      kOpenclEmbedRows,    kOpenclTakeLast,         kOpenclAddStreams,  kOpenclLinearClblast,  kOpenclLinear,
-      kOpenclRmsNorm,      kOpenclHeadRms,          kOpenclRopeTail,    kOpenclFakeQuant,      kOpenclHadamard,
-      kOpenclRingAppend,   kOpenclCompressPool,     kOpenclIndexSelect, kOpenclAttend,         kOpenclAttendWide,
-      kOpenclHcPre,        kOpenclHcPost,           kOpenclHcHead,      kOpenclRouteTopK,      kOpenclRouteHash,
-      kOpenclSwiglu,       kOpenclMoeGateUpClblast, kOpenclMoeGateUp,   kOpenclMoeDownClblast, kOpenclMoeDown,
-      kOpenclMoeDownParts, kOpenclMoeSum,           kOpenclRepack,
+      kOpenclEmbedRows,  kOpenclTakeLast,     kOpenclAddStreams,       kOpenclLinearClblast, kOpenclLinear,
+      kOpenclRmsNorm,    kOpenclHeadRms,      kOpenclRopeTail,         kOpenclFakeQuant,     kOpenclHadamard,
+      kOpenclRingAppend, kOpenclRingRead,     kOpenclCompressPool,     kOpenclIndexSelect,   kOpenclAttend,
+      kOpenclAttendWide, kOpenclHcPre,        kOpenclHcPost,           kOpenclHcHead,        kOpenclRouteTopK,
+      kOpenclRouteHash,  kOpenclSwiglu,       kOpenclMoeGateUpClblast, kOpenclMoeGateUp,     kOpenclMoeDownClblast,
+      kOpenclMoeDown,    kOpenclMoeDownParts, kOpenclMoeSum,           kOpenclRepack,
   };
   return table;
 }

@@ -86,12 +86,13 @@ void OpenclQueue::fill(Buffer& dst, std::byte value) {
          "clEnqueueFillBuffer");
 }
 
-void OpenclQueue::copy(Buffer& dst, Buffer& src, size_t bytes) {
-  check_range(dst, 0, bytes);
-  check_range(src, 0, bytes);
+void OpenclQueue::copy(Buffer& dst, size_t dst_offset, Buffer& src, size_t src_offset, size_t bytes) {
+  check_range(dst, dst_offset, bytes);
+  check_range(src, src_offset, bytes);
   if (bytes == 0) return;
   const OpenclMemory from = memory_of(src), to = memory_of(dst);
-  verify(clEnqueueCopyBuffer(queue_.get(), from.object, to.object, from.offset, to.offset, bytes, 0, nullptr, nullptr),
+  verify(clEnqueueCopyBuffer(queue_.get(), from.object, to.object, from.offset + src_offset, to.offset + dst_offset,
+                             bytes, 0, nullptr, nullptr),
          "clEnqueueCopyBuffer");
 }
 

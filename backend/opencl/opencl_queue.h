@@ -24,6 +24,7 @@ class OpenclQueue final : public Queue {
   void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override;
   void download(std::span<std::byte> dst, Buffer& src, size_t offset) override;
   void fill(Buffer& dst, std::byte value) override;
+  void copy(Buffer& dst, size_t dst_offset, Buffer& src, size_t src_offset, size_t bytes) override;
   void begin(const Step& step) override;
   void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override;
   void finish() override;
@@ -31,7 +32,6 @@ class OpenclQueue final : public Queue {
   // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot,
   // 0, 0}.
   OpenclMemory step_table() const;
-  void copy(Buffer& dst, Buffer& src, size_t bytes);  // on the device
   cl_command_queue handle() const { return queue_.get(); }
 
  private:

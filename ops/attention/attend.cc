@@ -16,9 +16,9 @@ std::string Attend::describe() const {
 
 Input Attend::input(size_t index) const {
   switch (index) {
-    case 1: return {.role = Role::kState, .rows = {spec.format, 1}};
+    case 1: return {.role = Role::kState, .rows = {.format = spec.format, .back = spec.window - 1}};
     case 2: return {.role = Role::kWeight};
-    case 3: return {.role = Role::kState, .rows = {spec.format, spec.ratio}};
+    case 3: return {.role = Role::kState, .rows = {.format = spec.format, .positions = spec.ratio}};
     default: return {};
   }
 }

@@ -10,8 +10,8 @@ namespace v4rt {
 // step.rows[t].slot.
 
 // ring[slot, position mod R, :] = encode_row(x[t, :]) for the last R rows of each segment.
-// in: x activation or F32 [T, n] (n = format.dim), ring U8 [slots, R, format.bytes()], or F32 [slots, R, n] for kF32
-// rows. out: ring, in place.
+// in: x activation or F32 [T, n] or [T, m, n / m] (n = format.dim), ring U8 [slots, R, format.bytes()], or F32 [slots,
+// R, n] for kF32 rows. out: ring, in place.
 class RingAppend final : public OpOf<OpKind::kRingAppend> {
  public:
   explicit RingAppend(const RowFormat& format) : format(format) {}
@@ -26,20 +26,40 @@ class RingAppend final : public OpOf<OpKind::kRingAppend> {
   Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
+// y[t, :, :] = ring[slot, position mod R, :], rows of kF32 or kBF16 in the activation type that they were appended
+// from. in: ids I32 [T], of which only the number counts; ring U8 [slots, R, format.bytes()]. out: activation [T, m,
+// format.dim / m].
+class RingRead final : public OpOf<OpKind::kRingRead> {
+ public:
+  // `back`: the positions before a step's that it may read.
+  RingRead(const RowFormat& format, DType activation, int m, int64_t back)
+      : format(format), activation(activation), m(m), back(back) {}
+  const RowFormat format;
+  const DType activation;
+  const int m;
+  const int64_t back;
+  std::string describe() const override;
+  Input input(size_t index) const override;
+  std::vector<TensorType> infer(std::span<const TensorType> in) const override;
+  void reference(RefContext& context) const override;
+
+ protected:
+  Cost work(std::span<const TensorType> in, const Step& step) const override;
+};
+
 // Forms one cache entry for every live row t whose position p completes a block, (p + 1) mod ratio == 0 (spec
 // section 7.2), and writes it to cache[slot, p / ratio, :]. c = 2 when `overlap`, else 1; C = format.dim.
 //   Row q of the pool holds (values, scores) = (as[., 0 .. cC), as[., cC .. 2cC) + ape[q mod ratio, :]) of position q:
-//   from the chunk when q lies in t's segment, otherwise from pending[slot, q mod (c * ratio), :] (q >= 0 always holds
-//   one of the two). Without overlap the pool is positions p - ratio + 1 .. p, channels as stored. With overlap it is
+//   from the chunk when q lies in t's segment, otherwise from pending[slot, q mod R, :] (q >= 0 always holds one of the
+//   two). Without overlap the pool is positions p - ratio + 1 .. p, channels as stored. With overlap it is
 //   first the previous block (p - 2*ratio + 1 .. p - ratio, channels [0, C); left out when negative), then the own
 //   block (channels [C, 2C)). Per channel, in pool order: M = max score; e_i = em_exp(s_i - M); Z = sum e_i; acc =
 //   fma(e_i, v_i, acc); entry = acc / Z (em_div).
 // Then, rounding to bf16 after each step when `rounds`: entry = round(entry); RmsNorm(eps) with norm_w; RopeTail(table)
 // at position (p / ratio) * ratio; when `hadamard`: Hadamard over C; then encode_row (which quantises the packed
 // formats).
-// in: as F32 [T, 2cC], pending F32 [slots, c * ratio, 2cC], ape F32 [ratio, cC], norm_w BF16|F32 [C], cache U8 [slots,
-// capacity, format.bytes()].
-// out: cache, in place.
+// in: as F32 [T, 2cC], pending F32 [slots, R, 2cC] with R >= c * ratio, ape F32 [ratio, cC], norm_w BF16|F32 [C], cache
+// U8 [slots, capacity, format.bytes()]. out: cache, in place.
 struct CompressSpec {
   int ratio = 4;
   bool overlap = true;

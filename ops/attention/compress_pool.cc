@@ -21,8 +21,10 @@ std::string CompressPool::describe() const {
 Input CompressPool::input(size_t index) const {
   switch (index) {
     case 0: return {};
-    case 1: return {.role = Role::kState, .rows = {spec.pending_format(), 1}};
-    case 4: return {.role = Role::kState, .rows = {spec.format, spec.ratio}};
+    case 1:
+      return {.role = Role::kState,
+              .rows = {.format = spec.pending_format(), .back = spec.pending_rows() - spec.ratio, .block = spec.ratio}};
+    case 4: return {.role = Role::kState, .rows = {.format = spec.format, .positions = spec.ratio}};
     default: return {.role = Role::kWeight};
   }
 }
@@ -32,9 +34,11 @@ std::vector<TensorType> CompressPool::infer(std::span<const TensorType> in) cons
   const int64_t width = spec.width(), dim = spec.format.dim;
   check(in[0].dtype == DType::kF32 && in[0].shape.rank() == 2 && in[0].shape[1] == 2 * width, Code::kInvalidArgument,
         "compress_pool: values and scores are {}, expected f32 [T, {}]", to_string(in[0]), 2 * width);
-  check(in[1].shape.rank() == 3, Code::kInvalidArgument, "compress_pool: pending is {}", to_string(in[1]));
+  check(in[1].dtype == DType::kF32 && in[1].shape.rank() == 3 && in[1].shape[1] >= spec.pending_rows() &&
+            in[1].shape[2] == 2 * width,
+        Code::kInvalidArgument, "compress_pool: pending is {}, expected f32 [slots, {} or more, {}]", to_string(in[1]),
+        spec.pending_rows(), 2 * width);
   const int64_t slots = in[1].shape[0];
-  expect_type("compress_pool", "pending", in[1], {DType::kF32, Shape{slots, spec.pending_rows(), 2 * width}});
   expect_type("compress_pool", "ape", in[2], {DType::kF32, Shape{spec.ratio, width}});
   expect_norm("compress_pool", in[3], dim);
   check(in[4].dtype == DType::kU8 && in[4].shape.rank() == 3 && in[4].shape[0] == slots &&
@@ -99,8 +103,8 @@ class Entry {
       if (t - back >= row.first) {
         context_.read(0, (t - back) * static_cast<int64_t>(row_.size()), row_);
       } else {
-        const int64_t pending = row.slot * static_cast<int64_t>(pool_rows()) + q % static_cast<int32_t>(pool_rows());
-        context_.read(1, pending * static_cast<int64_t>(row_.size()), row_);
+        const int64_t rows = context_.input(1).shape[1];
+        context_.read(1, (row.slot * rows + q % rows) * static_cast<int64_t>(row_.size()), row_);
       }
       const size_t first = spec_.overlap && i >= static_cast<size_t>(spec_.ratio) ? dim() : 0;
       const float* ape = ape_.data() + static_cast<size_t>(q % spec_.ratio) * width + first;

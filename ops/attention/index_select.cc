@@ -14,7 +14,7 @@ std::string IndexSelect::describe() const {
 }
 
 Input IndexSelect::input(size_t index) const {
-  return index == 2 ? Input{.role = Role::kState, .rows = {spec.format, spec.ratio}} : Input{};
+  return index == 2 ? Input{.role = Role::kState, .rows = {.format = spec.format, .positions = spec.ratio}} : Input{};
 }
 
 std::vector<TensorType> IndexSelect::infer(std::span<const TensorType> in) const {

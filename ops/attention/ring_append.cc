@@ -9,14 +9,14 @@ static constexpr Alias kRing[] = {{0, 1}};
 std::string RingAppend::describe() const { return fmt::format("ring_append{{{}}}", format.describe()); }
 
 Input RingAppend::input(size_t index) const {
-  return index == 1 ? Input{.role = Role::kState, .rows = {format, 1}} : Input{};
+  return index == 1 ? Input{.role = Role::kState, .rows = {.format = format, .back = 0}} : Input{};
 }
 
 std::vector<TensorType> RingAppend::infer(std::span<const TensorType> in) const {
   expect_inputs("ring_append", in, 2);
-  expect_activation("ring_append", in[0], 2, 2);
-  check(in[0].shape[1] == format.dim, Code::kInvalidArgument, "ring_append: rows of {} do not hold {}",
-        format.describe(), to_string(in[0]));
+  expect_activation("ring_append", in[0], 2, 3);
+  check(in[0].shape.elements() == in[0].shape[0] * format.dim, Code::kInvalidArgument,
+        "ring_append: rows of {} do not hold {}", format.describe(), to_string(in[0]));
   const Shape& ring = in[1].shape;
   const bool plain = format.kind == RowFormat::Kind::kF32 && in[1].dtype == DType::kF32 && ring[-1] == format.dim;
   check(ring.rank() == 3 && (plain || (in[1].dtype == DType::kU8 && ring[2] == format.bytes())), Code::kInvalidArgument,

@@ -70,14 +70,29 @@ void make_unusual(const Unusual& unusual, int64_t r, int64_t rows, std::span<flo
   }
 }
 
-void fill_rows_bytes(const Fill& fill, const Unusual* unusual, std::span<std::byte> bytes, Random& random) {
-  const auto width = static_cast<size_t>(fill.format.bytes());
+// Whether row `r` of a state [slots, rows, ...] may be read while the case runs.
+bool is_live(const Case& c, const StateRows& state, int64_t slot, int64_t r, int64_t rows) {
+  for (const Segment& s : c.segments) {
+    if (s.slot != slot) continue;
+    if (!state.ring()) return r < (s.position + s.n_tokens) / state.positions;
+    for (int64_t p = state.first(s.position); p < s.position + s.n_tokens; ++p)
+      if (p % rows == r) return true;
+  }
+  return false;
+}
+
+// Rows that nobody has written stay poisoned.
+void fill_rows_bytes(const Case& c, size_t input, const Unusual* unusual, std::span<std::byte> bytes, Random& random) {
+  const Fill& fill = c.fill(input);
+  const StateRows state = c.op->input(input).rows;
+  const int64_t rows = c.inputs[input].shape[1], all = c.inputs[input].shape[0] * rows;
+  const auto width = bytes.size() / static_cast<size_t>(all);
   std::vector<float> values(static_cast<size_t>(fill.format.dim));
-  const size_t rows = bytes.size() / width;
-  for (size_t r = 0; r < rows; ++r) {
+  for (int64_t r = 0; r < all; ++r) {
     for (float& v : values) v = fill.scale * std::normal_distribution<float>()(random);
-    if (unusual != nullptr) make_unusual(*unusual, static_cast<int64_t>(r), static_cast<int64_t>(rows), values, random);
-    encode_row(fill.format, values, reinterpret_cast<uint8_t*>(bytes.data() + r * width));
+    if (unusual != nullptr) make_unusual(*unusual, r, all, values, random);
+    if (!is_live(c, state, r / rows, r % rows, rows)) continue;
+    encode_row(fill.format, values, reinterpret_cast<uint8_t*>(bytes.data()) + static_cast<size_t>(r) * width);
   }
 }
 
@@ -186,7 +201,7 @@ CaseData make_data(const Case& c, const std::optional<Unusual>& unusual) {
     std::vector<std::byte> values(type.bytes(), kPoison), scales(type.scale_bytes(), kPoison);
     const Unusual* here = unusual && unusual->input == i ? &*unusual : nullptr;
     if (fill.kind == Fill::Kind::kRows) {
-      fill_rows_bytes(fill, here, values, random);
+      fill_rows_bytes(c, i, here, values, random);
     } else if (type.dtype == DType::kI32) {
       fill_ids(c, fill, type, reinterpret_cast<int32_t*>(values.data()), random);
     } else if (has_scale_plane(type.dtype)) {

@@ -27,6 +27,7 @@ class CompressPoolKernel final : public CpuKernel {
         dim_(spec.format.dim),
         width_(spec.width()),
         pool_rows_(spec.pending_rows()),
+        pending_rows_(call.inputs[1].shape[1]),
         tokens_(call.inputs[0].shape[0]),
         capacity_(call.inputs[4].shape[1]),
         frequencies_(spec.table.frequencies()),
@@ -73,7 +74,7 @@ class CompressPoolKernel final : public CpuKernel {
       const int32_t q = row.position - back;
       if (q < 0) continue;
       const bool in_chunk = t - back >= row.first;
-      const int64_t at = in_chunk ? t - back : row.slot * pool_rows_ + q % pool_rows_;
+      const int64_t at = in_chunk ? t - back : row.slot * pending_rows_ + q % pending_rows_;
       const int64_t first = spec_.overlap && i >= spec_.ratio ? dim_ : 0;
       const float* values = args.data<const float>(in_chunk ? 0 : 1) + at * 2 * width_ + first;
       rows[n++] = {values, values + width_, args.data<const float>(2) + q % spec_.ratio * width_ + first};
@@ -99,7 +100,7 @@ class CompressPoolKernel final : public CpuKernel {
   }
 
   const CompressSpec spec_;
-  const int64_t dim_, width_, pool_rows_, tokens_, capacity_;
+  const int64_t dim_, width_, pool_rows_, pending_rows_, tokens_, capacity_;
   const std::vector<float> frequencies_;
   const float scale_;
   const simd::ElementwiseFns& act_;

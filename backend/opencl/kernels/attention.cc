@@ -18,10 +18,24 @@ Support fits_rows(const OpCall& call, const OpenclDevice& device, int64_t floats
   return rows ? fits_local(device, floats * 4) : rows;
 }
 
-// ---- ring_append ----
+// ---- ring_append, ring_read ----
 
 Support supports_ring(const OpCall& call, const OpenclDevice& device) {
-  return fits_rows(call, device, op_of<RingAppend>(call).format.dim);
+  const RowFormat& format = op_of<RingAppend>(call).format;
+  const bool numbers = format.kind == RowFormat::Kind::kF32 || format.kind == RowFormat::Kind::kBF16;
+  return fits_rows(call, device, numbers ? 0 : format.dim);
+}
+
+Support supports_ring_read(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
+
+std::unique_ptr<Kernel> make_ring_read(const OpCall& call, OpenclDevice& device) {
+  const auto& op = op_of<RingRead>(call);
+  const std::vector<std::string> act{define("ACT", op.activation)};
+  return make_kernel([function = device.function("ring.cl", act + format_definitions(op.format), "ring_read"),
+                      ring_rows = narrow(call.inputs[1].shape[1])](OpenclQueue& queue, std::span<const Tensor> args,
+                                                                   const Step& step) {
+    (*function)(queue, {live_count(step)}, queue.step_table(), args[1].values, args[2].values, ring_rows);
+  });
 }
 
 std::unique_ptr<Kernel> make_ring(const OpCall& call, OpenclDevice& device) {
@@ -43,10 +57,12 @@ Support supports_compress(const OpCall& call, const OpenclDevice& device) {
 std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) {
   const CompressSpec& spec = op_of<CompressPool>(call).spec;
   const std::vector<std::string> definitions =
-      format_definitions(spec.format) +
-      std::vector{define("RATIO", spec.ratio), define("OVERLAP", int64_t{spec.overlap}),
-                  define("ROUNDS", int64_t{spec.rounds}), define("HADAMARD", int64_t{spec.hadamard}),
-                  define("NORM", call.inputs[3].dtype)};
+      format_definitions(spec.format) + std::vector{define("RATIO", spec.ratio),
+                                                    define("OVERLAP", int64_t{spec.overlap}),
+                                                    define("PENDING_ROWS", call.inputs[1].shape[1]),
+                                                    define("ROUNDS", int64_t{spec.rounds}),
+                                                    define("HADAMARD", int64_t{spec.hadamard}),
+                                                    define("NORM", call.inputs[3].dtype)};
   return make_kernel([function = device.function("compress.cl", definitions, "compress_pool",
                                                  work_group(device, spec.format.dim >= 256 ? 256 : 64)),
                       frequencies = device.constant(spec.table.frequencies()),
@@ -141,6 +157,7 @@ std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
 }  // namespace
 
 const OpenclEntry kOpenclRingAppend{OpKind::kRingAppend, "opencl.ring_append", supports_ring, make_ring};
+const OpenclEntry kOpenclRingRead{OpKind::kRingRead, "opencl.ring_read", supports_ring_read, make_ring_read};
 const OpenclEntry kOpenclCompressPool{OpKind::kCompressPool, "opencl.compress_pool", supports_compress, make_compress};
 const OpenclEntry kOpenclIndexSelect{OpKind::kIndexSelect, "opencl.index_select", supports_index, make_index};
 const OpenclEntry kOpenclAttend{OpKind::kAttend, "opencl.attend", supports_attend, make_attend};

@@ -1,6 +1,6 @@
 // Forms the cache entry of every row whose position completes a block (ops/attention/attention.h: CompressPool).
-// One work-group per such row. Options: those of row_format.cl; RATIO; OVERLAP; ROUNDS; HADAMARD; NORM, the norm
-// weight's type.
+// One work-group per such row. Options: those of row_format.cl; RATIO; OVERLAP; PENDING_ROWS; ROUNDS; HADAMARD; NORM,
+// the norm weight's type.
 
 #define PARTS (OVERLAP ? 2 : 1)
 #define WIDTH (PARTS * DIM)
@@ -14,7 +14,7 @@ EM_FN __global const float* pool_row(__global const float* as, __global const fl
   const int back = POOL_ROWS - 1 - i, q = row.y - back;
   const size_t first = OVERLAP && i >= RATIO ? DIM : 0;
   if (t - back >= row.z) return as + (size_t)(t - back) * 2 * WIDTH + first;
-  return pending + ((size_t)row.x * POOL_ROWS + q % POOL_ROWS) * 2 * WIDTH + first;
+  return pending + ((size_t)row.x * PENDING_ROWS + q % PENDING_ROWS) * 2 * WIDTH + first;
 }
 EM_FN __global const float* ape_row(__global const float* ape, int4 row, int i) {
   return ape + (row.y - (POOL_ROWS - 1 - i)) % RATIO * WIDTH + (OVERLAP && i >= RATIO ? DIM : 0);

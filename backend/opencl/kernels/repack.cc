@@ -28,7 +28,7 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
       const Grid scale_grid{tiles(scale_cols, kColumns), tiles(rows, 16), matrices};
       (*scale_bytes)(queue, scale_grid, args[0].scales, args[1].scales, rows, scale_cols);
     } else {
-      queue.copy(*args[1].scales, *args[0].scales, args[0].type.scale_bytes());
+      queue.copy(*args[1].scales, 0, *args[0].scales, 0, args[0].type.scale_bytes());
     }
   });
 }

@@ -85,12 +85,20 @@ EM_FN void decode_row(__global const uchar* row, __local float* values) {
 #define QUANT_CODE(v, inverse) em_e2m1_code(em_round_e2m1(em_clamp((v) * (inverse), 6.0f)))
 #endif
 
+#if FORMAT < 2
+EM_FN void put_value(__global uchar* row, int d, float v) {
+#if FORMAT == 0
+  ((__global float*)row)[d] = em_canonical(v);
+#else
+  store_bf16((__global ushort*)row, d, em_canonical(v));
+#endif
+}
+#endif
+
 // Writes DIM values as a row; the lanes of a group share the blocks.
 EM_FN void encode_row(__local const float* values, __global uchar* row) {
-#if FORMAT == 0
-  for (int d = LANE; d < DIM; d += GROUP) ((__global float*)row)[d] = em_canonical(values[d]);
-#elif FORMAT == 1
-  for (int d = LANE; d < DIM; d += GROUP) store_bf16((__global ushort*)row, d, em_canonical(values[d]));
+#if FORMAT < 2
+  for (int d = LANE; d < DIM; d += GROUP) put_value(row, d, values[d]);
 #else
   const int blocks = (CODES + SCALE_BLOCK - 1) / SCALE_BLOCK;
   for (int b = LANE; b < blocks; b += GROUP) {

@@ -39,9 +39,27 @@ void add_ring(std::vector<Case>& cases, const Mode& mode) {
   add("short_block", kv_format(mode, 40, 8), mode.x, 16, {{1, 100, 4}});
 }
 
+// Rows of several numbers [m, n], kept as they are.
+void add_streams(std::vector<Case>& cases, DType act) {
+  const RowFormat format{act == DType::kF32 ? Kind::kF32 : Kind::kBF16, 4 * 24, 0};
+  const TensorType ring{DType::kU8, Shape{3, 9, format.bytes()}};
+  const Fill rows{.kind = Fill::Kind::kRows, .format = format};
+  const std::vector<Segment> segments{{2, 30, 4}, {0, 5, 2}};
+  cases.push_back({fmt::format("ring_streams_{}", info(act).name),
+                   std::make_shared<RingAppend>(format),
+                   {{act, Shape{12, 4, 24}}, ring},
+                   segments,
+                   {{}, rows}});
+  cases.push_back({fmt::format("ring_read_{}", info(act).name),
+                   std::make_shared<RingRead>(format, act, 4, 3),
+                   {{DType::kI32, Shape{12}}, ring},
+                   segments,
+                   {{.kind = Fill::Kind::kIds, .low = 0, .high = 9}, rows}});
+}
+
 void add_pool(std::vector<Case>& cases, const Mode& mode) {
   const auto add = [&](const std::string& name, int ratio, const RowFormat& format, int rope, bool hadamard,
-                       std::vector<Segment> segments, int64_t capacity = 24) {
+                       std::vector<Segment> segments, int64_t capacity = 24, int64_t rewind = 0) {
     const CompressSpec spec{.ratio = ratio,
                             .overlap = ratio == 4,
                             .format = format,
@@ -52,7 +70,7 @@ void add_pool(std::vector<Case>& cases, const Mode& mode) {
     cases.push_back({fmt::format("pool_{}_{}", name, mode.name),
                      std::make_shared<CompressPool>(spec),
                      {{DType::kF32, Shape{160, plain.dim}},
-                      {DType::kF32, Shape{3, spec.pending_rows(), plain.dim}},
+                      {DType::kF32, Shape{3, spec.pending_rows() + rewind, plain.dim}},
                       {DType::kF32, Shape{ratio, spec.width()}},
                       {mode.rounds ? DType::kBF16 : DType::kF32, Shape{format.dim}},
                       {DType::kU8, Shape{3, capacity, format.bytes()}}},
@@ -70,6 +88,8 @@ void add_pool(std::vector<Case>& cases, const Mode& mode) {
   add("hca", 128, kv_format(mode, 128, 64), 64, false, {{0, 100, 160}});
   add("hca_start", 128, kv_format(mode, 128, 64), 64, false, {{1, 0, 130}});
   add("ratio8", 8, kv_format(mode, 8, 4), 4, false, {{0, 3, 22}});
+  add("csa_rewind", 4, kv_format(mode, 128, 64), 64, false, {{2, 13, 1}, {0, 29, 6}, {1, 6, 3}}, 24, 5);
+  add("hca_rewind", 128, kv_format(mode, 128, 64), 64, false, {{1, 250, 8}}, 24, 3);
 }
 
 void add_select(std::vector<Case>& cases, const Mode& mode) {
@@ -114,7 +134,9 @@ void add_attend(std::vector<Case>& cases, const Mode& mode) {
     if (ratio > 0) inputs.push_back({DType::kU8, Shape{3, capacity, spec.format.bytes()}}), fills.push_back(rows);
     if (k > 0) {
       inputs.push_back({DType::kI32, Shape{12, k}});
-      fills.push_back({.kind = Fill::Kind::kSortedIds, .low = 0, .high = static_cast<int32_t>(capacity), .live = live});
+      int32_t complete = static_cast<int32_t>(capacity);
+      for (const Segment& s : segments) complete = std::min(complete, (s.position + 1) / ratio);
+      fills.push_back({.kind = Fill::Kind::kSortedIds, .low = 0, .high = complete, .live = live});
     }
     cases.push_back({fmt::format("attend_{}_{}", name, mode.name), std::make_shared<Attend>(spec), std::move(inputs),
                      std::move(segments), std::move(fills)});
@@ -143,6 +165,7 @@ std::vector<Case> attention_cases() {
     add_select(cases, mode);
     add_attend(cases, mode);
   }
+  for (const DType act : {DType::kBF16, DType::kF32}) add_streams(cases, act);
   return cases;
 }
 

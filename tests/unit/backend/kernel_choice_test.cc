@@ -32,6 +32,7 @@ class SleepyDevice final : public Device {
     }
     void download(std::span<std::byte>, Buffer&, size_t) override {}
     void fill(Buffer& dst, std::byte value) override { std::fill_n(dst.host(), dst.bytes(), value); }
+    void copy(Buffer&, size_t, Buffer&, size_t, size_t) override {}
     void begin(const Step&) override {}
     void launch(const Kernel& kernel, std::span<const Tensor>, const Step&) override {
       std::this_thread::sleep_for(std::chrono::milliseconds(static_cast<const Sleep&>(kernel).milliseconds));

@@ -179,6 +179,11 @@ class FakeQueue final : public Queue {
   void fill(Buffer& dst, std::byte value) override {
     std::memset(static_cast<FakeBuffer&>(dst).data(), static_cast<int>(value), dst.bytes());
   }
+  void copy(Buffer& dst, size_t dst_offset, Buffer& src, size_t src_offset, size_t bytes) override {
+    check(dst_offset + bytes <= dst.bytes() && src_offset + bytes <= src.bytes(), Code::kInternal, "copy outside");
+    std::memcpy(static_cast<FakeBuffer&>(dst).data() + dst_offset, static_cast<FakeBuffer&>(src).data() + src_offset,
+                bytes);
+  }
   void begin(const Step&) override { device_.note("begin"); }
   void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
     const auto& fake = static_cast<const FakeKernel&>(kernel);

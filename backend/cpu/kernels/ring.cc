@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/kernels/support.h"
 #include "backend/cpu/simd/elementwise.h"
@@ -32,8 +34,28 @@ class RingAppendKernel final : public CpuKernel {
   const simd::EncodeFn encode_;
 };
 
+// Rows as they were appended: the format is the activation type.
+class RingReadKernel final : public CpuKernel {
+ public:
+  explicit RingReadKernel(const OpCall& call)
+      : row_bytes_(op_of<RingRead>(call).format.bytes()), ring_rows_(call.inputs[1].shape[1]) {}
+
+  void run(const CpuArgs& args) const override {
+    for (int64_t t = 0; t < args.step.n_rows(); ++t) {
+      const Row& row = args.step.rows[static_cast<size_t>(t)];
+      const int64_t from = row.slot * ring_rows_ + row.position % ring_rows_;
+      std::memcpy(args.data<std::byte>(2) + t * row_bytes_, args.data<const std::byte>(1) + from * row_bytes_,
+                  static_cast<size_t>(row_bytes_));
+    }
+  }
+
+ private:
+  const int64_t row_bytes_, ring_rows_;
+};
+
 }  // namespace
 
 const CpuEntry kCpuRingAppend{OpKind::kRingAppend, "cpu.ring_append", any_call, make_kernel<RingAppendKernel>};
+const CpuEntry kCpuRingRead{OpKind::kRingRead, "cpu.ring_read", any_call, make_kernel<RingReadKernel>};
 
 }  // namespace v4rt
