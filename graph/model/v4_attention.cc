@@ -38,7 +38,8 @@ struct Attention {
     const auto scope = m.g.scope(where + "compress");
     const ValueId values = m.g.add<Linear>("wkv_gate", {x, m.weight(at + "wkv_gate.weight")}, DType::kF32);
     const RowFormat pending_format{RowFormat::Kind::kF32, 2 * spec.width(), 0};
-    const TensorType pending_type{DType::kF32, Shape{m.options.slots, spec.pending_rows(), pending_format.dim}};
+    const int64_t pending_rows = spec.pending_rows() + m.options.rewind;
+    const TensorType pending_type{DType::kF32, Shape{m.options.slots, pending_rows, pending_format.dim}};
     const ValueId pending = m.g.state(state(where + "pending"), pending_type);
     const ValueId cache = rows_state(where + "cache", std::max<int64_t>(1, m.options.context / layer.ratio), format);
     const ValueId pooled = m.g.add<CompressPool>(
@@ -73,15 +74,15 @@ struct Attention {
   }
 
   // The window ring with this chunk's rows appended. It holds a chunk beyond the window, so that early queries still
-  // find theirs.
+  // find theirs; or as many rows as a sequence can go back by.
   ValueId window(ValueId x) {
     const RowFormat format = m.kv_format();
     ValueId kv = m.linear("wkv", x, prefix + "wkv.weight");
     kv = m.g.add<RmsNorm>("kv_norm", {kv, m.weight(prefix + "kv_norm.weight")}, eps());
     kv = m.g.add<RopeTail>("kv_rope", {kv}, m.rope(layer.ratio), false);
     if (m.faithful()) kv = m.g.add<FakeQuant>("kv_quant", {kv}, QuantGrid::kFp8, 64, c().head_dim - c().rope_head_dim);
-    return m.g.add<RingAppend>("window", {kv, rows_state("window", c().sliding_window + m.options.max_tokens, format)},
-                               format);
+    const int64_t beyond = std::max(m.options.max_tokens, m.options.rewind);
+    return m.g.add<RingAppend>("window", {kv, rows_state("window", c().sliding_window + beyond, format)}, format);
   }
 
   ValueId attend(ValueId q, ValueId ring, ValueId cache, ValueId chosen) {

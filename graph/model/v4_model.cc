@@ -84,6 +84,8 @@ Graph build_v4(const WeightSource& weights, const GraphOptions& options) {
   return m.g.take();
 }
 
+bool is_mtp_state(std::string_view name) { return name.starts_with("mtp."); }
+
 Graph build_v4_layer(const WeightSource& weights, const GraphOptions& options, int layer) {
   const V4Config& config = weights.config();
   check_options(config, options);

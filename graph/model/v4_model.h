@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "graph/ir/graph.h"
 #include "loaders/checkpoint/weight_source.h"
@@ -14,7 +15,7 @@ enum class NumberMode : uint8_t { kFaithful, kPlain };
 
 enum class LogitsOf : uint8_t { kLastRows, kAllRows };  // [segments, V] or [tokens, V]
 
-// One plan's shapes. State shapes depend on max_tokens, context and slots only, so plans that agree on those share
+// One plan's shapes. State shapes depend on max_tokens, context, rewind and slots only, so plans that agree on those share
 // state.
 struct GraphOptions {
   int tokens = 1;          // capacity of a chunk
@@ -22,6 +23,7 @@ struct GraphOptions {
   int segments = 1;        // of a chunk, at most `slots`
   int slots = 1;           // sequences held
   int64_t context = 4096;  // positions per sequence
+  int rewind = 0;          // positions that a sequence can go back by
   NumberMode numbers = NumberMode::kFaithful;
   LogitsOf logits = LogitsOf::kLastRows;
   bool mtp = false;  // also input "next_ids" I32 [tokens] and output "mtp_logits" [tokens, V]
@@ -30,6 +32,8 @@ struct GraphOptions {
 // Inputs "ids" I32 [tokens]; output "logits" F32. Only the configuration, types and roundings of `weights` are used, no
 // values. Follows spec sections 2 to 11, to be read next to the report.
 Graph build_v4(const WeightSource& weights, const GraphOptions& options);
+
+bool is_mtp_state(std::string_view name);
 
 // One layer by itself, to compare intermediate values with another implementation: inputs "ids" and "streams",
 // activation [tokens, m, d]; outputs "attn", "ffn" (what the sublayers give, [tokens, d]) and "out" (the streams after

@@ -1,6 +1,7 @@
 #include "graph/runtime/model.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 
 #include "graph/plan/compile.h"
@@ -12,8 +13,12 @@
 namespace v4rt {
 namespace {
 
+constexpr int kMostRewind = 4096;
+
 void check_options(const V4Config& config, const ModelOptions& o) {
   check(o.chunk >= 0, Code::kInvalidArgument, "chunk is {}: at least one token, or 0 for what fits", o.chunk);
+  check(o.rewind >= 0 && o.rewind <= kMostRewind, Code::kInvalidArgument,
+        "rewind is {}: from 0 to {} positions; keep checkpoints to go back further", o.rewind, kMostRewind);
   check(o.slots >= 1, Code::kInvalidArgument, "slots is {}: at least one sequence", o.slots);
   check(o.context >= 1, Code::kInvalidArgument, "context is {}: at least one position", o.context);
   check(o.context <= config.max_position, Code::kInvalidArgument, "a context of {} positions: this model knows {}",
@@ -81,6 +86,7 @@ Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
                        .segments = std::min(tokens, options.slots),
                        .slots = options.slots,
                        .context = context,
+                       .rewind = options.rewind,
                        .numbers = options.numbers,
                        .logits = logits,
                        .mtp = options.mtp && logits == LogitsOf::kAllRows};
@@ -97,9 +103,16 @@ std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits,
   return plan;
 }
 
-size_t StateInfo::live_bytes(int64_t position) const {
-  const int64_t live = std::min(type.shape[1], position / rows.positions);
-  return slot_bytes() / static_cast<size_t>(type.shape[1]) * static_cast<size_t>(live);
+RowSpan StateInfo::live(int64_t position) const {
+  if (!rows.ring()) return {0, position / rows.positions};
+  return {rows.first(position), position - rows.first(position)};
+}
+
+std::vector<RowSpan> StateInfo::parts(RowSpan span) const {
+  if (span.count == 0) return {};
+  const int64_t all = type.shape[1], first = span.first % all, before_end = std::min(span.count, all - first);
+  if (before_end == span.count) return {{first, span.count}};
+  return {{first, before_end}, {0, span.count - before_end}};
 }
 
 void Model::Impl::add_states(const Plan& plan) {
@@ -108,9 +121,14 @@ void Model::Impl::add_states(const Plan& plan) {
     for (size_t i = 0; launch != nullptr && i < static_cast<size_t>(launch->n_inputs); ++i) {
       const Slot& slot = plan.slots[static_cast<size_t>(launch->args[i])];
       if (slot.storage != Storage::kState) continue;
-      const bool known =
-          std::any_of(states.begin(), states.end(), [&](const StateInfo& s) { return s.name == slot.name; });
-      if (!known) states.push_back({slot.name, slot.type, slot.device, launch->op->input(i).rows});
+      const StateRows rows = launch->op->input(i).rows;
+      const auto known =
+          std::find_if(states.begin(), states.end(), [&](const StateInfo& s) { return s.name == slot.name; });
+      if (known == states.end()) {
+        states.push_back({slot.name, slot.type, slot.device, rows});
+      } else if (rows.ring() && rows.back + rows.block > known->rows.back + known->rows.block) {
+        known->rows = rows;  // of the op that reads the most
+      }
     }
   }
 }
@@ -136,10 +154,25 @@ bool Model::Impl::chunk_fits() {
   return exceeds_host(host_need(), host_memory()).empty();
 }
 
+std::vector<int> Model::Impl::plan_tokens() const {
+  std::vector<int> tokens;
+  for (int64_t n = 1; n < options.chunk; n *= 2) {
+    tokens.push_back(static_cast<int>(n));
+    if (n >= options.slots) break;
+  }
+  tokens.push_back(options.chunk);
+  return tokens;
+}
+
+int Model::Impl::plan_tokens(int tokens) const {
+  const auto rows = static_cast<int>(std::bit_ceil(static_cast<unsigned>(tokens)));
+  return tokens <= options.slots && rows < options.chunk ? rows : options.chunk;
+}
+
 void Model::Impl::make_plans_of_chunk() {
   // The chunk plan first: it asks more of a device, and the other plans must leave states where it puts them.
-  std::vector<std::pair<int, LogitsOf>> wanted{{options.chunk, LogitsOf::kLastRows}};
-  if (options.chunk > 1) wanted.emplace_back(1, LogitsOf::kLastRows);
+  std::vector<std::pair<int, LogitsOf>> wanted;
+  for (const int tokens : plan_tokens()) wanted.emplace(wanted.begin(), tokens, LogitsOf::kLastRows);
   if (options.mtp) wanted.emplace_back(options.chunk, LogitsOf::kAllRows);
   for (size_t i = 0; i < wanted.size(); ++i) {
     const auto progress = [&](double done) {

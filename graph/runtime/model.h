@@ -37,6 +37,7 @@ struct ModelOptions {
   // memory is short: working memory takes an eighth of a device's at most.
   int chunk = 0;
   int slots = 1;     // sequences per session
+  int rewind = 8;    // positions that a sequence can always go back by; takes as many rows per layer
   bool mtp = false;  // build the MTP block too (the checkpoint must have one)
   std::function<void(std::string_view what, double done)> progress;  // long work, done in [0, 1]; may be empty
 };

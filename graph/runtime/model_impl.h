@@ -16,14 +16,24 @@
 
 namespace v4rt {
 
-// One tensor of the running state. Its leading dimension is the slot: the sequence.
+struct RowSpan {
+  int64_t first = 0, count = 0;
+};
+
+// One tensor [slots, rows, ...] of the running state.
 struct StateInfo {
   std::string name;
   TensorType type;
   int device;
   StateRows rows;
-  size_t slot_bytes() const { return type.bytes() / static_cast<size_t>(type.shape[0]); }
-  size_t live_bytes(int64_t position) const;  // of one sequence with that many positions
+
+  // The rows that positions from `position` on read: of a ring, numbered by their positions.
+  RowSpan live(int64_t position) const;
+  std::vector<RowSpan> parts(RowSpan rows) const;  // where they lie
+  int64_t row_bytes() const { return static_cast<int64_t>(type.bytes()) / (type.shape[0] * type.shape[1]); }
+  size_t offset(int slot, int64_t row) const { return static_cast<size_t>((slot * type.shape[1] + row) * row_bytes()); }
+  // Whether a sequence cannot go on without it. The MTP block's only helps to guess, and is made again.
+  bool travels() const { return !is_mtp_state(name); }
 };
 
 struct Model::Impl {
@@ -40,6 +50,10 @@ struct Model::Impl {
   void check_host_memory();
   std::vector<DeviceNeed> memory_needed();
   void load_weights();
+
+  // The plans of tokens that open() makes: for one token, for one of each of up to 2, 4, 8 .. slots, and for a chunk.
+  std::vector<int> plan_tokens() const;
+  int plan_tokens(int tokens) const;  // of the smallest of them that takes so many
 
   void check_files();  // throws Error when a file that is in use was changed
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 
 #include "graph/runtime/model_impl.h"
@@ -11,6 +12,16 @@
 
 namespace v4rt {
 
+namespace {
+
+struct Sequence {
+  int64_t position = 0;
+  int64_t start = 0, written = 0;  // SessionState::reaches
+  std::map<int64_t, std::shared_ptr<const std::vector<std::byte>>> checkpoints;
+};
+
+}  // namespace
+
 struct Session::Impl {
   explicit Impl(std::shared_ptr<const Model> opened);
 
@@ -19,8 +30,10 @@ struct Session::Impl {
   std::span<const float> feed_batch(std::span<const BatchItem> items);
 
   // Errors of the caller, found before anything changes.
-  size_t checked(int slot) const;
-  void check_tokens(std::span<const int32_t> tokens, int slot) const;
+  const Sequence& sequence(int slot) const;
+  Sequence& sequence(int slot) { return const_cast<Sequence&>(std::as_const(*this).sequence(slot)); }
+  int64_t position(int slot) const { return sequences[static_cast<size_t>(slot)].position; }
+  void check_tokens(std::span<const int32_t> tokens, int64_t position) const;
 
   Program& program(int tokens, LogitsOf logits);
   std::unique_ptr<Program> bind(const Plan& plan);
@@ -37,8 +50,8 @@ struct Session::Impl {
   std::vector<std::unique_ptr<Queue>> queues;
   std::vector<BufferPtr> arenas;
   std::optional<SessionState> state;
-  std::unique_ptr<Program> decode, prefill, scoring;  // prefill and scoring: of `chunk` tokens
-  std::vector<int64_t> positions;
+  std::map<std::pair<int, LogitsOf>, std::unique_ptr<Program>> programs;
+  std::vector<Sequence> sequences;
   std::vector<Segment> segments;
   std::vector<Row> rows;
   std::vector<int32_t> ids;
@@ -54,13 +67,12 @@ Session::Impl::Impl(std::shared_ptr<const Model> opened)
   arenas.resize(queues.size());
   state.emplace(shared, queues);
   const auto slots = static_cast<size_t>(shared.options.slots);
-  positions.assign(slots, 0);
+  sequences.resize(slots);
   segments.reserve(slots);
   rows.resize(static_cast<size_t>(chunk));
   ids.reserve(static_cast<size_t>(chunk));
   logits.resize(slots * static_cast<size_t>(vocab));
-  program(1, LogitsOf::kLastRows);
-  program(chunk, LogitsOf::kLastRows);
+  for (const int tokens : shared.plan_tokens()) program(tokens, LogitsOf::kLastRows);
 }
 
 // Makes arenas that are large enough for every plan made so far. Programs hold slices of them, so programs of a smaller
@@ -75,9 +87,7 @@ void Session::Impl::grow_arenas() {
     grown = true;
   }
   if (!grown) return;
-  if (decode != nullptr) decode = bind(model->plan(1, LogitsOf::kLastRows));
-  if (prefill != nullptr) prefill = bind(model->plan(chunk, LogitsOf::kLastRows));
-  if (scoring != nullptr) scoring = bind(model->plan(chunk, LogitsOf::kAllRows));
+  for (auto& [key, known] : programs) known = bind(model->plan(key.first, key.second));
 }
 
 std::unique_ptr<Program> Session::Impl::bind(const Plan& plan) {
@@ -92,23 +102,21 @@ std::unique_ptr<Program> Session::Impl::bind(const Plan& plan) {
 }
 
 Program& Session::Impl::program(int tokens, LogitsOf kind) {
-  std::unique_ptr<Program>& known = kind == LogitsOf::kAllRows ? scoring : tokens == 1 ? decode : prefill;
-  if (known == nullptr) {
-    const Plan& plan = model->plan(tokens, kind);
-    grow_arenas();
-    known = bind(plan);
-  }
-  return *known;
+  const auto known = programs.find({tokens, kind});
+  if (known != programs.end()) return *known->second;
+  const Plan& plan = model->plan(tokens, kind);
+  grow_arenas();
+  return *(programs[{tokens, kind}] = bind(plan));
 }
 
-size_t Session::Impl::checked(int slot) const {
+const Sequence& Session::Impl::sequence(int slot) const {
   check(slot >= 0 && slot < shared.options.slots, Code::kInvalidArgument,
         "there is no sequence {}: this session holds {}", slot, shared.options.slots);
-  return static_cast<size_t>(slot);
+  return sequences[static_cast<size_t>(slot)];
 }
 
-void Session::Impl::check_tokens(std::span<const int32_t> tokens, int slot) const {
-  const int64_t position = positions[checked(slot)], context = shared.options.context;
+void Session::Impl::check_tokens(std::span<const int32_t> tokens, int64_t position) const {
+  const int64_t context = shared.options.context;
   check(!tokens.empty(), Code::kInvalidArgument, "no tokens to feed");
   check(static_cast<int64_t>(tokens.size()) <= context - position, Code::kInvalidArgument,
         "{} tokens after {} are more than the context of {} positions; open the model with a longer one", tokens.size(),
@@ -121,6 +129,10 @@ void Session::Impl::check_tokens(std::span<const int32_t> tokens, int slot) cons
 void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
   const std::span<Row> live = std::span(rows).first(tokens.size());
   fill_rows(segments, live);
+  for (const Segment& segment : segments) {
+    Sequence& sequence = sequences[static_cast<size_t>(segment.slot)];
+    sequence.written = std::max<int64_t>(sequence.written, segment.position + segment.n_tokens);
+  }
   program.write("ids", tokens);
   if (step_times) {
     seconds.resize(program.plan().steps.size());
@@ -129,7 +141,7 @@ void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
   } else {
     program.run({segments, live});
   }
-  for (const Segment& segment : segments) positions[static_cast<size_t>(segment.slot)] += segment.n_tokens;
+  for (const Segment& segment : segments) sequences[static_cast<size_t>(segment.slot)].position += segment.n_tokens;
 }
 
 std::span<float> Session::Impl::logits_of(int64_t n, std::vector<float>& host) const {
@@ -156,13 +168,13 @@ void Session::Impl::finish() const {
 }
 
 std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int slot) {
-  check_tokens(tokens, slot);
+  check_tokens(tokens, sequence(slot).position);
   const auto total = static_cast<int64_t>(tokens.size());
   Program* last = nullptr;
   for (int64_t done = 0; done < total;) {
     const auto n = static_cast<int32_t>(std::min<int64_t>(chunk, total - done));
-    segments.assign(1, {slot, static_cast<int32_t>(positions[static_cast<size_t>(slot)]), n});
-    last = &program(n == 1 ? 1 : chunk, LogitsOf::kLastRows);
+    segments.assign(1, {slot, static_cast<int32_t>(position(slot)), n});
+    last = &program(shared.plan_tokens(n), LogitsOf::kLastRows);
     run(*last, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)));
     done += n;
     if (done == total || !progress) continue;
@@ -172,20 +184,20 @@ std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int 
   const std::span<float> out = logits_of(1, logits);
   last->read("logits", out);
   shared.check_files();
-  check_logits("the logit", out, positions[static_cast<size_t>(slot)] - 1);
+  check_logits("the logit", out, position(slot) - 1);
   return out;
 }
 
 void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int slot) {
-  check_tokens(tokens, slot);
+  check_tokens(tokens, sequence(slot).position);
   const auto total = static_cast<int64_t>(tokens.size());
   const bool mtp = shared.options.mtp;
-  const bool hand_mtp = mtp && positions[static_cast<size_t>(slot)] == 0;
+  const bool hand_mtp = mtp && position(slot) == 0;
   Program& all = program(chunk, LogitsOf::kAllRows);
   for (int64_t done = 0; done < total;) {
     const auto n = static_cast<int32_t>(std::min<int64_t>(chunk, total - done));
     const auto part = tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n));
-    segments.assign(1, {slot, static_cast<int32_t>(positions[static_cast<size_t>(slot)]), n});
+    segments.assign(1, {slot, static_cast<int32_t>(position(slot)), n});
     if (mtp) {
       ids.assign(part.begin() + 1, part.end());
       ids.push_back(done + n < total ? tokens[static_cast<size_t>(done + n)]
@@ -202,9 +214,9 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
     for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
       const bool has_mtp = hand_mtp && done + static_cast<int64_t>(i) + 1 < total;
       const auto of_main = main.subspan(i * v, v), of_mtp = has_mtp ? second.subspan(i * v, v) : std::span<float>{};
-      const int64_t position = positions[static_cast<size_t>(slot)] - n + static_cast<int64_t>(i);
-      check_logits("the logit", of_main, position);
-      check_logits("the MTP block's logit", of_mtp, position);
+      const int64_t at = position(slot) - n + static_cast<int64_t>(i);
+      check_logits("the logit", of_main, at);
+      check_logits("the MTP block's logit", of_mtp, at);
       row(done + static_cast<int64_t>(i), of_main, of_mtp);
     }
     done += n;
@@ -215,7 +227,7 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
   check(!items.empty(), Code::kInvalidArgument, "no sequences to feed");
   int64_t total = 0;
   for (size_t i = 0; i < items.size(); ++i) {
-    check_tokens(items[i].tokens, items[i].slot);
+    check_tokens(items[i].tokens, sequence(items[i].slot).position);
     const auto twice = std::any_of(items.begin(), items.begin() + static_cast<ptrdiff_t>(i),
                                    [&](const BatchItem& other) { return other.slot == items[i].slot; });
     check(!twice, Code::kInvalidArgument, "sequence {} is in the batch twice", items[i].slot);
@@ -226,18 +238,18 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
   segments.clear();
   ids.clear();
   for (const BatchItem& item : items) {
-    const int64_t position = positions[static_cast<size_t>(item.slot)];
-    segments.push_back({item.slot, static_cast<int32_t>(position), static_cast<int32_t>(item.tokens.size())});
+    segments.push_back(
+        {item.slot, static_cast<int32_t>(position(item.slot)), static_cast<int32_t>(item.tokens.size())});
     ids.insert(ids.end(), item.tokens.begin(), item.tokens.end());
   }
-  Program& batch = program(total == 1 ? 1 : chunk, LogitsOf::kLastRows);
+  Program& batch = program(shared.plan_tokens(static_cast<int>(total)), LogitsOf::kLastRows);
   run(batch, ids);
   const std::span<float> out = logits_of(static_cast<int64_t>(items.size()), logits);
   batch.read("logits", out);
   shared.check_files();
   const auto v = static_cast<size_t>(vocab);
   for (size_t i = 0; i < items.size(); ++i) {
-    check_logits("the logit", out.subspan(i * v, v), positions[static_cast<size_t>(items[i].slot)] - 1);
+    check_logits("the logit", out.subspan(i * v, v), position(items[i].slot) - 1);
   }
   return out;
 }
@@ -253,30 +265,103 @@ void Session::score(std::span<const int32_t> tokens, const RowFn& row, int slot)
 std::span<const float> Session::feed_batch(std::span<const BatchItem> items) { return impl_->feed_batch(items); }
 void Session::on_progress(std::function<bool(int64_t, int64_t)> fn) { impl_->progress = std::move(fn); }
 void Session::on_step_times(StepTimesFn fn) { impl_->step_times = std::move(fn); }
-int64_t Session::position(int slot) const { return impl_->positions[impl_->checked(slot)]; }
+int64_t Session::position(int slot) const { return impl_->sequence(slot).position; }
 const Model& Session::model() const { return *impl_->model; }
 
-void Session::reset(int slot) {
-  int64_t& position = impl_->positions[impl_->checked(slot)];
-  impl_->state->clear(slot);
-  position = 0;
+void Session::reset(int slot) { impl_->sequence(slot) = {}; }
+
+void Session::truncate(int64_t position, int slot) {
+  Sequence& sequence = impl_->sequence(slot);
+  check(position >= 0 && position <= sequence.position, Code::kInvalidArgument,
+        "sequence {} cannot go back to position {}: it is at {}", slot, position, sequence.position);
+  if (position == 0) return reset(slot);
+  const auto kept = sequence.checkpoints.find(position);
+  if (!impl_->state->reaches(position, sequence.start, sequence.written)) {
+    check(kept != sequence.checkpoints.end(), Code::kInvalidArgument,
+          "sequence {} cannot go back to position {}: it has been at {} and can go back by {}, to 0, and to its "
+          "checkpoints ({}); open the model with a larger rewind, or keep a checkpoint there",
+          slot, position, sequence.written, impl_->shared.options.rewind,
+          sequence.checkpoints.empty() ? "none" : fmt::format("{}", fmt::join(checkpoints(slot), ", ")));
+    impl_->state->load_rows(slot, rings_at(position), *kept->second);
+    sequence.start = sequence.written = position;
+  }
+  sequence.position = position;
+  sequence.checkpoints.erase(sequence.checkpoints.upper_bound(position), sequence.checkpoints.end());
+}
+
+void Session::checkpoint(int slot) {
+  Sequence& sequence = impl_->sequence(slot);
+  impl_->finish();
+  sequence.checkpoints[sequence.position] =
+      std::make_shared<const std::vector<std::byte>>(impl_->state->save_rows(slot, rings_at(sequence.position)));
+}
+
+std::vector<int64_t> Session::checkpoints(int slot) const {
+  std::vector<int64_t> positions;
+  for (const auto& [position, rings] : impl_->sequence(slot).checkpoints) positions.push_back(position);
+  return positions;
+}
+
+void Session::fork(int from, int to) {
+  const Sequence& source = impl_->sequence(from);
+  Sequence& target = impl_->sequence(to);
+  if (from == to) return;
+  impl_->state->copy(from, to, source.position, source.written);
+  target = source;
 }
 
 Snapshot Session::snapshot(int slot) const {
-  Snapshot snapshot{.position = position(slot), .bytes = {}};
+  const int64_t at = position(slot);
   impl_->finish();
-  impl_->state->save(slot, snapshot.position, snapshot.bytes);
-  return snapshot;
+  return impl_->state->save(slot, at);
 }
 
 void Session::restore(const Snapshot& snapshot, int slot) {
-  int64_t& position = impl_->positions[impl_->checked(slot)];
-  const int64_t context = impl_->shared.options.context;
-  check(snapshot.position >= 0 && snapshot.position <= context, Code::kInvalidArgument,
-        "this snapshot is at position {}, the context has {}", snapshot.position, context);
-  impl_->state->check_fits(snapshot.position, snapshot.bytes);
-  impl_->state->load(slot, snapshot.position, snapshot.bytes);
-  position = snapshot.position;
+  Sequence& sequence = impl_->sequence(slot);
+  const SnapshotReader reader(snapshot.bytes);
+  const int64_t position = reader.position(), context = impl_->shared.options.context;
+  check(position <= context, Code::kInvalidArgument,
+        "this snapshot is at position {}, the context has {}; open the model with a longer one", position, context);
+  impl_->state->load(slot, reader);
+  sequence = {.position = position, .start = position, .written = position, .checkpoints = {}};
 }
+
+std::vector<std::byte> Session::entries(int64_t begin, int64_t end, int slot) const {
+  const int64_t at = position(slot);
+  check(0 <= begin && begin <= end && end <= at, Code::kInvalidArgument,
+        "entries of positions {} to {} of a sequence of {}", begin, end, at);
+  impl_->finish();
+  return impl_->state->save_rows(slot, entries_of(begin, end));
+}
+
+std::vector<std::byte> Session::tail(int64_t begin, int slot) const {
+  const int64_t at = position(slot);
+  check(0 <= begin && begin <= at, Code::kInvalidArgument, "the tail from {} of a sequence of {}", begin, at);
+  impl_->finish();
+  return impl_->state->save_rows(slot, tail_of(begin, at));
+}
+
+void Session::assemble(int64_t position, int64_t block, std::span<const std::span<const std::byte>> entries,
+                       std::span<const std::byte> tail, int slot) {
+  Sequence& sequence = impl_->sequence(slot);
+  SessionState& state = *impl_->state;
+  const int64_t n = static_cast<int64_t>(entries.size()), begin = n * block;
+  check(begin <= position && position <= impl_->shared.options.context, Code::kInvalidArgument,
+        "a sequence of {} positions, of them {} in parts; the context has {}", position, begin,
+        impl_->shared.options.context);
+  const auto rows = [&](int64_t i) { return entries_of(i * block, (i + 1) * block); };
+  for (int64_t i = 0; i < n; ++i) {
+    const size_t bytes = entries[static_cast<size_t>(i)].size(), wanted = state.bytes_of(rows(i));
+    check(bytes == wanted, Code::kCorrupt, "part {} of a sequence has {} bytes, not {}", i, bytes, wanted);
+  }
+  const size_t wanted = state.bytes_of(tail_of(begin, position));
+  check(tail.size() == wanted, Code::kCorrupt, "the tail of a sequence has {} bytes, not {}", tail.size(), wanted);
+  for (int64_t i = 0; i < n; ++i) state.load_rows(slot, rows(i), entries[static_cast<size_t>(i)]);
+  state.load_rows(slot, tail_of(begin, position), tail);
+  sequence = {.position = position, .start = position, .written = position, .checkpoints = {}};
+}
+
+Hash Session::mark() const { return impl_->state->mark(); }
+void Session::check_tokens(std::span<const int32_t> tokens) const { impl_->check_tokens(tokens, 0); }
 
 }  // namespace v4rt

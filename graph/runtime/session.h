@@ -8,15 +8,9 @@
 #include <vector>
 
 #include "graph/runtime/model.h"
+#include "graph/runtime/snapshot.h"
 
 namespace v4rt {
-
-// A sequence outside any session: its position and the bytes of its state.
-struct Snapshot {
-  int64_t position = 0;
-  // A mark of the weights and of the layout of states (16 bytes), then the live rows of every state, in plan order.
-  std::vector<std::byte> bytes;
-};
 
 // What one segment of a batched step asks for.
 struct BatchItem {
@@ -58,8 +52,36 @@ class Session {
 
   int64_t position(int slot = 0) const;
   void reset(int slot = 0);
+
+  // The sequence forgets the tokens from `position` on. It can go back to where it began, by ModelOptions::rewind
+  // positions from the furthest it has been, and to its checkpoints. Throws Error(kInvalidArgument) naming what there
+  // is.
+  void truncate(int64_t position, int slot = 0);
+  void rewind(int64_t n, int slot = 0) { truncate(this->position(slot) - n, slot); }
+  // Keeps what it takes to come back to this position: of V4-Flash 3 MB, and up to 10 more between multiples of 128.
+  // Until the sequence is truncated before it, reset, or restored.
+  void checkpoint(int slot = 0);
+  std::vector<int64_t> checkpoints(int slot = 0) const;  // ascending
+
+  // Sequence `to` becomes a copy of `from`, checkpoints included; made on the devices.
+  void fork(int from, int to);
+
   Snapshot snapshot(int slot = 0) const;
-  void restore(const Snapshot& snapshot, int slot = 0);  // throws Error when it is of other weights or another context
+  // Throws Error, having changed nothing, when it is damaged, of other weights or numbers, or longer than the context.
+  void restore(const Snapshot& snapshot, int slot = 0);
+
+  // A sequence in parts, for caches that share them: the compressed entries that positions [begin, end) complete, which
+  // never change; and a tail, what is left when the positions before `begin` are cut off.
+  std::vector<std::byte> entries(int64_t begin, int64_t end, int slot = 0) const;
+  std::vector<std::byte> tail(int64_t begin, int slot = 0) const;
+  // A sequence of `position` tokens of entries(0, block), entries(block, 2 * block) .. and the tail after them. Throws
+  // Error(kCorrupt), having changed nothing, when a part has not the size that it should.
+  void assemble(int64_t position, int64_t block, std::span<const std::span<const std::byte>> entries,
+                std::span<const std::byte> tail, int slot = 0);
+  Hash mark() const;  // of weights and numbers: sequences of sessions with the same mark can be exchanged
+
+  // Throws the errors of feed() to an empty sequence.
+  void check_tokens(std::span<const int32_t> tokens) const;
 
   const Model& model() const;
 

@@ -1,33 +1,35 @@
 #include "graph/runtime/session_state.h"
 
-#include <cstring>
+#include <algorithm>
+#include <numeric>
 
 namespace v4rt {
 namespace {
 
-constexpr size_t kZeroBlock = size_t{64} << 10;
-
-// A mark of the weights, the rounding, and the names and types of the states, whatever the number of sequences.
+// Whatever the context, the chunk, the devices and the number of sequences.
 Hash mark_of(const Model::Impl& model) {
   Hasher hasher;
   if (model.identity) hasher.add(model.identity->content);
   hasher.add(static_cast<uint64_t>(model.options.numbers));
-  for (const StateInfo& state : model.states) {
-    hasher.add(state.name);
-    hasher.add(fmt::format("{} {}", info(state.type.dtype).name, fmt::join(state.type.shape.dims().subspan(1), "x")));
-  }
   return hasher.value();
+}
+
+std::vector<size_t> by_name(std::span<const StateInfo> states) {
+  std::vector<size_t> order(states.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::erase_if(order, [&](size_t i) { return !states[i].travels(); });
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return states[a].name < states[b].name; });
+  return order;
 }
 
 }  // namespace
 
 SessionState::SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues)
-    : mark_(mark_of(model)), states_(model.states), queues_(queues), zeros_(kZeroBlock) {
+    : mark_(mark_of(model)), states_(model.states), order_(by_name(states_)), queues_(queues) {
   for (const StateInfo& state : states_) {
     const auto device = static_cast<size_t>(state.device);
     tensors_.push_back(
         {.type = state.type, .values = model.devices[device]->allocate(state.type.bytes()), .scales = nullptr});
-    queues_[device]->fill(*tensors_.back().values, std::byte{0});
   }
 }
 
@@ -38,57 +40,108 @@ const Tensor& SessionState::tensor(std::string_view name) const {
   fail(Code::kInternal, "there is no state {}", name);
 }
 
-void SessionState::clear(int slot) {
-  for (size_t i = 0; i < states_.size(); ++i) {
-    const size_t bytes = states_[i].slot_bytes();
-    if (bytes == tensors_[i].values->bytes()) {
-      queue(states_[i]).fill(*tensors_[i].values, std::byte{0});
-      continue;
-    }
-    const size_t first = static_cast<size_t>(slot) * bytes;
-    for (size_t done = 0; done < bytes; done += zeros_.size()) {
-      queue(states_[i])
-          .upload(*tensors_[i].values, first + done, std::span(zeros_).first(std::min(zeros_.size(), bytes - done)));
-    }
+// Rows of a ring may go round its end.
+void SessionState::download(size_t i, int slot, RowSpan rows, Bytes to) const {
+  for (const RowSpan part : states_[i].parts(rows)) {
+    const Bytes piece = to.first(static_cast<size_t>(part.count * states_[i].row_bytes()));
+    queue(states_[i]).download(piece, *tensors_[i].values, states_[i].offset(slot, part.first));
+    to = to.subspan(piece.size());
   }
 }
 
-size_t SessionState::saved_bytes(int64_t position) const {
-  size_t bytes = sizeof mark_;
-  for (const StateInfo& state : states_) bytes += state.live_bytes(position);
+void SessionState::upload(size_t i, int slot, RowSpan rows, std::span<const std::byte> from) {
+  for (const RowSpan part : states_[i].parts(rows)) {
+    const auto piece = from.first(static_cast<size_t>(part.count * states_[i].row_bytes()));
+    queue(states_[i]).upload(*tensors_[i].values, states_[i].offset(slot, part.first), piece);
+    from = from.subspan(piece.size());
+  }
+}
+
+Snapshot SessionState::save(int slot, int64_t position) const {
+  SnapshotWriter writer(position, mark_, order_.size(),
+                        bytes_of([&](const StateInfo& state) { return state.live(position); }));
+  for (const size_t i : order_) {
+    const RowSpan rows = states_[i].live(position);
+    download(i, slot, rows, writer.add(states_[i].name, rows.count, states_[i].row_bytes()));
+  }
+  return writer.finish();
+}
+
+void SessionState::load(int slot, const SnapshotReader& snapshot) {
+  check(snapshot.mark() == mark_, Code::kInvalidArgument,
+        "this snapshot is of other weights, or of another number mode");
+  for (const size_t i : order_) {
+    const StateInfo& state = states_[i];
+    const SnapshotReader::State* saved = snapshot.find(state.name);
+    check(saved != nullptr && saved->rows == state.live(snapshot.position()).count &&
+              saved->row_bytes == state.row_bytes(),
+          Code::kInvalidArgument, "this snapshot holds {} rows of {} bytes of {}; here a sequence has {} of {}",
+          saved != nullptr ? saved->rows : 0, saved != nullptr ? saved->row_bytes : 0, state.name,
+          state.live(snapshot.position()).count, state.row_bytes());
+  }
+  for (const size_t i : order_)
+    upload(i, slot, states_[i].live(snapshot.position()), snapshot.find(states_[i].name)->bytes);
+}
+
+size_t SessionState::bytes_of(const RowsFn& rows) const {
+  int64_t bytes = 0;
+  for (const size_t i : order_) bytes += rows(states_[i]).count * states_[i].row_bytes();
+  return static_cast<size_t>(bytes);
+}
+
+std::vector<std::byte> SessionState::save_rows(int slot, const RowsFn& rows) const {
+  std::vector<std::byte> bytes(bytes_of(rows));
+  Bytes to = bytes;
+  for (const size_t i : order_) {
+    const RowSpan span = rows(states_[i]);
+    download(i, slot, span, to);
+    to = to.subspan(static_cast<size_t>(span.count * states_[i].row_bytes()));
+  }
   return bytes;
 }
 
-void SessionState::save(int slot, int64_t position, std::vector<std::byte>& bytes) const {
-  bytes.resize(saved_bytes(position));
-  std::memcpy(bytes.data(), &mark_, sizeof mark_);
-  size_t at = sizeof mark_;
-  for (size_t i = 0; i < states_.size(); ++i) {
-    const size_t n = states_[i].live_bytes(position), first = static_cast<size_t>(slot) * states_[i].slot_bytes();
-    queue(states_[i]).download(std::span(bytes).subspan(at, n), *tensors_[i].values, first);
-    at += n;
+void SessionState::load_rows(int slot, const RowsFn& rows, std::span<const std::byte> bytes) {
+  for (const size_t i : order_) {
+    const RowSpan span = rows(states_[i]);
+    upload(i, slot, span, bytes);
+    bytes = bytes.subspan(static_cast<size_t>(span.count * states_[i].row_bytes()));
   }
 }
 
-void SessionState::check_fits(int64_t position, std::span<const std::byte> bytes) const {
-  Hash head{};
-  if (bytes.size() >= sizeof head) std::memcpy(&head, bytes.data(), sizeof head);
-  check(bytes.size() == saved_bytes(position) && head == mark_, Code::kInvalidArgument,
-        "this snapshot ({} bytes at position {}) is of other weights, another context, chunk or number mode; here one "
-        "has "
-        "{} bytes",
-        bytes.size(), position, saved_bytes(position));
+SessionState::RowsFn rings_at(int64_t position) {
+  return [=](const StateInfo& state) { return state.rows.ring() ? state.live(position) : RowSpan{}; };
 }
 
-// Rows that are not live become zero, as they were when the snapshot was taken.
-void SessionState::load(int slot, int64_t position, std::span<const std::byte> bytes) {
-  clear(slot);
-  size_t at = sizeof mark_;
+SessionState::RowsFn entries_of(int64_t begin, int64_t end) {
+  return [=](const StateInfo& state) {
+    const int64_t first = begin / state.rows.positions;
+    return state.rows.ring() ? RowSpan{} : RowSpan{first, end / state.rows.positions - first};
+  };
+}
+
+SessionState::RowsFn tail_of(int64_t begin, int64_t position) {
+  return [rings = rings_at(position), entries = entries_of(begin, position)](const StateInfo& state) {
+    return state.rows.ring() ? rings(state) : entries(state);
+  };
+}
+
+void SessionState::copy(int from, int to, int64_t position, int64_t written) {
   for (size_t i = 0; i < states_.size(); ++i) {
-    const size_t n = states_[i].live_bytes(position), first = static_cast<size_t>(slot) * states_[i].slot_bytes();
-    queue(states_[i]).upload(*tensors_[i].values, first, bytes.subspan(at, n));
-    at += n;
+    const StateInfo& state = states_[i];
+    const int64_t rows = state.rows.ring() ? std::min(written, state.type.shape[1]) : state.live(position).count;
+    if (rows == 0) continue;
+    Buffer& memory = *tensors_[i].values;
+    queue(state).copy(memory, state.offset(to, 0), memory, state.offset(from, 0),
+                      static_cast<size_t>(rows * state.row_bytes()));
   }
+}
+
+bool SessionState::reaches(int64_t position, int64_t start, int64_t written) const {
+  return std::all_of(states_.begin(), states_.end(), [&](const StateInfo& state) {
+    if (!state.rows.ring() || !state.travels()) return true;
+    const int64_t oldest = std::max(state.rows.first(start), written - state.type.shape[1]);
+    return state.rows.first(position) >= oldest;
+  });
 }
 
 }  // namespace v4rt

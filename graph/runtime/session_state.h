@@ -1,38 +1,61 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "graph/runtime/model_impl.h"
-#include "ops/core/hash.h"
+#include "graph/runtime/snapshot.h"
 
 namespace v4rt {
 
-// The state tensors of one session: for every state of the model, the rows of each sequence one after the other.
+// The state tensors of one session: for every state of the model, the rows of each sequence one after the other. Rows
+// that no position has written hold anything; no kernel lets them matter.
 class SessionState {
  public:
-  // Allocates and clears. Queues: one per device, and must outlive this.
+  // Queues: one per device, and must outlive this.
   SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues);
 
   const Tensor& tensor(std::string_view name) const;
-  void clear(int slot);  // to zero bytes: an empty sequence
-  // A sequence of `position` positions as bytes: the mark, then its live rows of every state.
-  size_t saved_bytes(int64_t position) const;
-  void save(int slot, int64_t position, std::vector<std::byte>& bytes) const;
-  // Throws Error(kInvalidArgument) unless load() can take them.
-  void check_fits(int64_t position, std::span<const std::byte> bytes) const;
-  void load(int slot, int64_t position, std::span<const std::byte> bytes);
+
+  Snapshot save(int slot, int64_t position) const;
+  // Throws Error, having changed nothing, unless the snapshot is of these weights and numbers and of states like these.
+  void load(int slot, const SnapshotReader& snapshot);
+
+  // Some rows of every state that a snapshot holds, in the same order.
+  using RowsFn = std::function<RowSpan(const StateInfo& state)>;
+  std::vector<std::byte> save_rows(int slot, const RowsFn& rows) const;
+  void load_rows(int slot, const RowsFn& rows, std::span<const std::byte> bytes);
+  size_t bytes_of(const RowsFn& rows) const;
+
+  // Sequence `to` becomes what `from` is, as far as positions before `position` matter; `written` as in reaches().
+  void copy(int from, int to, int64_t position, int64_t written);
+
+  const Hash& mark() const { return mark_; }  // of weights and numbers: others refuse these sequences
+
+  // Whether rings still hold what positions from `position` on read: they began with those of a sequence at `start`,
+  // and positions up to `written` were written since.
+  bool reaches(int64_t position, int64_t start, int64_t written) const;
 
  private:
+  using Bytes = std::span<std::byte>;
   Queue& queue(const StateInfo& state) const { return *queues_[static_cast<size_t>(state.device)]; }
+  void download(size_t state, int slot, RowSpan rows, Bytes to) const;
+  void upload(size_t state, int slot, RowSpan rows, std::span<const std::byte> from);
 
-  const Hash mark_;  // of this model: others refuse its sequences
+  const Hash mark_;
   std::span<const StateInfo> states_;
+  std::vector<size_t> order_;  // of snapshots: by name
   std::span<const std::unique_ptr<Queue>> queues_;
   std::vector<Tensor> tensors_;
-  std::vector<std::byte> zeros_;
 };
+
+// What positions from `position` on read of rings. Compressed entries never change: these are all it takes to go back.
+SessionState::RowsFn rings_at(int64_t position);
+// The entries that positions [begin, end) complete.
+SessionState::RowsFn entries_of(int64_t begin, int64_t end);
+SessionState::RowsFn tail_of(int64_t begin, int64_t position);  // the entries from `begin` on, and the rings
 
 }  // namespace v4rt

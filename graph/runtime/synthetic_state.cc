@@ -52,17 +52,20 @@ void fill_synthetic_state(Session& session, int64_t position, uint64_t seed, int
   check(position >= 0 && position <= context, Code::kInvalidArgument,
         "a state at position {}: the context has {}; open the model with a longer one", position, context);
   session.reset(slot);
-  Snapshot snapshot = session.snapshot(slot);
-  snapshot.position = position;
-  Random random(seed);
-  size_t at = snapshot.bytes.size();  // of an empty sequence there is a mark only
+  const Snapshot empty = session.snapshot(slot);
+  std::vector<const StateInfo*> states;
+  int64_t bytes = 0;
   for (const StateInfo& state : model.impl().states) {
-    const size_t live = state.live_bytes(position);
-    snapshot.bytes.resize(at + live);
-    fill_rows(state.rows.format, std::span(snapshot.bytes).subspan(at), random);
-    at += live;
+    if (!state.travels()) continue;
+    states.push_back(&state);
+    bytes += state.live(position).count * state.row_bytes();
   }
-  session.restore(snapshot, slot);
+  SnapshotWriter writer(position, SnapshotReader(empty.bytes).mark(), states.size(), static_cast<size_t>(bytes));
+  Random random(seed);
+  for (const StateInfo* state : states) {
+    fill_rows(state->rows.format, writer.add(state->name, state->live(position).count, state->row_bytes()), random);
+  }
+  session.restore(writer.finish(), slot);
 }
 
 }  // namespace v4rt

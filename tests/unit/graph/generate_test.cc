@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "alloc_count.h"
-#include "tiny_model.h"
+#include "tests/support/tiny_model.h"
 
 namespace v4rt {
 namespace {

@@ -6,7 +6,7 @@
 #include "fakes.h"
 #include "graph/runtime/memory_check.h"
 #include "ops/core/human.h"
-#include "tiny_model.h"
+#include "tests/support/tiny_model.h"
 
 namespace v4rt {
 namespace {

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <limits>
 #include <thread>
 
-#include "tiny_model.h"
+#include "tests/support/safetensors_writer.h"
+#include "tests/support/tiny_model.h"
 
 namespace v4rt {
 namespace {
@@ -200,6 +202,34 @@ TEST_P(SessionTest, SnapshotsAreOfTheirWeights) {
   EXPECT_EQ(other.position(), 0);
 }
 
+TEST_P(SessionTest, SnapshotsGoThroughFiles) {
+  Session first(open()), second(open());
+  first.feed(tiny_ids(20));
+  const TempFolder folder;
+  const std::string path = folder.path() + "/sequence";
+  save_snapshot(first.snapshot(), path);
+  second.restore(load_snapshot(path));
+  EXPECT_EQ(second.position(), 20);
+  EXPECT_TRUE(second.snapshot().bytes == first.snapshot().bytes);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
+  EXPECT_THROW(load_snapshot(path), Error);
+  EXPECT_THROW(load_snapshot(folder.path()), Error);
+  EXPECT_THROW(save_snapshot(first.snapshot(), folder.path() + "/"), Error);
+}
+
+// What it is: not of which context, chunk or number of sequences.
+TEST_P(SessionTest, SnapshotsDependOnTheSequenceAlone) {
+  ModelOptions other = tiny_options();
+  other.context = 200, other.chunk = 64, other.slots = 4, other.rewind = 50;
+  Session here(open()), there(open(other));
+  here.feed(tiny_ids(37));
+  there.feed(tiny_ids(37), 3);
+  EXPECT_TRUE(here.snapshot().bytes == there.snapshot(3).bytes);
+  there.restore(here.snapshot(), 1);
+  const std::vector<int32_t> next{4};
+  EXPECT_EQ(copy_of(here.feed(next)), copy_of(there.feed(next, 1)));
+}
+
 TEST_P(SessionTest, ErrorsLeaveTheSessionAsItWas) {
   ModelOptions options = tiny_options();
   options.slots = 2;
@@ -234,15 +264,19 @@ TEST_P(SessionTest, ErrorsLeaveTheSessionAsItWas) {
   refused([&] { session.feed_batch(twice); }, "twice");
   refused([&] { session.feed_batch(bad); }, "outside the vocabulary");
   refused([&] { session.feed_batch(many); }, "a chunk holds 7");
-  Snapshot wrong = before;
-  wrong.bytes.pop_back();
-  refused([&] { session.restore(wrong); }, "of other weights");
-  wrong = before;
-  wrong.bytes[0] ^= std::byte{1};
-  refused([&] { session.restore(wrong); }, "of other weights");
-  wrong = before;
-  wrong.position = 65;
-  refused([&] { session.restore(wrong); }, "position 65");
+  for (size_t i = 0; i < before.bytes.size(); ++i) {
+    Snapshot wrong = before;
+    wrong.bytes[i] ^= std::byte{1};
+    EXPECT_THROW(session.restore(wrong), Error) << i;
+    wrong = before;
+    wrong.bytes.resize(i);
+    EXPECT_THROW(session.restore(wrong), Error) << i;
+  }
+  ModelOptions longer = options;
+  longer.context = 100;
+  Session far(open(longer));
+  far.feed(tiny_ids(65));
+  refused([&] { session.restore(far.snapshot()); }, "position 65");
   refused([&] { session.restore(before, 5); }, "no sequence 5");
   refused([&] { session.snapshot(7); }, "no sequence 7");
   refused([&] { session.reset(-1); }, "no sequence -1");

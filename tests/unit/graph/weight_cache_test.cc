@@ -12,7 +12,7 @@
 #include "graph/runtime/model.h"
 #include "ops/core/error.h"
 #include "tests/support/safetensors_writer.h"
-#include "tiny_model.h"
+#include "tests/support/tiny_model.h"
 
 namespace v4rt {
 namespace {

@@ -1,0 +1,235 @@
+// The laws of sequence state: whatever was done to a sequence, it gives the bits of a fresh run of its tokens.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <deque>
+#include <random>
+
+#include "tests/support/models.h"
+#include "tests/support/tiny_model.h"
+
+namespace v4rt {
+namespace {
+
+constexpr int kSlots = 3, kRewind = 6, kOperations = 200;
+constexpr int64_t kContext = 96, kBlock = 8;  // a multiple of the tiny model's ratios
+
+std::shared_ptr<const Model> open(const std::string& device, NumberMode numbers, int chunk, int slots) {
+  ModelOptions options = tiny_options();
+  options.device = device;
+  options.numbers = numbers;
+  options.context = kContext;
+  options.chunk = chunk;
+  options.slots = slots;
+  options.rewind = kRewind;
+  return Model::open(tiny_weights(), options);
+}
+
+// A session, and beside it what its sequences should be.
+struct Place {
+  explicit Place(std::shared_ptr<const Model> model) : session(std::move(model)), sequences(kSlots) {}
+
+  struct Sequence {
+    std::vector<int32_t> tokens;
+    size_t furthest = 0, start = 0;  // where it has been; where it was last put down
+    std::vector<size_t> checkpoints;
+  };
+  Session session;
+  std::vector<Sequence> sequences;
+};
+
+class Program {
+ public:
+  Program(const std::vector<std::shared_ptr<const Model>>& models, Session& fresh, uint32_t seed)
+      : fresh_(fresh), random_(seed) {
+    for (const auto& model : models) places_.emplace_back(model);
+  }
+
+  void run() {
+    for (int i = 0; i < kOperations && !testing::Test::HasFailure(); ++i) {
+      place_ = &places_[below(places_.size())];
+      slot_ = static_cast<int>(below(kSlots));
+      operation();
+    }
+    for (Place& place : places_)
+      for (int slot = 0; slot < kSlots; ++slot) check_state(place, slot);
+  }
+
+ private:
+  using Sequence = Place::Sequence;
+  size_t below(size_t n) { return random_() % n; }
+  Session& session() { return place_->session; }
+  Sequence& sequence(int slot) { return place_->sequences[static_cast<size_t>(slot)]; }
+  Sequence& sequence() { return sequence(slot_); }
+
+  void operation() {
+    switch (below(10)) {
+      case 0: return save();
+      case 1: return restore();
+      case 2: return fork();
+      case 3: return rewind();
+      case 4: return checkpoint();
+      case 5: return truncate();
+      case 6: return take_apart();
+      case 7: return batch();
+      default: return feed();
+    }
+  }
+
+  std::vector<int32_t> more(size_t most) {
+    std::vector<int32_t> ids(1 + below(most));
+    for (int32_t& id : ids) id = static_cast<int32_t>(below(32));
+    return ids;
+  }
+  void append(Sequence& to, std::span<const int32_t> ids) {
+    to.tokens.insert(to.tokens.end(), ids.begin(), ids.end());
+    to.furthest = std::max(to.furthest, to.tokens.size());
+  }
+  void make_room(int slot, size_t n) {
+    if (sequence(slot).tokens.size() + n <= kContext) return;
+    session().reset(slot);
+    sequence(slot) = {};
+  }
+
+  void feed() {
+    const std::vector<int32_t> ids = more(20);
+    make_room(slot_, ids.size());
+    append(sequence(), ids);
+    check_logits(session().feed(ids, slot_), sequence().tokens);
+  }
+  void batch() {
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<BatchItem> items;
+    for (int slot = 0; slot < kSlots; ++slot) {
+      ids.push_back(more(2));
+      make_room(slot, ids.back().size());
+      append(sequence(slot), ids.back());
+    }
+    for (int slot = kSlots; slot-- > 0;) items.push_back({slot, ids[static_cast<size_t>(slot)]});
+    const auto logits = session().feed_batch(items);
+    for (size_t i = 0; i < kSlots; ++i) {
+      check_logits(logits.subspan(i * logits.size() / kSlots, logits.size() / kSlots), sequence(items[i].slot).tokens);
+    }
+  }
+  void save() {
+    saved_.emplace_back(sequence().tokens, session().snapshot(slot_));
+    check_bytes(saved_.back().second, sequence().tokens);
+  }
+  void put_down(const std::vector<int32_t>& tokens) {
+    sequence() = {.tokens = tokens, .furthest = tokens.size(), .start = tokens.size(), .checkpoints = {}};
+  }
+  void restore() {
+    if (saved_.empty()) return;
+    const auto& [tokens, snapshot] = saved_[below(saved_.size())];
+    session().restore(snapshot, slot_);
+    put_down(tokens);
+  }
+  void fork() {
+    const int to = static_cast<int>(below(kSlots));
+    session().fork(slot_, to);
+    sequence(to) = Sequence(sequence());
+  }
+  void cut(size_t to) {
+    session().truncate(static_cast<int64_t>(to), slot_);
+    sequence().tokens.resize(to);
+    std::erase_if(sequence().checkpoints, [&](size_t c) { return c > to; });
+    check_state(*place_, slot_);
+  }
+  // As far as it is promised; what is kept beyond may go back further.
+  void rewind() {
+    const size_t here = sequence().tokens.size(), furthest = sequence().furthest;
+    const size_t least = std::max(sequence().start, furthest > kRewind ? furthest - kRewind : 0);
+    if (least <= here) cut(least + below(here - least + 1));
+  }
+  void checkpoint() {
+    session().checkpoint(slot_);
+    sequence().checkpoints.push_back(sequence().tokens.size());
+  }
+  void truncate() {
+    const auto& known = sequence().checkpoints;
+    const size_t to = known.empty() ? 0 : known[below(known.size())];
+    cut(to);
+    if (to == 0) sequence() = {};
+  }
+  // In parts, as a prefix cache keeps it, and put together in another place.
+  void take_apart() {
+    const std::vector<int32_t> tokens = sequence().tokens;
+    const auto position = static_cast<int64_t>(tokens.size()), blocks = position / kBlock;
+    std::vector<std::vector<std::byte>> held;
+    for (int64_t b = 0; b < blocks; ++b) held.push_back(session().entries(b * kBlock, (b + 1) * kBlock, slot_));
+    const std::vector<std::byte> tail = session().tail(blocks * kBlock, slot_);
+    const std::vector<std::span<const std::byte>> parts(held.begin(), held.end());
+    place_ = &places_[below(places_.size())];
+    slot_ = static_cast<int>(below(kSlots));
+    session().assemble(position, kBlock, parts, tail, slot_);
+    put_down(tokens);
+    check_state(*place_, slot_);
+  }
+
+  void feed_fresh(std::span<const int32_t> tokens) {
+    fresh_.reset();
+    if (!tokens.empty()) fresh_logits_ = fresh_.feed(tokens);
+  }
+  void check_logits(std::span<const float> logits, std::span<const int32_t> tokens) {
+    feed_fresh(tokens);
+    ASSERT_TRUE(std::equal(logits.begin(), logits.end(), fresh_logits_.begin(), fresh_logits_.end()))
+        << "after " << tokens.size() << " tokens";
+  }
+  void check_bytes(const Snapshot& snapshot, std::span<const int32_t> tokens) {
+    feed_fresh(tokens);
+    ASSERT_TRUE(snapshot.bytes == fresh_.snapshot().bytes) << "after " << tokens.size() << " tokens";
+  }
+  void check_state(Place& place, int slot) {
+    check_bytes(place.session.snapshot(slot), place.sequences[static_cast<size_t>(slot)].tokens);
+  }
+
+  Session& fresh_;
+  std::span<const float> fresh_logits_;
+  std::mt19937 random_;
+  std::deque<Place> places_;
+  std::vector<std::pair<std::vector<int32_t>, Snapshot>> saved_;
+  Place* place_ = nullptr;
+  int slot_ = 0;
+};
+
+class Laws : public testing::TestWithParam<std::tuple<std::string, NumberMode>> {};
+
+// V4RT_LAW_PROGRAMS: how many; each moves sequences between the device and a CPU of another chunk.
+TEST_P(Laws, RandomProgramsGiveTheBitsOfAFreshRun) {
+  const auto& [device, numbers] = GetParam();
+  const char* wanted = std::getenv("V4RT_LAW_PROGRAMS");
+  const int programs = wanted != nullptr ? std::atoi(wanted) : device == "cpu" ? 80 : 10;
+  const std::vector<std::shared_ptr<const Model>> models{open(device, numbers, 7, kSlots),
+                                                         open("cpu", numbers, 20, kSlots)};
+  Session fresh(open("cpu", numbers, static_cast<int>(kContext), 1));
+  for (int i = 0; i < programs && !HasFailure(); ++i) {
+    SCOPED_TRACE(fmt::format("program {}", i));
+    Program(models, fresh, static_cast<uint32_t>(i)).run();
+  }
+}
+
+TEST_P(Laws, GoingBackFurtherThanIsKeptIsRefused) {
+  const auto& [device, numbers] = GetParam();
+  Session session(open(device, numbers, 7, 1));
+  const std::vector<int32_t> ids = tiny_ids(40);
+  session.feed(ids);
+  const Snapshot before = session.snapshot();
+  session.checkpoint();
+  EXPECT_EQ(session.checkpoints(), std::vector<int64_t>{40});
+  for (const int64_t to : {int64_t{-1}, int64_t{3}, int64_t{41}}) EXPECT_THROW(session.truncate(to), Error) << to;
+  EXPECT_TRUE(session.snapshot().bytes == before.bytes);
+  session.rewind(kRewind);
+  EXPECT_EQ(session.position(), 40 - kRewind);
+  EXPECT_TRUE(session.checkpoints().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, Laws,
+                         testing::Combine(testing::ValuesIn(built_in_backends()),
+                                          testing::Values(NumberMode::kFaithful, NumberMode::kPlain)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_" + mode_name(std::get<1>(info.param));
+                         });
+
+}  // namespace
+}  // namespace v4rt
