@@ -13,6 +13,8 @@
 #include "examples/cli/model_options.h"
 #include "examples/cli/option_checks.h"
 #include "examples/cli/output_file.h"
+#include "examples/cli/prefix_cache_options.h"
+#include "examples/cli/run_many.h"
 #include "examples/cli/sampling_options.h"
 #include "examples/cli/statistics.h"
 #include "examples/cli/terminal.h"
@@ -27,7 +29,18 @@ struct RunArguments {
   bool has_prompt = false, ignore_end = false, json = false, plain = false;
   int64_t max_tokens = 128;
   SamplingArguments sampling;
+  PrefixCacheArguments cache;
+  int parallel = 0;  // 0: one prompt
 };
+
+int run_lines(const RunArguments& a, const Checkpoint& checkpoint) {
+  ManyArguments many{.model = a.model, .cache = a.cache, .file = a.file, .plain = a.plain};
+  many.model.slots = a.parallel;
+  many.options.max_tokens = a.max_tokens;
+  if (!a.ignore_end) many.options.end_tokens = checkpoint.weights->config().eos_token_ids;
+  many.sampler = sampler_options(a.sampling, checkpoint);
+  return run_many(many, checkpoint);
+}
 
 std::string prompt_text(const RunArguments& arguments) {
   if (arguments.has_prompt) return arguments.prompt;
@@ -97,6 +110,7 @@ void report(const RunArguments& arguments, const GenerateResult& result, const C
       {"ids", completion.ids},
       {"stop", key(result.stop)},
       {"prompt_tokens", result.prompt_tokens},
+      {"cached_tokens", result.cached_tokens},
       {"tokens", result.tokens},
       {"prefill_seconds", result.prefill_seconds},
       {"decode_seconds", result.decode_seconds},
@@ -105,9 +119,22 @@ void report(const RunArguments& arguments, const GenerateResult& result, const C
   print(json_text(json));
 }
 
+// With a prefix cache: takes from it what it has, and reads and keeps all of the prompt but its last token. Returns how
+// many tokens it had.
+int64_t read_with_cache(const RunArguments& arguments, Session& session, std::span<const int32_t> prompt) {
+  const auto cache = open_prefix_cache(arguments.cache, session);
+  if (cache == nullptr) return 0;
+  const int64_t cached = cache->restore(session, 0, prompt);
+  const std::span<const int32_t> kept = prompt.first(prompt.size() - 1);
+  const std::span<const int32_t> rest = kept.subspan(static_cast<size_t>(cached));
+  if (!rest.empty() && !session.feed(rest).empty()) cache->store(session, 0, kept);
+  return cached;
+}
+
 int run(const RunArguments& arguments) {
   check_output();
   const Checkpoint checkpoint = open_files(arguments.model);
+  if (arguments.parallel > 0) return run_lines(arguments, checkpoint);
   const auto tokenizer = open_tokenizer(checkpoint);
   const V4Config& config = checkpoint.weights->config();
   const std::vector<int32_t> prompt = encode_text(*tokenizer, prompt_text(arguments), config, arguments.plain);
@@ -124,16 +151,23 @@ int run(const RunArguments& arguments) {
     progress.update(done, total);
     return !InterruptGuard::raised();
   });
+  const double begin = seconds_since_start();
+  const int64_t cached = read_with_cache(arguments, session, prompt);
+  const double reading = seconds_since_start() - begin;
   Sampler sampler(sampling, config.vocab_size);
   Completion completion(*tokenizer, !arguments.json);
   GenerateOptions options{.max_tokens = arguments.max_tokens};
   if (!arguments.ignore_end) options.end_tokens = config.eos_token_ids;
-  const GenerateResult result = generate(session, prompt, options, sampler, [&](int32_t id) {
-    progress.clear();
-    completion.add(id);
-    return !InterruptGuard::raised();
-  });
+  GenerateResult result = generate(session, std::span(prompt).subspan(static_cast<size_t>(session.position())), options,
+                                   sampler, [&](int32_t id) {
+                                     progress.clear();
+                                     completion.add(id);
+                                     return !InterruptGuard::raised();
+                                   });
   progress.clear();
+  result.prompt_tokens = n_prompt;
+  result.cached_tokens = cached;
+  result.prefill_seconds += reading;
   completion.end();
   report(arguments, result, completion);
   if (ids_file) save_ids(*ids_file, completion.ids);
@@ -151,18 +185,25 @@ void add_run(CLI::App& app, Action& action) {
       "The text is read after BOS as it is; control tokens written in it ('<｜User｜>') are recognised.");
   add_model(*command, a.model);
   auto* prompt = command->add_option("-p,--prompt", a.prompt, "The text (default: standard input)");
-  command->add_option("-f,--file", a.file, "A file that holds the text; - is standard input")
-      ->check(nonempty())
-      ->excludes(prompt);
+  auto* file = command->add_option("-f,--file", a.file, "A file that holds the text; - is standard input")
+                   ->check(nonempty())
+                   ->excludes(prompt);
   add_plain(*command, a.plain);
   command->add_option("-n,--max-tokens", a.max_tokens, "Tokens to make at most")
       ->transform(between(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   add_sampling(*command, a.sampling);
+  add_prefix_cache(*command, a.cache);
   command->add_flag("--ignore-end", a.ignore_end, "Go on after an end token");
-  command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line")
-      ->check(nonempty());
-  command->add_flag("--json", a.json, "Print one JSON object at the end in place of the text");
+  auto* save_ids =
+      command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line")
+          ->check(nonempty());
+  auto* json = command->add_flag("--json", a.json, "Print one JSON object at the end in place of the text");
+  auto* parallel = command->add_option(
+      "--parallel", a.parallel,
+      "Answer every line of the file of -f, so many at once: a JSON string, or {\"prompt\": .., and \"id\", "
+      "\"max_tokens\", \"temperature\", \"top_p\" or \"seed\"}; prints a JSON line for each when it is done");
+  parallel->transform(between(1, 1024))->needs(file)->excludes(prompt, save_ids, json);
   add_options(*command, a.model);
   command->callback([arguments, prompt, &action] {
     arguments->has_prompt = prompt->count() > 0;

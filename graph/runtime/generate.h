@@ -44,6 +44,7 @@ enum class StopReason : uint8_t { kEndToken, kMaxTokens, kContextFull, kCancelle
 struct GenerateResult {
   StopReason stop = StopReason::kMaxTokens;
   int64_t prompt_tokens = 0, tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompt, that a cache held
   double prefill_seconds = 0, decode_seconds = 0;
   bool end_token_fed = false;  // always false: the end token is not part of the sequence state
 };

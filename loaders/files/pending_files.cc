@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 
 }  // namespace
 
-PendingFiles::PendingFiles(std::string folder) : folder_(std::move(folder)), made_folders_(make_folders(folder_)) {}
+PendingFiles::PendingFiles(std::string folder, Sync sync)
+    : folder_(std::move(folder)), sync_(sync), made_folders_(make_folders(folder_)) {}
 
 PendingFiles::~PendingFiles() {
   if (file_ >= 0) ::close(file_);
@@ -57,7 +58,7 @@ void PendingFiles::append(std::span<const std::byte> bytes) {
 // A disk may report only now that it is full.
 void PendingFiles::finish() {
   if (file_ < 0) return;
-  while (::fsync(file_) != 0) {
+  while (sync_ == Sync::kYes && ::fsync(file_) != 0) {
     if (errno == EINVAL) break;  // a file system without fsync
     if (errno != EINTR) fail_to("written", path(names_.back()), errno);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,7 +12,11 @@ namespace v4rt {
 // destructor removes files that have not been committed, and folders that were made for them.
 class PendingFiles {
  public:
-  explicit PendingFiles(std::string folder);  // made with its parents if necessary; throws Error naming it
+  // kYes: files are on the disk before they get their names, so that a machine that stops leaves whole ones.
+  enum class Sync : uint8_t { kYes, kNo };
+
+  // The folder is made with its parents if necessary; throws Error naming it.
+  explicit PendingFiles(std::string folder, Sync sync = Sync::kYes);
   ~PendingFiles();
   PendingFiles(const PendingFiles&) = delete;
   PendingFiles& operator=(const PendingFiles&) = delete;
@@ -28,6 +33,7 @@ class PendingFiles {
   void finish();
 
   std::string folder_;
+  Sync sync_;
   std::vector<std::string> made_folders_;
   std::vector<std::string> names_;  // begun and not yet renamed
   int file_ = -1;

@@ -1,0 +1,172 @@
+#include "examples/cli/run_many.h"
+
+#include <deque>
+#include <nlohmann/json.hpp>
+
+#include "examples/cli/command.h"
+#include "examples/cli/format.h"
+#include "examples/cli/input.h"
+#include "examples/cli/interrupt.h"
+#include "examples/cli/statistics.h"
+#include "examples/cli/terminal.h"
+#include "graph/runtime/scheduler.h"
+#include "loaders/files/json_file.h"
+#include "loaders/text/utf8.h"
+
+namespace v4rt::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// One line, and what becomes of it.
+struct Line {
+  size_t number = 0;  // from 1
+  nlohmann::json id;
+  Request request;
+  std::vector<int32_t> ids;
+  std::string text;
+  Utf8Stream utf8;
+};
+
+template <class T>
+void take(const nlohmann::json& object, const char* key, T low, T high, T& value) {
+  const auto found = object.find(key);
+  if (found == object.end()) return;
+  check(std::is_integral_v<T> ? found->is_number_integer() : found->is_number(), Code::kInvalidArgument,
+        "\"{}\" is not a {}number", key, std::is_integral_v<T> ? "whole " : "");
+  value = found->get<T>();
+  check(value >= low && value <= high, Code::kInvalidArgument, "\"{}\" is {}: from {} to {}", key, value, low, high);
+}
+
+Request request_of(const nlohmann::json& line, const ManyArguments& arguments, const Tokenizer& tokenizer,
+                   const V4Config& config) {
+  const nlohmann::json object = line.is_string() ? nlohmann::json{{"prompt", line}} : line;
+  check(object.is_object() && object.contains("prompt") && object["prompt"].is_string(), Code::kInvalidArgument,
+        "neither a JSON string nor an object with a string \"prompt\"");
+  for (const auto& [key, value] : object.items()) {
+    constexpr std::string_view kKnown[] = {"prompt", "id", "max_tokens", "temperature", "top_p", "seed"};
+    check(std::find(std::begin(kKnown), std::end(kKnown), key) != std::end(kKnown), Code::kInvalidArgument,
+          "there is no option \"{}\"", escaped(key));
+  }
+  Request request{.options = arguments.options, .sampler = arguments.sampler};
+  request.prompt = encode_text(tokenizer, object["prompt"].get<std::string>(), config, arguments.plain);
+  take<int64_t>(object, "max_tokens", 1, int64_t{1} << 40, request.options.max_tokens);
+  take<float>(object, "temperature", 0, 100, request.sampler.temperature);
+  take<float>(object, "top_p", 1e-6f, 1, request.sampler.top_p);
+  take<uint64_t>(object, "seed", 0, UINT64_MAX, request.sampler.seed);
+  return request;
+}
+
+class Run {
+ public:
+  Run(const ManyArguments& arguments, const Checkpoint& checkpoint)
+      : arguments_(arguments), checkpoint_(checkpoint), tokenizer_(open_tokenizer(checkpoint)) {}
+
+  int run() {
+    read_lines();
+    int64_t longest = 1;
+    for (const Line& line : lines_) {
+      longest = std::max(longest, static_cast<int64_t>(line.request.prompt.size()) + line.request.options.max_tokens);
+    }
+    longest = std::min(longest, checkpoint_.weights->config().max_position);
+    const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
+    Session session(open_model(checkpoint_, arguments_.model, longest));
+    const auto cache = open_prefix_cache(arguments_.cache, session);
+    Scheduler scheduler(session, cache.get());
+    const double begin = seconds_since_start();
+    for (Line& line : lines_) submit(scheduler, line);
+    Progress progress("answering");
+    while (scheduler.step()) {
+      if (InterruptGuard::raised()) return InterruptGuard::status();
+      progress.update(static_cast<int64_t>(done_), static_cast<int64_t>(lines_.size()));
+    }
+    progress.clear();
+    const double seconds = seconds_since_start() - begin;
+    say(
+        fmt::format("{} lines, {} failed: {} prompt tokens ({} from the cache) and {} new ones in {:.2f} s: {:.1f} "
+                    "new tokens/s\n",
+                    lines_.size(), failed_, prompt_tokens_, cached_tokens_, tokens_, seconds,
+                    static_cast<double>(tokens_) / seconds));
+    return failed_ == 0 ? kSuccess : kFailure;
+  }
+
+ private:
+  // All of them before the model is opened: its context depends on them.
+  void read_lines() {
+    const std::string text = read_text(arguments_.file);
+    size_t number = 0;
+    for (size_t at = 0, end = 0; at < text.size(); at = end + 1) {
+      end = std::min(text.find('\n', at), text.size());
+      std::string_view line = std::string_view(text).substr(at, end - at);
+      ++number;
+      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      const std::string where = fmt::format("{}, line {}", arguments_.file, number);
+      try {
+        const nlohmann::json json = parse_json(line, where);
+        lines_.emplace_back();
+        lines_.back().number = number;
+        if (json.is_object() && json.contains("id")) lines_.back().id = json["id"];
+        lines_.back().request = request_of(json, arguments_, *tokenizer_, checkpoint_.weights->config());
+      } catch (const Error& error) {
+        const std::string message = error.what();
+        fail(error.code(), "{}", message.starts_with(where) ? message : fmt::format("{}: {}", where, message));
+      }
+    }
+    check(!lines_.empty(), Code::kInvalidArgument, "{}: no lines", arguments_.file);
+  }
+
+  void submit(Scheduler& scheduler, Line& line) {
+    line.request.on_token = [this, &line](int32_t id) {
+      line.ids.push_back(id);
+      line.text += line.utf8.push(tokenizer_->token_bytes(id));
+      return true;
+    };
+    line.request.on_done = [this, &line](const GenerateResult& result, std::exception_ptr error) {
+      line.text += line.utf8.flush();
+      report(line, result, error);
+    };
+    try {
+      scheduler.submit(line.request);
+    } catch (...) {
+      report(line, {}, std::current_exception());
+    }
+  }
+
+  void report(const Line& line, const GenerateResult& result, const std::exception_ptr& error) {
+    Json json = {{"line", line.number}};
+    if (!line.id.is_null()) json["id"] = line.id;
+    ++done_;
+    if (error) {
+      ++failed_;
+      try {
+        std::rethrow_exception(error);
+      } catch (const std::exception& e) {
+        json["error"] = e.what();
+      }
+    } else {
+      prompt_tokens_ += result.prompt_tokens;
+      cached_tokens_ += result.cached_tokens;
+      tokens_ += result.tokens;
+      json["text"] = line.text;
+      json["ids"] = line.ids;
+      json["stop"] = key(result.stop);
+      json["prompt_tokens"] = result.prompt_tokens;
+      json["cached_tokens"] = result.cached_tokens;
+      json["tokens"] = result.tokens;
+    }
+    print(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+  }
+
+  const ManyArguments& arguments_;
+  const Checkpoint& checkpoint_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  std::deque<Line> lines_;
+  size_t done_ = 0, failed_ = 0;
+  int64_t prompt_tokens_ = 0, cached_tokens_ = 0, tokens_ = 0;
+};
+
+}  // namespace
+
+int run_many(const ManyArguments& arguments, const Checkpoint& checkpoint) { return Run(arguments, checkpoint).run(); }
+
+}  // namespace v4rt::cli

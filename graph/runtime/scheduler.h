@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "graph/runtime/generate.h"
+
+namespace v4rt {
+
+class PrefixCache;
+
+// What one sequence is to be made of.
+struct Request {
+  std::vector<int32_t> prompt;
+  GenerateOptions options;
+  SamplerOptions sampler;
+  std::string cache_space;                   // prefixes are shared with requests of the same space only
+  std::function<bool(int32_t id)> on_token;  // false cancels
+  // Once, at the end. `error` is set when the sequence failed; the others go on.
+  std::function<void(const GenerateResult& result, std::exception_ptr error)> on_done;
+};
+
+// Runs many requests over the slots of one session. A step of the device takes one token of every sequence that
+// decodes, and fills what is left of a chunk with prompts, in equal shares, so that no sequence waits for another's
+// prompt longer than a chunk takes. Requests begin in the order of submit(), as slots become free. What a request is
+// answered does not depend on the others.
+//
+// submit() and cancel() may be called from any thread, also from callbacks; step() from one, which runs the callbacks.
+class Scheduler {
+ public:
+  // The session's slots belong to the scheduler from now on. `cache` may be null; both must outlive this.
+  explicit Scheduler(Session& session, PrefixCache* cache = nullptr);
+  ~Scheduler();
+
+  // Throws Error(kInvalidArgument) when the prompt is empty, longer than the context, or holds an id outside the
+  // vocabulary, and for options that no sampler takes.
+  uint64_t submit(Request request);
+  void cancel(uint64_t id);  // its result is kCancelled; of one that is over, nothing happens
+
+  // Admits, runs one step of the device and hands on its tokens. False when there is nothing to do.
+  bool step();
+
+  size_t waiting() const;  // submitted and without a slot
+  size_t running() const;
+
+ private:
+  struct Job;
+
+  void admit();
+  void plan_step();
+  void run_step();
+  void advance(Job& job, std::span<const float> logits);
+  void finish(Job& job, StopReason reason, std::exception_ptr error = {});
+  void store(const Job& job);
+
+  Session& session_;
+  PrefixCache* const cache_;
+  const int64_t chunk_, context_;
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::deque<std::unique_ptr<Job>> waiting_;
+  std::unordered_set<uint64_t> cancelled_;
+  uint64_t next_id_ = 1;
+  size_t n_running_ = 0;
+
+  std::vector<std::unique_ptr<Job>> slots_;  // by slot; null: free
+  std::vector<BatchItem> items_;
+};
+
+}  // namespace v4rt

@@ -1,0 +1,210 @@
+#include "graph/runtime/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "graph/runtime/prefix_cache.h"
+#include "tests/support/tiny_model.h"
+
+namespace v4rt {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kSlots = 3;
+
+std::shared_ptr<const Model> open(int slots = kSlots, int64_t context = 512) {
+  ModelOptions options = tiny_options();
+  options.slots = slots;
+  options.context = context;
+  options.chunk = 16;
+  return Model::open(tiny_weights(), options);
+}
+
+struct Answer {
+  std::vector<int32_t> ids;
+  GenerateResult result;
+  std::string error;
+  int done = 0;
+};
+
+// Fills `answer`, which must stay where it is.
+Request request(std::vector<int32_t> prompt, int64_t max_tokens, Answer& answer) {
+  Request r{.prompt = std::move(prompt), .options = {.max_tokens = max_tokens, .end_tokens = {}}};
+  r.on_token = [&answer](int32_t id) {
+    answer.ids.push_back(id);
+    return true;
+  };
+  r.on_done = [&answer](const GenerateResult& result, std::exception_ptr error) {
+    ++answer.done;
+    answer.result = result;
+    if (!error) return;
+    try {
+      std::rethrow_exception(error);
+    } catch (const Error& e) {
+      answer.error = e.what();
+    }
+  };
+  return r;
+}
+
+Answer alone(const std::shared_ptr<const Model>& model, const Request& r) {
+  Answer answer;
+  Session session(model);
+  Sampler sampler(r.sampler, 32);
+  answer.result = generate(session, r.prompt, r.options, sampler, [&](int32_t id) {
+    answer.ids.push_back(id);
+    return true;
+  });
+  return answer;
+}
+
+std::vector<int32_t> prompt_of(size_t n, int32_t seed) {
+  std::vector<int32_t> ids = tiny_ids(n);
+  for (int32_t& id : ids) id = (id + seed) % 32;
+  return ids;
+}
+
+TEST(Scheduler, EveryRequestGetsWhatItGetsAlone) {
+  const auto model = open();
+  Session session(model);
+  Scheduler scheduler(session);
+  std::vector<Request> requests;
+  std::vector<Answer> answers(12);
+  for (size_t i = 0; i < answers.size(); ++i) {
+    requests.push_back(
+        request(prompt_of(1 + i * i, static_cast<int32_t>(i)), static_cast<int64_t>(i * 3 % 10), answers[i]));
+    requests.back().sampler = {.temperature = i % 2 == 0 ? 0.0f : 1.5f, .seed = i};
+    if (i % 3 == 0) requests.back().options.end_tokens = {5, 9};
+    EXPECT_EQ(scheduler.submit(requests.back()), i + 1);
+  }
+  EXPECT_EQ(scheduler.waiting(), answers.size());
+  while (scheduler.step()) EXPECT_LE(scheduler.running(), size_t{kSlots});
+  EXPECT_EQ(scheduler.running(), 0u);
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const Answer expected = alone(model, requests[i]);
+    EXPECT_EQ(answers[i].done, 1) << i;
+    EXPECT_EQ(answers[i].error, "") << i;
+    EXPECT_EQ(answers[i].ids, expected.ids) << i;
+    EXPECT_EQ(answers[i].result.stop, expected.result.stop) << i;
+    EXPECT_EQ(answers[i].result.tokens, expected.result.tokens) << i;
+  }
+}
+
+// While a long prompt is read, those that decode get a token in every step, and another prompt its share.
+TEST(Scheduler, ALongPromptKeepsNobodyWaiting) {
+  Session session(open());
+  Scheduler scheduler(session);
+  Answer decoding, reading, late;
+  scheduler.submit(request(prompt_of(3, 1), 40, decoding));
+  scheduler.step();
+  scheduler.submit(request(prompt_of(400, 2), 1, reading));
+  for (size_t before = decoding.ids.size(); before < 10; before = decoding.ids.size()) {
+    scheduler.step();
+    EXPECT_EQ(decoding.ids.size(), before + 1);
+  }
+  EXPECT_TRUE(reading.ids.empty());
+  scheduler.submit(request(prompt_of(14, 3), 1, late));
+  for (int i = 0; i < 3; ++i) scheduler.step();  // of fifteen rows it gets seven
+  EXPECT_EQ(late.ids.size(), 1u);
+  EXPECT_TRUE(reading.ids.empty());
+  while (scheduler.step()) {
+  }
+  EXPECT_EQ(reading.ids.size(), 1u);
+  EXPECT_EQ(decoding.ids.size(), 40u);
+}
+
+TEST(Scheduler, RequestsAreCancelledWaitingReadingOrWriting) {
+  const auto model = open(1);
+  Session session(model);
+  Scheduler scheduler(session);
+  Answer writing, waiting, by_token, last;
+  const uint64_t first = scheduler.submit(request(prompt_of(3, 1), 100, writing));
+  const uint64_t second = scheduler.submit(request(prompt_of(3, 2), 100, waiting));
+  Request stops = request(prompt_of(3, 4), 100, by_token);
+  stops.on_token = [&](int32_t id) {
+    by_token.ids.push_back(id);
+    return by_token.ids.size() < 4;
+  };
+  scheduler.submit(stops);
+  for (int i = 0; i < 5; ++i) scheduler.step();
+  scheduler.cancel(first);
+  scheduler.cancel(second);
+  scheduler.step();
+  EXPECT_EQ(writing.result.stop, StopReason::kCancelled);
+  EXPECT_EQ(waiting.result.stop, StopReason::kCancelled);
+  EXPECT_EQ(waiting.result.tokens, 0);
+  const Request plain = request(prompt_of(9, 3), 6, last);
+  scheduler.submit(plain);
+  while (scheduler.step()) {
+  }
+  EXPECT_EQ(by_token.ids.size(), 4u);
+  EXPECT_EQ(by_token.result.stop, StopReason::kCancelled);
+  EXPECT_EQ(last.ids, alone(model, plain).ids);
+  scheduler.cancel(first);  // over long ago
+  EXPECT_FALSE(scheduler.step());
+}
+
+TEST(Scheduler, AFullContextEndsARequest) {
+  Session session(open(kSlots, 32));
+  Scheduler scheduler(session);
+  Answer answer;
+  scheduler.submit(request(prompt_of(30, 1), 100, answer));
+  while (scheduler.step()) {
+  }
+  EXPECT_EQ(answer.result.stop, StopReason::kContextFull);
+  EXPECT_EQ(answer.ids.size(), 2u);
+}
+
+TEST(Scheduler, BadRequestsAreRefusedAtOnce) {
+  Session session(open());
+  Scheduler scheduler(session);
+  Answer answer;
+  EXPECT_THROW(scheduler.submit(request({}, 1, answer)), Error);
+  EXPECT_THROW(scheduler.submit(request({1, 32}, 1, answer)), Error);
+  EXPECT_THROW(scheduler.submit(request(prompt_of(513, 0), 1, answer)), Error);
+  Request hot = request({1}, 1, answer);
+  hot.sampler.temperature = -1;
+  EXPECT_THROW(scheduler.submit(hot), Error);
+  EXPECT_FALSE(scheduler.step());
+  EXPECT_EQ(answer.done, 0);
+}
+
+// A callback that throws ends its own request.
+TEST(Scheduler, AFailureIsItsRequestsOwn) {
+  const auto model = open();
+  Session session(model);
+  Scheduler scheduler(session);
+  Answer failing, other;
+  Request bad = request(prompt_of(5, 1), 10, failing);
+  bad.on_token = [](int32_t) -> bool { fail(Code::kInvalidArgument, "no more of this"); };
+  const Request good = request(prompt_of(7, 2), 10, other);
+  scheduler.submit(bad);
+  scheduler.submit(good);
+  while (scheduler.step()) {
+  }
+  EXPECT_THAT(failing.error, HasSubstr("no more of this"));
+  EXPECT_EQ(other.ids, alone(model, good).ids);
+}
+
+TEST(Scheduler, ACacheChangesNoAnswer) {
+  const auto model = open();
+  Session session(model);
+  PrefixCache cache({}, session);
+  Scheduler scheduler(session, &cache);
+  std::vector<int32_t> prompt = prompt_of(300, 1);
+  for (int turn = 0; turn < 3; ++turn) {
+    Answer answer;
+    const Request r = request(prompt, 10, answer);
+    scheduler.submit(r);
+    while (scheduler.step()) {
+    }
+    EXPECT_EQ(answer.ids, alone(model, r).ids) << turn;
+    EXPECT_EQ(answer.result.cached_tokens, turn == 0 ? 0 : static_cast<int64_t>(prompt.size()) - 4) << turn;
+    prompt.insert(prompt.end(), answer.ids.begin(), answer.ids.end());
+    prompt.insert(prompt.end(), {1, 2, 3, 4});
+  }
+}
+
+}  // namespace
+}  // namespace v4rt
