@@ -19,6 +19,7 @@ struct BenchArguments {
   int64_t decode_tokens = 64;
   int64_t depth = -1;  // after the first prompt
   int together = 1;
+  double accept = 0.9;
   int repetitions = 5;
   bool ops = false, json = false, markdown = false;
 };
@@ -28,6 +29,7 @@ BenchPlan bench_plan(const BenchArguments& a) {
                  .decode_tokens = a.decode_tokens,
                  .depth = a.depth >= 0 ? a.depth : a.prompts.front(),
                  .together = a.together,
+                 .accept = a.accept,
                  .synthetic = a.depth >= 0,
                  .repetitions = a.repetitions,
                  .ops = a.ops};
@@ -73,7 +75,7 @@ int bench(const BenchArguments& a) {
   check_output();
   const BenchPlan plan = bench_plan(a);
   const Checkpoint checkpoint = open_files(a.model);
-  int64_t positions = plan.depth + plan.decode_tokens;
+  int64_t positions = plan.depth + plan.decode_tokens + 2 * a.model.draft;
   for (const int64_t prompt : plan.prompts) positions = std::max(positions, prompt);
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
   DeviceSummary devices;
@@ -154,6 +156,12 @@ void add_bench(CLI::App& app, Action& action) {
       ->add_option("--parallel", a.together,
                    "Also decode this many sequences together, a token of each in a step; each has state of its own")
       ->transform(between(1, 1024))
+      ->capture_default_str();
+  add_draft(*command, a.model);
+  command
+      ->add_option("--accept", a.accept,
+                   "With --draft, decode also by guessing; this share of the guesses is taken for right")
+      ->transform(between(0.0, 1.0))
       ->capture_default_str();
   command
       ->add_option("-d,--depth", a.depth,

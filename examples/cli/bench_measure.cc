@@ -83,6 +83,7 @@ class Bench {
     for (const int64_t prompt : plan.prompts) tasks_.push_back(prefill(prompt));
     if (plan.decode_tokens > 0) tasks_.push_back(decode(1));
     if (plan.decode_tokens > 0 && plan.together > 1) tasks_.push_back(decode(plan.together));
+    if (plan.decode_tokens > 0 && model->options().draft > 0) tasks_.push_back(drafts(model->options().draft));
     runs_ = static_cast<double>(tasks_.size()) * (1 + plan.repetitions * (plan.ops ? 2 : 1));
   }
 
@@ -128,6 +129,35 @@ class Bench {
       for (size_t at = 0; at < next.size(); at += items.size()) {
         for (size_t i = 0; i < items.size(); ++i) items[i] = {static_cast<int>(i), std::span(next).subspan(at + i, 1)};
         session_.feed_batch(items);
+      }
+    };
+    return task;
+  }
+
+  // Random weights guess nothing right, so chance decides, the same in every run, until a guess is wrong.
+  Task drafts(int draft) {
+    std::minstd_rand random(1);
+    std::vector<int> right;  // guesses, of each step
+    Task task;
+    task.result = {
+        .kind = "decode", .depth = plan_.depth, .draft = draft, .accept = plan_.accept, .synthetic = plan_.synthetic};
+    while (task.result.tokens < plan_.decode_tokens) {
+      right.push_back(0);
+      while (right.back() < draft && std::uniform_real_distribution<>()(random) < plan_.accept) ++right.back();
+      task.result.tokens += 1 + right.back();
+    }
+    task.prepare = [this] { go_to_depth(1); };
+    task.run = [this, draft, right, next = random_ids(1, session_.model().config().vocab_size)] {
+      std::vector<int32_t> fed;
+      for (const int n : right) {
+        const Session::DraftItem item{0, next.front()};
+        const auto guesses = session_.draft({&item, 1}, draft);
+        fed.assign(1, next.front());
+        fed.insert(fed.end(), guesses.begin(), guesses.end());
+        for (int32_t& id : fed) id = std::max(id, 0);  // the first step after a restored state has no guesses
+        const BatchItem step{0, fed};
+        session_.feed_batch({&step, 1}, LogitsOf::kAllRows);
+        session_.rewind(draft - n);
       }
     };
     return task;

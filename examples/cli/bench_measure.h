@@ -17,7 +17,8 @@ struct BenchPlan {
   int64_t decode_tokens = 64;         // 0: nothing is decoded
   int64_t depth = 0;                  // where decoding begins
   int together = 1;                   // also decodes so many sequences together, where they are several
-  bool synthetic = false;             // the state there is made up; otherwise `depth` tokens are read first
+  double accept = 0.9;     // with a model opened for drafts, also: so many of the guesses are taken for right
+  bool synthetic = false;  // the state there is made up; otherwise `depth` tokens are read first
   int repetitions = 5;
   bool ops = false;  // also the time of each op
 };
@@ -43,6 +44,8 @@ struct Measurement {
   std::string kind;  // "prefill" or "decode"
   int64_t tokens = 0;
   int64_t depth = 0;  // position of the first token
+  int draft = 0;      // tokens guessed before each step, of which `accept` are taken for right
+  double accept = 0;
   int sequences = 1;  // that take turns in `tokens`, one token of each in a step
   bool synthetic = false;
   bool fast = false;                  // with --fast

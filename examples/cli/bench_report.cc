@@ -52,7 +52,9 @@ std::string title(const BenchReport& report, const Measurement& m) {
   if (m.kind == "prefill") return fmt::format("prefill {}{}", m.tokens, fast);
   const std::string tokens =
       m.sequences > 1 ? fmt::format("{} x {}", m.sequences, m.tokens / m.sequences) : fmt::format("{}", m.tokens);
-  return fmt::format("decode {} at {}{}", tokens, m.depth, m.synthetic ? " (state made up)" : "");
+  const std::string draft =
+      m.draft > 0 ? fmt::format(", {} guessed, {:.0f} % right", m.draft, 100 * m.accept) : std::string();
+  return fmt::format("decode {} at {}{}{}", tokens, m.depth, m.synthetic ? " (state made up)" : "", draft);
 }
 
 double read_share(const Measurement& m) {
@@ -184,6 +186,8 @@ Json to_json(const BenchReport& report, const Measurement& m) {
                {"tokens", m.tokens},
                {"depth", m.depth},
                {"sequences", m.sequences},
+               {"draft", m.draft},
+               {"accept", m.accept},
                {"synthetic_state", m.synthetic},
                {"fast", m.fast},
                {"seconds", m.seconds},

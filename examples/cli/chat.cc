@@ -167,6 +167,7 @@ void add_chat(CLI::App& app, Action& action) {
       ->transform(between(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   add_sampling(*command, a.sampling);
+  add_draft(*command, a.model);
   add_options(*command, a.model);
   command->callback([arguments, &action] { action = [arguments] { return chat(*arguments); }; });
 }

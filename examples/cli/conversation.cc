@@ -51,7 +51,9 @@ void Conversation::start_over() {
 
 GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& reply,
                                     const std::function<bool()>& stopped) {
-  const GenerateOptions options{options_.max_tokens, session_.model().config().eos_token_ids};
+  const GenerateOptions options{.max_tokens = options_.max_tokens,
+                                .draft = session_.model().options().draft,
+                                .end_tokens = session_.model().config().eos_token_ids};
   const GenerateResult result = generate(session_, prompt, options, sampler_, [&](int32_t id) {
     reply.add(id);
     return !stopped();

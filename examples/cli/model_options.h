@@ -22,6 +22,7 @@ struct ModelArguments {
   int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;
   int slots = 1;             // sequences at once
+  int draft = 0;             // tokens to guess
   std::string weight_cache;  // empty: none
   uint64_t memory = 0;       // bytes; 0: what is available
   bool no_mmap = false;
@@ -33,6 +34,10 @@ struct ModelArguments {
 CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
 void add_plan_options(CLI::App& command, ModelArguments& arguments);  // --device and other options that plans depend on
 void add_options(CLI::App& command, ModelArguments& arguments);       // these, and how the model runs
+
+void add_draft(CLI::App& command, ModelArguments& arguments);  // --draft
+// 0, with a notice, where the checkpoint has no MTP block.
+int drafts(const ModelArguments& arguments, const V4Config& config);
 
 std::string cache_folder();                        // XDG_CACHE_HOME/v4rt, else ~/.cache/v4rt; empty if neither is set
 std::string model_path(const std::string& model);  // "mini" is the embedded model

@@ -112,6 +112,8 @@ void report(const RunArguments& arguments, const GenerateResult& result, const C
       {"prompt_tokens", result.prompt_tokens},
       {"cached_tokens", result.cached_tokens},
       {"tokens", result.tokens},
+      {"drafted", result.drafted},
+      {"accepted", result.accepted},
       {"prefill_seconds", result.prefill_seconds},
       {"decode_seconds", result.decode_seconds},
       {"first_token_seconds", completion.first_token_seconds},
@@ -156,7 +158,7 @@ int run(const RunArguments& arguments) {
   const double reading = seconds_since_start() - begin;
   Sampler sampler(sampling, config.vocab_size);
   Completion completion(*tokenizer, !arguments.json);
-  GenerateOptions options{.max_tokens = arguments.max_tokens};
+  GenerateOptions options{.max_tokens = arguments.max_tokens, .draft = model->options().draft};
   if (!arguments.ignore_end) options.end_tokens = config.eos_token_ids;
   GenerateResult result = generate(session, std::span(prompt).subspan(static_cast<size_t>(session.position())), options,
                                    sampler, [&](int32_t id) {
@@ -194,6 +196,7 @@ void add_run(CLI::App& app, Action& action) {
       ->capture_default_str();
   add_sampling(*command, a.sampling);
   add_prefix_cache(*command, a.cache);
+  add_draft(*command, a.model);
   command->add_flag("--ignore-end", a.ignore_end, "Go on after an end token");
   auto* save_ids =
       command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line")

@@ -14,8 +14,13 @@ std::string speed(int64_t tokens, double seconds) {
 }  // namespace
 
 std::string statistics(const GenerateResult& result) {
-  return fmt::format("prefill {}\ndecode  {}\n", speed(result.prompt_tokens, result.prefill_seconds),
-                     speed(result.tokens, result.decode_seconds));
+  std::string text = fmt::format("prefill {}\ndecode  {}\n", speed(result.prompt_tokens, result.prefill_seconds),
+                                 speed(result.tokens, result.decode_seconds));
+  if (result.drafted > 0) {
+    text += fmt::format("guesses {:6}, {:.0f} % of them right\n", result.drafted,
+                        100.0 * static_cast<double>(result.accepted) / static_cast<double>(result.drafted));
+  }
+  return text;
 }
 
 std::string_view describe(StopReason reason) {

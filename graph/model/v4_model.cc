@@ -4,6 +4,7 @@
 
 #include "graph/ir/builder.h"
 #include "graph/model/v4_layers.h"
+#include "ops/attention/attention.h"
 #include "ops/basic/basic.h"
 #include "ops/linear/linear.h"
 
@@ -17,7 +18,8 @@ void check_options(const V4Config& config, const GraphOptions& o) {
         o.segments, o.slots);
   check(o.context >= 1 && o.context <= config.max_position, Code::kInvalidArgument,
         "context of {} positions: this model takes 1 to {}", o.context, config.max_position);
-  check(!o.mtp || config.has_mtp, Code::kInvalidArgument, "this checkpoint has no MTP block");
+  check(config.has_mtp || (o.logits <= LogitsOf::kAllRows && !o.draft), Code::kInvalidArgument,
+        "this checkpoint has no MTP block");
 }
 
 // Streams [rows, m, d] to logits [rows, V] (spec sections 5.4 and 9).
@@ -55,11 +57,36 @@ ValueId mtp_streams(V4Builder& m, ValueId streams, ValueId next_ids, ValueId emb
       "join", {m.linear("e_proj", e, "mtp.0.e_proj.weight"), m.linear("h_proj", h, "mtp.0.h_proj.weight")});
 }
 
-// Logits of the token after the next.
-ValueId mtp_logits(V4Builder& m, ValueId streams, ValueId next_ids, ValueId embed, ValueId head_weight) {
-  const auto scope = m.g.scope("mtp");
+// The streams after the MTP block; its logits are of the token after the next.
+ValueId mtp_block(V4Builder& m, ValueId streams, ValueId next_ids, ValueId embed) {
   const ValueId x = mtp_streams(m, streams, next_ids, embed);
-  return head(m, block(m, mtp_plan(m.config), x, next_ids).out, LiveRows::kTokens, "mtp.0.", head_weight);
+  return block(m, mtp_plan(m.config), x, next_ids).out;
+}
+
+// The streams of the last tokens: as many as the MTP block's window and going back take.
+RowFormat kept_format(const V4Builder& m) {
+  const auto kind = m.faithful() ? RowFormat::Kind::kBF16 : RowFormat::Kind::kF32;
+  return {kind, static_cast<int>(m.config.hc_mult * m.config.hidden_size), 0};
+}
+ValueId kept_streams(V4Builder& m) {
+  const int64_t rows = m.config.sliding_window + m.options.rewind + 1;
+  return m.g.state("mtp.0.streams", {DType::kU8, Shape{m.options.slots, rows, kept_format(m).bytes()}});
+}
+
+Graph build_draft(V4Builder& m) {
+  const V4Config& c = m.config;
+  const ValueId next_ids = m.g.input("next_ids", {DType::kI32, Shape{m.options.tokens}});
+  const ValueId embed = m.weight("embed.weight"), head_weight = m.weight("head.weight");
+  const auto scope = m.g.scope("mtp");
+  const ValueId streams =
+      m.options.logits == LogitsOf::kNextDraft
+          ? m.g.input("streams", {m.activation(), Shape{m.options.tokens, c.hc_mult, c.hidden_size}})
+          : m.g.add<RingRead>("streams", {next_ids, kept_streams(m)}, kept_format(m), m.activation(), c.hc_mult,
+                              int64_t{c.sliding_window});
+  const ValueId out = m.g.add<TakeLast>("take_last", {mtp_block(m, streams, next_ids, embed)}, m.options.segments);
+  m.g.output("streams", out);
+  m.g.output("logits", head(m, out, LiveRows::kSegments, "mtp.0.", head_weight));
+  return m.g.take();
 }
 
 }  // namespace
@@ -68,18 +95,23 @@ Graph build_v4(const WeightSource& weights, const GraphOptions& options) {
   const V4Config& config = weights.config();
   check_options(config, options);
   V4Builder m{weights, config, options, {}, {}, {}};
+  if (options.logits == LogitsOf::kDraft || options.logits == LogitsOf::kNextDraft) return build_draft(m);
   const ValueId ids = m.g.input("ids", {DType::kI32, Shape{options.tokens}});
   const ValueId embed = m.weight("embed.weight"), head_weight = m.weight("head.weight");
 
   ValueId streams = m.g.add<EmbedRows>("embed", {ids, embed}, m.activation(), config.hc_mult);
   for (int l = 0; l < config.num_layers; ++l) streams = block(m, layer_plan(config, l), streams, ids).out;
 
-  const bool all = options.logits == LogitsOf::kAllRows;
+  if (options.draft) m.g.add<RingAppend>("keep_streams", {streams, kept_streams(m)}, kept_format(m));
+
+  const bool all = options.logits != LogitsOf::kLastRows;
   const ValueId seen = all ? streams : m.g.add<TakeLast>("take_last", {streams}, options.segments);
   m.g.output("logits", head(m, seen, all ? LiveRows::kTokens : LiveRows::kSegments, "", head_weight));
-  if (options.mtp) {
+  if (options.logits == LogitsOf::kAllRowsAndMtp) {
     const ValueId next_ids = m.g.input("next_ids", {DType::kI32, Shape{options.tokens}});
-    m.g.output("mtp_logits", mtp_logits(m, streams, next_ids, embed, head_weight));
+    const auto scope = m.g.scope("mtp");
+    const ValueId out = mtp_block(m, streams, next_ids, embed);
+    m.g.output("mtp_logits", head(m, out, LiveRows::kTokens, "mtp.0.", head_weight));
   }
   return m.g.take();
 }

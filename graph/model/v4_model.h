@@ -13,10 +13,17 @@ namespace v4rt {
 // formats.
 enum class NumberMode : uint8_t { kFaithful, kPlain };
 
-enum class LogitsOf : uint8_t { kLastRows, kAllRows };  // [segments, V] or [tokens, V]
+// What a plan computes.
+enum class LogitsOf : uint8_t {
+  kLastRows,       // the model's logits after the last token of each segment, [segments, V]
+  kAllRows,        // after every token, [tokens, V]
+  kAllRowsAndMtp,  // also the MTP block's
+  kDraft,          // the MTP block's alone after the last token of each segment, from the model's streams as kept
+  kNextDraft,      // the same from streams that are handed over: its own of the step before
+};
 
-// One plan's shapes. State shapes depend on max_tokens, context, rewind and slots only, so plans that agree on those share
-// state.
+// One plan's shapes. State shapes depend on max_tokens, context, rewind and slots only, so plans that agree on those
+// share state.
 struct GraphOptions {
   int tokens = 1;          // capacity of a chunk
   int max_tokens = 1;      // of the largest chunk that shares the state
@@ -26,11 +33,13 @@ struct GraphOptions {
   int rewind = 0;          // positions that a sequence can go back by
   NumberMode numbers = NumberMode::kFaithful;
   LogitsOf logits = LogitsOf::kLastRows;
-  bool mtp = false;  // also input "next_ids" I32 [tokens] and output "mtp_logits" [tokens, V]
+  bool draft = false;  // keep the streams of the last tokens for kDraft
 };
 
-// Inputs "ids" I32 [tokens]; output "logits" F32. Only the configuration, types and roundings of `weights` are used, no
-// values. Follows spec sections 2 to 11, to be read next to the report.
+// Input "ids" I32 [tokens], output "logits" F32; with kAllRowsAndMtp also input "next_ids" and output "mtp_logits".
+// kDraft and kNextDraft: input "next_ids" I32 [tokens], the token after each, and for the latter "streams" [tokens, m,
+// d]; outputs "logits" and "streams" [segments, m, d]. Only the configuration, types and roundings of `weights` are
+// used, no values. Follows spec sections 2 to 11, to be read next to the report.
 Graph build_v4(const WeightSource& weights, const GraphOptions& options);
 
 bool is_mtp_state(std::string_view name);

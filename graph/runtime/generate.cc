@@ -102,17 +102,47 @@ GenerateResult generate(Session& session, std::span<const int32_t> prompt, const
   if (logits.empty()) return stopped(StopReason::kCancelled);
 
   start = std::chrono::steady_clock::now();
+  // What was fed last, of it `row` is the last token that is certain, and the logits after each. Those that follow are
+  // guesses: the sampler decides, in the order and with the draws that it would without them.
+  std::vector<int32_t> fed(1);
+  size_t row = 0;
+  const size_t vocab = logits.size();
+  const auto drop_guesses = [&] { session.rewind(static_cast<int64_t>(fed.size() - 1 - row), slot); };
+  const auto last = [&] { return logits.subspan(row * vocab, vocab); };
+  const int64_t context = session.model().options().context;
   while (result.tokens < options.max_tokens) {
-    const int32_t id = sampler.sample(logits);
+    const int32_t id = sampler.sample(last());
+    const bool guessed = row + 1 < fed.size() && fed[row + 1] == id;
+    if (!guessed || ends(id)) drop_guesses();
     if (ends(id)) return stopped(StopReason::kEndToken);
-    if (session.position(slot) == session.model().options().context) return stopped(StopReason::kContextFull);
+    if (!guessed && session.position(slot) == context) return stopped(StopReason::kContextFull);
     const bool go_on = !on_token || on_token(id);
-    logits = session.feed({&id, 1}, slot);
+    if (guessed) {
+      ++row;
+      ++result.accepted;
+    } else {
+      fed.assign(1, id);
+      row = 0;
+      const int64_t room = std::min(options.max_tokens - result.tokens, context - session.position(slot)) - 1;
+      const int n = go_on ? static_cast<int>(std::min<int64_t>(options.draft, room)) : 0;
+      if (n > 0) {
+        const Session::DraftItem item{slot, id};
+        for (const int32_t guess : session.draft({&item, 1}, n))
+          if (guess >= 0) fed.push_back(guess);
+        result.drafted += static_cast<int64_t>(fed.size()) - 1;
+      }
+      const BatchItem item{slot, fed};
+      logits = session.feed_batch({&item, 1}, fed.size() > 1 ? LogitsOf::kAllRows : LogitsOf::kLastRows);
+    }
     ++result.tokens;
     result.decode_seconds = seconds_since(start);
-    if (!go_on) return stopped(StopReason::kCancelled);
+    if (!go_on) {
+      drop_guesses();
+      return stopped(StopReason::kCancelled);
+    }
   }
-  return stopped(!options.end_tokens.empty() && ends(sampler.peek(logits)) ? StopReason::kEndToken
+  drop_guesses();
+  return stopped(!options.end_tokens.empty() && ends(sampler.peek(last())) ? StopReason::kEndToken
                                                                            : StopReason::kMaxTokens);
 }
 

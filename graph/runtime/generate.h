@@ -35,6 +35,7 @@ class Sampler {
 
 struct GenerateOptions {
   int64_t max_tokens = 128;
+  int draft = 0;  // tokens to guess before each step, at most ModelOptions::draft; changes no token, only the time
   std::vector<int32_t> end_tokens = {};  // stop at any of them; it is neither passed to on_token nor counted
 };
 
@@ -44,7 +45,8 @@ enum class StopReason : uint8_t { kEndToken, kMaxTokens, kContextFull, kCancelle
 struct GenerateResult {
   StopReason stop = StopReason::kMaxTokens;
   int64_t prompt_tokens = 0, tokens = 0;
-  int64_t cached_tokens = 0;  // of the prompt, that a cache held
+  int64_t cached_tokens = 0;          // of the prompt, that a cache held
+  int64_t drafted = 0, accepted = 0;  // guesses made, and those that were right
   double prefill_seconds = 0, decode_seconds = 0;
   bool end_token_fed = false;  // always false: the end token is not part of the sequence state
 };

@@ -23,7 +23,11 @@ void check_options(const V4Config& config, const ModelOptions& o) {
   check(o.context >= 1, Code::kInvalidArgument, "context is {}: at least one position", o.context);
   check(o.context <= config.max_position, Code::kInvalidArgument, "a context of {} positions: this model knows {}",
         o.context, config.max_position);
-  check(!o.mtp || config.has_mtp, Code::kUnsupported, "this checkpoint has no MTP block");
+  check((!o.mtp && o.draft == 0) || config.has_mtp, Code::kUnsupported, "this checkpoint has no MTP block");
+  check(o.draft >= 0 && o.draft <= 4, Code::kInvalidArgument, "draft is {}: from 0 to 4 tokens", o.draft);
+  check(o.chunk == 0 || o.draft < o.chunk, Code::kInvalidArgument, "draft is {}: less than a chunk, {}", o.draft,
+        o.chunk);
+  check(o.draft <= o.rewind, Code::kInvalidArgument, "draft is {}: at most rewind, {}", o.draft, o.rewind);
 }
 
 constexpr int kMostTokens = 2048;  // of a chunk by default: reading gains a few per cent by each doubling up to here
@@ -89,7 +93,7 @@ Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
                        .rewind = options.rewind,
                        .numbers = options.numbers,
                        .logits = logits,
-                       .mtp = options.mtp && logits == LogitsOf::kAllRows};
+                       .draft = options.draft > 0};
   return build_v4(*source, o);
 }
 
@@ -166,15 +170,22 @@ std::vector<int> Model::Impl::plan_tokens() const {
 
 int Model::Impl::plan_tokens(int tokens) const {
   const auto rows = static_cast<int>(std::bit_ceil(static_cast<unsigned>(tokens)));
-  return tokens <= options.slots && rows < options.chunk ? rows : options.chunk;
+  return tokens <= options.slots * (1 + options.draft) && rows < options.chunk ? rows : options.chunk;
 }
 
 void Model::Impl::make_plans_of_chunk() {
   // The chunk plan first: it asks more of a device, and the other plans must leave states where it puts them.
   std::vector<std::pair<int, LogitsOf>> wanted;
   for (const int tokens : plan_tokens()) wanted.emplace(wanted.begin(), tokens, LogitsOf::kLastRows);
-  if (options.mtp) wanted.emplace_back(options.chunk, LogitsOf::kAllRows);
+  if (options.mtp) wanted.emplace_back(options.chunk, LogitsOf::kAllRowsAndMtp);
+  if (options.draft > 0) {
+    wanted.emplace_back(plan_tokens(1 + options.draft), LogitsOf::kAllRows);
+    wanted.emplace_back(options.chunk, LogitsOf::kDraft);
+    wanted.emplace_back(plan_tokens(1 + options.draft), LogitsOf::kDraft);
+    if (options.draft > 1) wanted.emplace_back(1, LogitsOf::kNextDraft);
+  }
   for (size_t i = 0; i < wanted.size(); ++i) {
+    if (plans.contains(wanted[i])) continue;
     const auto progress = [&](double done) {
       report(options, "compiling", (static_cast<double>(i) + done) / static_cast<double>(wanted.size()));
     };
@@ -190,7 +201,7 @@ MemoryNeed Model::Impl::need(int device, int64_t context) {
   MemoryNeed need{.weights = weights.copied_bytes(device)};
   const bool actual = context == options.context;
   const Graph other =
-      actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRows : LogitsOf::kLastRows, context);
+      actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kLastRows, context);
   for (const StateInfo& state : states) {
     if (state.device != device) continue;
     const size_t bytes = actual ? state.type.bytes() : other.value(other.find(state.name, Origin::kState)).type.bytes();

@@ -36,8 +36,10 @@ struct ModelOptions {
   // Tokens of the chunk plan; the results do not depend on it. 0: as many as pay, 2048, or fewer where the context or
   // memory is short: working memory takes an eighth of a device's at most.
   int chunk = 0;
-  int slots = 1;     // sequences per session
-  int rewind = 8;    // positions that a sequence can always go back by; takes as many rows per layer
+  int slots = 1;   // sequences per session
+  int rewind = 8;  // positions that a sequence can always go back by; takes as many rows per layer
+  // Tokens that Session::draft() guesses at most, 0 to 4, by the MTP block. 0: none, and nothing is kept for it.
+  int draft = 0;
   bool mtp = false;  // build the MTP block too (the checkpoint must have one)
   std::function<void(std::string_view what, double done)> progress;  // long work, done in [0, 1]; may be empty
 };
@@ -62,8 +64,7 @@ class Model {
   const V4Config& config() const;
   const ModelOptions& options() const;  // with the chunk that was chosen
 
-  // Plans: one token, one chunk, or anything between; with the logits of the last row of each segment or of all rows
-  // (these with the MTP block's when options().mtp). Made on first use and kept, by any thread; open() makes the two
+  // Plans: one token, one chunk, or anything between. Made on first use and kept, by any thread; open() makes the two
   // that feed() needs and, for mtp, score()'s.
   const Plan& plan(int tokens, LogitsOf logits) const;
 

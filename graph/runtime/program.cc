@@ -25,19 +25,42 @@ Bindings with_io(const Plan& plan, const Bindings& bindings) {
 Program::Program(const Plan& plan, const Bindings& bindings)
     : plan_(plan), queues_(bindings.queues), executor_(plan, with_io(plan, bindings)) {}
 
+Program::Place Program::place(SlotId slot) const {
+  return {executor_.tensor(slot).values.get(), static_cast<size_t>(plan_.slots[static_cast<size_t>(slot)].device)};
+}
+
+Program::Place Program::output(std::string_view name) const {
+  for (const auto& [known, slot] : plan_.outputs) {
+    if (known == name) return place(slot);
+  }
+  fail(Code::kInternal, "this plan has no output {}", name);
+}
+
 void Program::write(std::string_view input, std::span<const int32_t> values) {
   for (const auto& [name, slot] : plan_.inputs) {
     if (name != input) continue;
-    const auto device = static_cast<size_t>(plan_.slots[static_cast<size_t>(slot)].device);
-    queues_[device]->upload(*executor_.tensor(slot).values, 0, std::as_bytes(values));
+    const Place to = place(slot);
+    queues_[to.device]->upload(*to.memory, 0, std::as_bytes(values));
   }
 }
 
-void Program::read(std::string_view output, std::span<float> values) {
-  for (const auto& [name, slot] : plan_.outputs) {
-    if (name != output) continue;
-    const auto device = static_cast<size_t>(plan_.slots[static_cast<size_t>(slot)].device);
-    queues_[device]->download(std::as_writable_bytes(values), *executor_.tensor(slot).values, 0);
+void Program::read(std::string_view name, std::span<float> values) {
+  const Place from = output(name);
+  queues_[from.device]->download(std::as_writable_bytes(values), *from.memory, 0);
+}
+
+void Program::take(std::string_view name, const Program& from, size_t bytes) {
+  const Place source = from.output(name);
+  for (const auto& [input, slot] : plan_.inputs) {
+    if (input != name) continue;
+    const Place to = place(slot);
+    if (source.device == to.device) {
+      queues_[to.device]->copy(*to.memory, 0, *source.memory, 0, bytes);
+      continue;
+    }
+    std::vector<std::byte> between(bytes);
+    queues_[source.device]->download(between, *source.memory, 0);
+    queues_[to.device]->upload(*to.memory, 0, between);
   }
 }
 

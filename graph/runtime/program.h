@@ -19,9 +19,18 @@ class Program {
   void run(const Step& step) { executor_.run(step); }
   void run(const Step& step, std::span<double> seconds) { executor_.run(step, seconds); }
   void read(std::string_view output, std::span<float> values);  // the leading ones; waits for them
+  // What `from` left in its output `name` becomes this program's input of that name, the leading rows.
+  void take(std::string_view name, const Program& from, size_t bytes);
   const Plan& plan() const { return plan_; }
 
  private:
+  struct Place {
+    Buffer* memory = nullptr;
+    size_t device = 0;
+  };
+  Place place(SlotId slot) const;
+  Place output(std::string_view name) const;
+
   const Plan& plan_;
   std::span<const std::unique_ptr<Queue>> queues_;
   Executor executor_;

@@ -30,11 +30,18 @@ struct Scheduler::Job {
     return std::find(ends.begin(), ends.end(), token) != ends.end();
   }
 
+  // The sequence keeps the first `n` tokens.
+  void drop(int64_t n, Session& session) {
+    session.rewind(fed - n, slot);
+    fed = n;
+    tokens.resize(static_cast<size_t>(n));
+  }
+
   const uint64_t id;
   Request request;
   Sampler sampler;
   GenerateResult result;
-  std::vector<int32_t> tokens;  // of the prompt and after it; all but the last few are in the sequence
+  std::vector<int32_t> tokens;  // of the prompt and after it, and guesses while a step runs
   int64_t fed = 0;              // of them are in the sequence
   int64_t take = 0;             // of them go into the next step
   bool cancelled = false;
@@ -47,8 +54,12 @@ Scheduler::Scheduler(Session& session, PrefixCache* cache)
       cache_(cache),
       chunk_(session.model().options().chunk),
       context_(session.model().options().context),
+      draft_(session.model().options().draft),
       slots_(static_cast<size_t>(session.model().options().slots)) {
-  items_.reserve(slots_.size());
+  const auto rows = static_cast<int64_t>(slots_.size()) * (1 + draft_);
+  check(rows <= chunk_, Code::kInvalidArgument,
+        "{} sequences that decode take {} rows, and a chunk has {}; open the model with a longer chunk", slots_.size(),
+        rows, chunk_);
 }
 Scheduler::~Scheduler() = default;
 
@@ -77,8 +88,16 @@ size_t Scheduler::running() const {
 bool Scheduler::step() {
   admit();
   plan_step();
-  if (!items_.empty()) run_step();
-  return !items_.empty() || waiting() > 0;
+  const bool busy = !readers_.empty() || !writers_.empty();
+  if (draft_ > 0) {
+    guess();
+    run_step(writers_, LogitsOf::kAllRows);
+    run_step(readers_, LogitsOf::kLastRows);
+  } else {
+    writers_.insert(writers_.end(), readers_.begin(), readers_.end());
+    run_step(writers_, LogitsOf::kLastRows);
+  }
+  return busy || waiting() > 0;
 }
 
 // Cancelled ones end here, whether they wait or run.
@@ -124,81 +143,129 @@ void Scheduler::admit() {
 // leaving the others more. With a cache, pieces end at the end of a block, the last whole one too: there a beginning is
 // kept that the same prompt finds again.
 void Scheduler::plan_step() {
-  std::vector<Job*> readers;
-  int64_t left = chunk_;
+  readers_.clear();
+  writers_.clear();
   for (const auto& job : slots_) {
     if (job == nullptr) continue;
-    job->take = 0;
-    if (job->reading()) {
-      readers.push_back(job.get());
-    } else {
-      job->take = 1;
-      --left;
-    }
+    (job->reading() ? readers_ : writers_).push_back(job.get());
+    job->take = 1;
   }
+  int64_t left = draft_ > 0 ? chunk_ : chunk_ - static_cast<int64_t>(writers_.size());
   const auto rest = [](const Job* job) { return job->result.prompt_tokens - job->fed; };
-  std::sort(readers.begin(), readers.end(), [&](const Job* a, const Job* b) { return rest(a) < rest(b); });
-  for (size_t i = 0; i < readers.size(); ++i) {
-    Job& job = *readers[i];
-    job.take = std::min(rest(&job), left / static_cast<int64_t>(readers.size() - i));
+  std::sort(readers_.begin(), readers_.end(), [&](const Job* a, const Job* b) { return rest(a) < rest(b); });
+  for (size_t i = 0; i < readers_.size(); ++i) {
+    Job& job = *readers_[i];
+    job.take = std::min(rest(&job), left / static_cast<int64_t>(readers_.size() - i));
     const int64_t end = std::min(job.fed + job.take, job.result.prompt_tokens - 1) / kBlock * kBlock;
     if (cache_ != nullptr && end > job.fed) job.take = end - job.fed;
     left -= job.take;
   }
-  items_.clear();
-  for (const auto& job : slots_) {
-    if (job == nullptr || job->take == 0) continue;
-    const auto next = std::span<const int32_t>(job->tokens).subspan(static_cast<size_t>(job->fed));
-    items_.push_back({job->slot, next.first(static_cast<size_t>(job->take))});
+  std::erase_if(readers_, [](const Job* job) { return job->take == 0; });
+}
+
+// What may come after the tokens of those that decode, as far as each has room.
+void Scheduler::guess() {
+  std::vector<Session::DraftItem> items;
+  std::vector<Job*> guessed;
+  for (Job* job : writers_) {
+    if (job->fed + draft_ >= context_) continue;
+    items.push_back({job->slot, job->tokens.back()});
+    guessed.push_back(job);
+  }
+  if (items.empty()) return;
+  std::span<const int32_t> guesses;
+  try {
+    guesses = session_.draft(items, draft_);
+  } catch (...) {
+    for (Job* job : writers_) finish(*job, StopReason::kCancelled, std::current_exception());
+    return writers_.clear();
+  }
+  for (size_t i = 0; i < guessed.size(); ++i) {
+    Job& job = *guessed[i];
+    const int64_t room = job.request.options.max_tokens - job.result.tokens - 1;
+    for (const int32_t guess : guesses.subspan(i * static_cast<size_t>(draft_), static_cast<size_t>(draft_))) {
+      if (guess < 0 || job.take > room) break;
+      job.tokens.push_back(guess);
+      ++job.take;
+      ++job.result.drafted;
+    }
   }
 }
 
-void Scheduler::run_step() {
+void Scheduler::run_step(std::span<Job* const> jobs, LogitsOf kind) {
+  if (jobs.empty()) return;
+  items_.clear();
+  size_t rows = 0;
+  for (const Job* job : jobs) {
+    const auto next = std::span<const int32_t>(job->tokens).subspan(static_cast<size_t>(job->fed));
+    items_.push_back({job->slot, next.first(static_cast<size_t>(job->take))});
+    rows += kind == LogitsOf::kAllRows ? static_cast<size_t>(job->take) : 1;
+  }
   std::span<const float> logits;
   std::exception_ptr error;
   try {
-    logits = session_.feed_batch(items_);
+    logits = session_.feed_batch(items_, kind);
   } catch (...) {
     error = std::current_exception();
   }
-  const size_t vocab = logits.size() / items_.size();
-  for (size_t i = 0; i < items_.size(); ++i) {
-    Job& job = *slots_[static_cast<size_t>(items_[i].slot)];
+  const size_t vocab = logits.size() / rows;
+  for (Job* job : jobs) {
     if (error) {
-      finish(job, StopReason::kCancelled, error);
+      finish(*job, StopReason::kCancelled, error);
       continue;
     }
-    job.fed += job.take;
+    const size_t mine = (kind == LogitsOf::kAllRows ? static_cast<size_t>(job->take) : 1) * vocab;
+    job->fed += job->take;
     try {
-      advance(job, logits.subspan(i * vocab, vocab));
+      advance(*job, logits.first(mine));
     } catch (...) {
-      finish(job, StopReason::kCancelled, std::current_exception());
+      finish(*job, StopReason::kCancelled, std::current_exception());
     }
+    logits = logits.subspan(mine);
   }
 }
 
+// `logits` after the last token fed, or after each of the last ones, of which all but the first are guesses.
 void Scheduler::advance(Job& job, std::span<const float> logits) {
   GenerateResult& result = job.result;
   if (job.fed <= result.prompt_tokens) store(job);
   if (job.reading()) return;
-  if (job.fed == result.prompt_tokens) {
+  const bool began = job.fed == result.prompt_tokens;
+  if (began) {
     job.read = Clock::now();
     result.prefill_seconds = seconds_between(job.begin, job.read);
-  } else {
-    ++result.tokens;
-    result.decode_seconds = seconds_between(job.read, Clock::now());
-    if (job.cancelled) return finish(job, StopReason::kCancelled);
   }
   const GenerateOptions& options = job.request.options;
-  if (result.tokens >= options.max_tokens) {
-    const bool over = !options.end_tokens.empty() && job.ends(job.sampler.peek(logits));
-    return finish(job, over ? StopReason::kEndToken : StopReason::kMaxTokens);
+  const auto vocab = static_cast<size_t>(session_.model().config().vocab_size);
+  for (size_t n = logits.size() / vocab, row = 0; row < n; ++row) {
+    const auto mine = logits.subspan(row * vocab, vocab);
+    const int64_t certain = job.fed - static_cast<int64_t>(n - 1 - row);
+    const auto end = [&](StopReason reason) {
+      job.drop(certain, session_);
+      finish(job, reason);
+    };
+    if (!began) {
+      ++result.tokens;
+      result.decode_seconds = seconds_between(job.read, Clock::now());
+      if (job.cancelled) return end(StopReason::kCancelled);
+    }
+    if (result.tokens >= options.max_tokens) {
+      const bool over = !options.end_tokens.empty() && job.ends(job.sampler.peek(mine));
+      return end(over ? StopReason::kEndToken : StopReason::kMaxTokens);
+    }
+    const int32_t id = job.sampler.sample(mine);
+    const bool guessed = row + 1 < n && job.tokens[static_cast<size_t>(certain)] == id;
+    if (job.ends(id)) return end(StopReason::kEndToken);
+    if (!guessed && certain == context_) return end(StopReason::kContextFull);
+    if (job.request.on_token && !job.request.on_token(id)) job.cancelled = true;
+    if (guessed) {
+      ++result.accepted;
+      continue;
+    }
+    job.drop(certain, session_);
+    job.tokens.push_back(id);
+    return;
   }
-  const int32_t id = job.sampler.sample(logits);
-  if (job.ends(id)) return finish(job, StopReason::kEndToken);
-  if (job.fed == context_) return finish(job, StopReason::kContextFull);
-  if (job.request.on_token && !job.request.on_token(id)) job.cancelled = true;
-  job.tokens.push_back(id);
 }
 
 void Scheduler::store(const Job& job) {

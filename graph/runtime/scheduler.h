@@ -29,7 +29,8 @@ struct Request {
 
 // Runs many requests over the slots of one session. A step of the device takes one token of every sequence that
 // decodes, and fills what is left of a chunk with prompts, in equal shares, so that no sequence waits for another's
-// prompt longer than a chunk takes. Requests begin in the order of submit(), as slots become free. What a request is
+// prompt longer than a chunk takes. When the model was opened for drafts, those that decode are guessed ahead, and have
+// a step of their own. Requests begin in the order of submit(), as slots become free. What a request is
 // answered does not depend on the others.
 //
 // submit() and cancel() may be called from any thread, also from callbacks; step() from one, which runs the callbacks.
@@ -55,7 +56,8 @@ class Scheduler {
 
   void admit();
   void plan_step();
-  void run_step();
+  void guess();
+  void run_step(std::span<Job* const> jobs, LogitsOf kind);
   void advance(Job& job, std::span<const float> logits);
   void finish(Job& job, StopReason reason, std::exception_ptr error = {});
   void store(const Job& job);
@@ -63,6 +65,7 @@ class Scheduler {
   Session& session_;
   PrefixCache* const cache_;
   const int64_t chunk_, context_;
+  const int draft_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::deque<std::unique_ptr<Job>> waiting_;
@@ -71,6 +74,7 @@ class Scheduler {
   size_t n_running_ = 0;
 
   std::vector<std::unique_ptr<Job>> slots_;  // by slot; null: free
+  std::vector<Job*> readers_, writers_;      // of this step
   std::vector<BatchItem> items_;
 };
 

@@ -7,27 +7,22 @@
 
 #include "graph/runtime/model_impl.h"
 #include "graph/runtime/program.h"
+#include "graph/runtime/sequence.h"
 #include "graph/runtime/session_state.h"
 #include "ops/core/exact_math.h"
 
 namespace v4rt {
-
-namespace {
-
-struct Sequence {
-  int64_t position = 0;
-  int64_t start = 0, written = 0;  // SessionState::reaches
-  std::map<int64_t, std::shared_ptr<const std::vector<std::byte>>> checkpoints;
-};
-
-}  // namespace
 
 struct Session::Impl {
   explicit Impl(std::shared_ptr<const Model> opened);
 
   std::span<const float> feed(std::span<const int32_t> tokens, int slot);
   void score(std::span<const int32_t> tokens, const RowFn& row, int slot);
-  std::span<const float> feed_batch(std::span<const BatchItem> items);
+  std::span<const float> feed_batch(std::span<const BatchItem> items, LogitsOf kind);
+  std::span<const int32_t> draft(std::span<const DraftItem> items, int n);
+  void put_down(int slot, int64_t position);  // what has been loaded
+  size_t draft_some(std::span<const DraftItem> items, size_t first, int n);
+  size_t stream_bytes() const;  // of one token
 
   // Errors of the caller, found before anything changes.
   const Sequence& sequence(int slot) const;
@@ -39,6 +34,7 @@ struct Session::Impl {
   std::unique_ptr<Program> bind(const Plan& plan);
   void grow_arenas();
   void run(Program& program, std::span<const int32_t> ids);  // the segments in `segments`; moves their positions
+  void run_rows(Program& program, std::string_view input, std::span<const int32_t> ids);
   std::span<float> logits_of(int64_t rows, std::vector<float>& host) const;
   void check_logits(std::string_view name, std::span<const float> logits, int64_t position) const;
   void finish() const;
@@ -56,6 +52,7 @@ struct Session::Impl {
   std::vector<Row> rows;
   std::vector<int32_t> ids;
   std::vector<float> logits, mtp_logits;
+  std::vector<int32_t> guesses;
   std::function<bool(int64_t, int64_t)> progress;
   StepTimesFn step_times;
   std::vector<double> seconds;  // for step_times
@@ -68,6 +65,10 @@ Session::Impl::Impl(std::shared_ptr<const Model> opened)
   state.emplace(shared, queues);
   const auto slots = static_cast<size_t>(shared.options.slots);
   sequences.resize(slots);
+  if (shared.options.draft > 0) {
+    for (Sequence& sequence : sequences)
+      sequence.recent.resize(static_cast<size_t>(shared.config.sliding_window + shared.options.rewind + 1));
+  }
   segments.reserve(slots);
   rows.resize(static_cast<size_t>(chunk));
   ids.reserve(static_cast<size_t>(chunk));
@@ -126,14 +127,10 @@ void Session::Impl::check_tokens(std::span<const int32_t> tokens, int64_t positi
         bad - tokens.begin(), bad == tokens.end() ? 0 : *bad, vocab);
 }
 
-void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
+void Session::Impl::run_rows(Program& program, std::string_view input, std::span<const int32_t> tokens) {
   const std::span<Row> live = std::span(rows).first(tokens.size());
   fill_rows(segments, live);
-  for (const Segment& segment : segments) {
-    Sequence& sequence = sequences[static_cast<size_t>(segment.slot)];
-    sequence.written = std::max<int64_t>(sequence.written, segment.position + segment.n_tokens);
-  }
-  program.write("ids", tokens);
+  program.write(input, tokens);
   if (step_times) {
     seconds.resize(program.plan().steps.size());
     program.run({segments, live}, seconds);
@@ -141,7 +138,18 @@ void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
   } else {
     program.run({segments, live});
   }
-  for (const Segment& segment : segments) sequences[static_cast<size_t>(segment.slot)].position += segment.n_tokens;
+}
+
+void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
+  for (const Segment& segment : segments) {
+    Sequence& sequence = sequences[static_cast<size_t>(segment.slot)];
+    sequence.written = std::max<int64_t>(sequence.written, segment.position + segment.n_tokens);
+  }
+  run_rows(program, "ids", tokens);
+  for (const Segment& segment : segments) {
+    sequences[static_cast<size_t>(segment.slot)].append(tokens.first(static_cast<size_t>(segment.n_tokens)));
+    tokens = tokens.subspan(static_cast<size_t>(segment.n_tokens));
+  }
 }
 
 std::span<float> Session::Impl::logits_of(int64_t n, std::vector<float>& host) const {
@@ -193,7 +201,7 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
   const auto total = static_cast<int64_t>(tokens.size());
   const bool mtp = shared.options.mtp;
   const bool hand_mtp = mtp && position(slot) == 0;
-  Program& all = program(chunk, LogitsOf::kAllRows);
+  Program& all = program(chunk, mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kAllRows);
   for (int64_t done = 0; done < total;) {
     const auto n = static_cast<int32_t>(std::min<int64_t>(chunk, total - done));
     const auto part = tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n));
@@ -223,7 +231,9 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
   }
 }
 
-std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> items) {
+std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> items, LogitsOf kind) {
+  check(kind == LogitsOf::kLastRows || kind == LogitsOf::kAllRows, Code::kInvalidArgument,
+        "feed_batch gives the logits of the last rows or of all");
   check(!items.empty(), Code::kInvalidArgument, "no sequences to feed");
   int64_t total = 0;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -242,16 +252,88 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
         {item.slot, static_cast<int32_t>(position(item.slot)), static_cast<int32_t>(item.tokens.size())});
     ids.insert(ids.end(), item.tokens.begin(), item.tokens.end());
   }
-  Program& batch = program(shared.plan_tokens(static_cast<int>(total)), LogitsOf::kLastRows);
+  Program& batch = program(shared.plan_tokens(static_cast<int>(total)), kind);
   run(batch, ids);
-  const std::span<float> out = logits_of(static_cast<int64_t>(items.size()), logits);
+  const bool all = kind == LogitsOf::kAllRows;
+  const std::span<float> out = logits_of(all ? total : static_cast<int64_t>(items.size()), logits);
   batch.read("logits", out);
   shared.check_files();
   const auto v = static_cast<size_t>(vocab);
-  for (size_t i = 0; i < items.size(); ++i) {
-    check_logits("the logit", out.subspan(i * v, v), position(items[i].slot) - 1);
+  size_t row = 0;
+  for (const BatchItem& item : items) {
+    const auto n = static_cast<int64_t>(item.tokens.size());
+    for (int64_t back = all ? n : 1; back > 0; --back) {
+      check_logits("the logit", out.subspan(row++ * v, v), position(item.slot) - back);
+    }
   }
   return out;
+}
+
+std::span<const int32_t> Session::Impl::draft(std::span<const DraftItem> items, int n) {
+  check(n >= 1 && n <= shared.options.draft, Code::kInvalidArgument, "{} guesses: this model was opened for {}", n,
+        shared.options.draft);
+  for (const DraftItem& item : items) {
+    check_tokens({&item.next, 1}, sequence(item.slot).position);
+    check(position(item.slot) + n <= shared.options.context, Code::kInvalidArgument,
+          "{} guesses after {} positions of a context of {}", n, position(item.slot), shared.options.context);
+  }
+  guesses.assign(items.size() * static_cast<size_t>(n), -1);
+  for (size_t i = 0; i < items.size();) i = draft_some(items, i, n);
+  return guesses;
+}
+
+// Guesses for items [first, end), as many as have room in a chunk; returns the end. The block runs over the positions
+// that it has not seen, of the window's, for it sees no others; what it keeps of one does not depend on earlier ones.
+size_t Session::Impl::draft_some(std::span<const DraftItem> items, size_t first, int n) {
+  const int64_t window = std::min<int64_t>(shared.config.sliding_window, chunk);
+  segments.clear();
+  ids.clear();
+  std::vector<size_t> drafted;  // the items that there is something to go by
+  size_t i = first;
+  for (; i < items.size(); ++i) {
+    const int slot = items[i].slot;
+    Sequence& sequence = sequences[static_cast<size_t>(slot)];
+    const int64_t begin = std::max(sequence.drafted, sequence.position - window), count = sequence.position - begin;
+    if (static_cast<int64_t>(ids.size()) + count > chunk) break;
+    if (count == 0) continue;
+    segments.push_back({slot, static_cast<int32_t>(begin), static_cast<int32_t>(count)});
+    for (int64_t p = begin + 1; p < sequence.position; ++p) ids.push_back(sequence.token(p));
+    ids.push_back(items[i].next);
+    drafted.push_back(i);
+    sequence.drafted = sequence.position;
+    sequence.guessed = items[i].next;
+  }
+  if (drafted.empty()) return i;
+  const Program* last = nullptr;
+  for (int j = 0; j < n; ++j) {
+    const auto n_segments = static_cast<int>(segments.size());
+    const int tokens = shared.plan_tokens(j == 0 ? static_cast<int>(ids.size()) : n_segments);
+    Program& block = program(tokens, j == 0 ? LogitsOf::kDraft : LogitsOf::kNextDraft);
+    if (j > 0) block.take("streams", *last, drafted.size() * stream_bytes());
+    run_rows(block, "next_ids", ids);
+    const std::span<float> out = logits_of(n_segments, logits);
+    block.read("logits", out);
+    last = &block;
+    ids.clear();
+    for (size_t s = 0; s < drafted.size(); ++s) {
+      const auto row = out.subspan(s * static_cast<size_t>(vocab), static_cast<size_t>(vocab));
+      ids.push_back(static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin()));
+      guesses[drafted[s] * static_cast<size_t>(n) + static_cast<size_t>(j)] = ids.back();
+      segments[s] = {segments[s].slot, static_cast<int32_t>(position(segments[s].slot) + j), 1};
+    }
+  }
+  return i;
+}
+
+// The MTP block has seen nothing before it.
+void Session::Impl::put_down(int slot, int64_t position) {
+  sequences[static_cast<size_t>(slot)].put(position);
+  if (shared.options.draft > 0) state->clear_what_stays(slot);
+}
+
+size_t Session::Impl::stream_bytes() const {
+  const size_t element = shared.options.numbers == NumberMode::kFaithful ? 2 : 4;
+  return static_cast<size_t>(shared.config.hc_mult * shared.config.hidden_size) * element;
 }
 
 Session::Session(std::shared_ptr<const Model> model) {
@@ -262,13 +344,20 @@ Session::~Session() = default;
 
 std::span<const float> Session::feed(std::span<const int32_t> tokens, int slot) { return impl_->feed(tokens, slot); }
 void Session::score(std::span<const int32_t> tokens, const RowFn& row, int slot) { impl_->score(tokens, row, slot); }
-std::span<const float> Session::feed_batch(std::span<const BatchItem> items) { return impl_->feed_batch(items); }
+std::span<const float> Session::feed_batch(std::span<const BatchItem> items, LogitsOf logits) {
+  return impl_->feed_batch(items, logits);
+}
+std::span<const int32_t> Session::draft(std::span<const DraftItem> items, int n) { return impl_->draft(items, n); }
 void Session::on_progress(std::function<bool(int64_t, int64_t)> fn) { impl_->progress = std::move(fn); }
 void Session::on_step_times(StepTimesFn fn) { impl_->step_times = std::move(fn); }
 int64_t Session::position(int slot) const { return impl_->sequence(slot).position; }
 const Model& Session::model() const { return *impl_->model; }
 
-void Session::reset(int slot) { impl_->sequence(slot) = {}; }
+void Session::reset(int slot) {
+  Sequence& sequence = impl_->sequence(slot);
+  sequence.put(0);
+  sequence.checkpoints.clear();
+}
 
 void Session::truncate(int64_t position, int slot) {
   Sequence& sequence = impl_->sequence(slot);
@@ -283,10 +372,9 @@ void Session::truncate(int64_t position, int slot) {
           slot, position, sequence.written, impl_->shared.options.rewind,
           sequence.checkpoints.empty() ? "none" : fmt::format("{}", fmt::join(checkpoints(slot), ", ")));
     impl_->state->load_rows(slot, rings_at(position), *kept->second);
-    sequence.start = sequence.written = position;
+    impl_->put_down(slot, position);
   }
-  sequence.position = position;
-  sequence.checkpoints.erase(sequence.checkpoints.upper_bound(position), sequence.checkpoints.end());
+  sequence.cut(position);
 }
 
 void Session::checkpoint(int slot) {
@@ -323,7 +411,8 @@ void Session::restore(const Snapshot& snapshot, int slot) {
   check(position <= context, Code::kInvalidArgument,
         "this snapshot is at position {}, the context has {}; open the model with a longer one", position, context);
   impl_->state->load(slot, reader);
-  sequence = {.position = position, .start = position, .written = position, .checkpoints = {}};
+  sequence.checkpoints.clear();
+  impl_->put_down(slot, position);
 }
 
 std::vector<std::byte> Session::entries(int64_t begin, int64_t end, int slot) const {
@@ -358,7 +447,8 @@ void Session::assemble(int64_t position, int64_t block, std::span<const std::spa
   check(tail.size() == wanted, Code::kCorrupt, "the tail of a sequence has {} bytes, not {}", tail.size(), wanted);
   for (int64_t i = 0; i < n; ++i) state.load_rows(slot, rows(i), entries[static_cast<size_t>(i)]);
   state.load_rows(slot, tail_of(begin, position), tail);
-  sequence = {.position = position, .start = position, .written = position, .checkpoints = {}};
+  sequence.checkpoints.clear();
+  impl_->put_down(slot, position);
 }
 
 Hash Session::mark() const { return impl_->state->mark(); }

@@ -38,8 +38,19 @@ class Session {
   void score(std::span<const int32_t> tokens, const RowFn& row, int slot = 0);
 
   // One step over several sequences at once: each item's tokens (together at most one chunk) are appended to its slot.
-  // Returns logits [items, V]. A sequence's logits are the same bits whatever shares the step.
-  std::span<const float> feed_batch(std::span<const BatchItem> items);
+  // Returns logits after the last token of each, [items, V], or of all tokens, [tokens, V]. A sequence's logits are the
+  // same bits whatever shares the step.
+  std::span<const float> feed_batch(std::span<const BatchItem> items, LogitsOf logits = LogitsOf::kLastRows);
+
+  // Guesses the tokens that follow `next`, which comes next in its sequence and has not been fed: `n` of them, at most
+  // ModelOptions::draft, by the MTP block and by its own output from the second on; the likeliest each time. Returns
+  // [items, n], valid until the next call; -1 where there is nothing to go by, as after restore(). The sequences stay
+  // as they are.
+  struct DraftItem {
+    int slot = 0;
+    int32_t next = 0;
+  };
+  std::span<const int32_t> draft(std::span<const DraftItem> items, int n);
 
   // Called between chunks of a long feed: tokens done, tokens in all. Return false to stop: feed throws nothing and
   // returns an empty span, having kept what it read.

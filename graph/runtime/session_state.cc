@@ -125,6 +125,15 @@ SessionState::RowsFn tail_of(int64_t begin, int64_t position) {
   };
 }
 
+void SessionState::clear_what_stays(int slot) {
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const StateInfo& state = states_[i];
+    if (state.travels()) continue;
+    const std::vector<std::byte> zeros(static_cast<size_t>(state.type.shape[1] * state.row_bytes()));
+    queue(state).upload(*tensors_[i].values, state.offset(slot, 0), zeros);
+  }
+}
+
 void SessionState::copy(int from, int to, int64_t position, int64_t written) {
   for (size_t i = 0; i < states_.size(); ++i) {
     const StateInfo& state = states_[i];

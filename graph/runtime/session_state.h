@@ -30,6 +30,8 @@ class SessionState {
   void load_rows(int slot, const RowsFn& rows, std::span<const std::byte> bytes);
   size_t bytes_of(const RowsFn& rows) const;
 
+  void clear_what_stays(int slot);  // to zero: what no snapshot holds
+
   // Sequence `to` becomes what `from` is, as far as positions before `position` matter; `written` as in reaches().
   void copy(int from, int to, int64_t position, int64_t written);
 

@@ -45,6 +45,21 @@ call_with '' run mini -f - --parallel 2; refuses 1 "no lines"
 call run mini -p a --parallel 2; refuses 2 "--parallel"
 call run mini -f "$work/lines" --parallel 2 --json; refuses 2 "--json"
 
+# Guessing ahead changes no token, greedy or drawn, alone or among others.
+for draw in "" "--temperature 0.9 --seed 5"; do
+  call run mini -p $'def factorial(n):\n' -n 40 --ignore-end --json $draw; exits 0
+  ids=$("$json_value" "$work/out" /ids)
+  for draft in 1 3; do
+    call run mini -p $'def factorial(n):\n' -n 40 --ignore-end --json $draw --draft $draft; exits 0
+    check "the same text" [ "$("$json_value" "$work/out" /ids)" = "$ids" ]
+    check "there were guesses" [ "$("$json_value" "$work/out" /drafted)" -gt 0 ]
+  done
+done
+call run mini -f "$work/lines" --parallel 3 -n 6 --draft 2; exits 0
+check "with guesses: the answers of each alone" [ "$(answers)" = "$(cat "$work/expected")" ]
+call run mini -p a -n 30 --ignore-end --draft 1; exits 0; err_has "of them right"
+call run mini -p a --draft 5; refuses 2 "--draft"
+
 # A prompt that was read is not read again; nor is its beginning, by other processes too.
 text=$(head -c 4000 "$source/README.md")
 cached() { "$json_value" "$work/out" /cached_tokens; }

@@ -15,7 +15,7 @@ namespace {
 constexpr int kSlots = 3, kRewind = 6, kOperations = 200;
 constexpr int64_t kContext = 96, kBlock = 8;  // a multiple of the tiny model's ratios
 
-std::shared_ptr<const Model> open(const std::string& device, NumberMode numbers, int chunk, int slots) {
+std::shared_ptr<const Model> open(const std::string& device, NumberMode numbers, int chunk, int slots, int draft = 0) {
   ModelOptions options = tiny_options();
   options.device = device;
   options.numbers = numbers;
@@ -23,6 +23,7 @@ std::shared_ptr<const Model> open(const std::string& device, NumberMode numbers,
   options.chunk = chunk;
   options.slots = slots;
   options.rewind = kRewind;
+  options.draft = draft;
   return Model::open(tiny_weights(), options);
 }
 
@@ -64,7 +65,7 @@ class Program {
   Sequence& sequence() { return sequence(slot_); }
 
   void operation() {
-    switch (below(10)) {
+    switch (below(11)) {
       case 0: return save();
       case 1: return restore();
       case 2: return fork();
@@ -73,6 +74,7 @@ class Program {
       case 5: return truncate();
       case 6: return take_apart();
       case 7: return batch();
+      case 8: return guess();
       default: return feed();
     }
   }
@@ -111,6 +113,22 @@ class Program {
     for (size_t i = 0; i < kSlots; ++i) {
       check_logits(logits.subspan(i * logits.size() / kSlots, logits.size() / kSlots), sequence(items[i].slot).tokens);
     }
+  }
+  // Guesses change nothing, whatever they are; those that were fed and found wrong are taken back.
+  void guess() {
+    const int n = session().model().options().draft;
+    const size_t here = sequence().tokens.size();
+    if (n == 0 || here == 0 || here + static_cast<size_t>(n) >= kContext) return;
+    const Session::DraftItem item{slot_, static_cast<int32_t>(below(32))};
+    std::vector<int32_t> fed{item.next};
+    for (const int32_t guess : session().draft({&item, 1}, n))
+      if (guess >= 0) fed.push_back(guess);
+    if (below(3) == 0) return check_state(*place_, slot_);
+    const BatchItem step{slot_, fed};
+    const auto logits = session().feed_batch({&step, 1}, LogitsOf::kAllRows);
+    append(sequence(), fed);
+    check_logits(logits.last(32), sequence().tokens);
+    cut(here + 1 + below(fed.size()));
   }
   void save() {
     saved_.emplace_back(sequence().tokens, session().snapshot(slot_));
@@ -200,12 +218,39 @@ TEST_P(Laws, RandomProgramsGiveTheBitsOfAFreshRun) {
   const auto& [device, numbers] = GetParam();
   const char* wanted = std::getenv("V4RT_LAW_PROGRAMS");
   const int programs = wanted != nullptr ? std::atoi(wanted) : device == "cpu" ? 80 : 10;
-  const std::vector<std::shared_ptr<const Model>> models{open(device, numbers, 7, kSlots),
+  const std::vector<std::shared_ptr<const Model>> models{open(device, numbers, 7, kSlots, 2),
                                                          open("cpu", numbers, 20, kSlots)};
   Session fresh(open("cpu", numbers, static_cast<int>(kContext), 1));
   for (int i = 0; i < programs && !HasFailure(); ++i) {
     SCOPED_TRACE(fmt::format("program {}", i));
     Program(models, fresh, static_cast<uint32_t>(i)).run();
+  }
+}
+
+// The first guess is the likeliest token by the MTP block's logits, as score() gives them.
+TEST_P(Laws, GuessesAreTheMtpBlocks) {
+  const auto& [device, numbers] = GetParam();
+  ModelOptions options = tiny_options();
+  options.device = device;
+  options.numbers = numbers;
+  options.mtp = true;
+  options.draft = 3;
+  Session session(Model::open(tiny_weights(), options)), scored(Model::open(tiny_weights(), options));
+  const std::vector<int32_t> ids = tiny_ids(50);
+  const Scores scores = score_all(scored, ids);
+  for (size_t n = 1; n + 1 < ids.size(); n += n % 5 + 1) {
+    session.feed(
+        std::span(ids).subspan(static_cast<size_t>(session.position()), n - static_cast<size_t>(session.position())));
+    // What was guessed for another token, or fed and taken back, leaves no trace.
+    const Session::DraftItem wrong{0, (ids[n] + 1) % 32}, item{0, ids[n]};
+    session.draft({&wrong, 1}, 2);
+    const std::vector<int32_t> other{wrong.next, 3, 4};
+    session.feed(other);
+    session.draft({&wrong, 1}, 1);
+    session.rewind(3);
+    const auto guesses = session.draft({&item, 1}, 3);
+    EXPECT_EQ(static_cast<size_t>(guesses[0]), argmax(std::span(scores.mtp).subspan((n - 1) * 32, 32))) << n;
+    for (const int32_t guess : guesses) EXPECT_TRUE(guess >= 0 && guess < 32) << n;
   }
 }
 

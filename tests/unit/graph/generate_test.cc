@@ -203,5 +203,39 @@ TEST_F(Generate, PrefillsOnlyWhenNoTokensAreWanted) {
   EXPECT_THROW(generate(session, {}, {}, sampler, take), Error);
 }
 
+// Guessing changes the time, and nothing else: tokens, draws, why it stopped, the state that is left.
+TEST_F(Generate, DraftsChangeNothing) {
+  ModelOptions options = tiny_options();
+  options.chunk = 16;
+  int64_t accepted = 0;
+  for (int draft = 1; draft <= 4; ++draft) {
+    options.draft = draft;
+    const auto model = Model::open(tiny_weights(), options);
+    for (uint64_t seed = 0; seed < 12; ++seed) {
+      GenerateOptions how{.max_tokens = static_cast<int64_t>(5 + 6 * seed)};
+      if (seed % 3 == 0) how.end_tokens = {3, 17};
+      const SamplerOptions sampling{.temperature = seed % 2 == 0 ? 0.0f : 0.7f, .seed = seed};
+      const auto run = [&](int n, Session& session, std::vector<int32_t>& ids) {
+        how.draft = n;
+        Sampler sampler(sampling, 32);
+        return generate(session, tiny_ids(3 + seed), how, sampler, [&](int32_t id) {
+          ids.push_back(id);
+          return ids.size() != 40 || seed != 7;
+        });
+      };
+      Session plain(model), guessing(model);
+      std::vector<int32_t> expected, got;
+      const GenerateResult a = run(0, plain, expected), b = run(draft, guessing, got);
+      EXPECT_EQ(got, expected) << draft << " " << seed;
+      EXPECT_EQ(b.stop, a.stop) << draft << " " << seed;
+      EXPECT_EQ(b.tokens, a.tokens) << draft << " " << seed;
+      EXPECT_TRUE(guessing.snapshot().bytes == plain.snapshot().bytes) << draft << " " << seed;
+      EXPECT_EQ(a.drafted, 0);
+      accepted += b.accepted;
+    }
+  }
+  EXPECT_GT(accepted, 0);
+}
+
 }  // namespace
 }  // namespace v4rt

@@ -98,10 +98,10 @@ TEST(ModelPlans, AreMadeOnceAndShareWeightsAndStates) {
   const Plan& decode = model->plan(1, LogitsOf::kLastRows);
   EXPECT_EQ(&decode, &model->plan(1, LogitsOf::kLastRows));
   const size_t weights = model->weight_bytes(), states = model->state_bytes();
-  const Plan& all = model->plan(7, LogitsOf::kAllRows);
+  const Plan& all = model->plan(7, LogitsOf::kAllRowsAndMtp);
   EXPECT_EQ(all.outputs.size(), 2u);
   EXPECT_EQ(all.inputs.size(), 2u);
-  model->plan(3, LogitsOf::kAllRows);
+  model->plan(3, LogitsOf::kAllRowsAndMtp);
   EXPECT_EQ(model->weight_bytes(), weights);
   EXPECT_EQ(model->state_bytes(), states);
   EXPECT_GT(model->arena_bytes(), 0u);

@@ -13,11 +13,12 @@ using ::testing::HasSubstr;
 
 constexpr int kSlots = 3;
 
-std::shared_ptr<const Model> open(int slots = kSlots, int64_t context = 512) {
+std::shared_ptr<const Model> open(int slots = kSlots, int64_t context = 512, int draft = 0) {
   ModelOptions options = tiny_options();
   options.slots = slots;
   options.context = context;
   options.chunk = 16;
+  options.draft = draft;
   return Model::open(tiny_weights(), options);
 }
 
@@ -65,9 +66,12 @@ std::vector<int32_t> prompt_of(size_t n, int32_t seed) {
   return ids;
 }
 
-TEST(Scheduler, EveryRequestGetsWhatItGetsAlone) {
+class Scheduled : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Drafts, Scheduled, testing::Values(0, 1, 3));
+
+TEST_P(Scheduled, EveryRequestGetsWhatItGetsAlone) {
   const auto model = open();
-  Session session(model);
+  Session session(open(kSlots, 512, GetParam()));
   Scheduler scheduler(session);
   std::vector<Request> requests;
   std::vector<Answer> answers(12);
@@ -88,6 +92,7 @@ TEST(Scheduler, EveryRequestGetsWhatItGetsAlone) {
     EXPECT_EQ(answers[i].ids, expected.ids) << i;
     EXPECT_EQ(answers[i].result.stop, expected.result.stop) << i;
     EXPECT_EQ(answers[i].result.tokens, expected.result.tokens) << i;
+    EXPECT_LE(answers[i].result.accepted, answers[i].result.drafted) << i;
   }
 }
 
