@@ -9,6 +9,7 @@ documents=$(cd "$source" && find . -name '*.md' -not -path './build*' -not -path
 ln -s "$mini" MODEL
 echo '1 2 3 4' >FILE
 echo 'The capital of France is Paris.' >TEXT
+echo '{"prompt": "The capital of"}' >prompts.jsonl
 
 # Code of a document, "LINE KIND TEXT": of fenced blocks (KIND block, or the block's language), and between backticks (inline).
 code() {
