@@ -274,7 +274,7 @@ void Scheduler::store(const Job& job) {
   cache_->store(session_, job.slot, fed, job.request.cache_space);
 }
 
-void Scheduler::finish(Job& job, StopReason reason, std::exception_ptr error) {
+void Scheduler::finish(Job& job, StopReason reason, const std::exception_ptr& error) {
   std::unique_ptr<Job> mine;
   if (job.slot >= 0) {
     if (!error && job.fed > job.result.prompt_tokens) store(job);

@@ -59,7 +59,7 @@ class Scheduler {
   void guess();
   void run_step(std::span<Job* const> jobs, LogitsOf kind);
   void advance(Job& job, std::span<const float> logits);
-  void finish(Job& job, StopReason reason, std::exception_ptr error = {});
+  void finish(Job& job, StopReason reason, const std::exception_ptr& error = {});
   void store(const Job& job);
 
   Session& session_;

@@ -67,7 +67,8 @@ Session::Impl::Impl(std::shared_ptr<const Model> opened)
   sequences.resize(slots);
   if (shared.options.draft > 0) {
     for (Sequence& sequence : sequences)
-      sequence.recent.resize(static_cast<size_t>(shared.config.sliding_window + shared.options.rewind + 1));
+      sequence.recent.resize(static_cast<size_t>(shared.config.sliding_window) +
+                             static_cast<size_t>(shared.options.rewind) + 1);
   }
   segments.reserve(slots);
   rows.resize(static_cast<size_t>(chunk));
