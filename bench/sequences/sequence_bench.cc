@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <functional>
 #include <random>
 
@@ -195,7 +196,7 @@ class Bench {
 }  // namespace
 }  // namespace v4rt
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   v4rt::Options o;
   CLI::App app("Times of what is done to whole sequences.");
   app.add_option("MODEL", o.model, "A checkpoint: a folder or a .safetensors file")->required();
@@ -208,10 +209,9 @@ int main(int argc, char** argv) {
   app.add_option("--long-prompt", o.long_prompt, "Tokens of the longest of them")->capture_default_str();
   app.add_option("-r,--repetitions", o.repetitions)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  try {
-    v4rt::Bench(o).run();
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "sequence_bench: {}\n", error.what());
-    return 1;
-  }
+  v4rt::Bench(o).run();
+} catch (const std::exception& error) {
+  std::fputs(error.what(), stderr);
+  std::fputc('\n', stderr);
+  return 1;
 }

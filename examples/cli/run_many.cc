@@ -20,6 +20,10 @@ using Json = nlohmann::ordered_json;
 
 // One line, and what becomes of it.
 struct Line {
+  Line() = default;
+  Line(const Line&) = delete;
+  Line& operator=(const Line&) = delete;
+
   size_t number = 0;  // from 1
   nlohmann::json id;
   Request request;
@@ -121,7 +125,7 @@ class Run {
       line.text += line.utf8.push(tokenizer_->token_bytes(id));
       return true;
     };
-    line.request.on_done = [this, &line](const GenerateResult& result, std::exception_ptr error) {
+    line.request.on_done = [this, &line](const GenerateResult& result, const std::exception_ptr& error) {
       line.text += line.utf8.flush();
       report(line, result, error);
     };

@@ -24,7 +24,7 @@ struct Request {
   std::string cache_space;                   // prefixes are shared with requests of the same space only
   std::function<bool(int32_t id)> on_token;  // false cancels
   // Once, at the end. `error` is set when the sequence failed; the others go on.
-  std::function<void(const GenerateResult& result, std::exception_ptr error)> on_done;
+  std::function<void(const GenerateResult& result, const std::exception_ptr& error)> on_done;
 };
 
 // Runs many requests over the slots of one session. A step of the device takes one token of every sequence that

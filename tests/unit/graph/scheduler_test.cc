@@ -36,7 +36,7 @@ Request request(std::vector<int32_t> prompt, int64_t max_tokens, Answer& answer)
     answer.ids.push_back(id);
     return true;
   };
-  r.on_done = [&answer](const GenerateResult& result, std::exception_ptr error) {
+  r.on_done = [&answer](const GenerateResult& result, const std::exception_ptr& error) {
     ++answer.done;
     answer.result = result;
     if (!error) return;
