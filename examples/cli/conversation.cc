@@ -82,19 +82,23 @@ GenerateResult Conversation::ask(std::string_view message, const TextFn& text, c
   const bool thinks = thinking() && ids.back() == think_;
   const std::span<const int32_t> head = std::span<const int32_t>(ids).first(ids.size() - 1);
   if (thinks) session_.feed(head);
-  std::optional<Snapshot> before;
+  std::optional<int64_t> before;
   GenerateResult result;
   result.stop = StopReason::kCancelled;
   Reply reply{*tokenizer_, text, end_think_, thinks ? Part::kReasoning : Part::kAnswer};
   if (!thinks || session_.position() == begin + static_cast<int64_t>(head.size())) {
-    if (thinks) before = session_.snapshot();
+    if (thinks) {
+      session_.checkpoint();
+      before = session_.position();
+    }
     result = answer(thinks ? std::span<const int32_t>(&think_, 1) : std::span<const int32_t>(ids), reply, stopped);
   }
 
   const int64_t read = session_.position() - begin;
   unread_.clear();
   if (before) {
-    session_.restore(*before);
+    session_.truncate(*before);
+    session_.drop_checkpoint(*before);
     unread_.push_back(end_think_);
     unread_.insert(unread_.end(), reply.answer.begin(), reply.answer.end());
   } else if (read < static_cast<int64_t>(ids.size())) {  // stopped while the message was being read

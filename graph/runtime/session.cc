@@ -385,6 +385,8 @@ void Session::checkpoint(int slot) {
       std::make_shared<const std::vector<std::byte>>(impl_->state->save_rows(slot, rings_at(sequence.position)));
 }
 
+void Session::drop_checkpoint(int64_t position, int slot) { impl_->sequence(slot).checkpoints.erase(position); }
+
 std::vector<int64_t> Session::checkpoints(int slot) const {
   std::vector<int64_t> positions;
   for (const auto& [position, rings] : impl_->sequence(slot).checkpoints) positions.push_back(position);

@@ -70,8 +70,9 @@ class Session {
   void truncate(int64_t position, int slot = 0);
   void rewind(int64_t n, int slot = 0) { truncate(this->position(slot) - n, slot); }
   // Keeps what it takes to come back to this position: of V4-Flash 3 MB, and up to 10 more between multiples of 128.
-  // Until the sequence is truncated before it, reset, or restored.
+  // Until it is dropped, or the sequence is truncated before it, reset, or restored.
   void checkpoint(int slot = 0);
+  void drop_checkpoint(int64_t position, int slot = 0);
   std::vector<int64_t> checkpoints(int slot = 0) const;  // ascending
 
   // Sequence `to` becomes a copy of `from`, checkpoints included; made on the devices.

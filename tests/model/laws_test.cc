@@ -283,8 +283,18 @@ TEST_P(Laws, GoingBackFurtherThanIsKeptIsRefused) {
   EXPECT_EQ(session.checkpoints(), std::vector<int64_t>{40});
   for (const int64_t to : {int64_t{-1}, int64_t{3}, int64_t{41}}) EXPECT_THROW(session.truncate(to), Error) << to;
   EXPECT_TRUE(session.snapshot().bytes == before.bytes);
+  session.feed(tiny_ids(30));
+  session.truncate(40);
+  EXPECT_TRUE(session.snapshot().bytes == before.bytes);
+  session.feed(tiny_ids(30));
+  session.drop_checkpoint(40);
+  EXPECT_TRUE(session.checkpoints().empty());
+  EXPECT_THROW(session.truncate(40), Error);
+  session.restore(before);
+  session.feed(tiny_ids(20));
+  session.checkpoint();
   session.rewind(kRewind);
-  EXPECT_EQ(session.position(), 40 - kRewind);
+  EXPECT_EQ(session.position(), 60 - kRewind);
   EXPECT_TRUE(session.checkpoints().empty());
 }
 
