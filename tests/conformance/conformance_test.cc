@@ -1,7 +1,11 @@
 // Every op on every device against the reference: the same bits, from the same list of cases.
 
+// The instruction sets of backend/cpu, before Highway is included.
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
+#include <cstdlib>
 #include <map>
 #include <ostream>
 
@@ -37,8 +41,22 @@ std::vector<Target> targets() {
   return list;
 }
 
+// V4RT_CPU_TARGETS=AVX2 has the CPU's kernels run as on a machine that has nothing newer, where the build holds code
+// for it (not with V4RT_NATIVE). Before the first kernel is chosen.
+void limit_cpu_targets() {
+  const char* newest = std::getenv("V4RT_CPU_TARGETS");
+  if (newest == nullptr) return;
+  int64_t disabled = 0;
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {  // newest first
+    if (std::string_view(hwy::TargetName(target)) == newest) return hwy::DisableTargets(disabled);
+    disabled |= target;
+  }
+  fail(Code::kInvalidArgument, "V4RT_CPU_TARGETS: no {} among this build's and this machine's", newest);
+}
+
 std::shared_ptr<Device> device_of(const Target& target) {
   static std::map<std::string, std::shared_ptr<Device>> devices;
+  if (devices.empty()) limit_cpu_targets();
   auto& device = devices[target.name];
   if (device == nullptr && target.name == "tiles") {
     device = create_cpu_device(target.options.threads, {}, {.unit = simd::MatrixUnit::kEmulated});
