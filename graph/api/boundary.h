@@ -78,6 +78,14 @@ inline void check_size(size_t size, std::string_view what) {
         "{}: struct_size is {}; set it to sizeof the structure", what, size);
 }
 
+inline void check_flag(int32_t value, std::string_view what) {
+  check(value == 0 || value == 1, Code::kInvalidArgument, "{} is {}; it is 0 or 1", what, value);
+}
+
+inline void check_reserved(int32_t value, std::string_view what) {
+  check(value == 0, Code::kUnsupported, "{}.reserved is {}; leave it 0", what, value);
+}
+
 // What a callback of the caller returned: 0 stops.
 inline void go_on(int answer, std::string_view what) {
   if (answer == 0) throw Cancelled(fmt::format("{}: stopped by the caller", what));

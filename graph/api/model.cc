@@ -2,12 +2,14 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/registry.h"
+#include "graph/api/arrays.h"
 #include "graph/api/boundary.h"
 #include "graph/runtime/report.h"
 #include "loaders/checkpoint/checkpoint.h"
 #include "ops/core/log.h"
 
 using v4rt::Code;
+using v4rt::api::check_flag;
 using v4rt::api::go_on;
 using v4rt::api::guarded;
 using v4rt::api::require;
@@ -69,10 +71,6 @@ size_t byte_count(std::string_view text, std::string_view what) {
   return bytes;
 }
 
-void check_flag(int32_t value, std::string_view what) {
-  v4rt::check(value == 0 || value == 1, Code::kInvalidArgument, "{} is {}; it is 0 or 1", what, value);
-}
-
 v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   v4rt::check(o.numbers == V4RT_FAITHFUL || o.numbers == V4RT_PLAIN, Code::kInvalidArgument,
               "v4rt_model_options.numbers is {}; it is V4RT_FAITHFUL or V4RT_PLAIN", o.numbers);
@@ -83,6 +81,9 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
               "v4rt_model_options.fast is {}; it is a v4rt_fast", o.fast);
   check_flag(o.mtp, "v4rt_model_options.mtp");
   check_flag(o.no_mmap, "v4rt_model_options.no_mmap");
+  v4rt::api::check_reserved(o.reserved, "v4rt_model_options");
+  v4rt::check(o.slots >= 0 && o.rewind >= -1, Code::kInvalidArgument,
+              "v4rt_model_options: slots {}, rewind {}; slots are 0 or more, rewind -1 or more", o.slots, o.rewind);
   if (o.n_place > 0) require(o.place, "v4rt_model_options.place");
   if (o.n_memory > 0) require(o.memory, "v4rt_model_options.memory");
   v4rt::ModelOptions options;
@@ -101,6 +102,9 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   options.numbers = o.numbers == V4RT_PLAIN ? v4rt::NumberMode::kPlain : v4rt::NumberMode::kFaithful;
   if (o.context > 0) options.context = o.context;
   options.chunk = o.chunk;
+  if (o.slots > 0) options.slots = o.slots;
+  if (o.rewind != 0) options.rewind = std::max(o.rewind, 0);
+  options.draft = o.draft;
   options.mtp = o.mtp != 0;
   if (o.progress != nullptr) {
     options.progress = [progress = o.progress, user = o.progress_user](std::string_view what, double done) {
@@ -119,6 +123,37 @@ v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options,
     const auto given = v4rt::api::read_options(options, "v4rt_model_options");
     const auto opened = model_options(given);
     *model = new v4rt_model{v4rt::Model::open(v4rt::open_checkpoint(path, file_access(given)).weights, opened)};
+  });
+}
+
+namespace {
+
+std::vector<v4rt::GivenFile> given_files(const v4rt_file* files, size_t n_files) {
+  std::vector<v4rt::GivenFile> given;
+  for (const v4rt_file& file : v4rt::api::read_array(files, n_files, "v4rt_file")) {
+    require(file.name, "v4rt_file: name");
+    v4rt::GivenFile& out = given.emplace_back(v4rt::GivenFile{.name = file.name, .size = file.size});
+    if (file.data != nullptr) {
+      out.bytes = {static_cast<const std::byte*>(file.data), file.size};
+      continue;
+    }
+    v4rt::check(file.read != nullptr, Code::kInvalidArgument, "v4rt_file '{}' has neither data nor read", file.name);
+    out.read = [read = file.read, user = file.user, name = out.name](uint64_t offset, std::span<std::byte> to) {
+      go_on(read(offset, to.data(), to.size(), user), "reading " + name);
+    };
+  }
+  return given;
+}
+
+}  // namespace
+
+v4rt_status v4rt_model_open_files(const v4rt_file* files, size_t n_files, const v4rt_model_options* options,
+                                  v4rt_model** model) {
+  return guarded([&] {
+    require(model, "v4rt_model_open_files: model");
+    const auto opened = model_options(v4rt::api::read_options(options, "v4rt_model_options"));
+    const auto checkpoint = v4rt::open_checkpoint(v4rt::given_source(given_files(files, n_files)));
+    *model = new v4rt_model{v4rt::Model::open(checkpoint.weights, opened)};
   });
 }
 

@@ -1,6 +1,9 @@
+#include "graph/api/arrays.h"
 #include "graph/api/boundary.h"
 
 using v4rt::Code;
+using v4rt::api::check_flag;
+using v4rt::api::check_reserved;
 using v4rt::api::go_on;
 using v4rt::api::guarded;
 using v4rt::api::require;
@@ -25,57 +28,123 @@ v4rt_status v4rt_session_on_progress(v4rt_session* session, int (*progress)(int6
   });
 }
 
-v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens, const float** logits) {
+v4rt_status v4rt_session_feed(v4rt_session* session, int32_t slot, const int32_t* tokens, size_t n_tokens,
+                              const float** logits) {
   return guarded([&] {
     require(session, "v4rt_session_feed: session");
     require(tokens, "v4rt_session_feed: tokens");
-    const std::span<const float> last = session->session.feed({tokens, n_tokens});
+    const std::span<const float> last = session->session.feed({tokens, n_tokens}, slot);
     go_on(last.empty() ? 0 : 1, "v4rt_session_feed");
     if (logits != nullptr) *logits = last.data();
   });
 }
 
-v4rt_status v4rt_session_score(v4rt_session* session, const int32_t* tokens, size_t n_tokens,
+v4rt_status v4rt_session_feed_batch(v4rt_session* session, const v4rt_batch_item* items, size_t n_items,
+                                    const float** logits) {
+  return guarded([&] {
+    require(session, "v4rt_session_feed_batch: session");
+    require(logits, "v4rt_session_feed_batch: logits");
+    std::vector<v4rt::BatchItem> batch;
+    for (const v4rt_batch_item& item : v4rt::api::read_array(items, n_items, "v4rt_batch_item")) {
+      require(item.tokens, "v4rt_batch_item: tokens");
+      check_reserved(item.reserved, "v4rt_batch_item");
+      batch.push_back({item.slot, {item.tokens, item.n_tokens}});
+    }
+    *logits = session->session.feed_batch(batch).data();
+  });
+}
+
+v4rt_status v4rt_session_score(v4rt_session* session, int32_t slot, const int32_t* tokens, size_t n_tokens,
                                int (*row)(int64_t i, const float* logits, const float* mtp_logits, void* user),
                                void* user) {
   return guarded([&] {
     require(session, "v4rt_session_score: session");
     require(tokens, "v4rt_session_score: tokens");
     v4rt::check(row != nullptr, Code::kInvalidArgument, "v4rt_session_score: row is NULL");
-    session->session.score({tokens, n_tokens}, [&](int64_t i, std::span<const float> logits, auto mtp_logits) {
+    const auto hand_over = [&](int64_t i, std::span<const float> logits, std::span<const float> mtp_logits) {
       go_on(row(i, logits.data(), mtp_logits.data(), user), "v4rt_session_score");
-    });
+    };
+    session->session.score({tokens, n_tokens}, hand_over, slot);
   });
 }
 
-v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position) {
+v4rt_status v4rt_session_draft(v4rt_session* session, int32_t slot, int32_t next, int32_t n, int32_t* ids) {
+  return guarded([&] {
+    require(session, "v4rt_session_draft: session");
+    require(ids, "v4rt_session_draft: ids");
+    const v4rt::Session::DraftItem item{slot, next};
+    std::ranges::copy(session->session.draft({&item, 1}, n), ids);
+  });
+}
+
+v4rt_status v4rt_session_position(const v4rt_session* session, int32_t slot, int64_t* position) {
   return guarded([&] {
     require(session, "v4rt_session_position: session");
     require(position, "v4rt_session_position: position");
-    *position = session->session.position();
+    *position = session->session.position(slot);
   });
 }
 
-v4rt_status v4rt_session_reset(v4rt_session* session) {
+v4rt_status v4rt_session_reset(v4rt_session* session, int32_t slot) {
   return guarded([&] {
     require(session, "v4rt_session_reset: session");
-    session->session.reset();
+    session->session.reset(slot);
   });
 }
 
-v4rt_status v4rt_snapshot_open(const v4rt_session* session, v4rt_snapshot** snapshot) {
+v4rt_status v4rt_session_truncate(v4rt_session* session, int32_t slot, int64_t position) {
+  return guarded([&] {
+    require(session, "v4rt_session_truncate: session");
+    session->session.truncate(position, slot);
+  });
+}
+
+v4rt_status v4rt_session_checkpoint(v4rt_session* session, int32_t slot) {
+  return guarded([&] {
+    require(session, "v4rt_session_checkpoint: session");
+    session->session.checkpoint(slot);
+  });
+}
+
+v4rt_status v4rt_session_fork(v4rt_session* session, int32_t from, int32_t to) {
+  return guarded([&] {
+    require(session, "v4rt_session_fork: session");
+    session->session.fork(from, to);
+  });
+}
+
+v4rt_status v4rt_snapshot_open(const v4rt_session* session, int32_t slot, v4rt_snapshot** snapshot) {
   return guarded([&] {
     require(session, "v4rt_snapshot_open: session");
     require(snapshot, "v4rt_snapshot_open: snapshot");
-    *snapshot = new v4rt_snapshot{session->session.snapshot()};
+    *snapshot = new v4rt_snapshot{session->session.snapshot(slot)};
   });
 }
 
-v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot) {
+v4rt_status v4rt_snapshot_open_bytes(const void* bytes, size_t n_bytes, v4rt_snapshot** snapshot) {
+  return guarded([&] {
+    require(bytes, "v4rt_snapshot_open_bytes: bytes");
+    require(snapshot, "v4rt_snapshot_open_bytes: snapshot");
+    const auto* first = static_cast<const std::byte*>(bytes);
+    *snapshot = new v4rt_snapshot{v4rt::snapshot_of({first, first + n_bytes})};
+  });
+}
+
+v4rt_status v4rt_snapshot_bytes(const v4rt_snapshot* snapshot, const void** bytes, size_t* n_bytes) {
+  return guarded([&] {
+    require(snapshot, "v4rt_snapshot_bytes: snapshot");
+    require(bytes, "v4rt_snapshot_bytes: bytes");
+    require(n_bytes, "v4rt_snapshot_bytes: n_bytes");
+    *bytes = snapshot->snapshot.bytes.data();
+    *n_bytes = snapshot->snapshot.bytes.size();
+  });
+}
+
+v4rt_status v4rt_session_restore(v4rt_session* session, int32_t slot, const v4rt_snapshot* snapshot) {
   return guarded([&] {
     require(session, "v4rt_session_restore: session");
     require(snapshot, "v4rt_session_restore: snapshot");
-    session->session.restore(snapshot->snapshot);
+    session->session.restore(snapshot->snapshot, slot);
   });
 }
 
@@ -130,21 +199,25 @@ v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n
     const auto o = v4rt::api::read_options(options, "v4rt_generate_options");
     v4rt::check(o.max_tokens >= 0, Code::kInvalidArgument,
                 "v4rt_generate_options.max_tokens is {}; it may not be negative", o.max_tokens);
-    v4rt::check(o.reserved == 0, Code::kUnsupported, "v4rt_generate_options.reserved is {}; leave it 0", o.reserved);
+    check_reserved(o.reserved, "v4rt_generate_options");
+    check_flag(o.ignore_end_token, "v4rt_generate_options.ignore_end_token");
     const v4rt::V4Config& config = session->session.model().config();
     v4rt::GenerateOptions chosen;
     if (o.max_tokens > 0) chosen.max_tokens = o.max_tokens;
+    chosen.draft = o.draft;
     if (o.ignore_end_token == 0) chosen.end_tokens = config.eos_token_ids;
 
     v4rt::Sampler greedy({}, config.vocab_size);
-    const auto done =
-        v4rt::generate(session->session, {prompt, n_prompt}, chosen, sampler != nullptr ? sampler->sampler : greedy,
-                       [&](int32_t id) { return on_token(id, user) != 0; });
+    const auto done = v4rt::generate(
+        session->session, {prompt, n_prompt}, chosen, sampler != nullptr ? sampler->sampler : greedy,
+        [&](int32_t id) { return on_token(id, user) != 0; }, o.slot);
     if (result == nullptr) return;
     v4rt_generate_result r{};
     r.stop = to_stop(done.stop);
     r.prompt_tokens = done.prompt_tokens;
     r.tokens = done.tokens;
+    r.drafted = done.drafted;
+    r.accepted = done.accepted;
     r.prefill_seconds = done.prefill_seconds;
     r.decode_seconds = done.decode_seconds;
     v4rt::api::write_result(r, result, "v4rt_generate_result");

@@ -1,11 +1,13 @@
 #include <filesystem>
 #include <string>
 
+#include "graph/api/arrays.h"
 #include "graph/api/boundary.h"
 
 using v4rt::Code;
 using v4rt::api::guarded;
 using v4rt::api::require;
+using v4rt::api::write_array;
 
 namespace {
 
@@ -17,11 +19,6 @@ std::string tokenizer_path(const std::string& path) {
   if (fs::is_directory(path, ignored)) return (fs::path(path) / "tokenizer.json").string();
   if (fs::path(path).extension() == ".json") return path;
   return (fs::path(path).parent_path() / "tokenizer.json").string();
-}
-
-void require_room(size_t capacity, size_t needed, std::string_view what) {
-  v4rt::check(capacity >= needed, Code::kInvalidArgument, "{}: {} are needed, there is room for {}", what, needed,
-              capacity);
 }
 
 }  // namespace
@@ -51,12 +48,7 @@ v4rt_status v4rt_tokenizer_encode(const v4rt_tokenizer* tokenizer, const char* t
     if (n_bytes > 0) require(text, "v4rt_tokenizer_encode: text");
     require(n_ids, "v4rt_tokenizer_encode: n_ids");
     const std::string_view view = n_bytes > 0 ? std::string_view(text, n_bytes) : std::string_view();
-    const std::vector<int32_t> encoded = tokenizer->tokenizer->encode(view, special != 0);
-    *n_ids = encoded.size();
-    if (ids == nullptr && capacity == 0) return;
-    require(ids, "v4rt_tokenizer_encode: ids");
-    require_room(capacity, encoded.size(), "v4rt_tokenizer_encode: ids");
-    std::copy(encoded.begin(), encoded.end(), ids);
+    write_array(tokenizer->tokenizer->encode(view, special != 0), ids, capacity, n_ids, "v4rt_tokenizer_encode: ids");
   });
 }
 
@@ -66,12 +58,7 @@ v4rt_status v4rt_tokenizer_decode(const v4rt_tokenizer* tokenizer, const int32_t
     require(tokenizer, "v4rt_tokenizer_decode: tokenizer");
     if (n_ids > 0) require(ids, "v4rt_tokenizer_decode: ids");
     require(n_bytes, "v4rt_tokenizer_decode: n_bytes");
-    const std::string decoded = tokenizer->tokenizer->decode({ids, n_ids});
-    *n_bytes = decoded.size();
-    if (text == nullptr && capacity == 0) return;
-    require(text, "v4rt_tokenizer_decode: text");
-    require_room(capacity, decoded.size(), "v4rt_tokenizer_decode: bytes");
-    std::copy(decoded.begin(), decoded.end(), text);
+    write_array(tokenizer->tokenizer->decode({ids, n_ids}), text, capacity, n_bytes, "v4rt_tokenizer_decode: text");
   });
 }
 

@@ -116,15 +116,19 @@ typedef struct v4rt_model_options {
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
   int (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; called for every layer */
   void* progress_user;
-  int64_t context; /* positions a sequence can hold; 0: 4096 */
-  int32_t chunk;   /* prompt tokens read at once; 0: 2048, or fewer where memory is short. The results do not depend
-                      on it */
-  int32_t threads; /* of the cpu device, shared by all sessions of the model; 0: one per processor that the process may
-                      use. A session that finds the threads busy with another one computes on the caller's thread */
-  int32_t numbers; /* a v4rt_numbers */
-  int32_t fast;    /* a v4rt_fast */
-  int32_t mtp;     /* 1: build the MTP block too, which the checkpoint must have: for v4rt_session_score */
-  int32_t no_mmap; /* 1: files are read into memory when the model is opened; 0: they are mapped */
+  int64_t context;  /* positions a sequence can hold; 0: 4096 */
+  int32_t chunk;    /* prompt tokens read at once; 0: 2048, or fewer where memory is short. The results do not depend
+                       on it */
+  int32_t threads;  /* of the cpu device, shared by all sessions of the model; 0: one per processor that the process may
+                       use. A session that finds the threads busy with another one computes on the caller's thread */
+  int32_t numbers;  /* a v4rt_numbers */
+  int32_t fast;     /* a v4rt_fast */
+  int32_t slots;    /* sequences that a session holds: slots 0 to slots - 1; 0: one */
+  int32_t rewind;   /* positions that a sequence can always go back by; 0: 8, -1: none */
+  int32_t draft;    /* tokens that the MTP block guesses at once, at most 4; 0: none */
+  int32_t mtp;      /* 1: build the MTP block too, which the checkpoint must have: for v4rt_session_score */
+  int32_t no_mmap;  /* 1: files are read into memory when the model is opened; 0: they are mapped */
+  int32_t reserved; /* 0 */
 } v4rt_model_options;
 
 /* Files are mapped for as long as the model lives. Replacing a file by another of its name does no harm. Writing to it
@@ -134,6 +138,23 @@ typedef struct v4rt_model_options {
  *
  * `path`: a folder with an official DeepSeek-V4 checkpoint, or one .safetensors file with config.json beside it. */
 V4RT_API v4rt_status v4rt_model_open(const char* path, const v4rt_model_options* options, v4rt_model** model);
+
+/* A checkpoint's file that is in no folder. */
+typedef struct v4rt_file {
+  size_t struct_size;
+  const char* name; /* "config.json", "model.safetensors", "model-00001-of-00046.safetensors" */
+  const void* data; /* `size` bytes, which stay as they are until the model and its sessions are closed; they are used
+                       in place where the device can, best at a multiple of 64. NULL: `read` gives them */
+  uint64_t size;
+  int (*read)(uint64_t offset, void* to, size_t n, void* user); /* n bytes from `offset`: 1, or 0 if it cannot. Called
+                       in order, during v4rt_model_open_files alone; the library keeps what it reads in memory */
+  void* user;
+} v4rt_file;
+
+/* `files`: an array of n_files. config.json and the weights are needed; others of a checkpoint's folder may be there. A
+ * weight_cache cannot be used with it. */
+V4RT_API v4rt_status v4rt_model_open_files(const v4rt_file* files, size_t n_files, const v4rt_model_options* options,
+                                           v4rt_model** model);
 V4RT_API void v4rt_model_close(v4rt_model* model);
 
 typedef struct v4rt_model_info {
@@ -161,10 +182,11 @@ V4RT_API v4rt_status v4rt_model_end_tokens(const v4rt_model* model, const int32_
 V4RT_API v4rt_status v4rt_model_explain(const v4rt_model* model, int32_t tokens, int64_t position, char** json);
 
 /* The memory certificate of v4rt_model_open(path, options), before anything is allocated, as JSON: for every device the
- * bytes of weights, state, arena (with scratch memory), inputs and outputs, and of the largest buffer. */
+ * bytes of weights, state, arena (with scratch memory), inputs and outputs, of staging while weights are loaded, of the
+ * largest buffer, and of all that is there at once. */
 V4RT_API v4rt_status v4rt_memory_needed(const char* path, const v4rt_model_options* options, char** json);
 
-/* ---- Session: the running state of one sequence */
+/* ---- Session: the running state of `slots` sequences, which are independent of each other */
 
 typedef struct v4rt_session v4rt_session;
 typedef struct v4rt_snapshot v4rt_snapshot;
@@ -173,30 +195,60 @@ V4RT_API v4rt_status v4rt_session_open(v4rt_model* model, v4rt_session** session
 V4RT_API void v4rt_session_close(v4rt_session* session);
 
 /* Called between chunks of a long prompt, by v4rt_session_feed and v4rt_generate: tokens done, tokens in all. If it
- * stops, the session holds the chunks that it has read. `progress` NULL: none. */
+ * stops, the sequence holds the chunks that it has read. `progress` NULL: none. */
 V4RT_API v4rt_status v4rt_session_on_progress(v4rt_session* session,
                                               int (*progress)(int64_t done, int64_t total, void* user), void* user);
 
 /* Appends tokens. *logits: vocab_size numbers after the last token, valid until the next call with this session; may be
- * NULL. A failed call leaves the session as it was, unless the device itself failed, or a logit is not a finite
- * number (V4RT_CORRUPT): then the session holds the tokens, and is to be reset or restored. */
-V4RT_API v4rt_status v4rt_session_feed(v4rt_session* session, const int32_t* tokens, size_t n_tokens,
+ * NULL. A failed call leaves the sequences as they were, unless the device itself failed, or a logit is not a finite
+ * number (V4RT_CORRUPT): then they hold the tokens, and are to be reset or restored. */
+V4RT_API v4rt_status v4rt_session_feed(v4rt_session* session, int32_t slot, const int32_t* tokens, size_t n_tokens,
                                        const float** logits);
+
+typedef struct v4rt_batch_item {
+  size_t struct_size;
+  const int32_t* tokens; /* n_tokens of them */
+  size_t n_tokens;
+  int32_t slot;
+  int32_t reserved; /* 0 */
+} v4rt_batch_item;
+
+/* One step of several sequences (an array of n_items): each is given its tokens, together at most one chunk. *logits:
+ * as above, vocab_size numbers per item. A sequence's logits are the same bits whatever shares the step. */
+V4RT_API v4rt_status v4rt_session_feed_batch(v4rt_session* session, const v4rt_batch_item* items, size_t n_items,
+                                             const float** logits);
 
 /* Appends tokens and hands over the logits after each: vocab_size numbers, valid during the call, for token i of
  * `tokens`. mtp_logits: those of the MTP block, which predicts one token further, or NULL. There are any for all but
- * the last token, when the model was opened with mtp and the session was empty. */
-V4RT_API v4rt_status v4rt_session_score(v4rt_session* session, const int32_t* tokens, size_t n_tokens,
+ * the last token, when the model was opened with mtp and the sequence was empty. */
+V4RT_API v4rt_status v4rt_session_score(v4rt_session* session, int32_t slot, const int32_t* tokens, size_t n_tokens,
                                         int (*row)(int64_t i, const float* logits, const float* mtp_logits, void* user),
                                         void* user);
 
-V4RT_API v4rt_status v4rt_session_position(const v4rt_session* session, int64_t* position); /* tokens it holds */
-V4RT_API v4rt_status v4rt_session_reset(v4rt_session* session);                             /* to position 0 */
+/* Guesses the n tokens that follow `next`, which comes next in the sequence and has not been fed: of a model that was
+ * opened with draft, at most that many. ids: n of them; -1 where there is nothing to go by, as after a restore. The
+ * sequence stays as it is. */
+V4RT_API v4rt_status v4rt_session_draft(v4rt_session* session, int32_t slot, int32_t next, int32_t n, int32_t* ids);
 
-/* A copy of the sequence's state. It can be restored any number of times into any session of a model that was opened
- * from the same checkpoint, or a copy of it, with the same options; another one refuses it. */
-V4RT_API v4rt_status v4rt_snapshot_open(const v4rt_session* session, v4rt_snapshot** snapshot);
-V4RT_API v4rt_status v4rt_session_restore(v4rt_session* session, const v4rt_snapshot* snapshot);
+V4RT_API v4rt_status v4rt_session_position(const v4rt_session* session, int32_t slot, int64_t* position); /* tokens */
+V4RT_API v4rt_status v4rt_session_reset(v4rt_session* session, int32_t slot); /* to position 0 */
+
+/* The sequence forgets the tokens from `position` on. It can go back to where it began, by v4rt_model_options.rewind
+ * positions from the furthest it has been, and to its checkpoints. */
+V4RT_API v4rt_status v4rt_session_truncate(v4rt_session* session, int32_t slot, int64_t position);
+/* Keeps what it takes to come back to this position, until the sequence is truncated before it, reset or restored. */
+V4RT_API v4rt_status v4rt_session_checkpoint(v4rt_session* session, int32_t slot);
+/* Sequence `to` becomes a copy of `from`, on the devices. */
+V4RT_API v4rt_status v4rt_session_fork(v4rt_session* session, int32_t from, int32_t to);
+
+/* A copy of a sequence's state, which can be restored any number of times into any session of a model that was opened
+ * from the same checkpoint, or a copy of it, with the same numbers; another one refuses it. */
+V4RT_API v4rt_status v4rt_snapshot_open(const v4rt_session* session, int32_t slot, v4rt_snapshot** snapshot);
+/* The same from bytes, which were a snapshot's: of this process or another, of any device. Checked before it is used.
+ */
+V4RT_API v4rt_status v4rt_snapshot_open_bytes(const void* bytes, size_t n_bytes, v4rt_snapshot** snapshot);
+V4RT_API v4rt_status v4rt_snapshot_bytes(const v4rt_snapshot* snapshot, const void** bytes, size_t* n_bytes);
+V4RT_API v4rt_status v4rt_session_restore(v4rt_session* session, int32_t slot, const v4rt_snapshot* snapshot);
 V4RT_API void v4rt_snapshot_close(v4rt_snapshot* snapshot);
 
 /* ---- Tokenizer */
@@ -223,6 +275,49 @@ V4RT_API v4rt_status v4rt_tokenizer_decode(const v4rt_tokenizer* tokenizer, cons
 V4RT_API v4rt_status v4rt_tokenizer_token(const v4rt_tokenizer* tokenizer, int32_t id, const char** bytes,
                                           size_t* n_bytes);
 
+/* ---- Chat: the V4 encoding of conversations */
+
+typedef struct v4rt_message {
+  size_t struct_size;
+  const char* role;    /* "system", "user", "assistant", "developer", "latest_reminder" */
+  const char* content; /* n_content bytes, always text: what looks like a control token in it is none */
+  size_t n_content;
+  const char* reasoning; /* n_reasoning bytes: what an assistant thought before it said `content`; may be NULL */
+  size_t n_reasoning;
+} v4rt_message;
+
+typedef enum v4rt_effort { /* when thinking; what it writes depends on the revision */
+                           V4RT_EFFORT_DEFAULT = 0,
+                           V4RT_EFFORT_LOW = 1,
+                           V4RT_EFFORT_HIGH = 2,
+                           V4RT_EFFORT_MAX = 3,
+} v4rt_effort;
+
+typedef enum v4rt_chat_revision {
+  V4RT_CHAT_PREVIEW = 0, /* V4-Flash and V4-Pro of April 2026 */
+  V4RT_CHAT_0731 = 1,    /* V4-Flash-0731, V4-Pro-0813 */
+} v4rt_chat_revision;
+
+typedef struct v4rt_chat_options {
+  size_t struct_size;
+  int32_t thinking;       /* 1: the model reasons before it answers: up to "</think>" */
+  int32_t effort;         /* a v4rt_effort */
+  int32_t revision;       /* a v4rt_chat_revision */
+  int32_t keep_reasoning; /* 1: also the reasoning, and developer messages, before the last question */
+  int32_t no_bos;         /* 1: without the token that begins a text */
+  int32_t allow_closed;   /* 1: also conversations that ask for no answer */
+} v4rt_chat_options;
+
+/* The ids of a conversation (an array of n_messages), which end where the model is to go on. Sizes as in
+ * v4rt_tokenizer_encode. */
+V4RT_API v4rt_status v4rt_chat_encode(const v4rt_tokenizer* tokenizer, const v4rt_message* messages, size_t n_messages,
+                                      const v4rt_chat_options* options, int32_t* ids, size_t capacity, size_t* n_ids);
+
+/* The same as one text, for people: encoded, a control token that a message quotes would become one. Free *text with
+ * v4rt_free. */
+V4RT_API v4rt_status v4rt_chat_render(const v4rt_message* messages, size_t n_messages, const v4rt_chat_options* options,
+                                      char** text);
+
 /* ---- Sampling and generation */
 
 typedef struct v4rt_sampler v4rt_sampler;
@@ -248,14 +343,18 @@ typedef enum v4rt_stop {
 
 typedef struct v4rt_generate_options {
   size_t struct_size;
-  int64_t max_tokens;       /* 0: 128 */
+  int64_t max_tokens; /* 0: 128 */
+  int32_t slot;
   int32_t ignore_end_token; /* 1: go on after the model's end tokens */
+  int32_t draft;            /* tokens to guess before each step, at most that of the model's options: changes no token,
+                               only the time */
   int32_t reserved;         /* 0 */
 } v4rt_generate_options;
 
 typedef struct v4rt_generate_result {
   size_t struct_size;
   int64_t prompt_tokens, tokens;
+  int64_t drafted, accepted; /* guesses made, and those that were right */
   double prefill_seconds, decode_seconds;
   int32_t stop; /* a v4rt_stop */
   int32_t reserved;

@@ -110,6 +110,7 @@ struct ModelOptions {
   std::function<bool(std::string_view what, double done)> progress = {};
   int64_t context = 4096;
   int chunk = 0, threads = 0;  // 0: chosen
+  int slots = 1, rewind = 8, draft = 0;
   v4rt_numbers numbers = V4RT_FAITHFUL;
   v4rt_fast fast = V4RT_EXACT;
   bool mtp = false, no_mmap = false;
@@ -140,6 +141,9 @@ class Options {
     c_.context = options.context;
     c_.chunk = options.chunk;
     c_.threads = options.threads;
+    c_.slots = options.slots;
+    c_.rewind = options.rewind == 0 ? -1 : options.rewind;
+    c_.draft = options.draft;
     c_.numbers = options.numbers;
     c_.fast = options.fast;
     c_.mtp = options.mtp ? 1 : 0;
@@ -159,6 +163,15 @@ class Options {
 
 }  // namespace detail
 
+// A checkpoint's file that is in no folder: `bytes`, which stay as they are until the model and its sessions are gone,
+// or what `read` writes to `to`, from `offset`, of `size` bytes in all.
+struct File {
+  std::string name;
+  std::span<const std::byte> bytes = {};
+  uint64_t size = 0;
+  std::function<void(uint64_t offset, std::span<std::byte> to)> read = {};
+};
+
 // What opening a model with these options, and one session, would take of each device, as JSON. Allocates none of it.
 inline std::string memory_needed(const std::string& path, const ModelOptions& options = {}) {
   detail::Options given(options);
@@ -174,6 +187,30 @@ class Model {
     detail::Options given(options);
     v4rt_model* model = nullptr;
     given.check(v4rt_model_open(path.c_str(), given.get(), &model));
+    return Model(model);
+  }
+
+  static Model open(std::span<const File> files, const ModelOptions& options = {}) {
+    using Read = detail::Callback<const std::function<void(uint64_t, std::span<std::byte>)>>;
+    std::vector<Read> reads;
+    std::vector<v4rt_file> given;
+    reads.reserve(files.size());
+    for (const File& file : files) {
+      v4rt_file& out = given.emplace_back();
+      out.struct_size = sizeof(out);
+      out.name = file.name.c_str();
+      out.size = file.read ? file.size : file.bytes.size();
+      out.data = file.read ? nullptr : static_cast<const void*>(file.bytes.data());
+      out.read = [](uint64_t offset, void* to, size_t n, void* user) {
+        return static_cast<Read*>(user)->call(offset, std::span(static_cast<std::byte*>(to), n));
+      };
+      out.user = &reads.emplace_back(file.read);
+    }
+    detail::Options all(options);
+    v4rt_model* model = nullptr;
+    const v4rt_status status = v4rt_model_open_files(given.data(), given.size(), all.get(), &model);
+    for (Read& read : reads) read.rethrow();
+    all.check(status);
     return Model(model);
   }
 
@@ -207,6 +244,17 @@ class Model {
 // The state of a sequence outside any session.
 class Snapshot {
  public:
+  static Snapshot of(std::span<const std::byte> bytes) {  // that were a snapshot's
+    v4rt_snapshot* snapshot = nullptr;
+    detail::check(v4rt_snapshot_open_bytes(bytes.data(), bytes.size(), &snapshot));
+    return Snapshot(snapshot);
+  }
+  std::span<const std::byte> bytes() const {  // valid as long as the snapshot
+    const void* bytes = nullptr;
+    size_t n = 0;
+    detail::check(v4rt_snapshot_bytes(get(), &bytes, &n));
+    return {static_cast<const std::byte*>(bytes), n};
+  }
   explicit Snapshot(v4rt_snapshot* handle) : handle_(handle) {}
   v4rt_snapshot* get() const { return handle_.get(); }
 
@@ -214,7 +262,13 @@ class Snapshot {
   detail::Handle<v4rt_snapshot, v4rt_snapshot_close> handle_;
 };
 
-// The running state of one sequence; keeps what it needs of the model. Used from one thread at a time.
+struct BatchItem {
+  int slot;
+  std::span<const int32_t> tokens;
+};
+
+// The running state of the model's number of sequences; keeps what it needs of the model. Used from one thread at a
+// time.
 class Session {
  public:
   explicit Session(const Model& model) : vocab_size_(static_cast<size_t>(model.info().vocab_size)) {
@@ -224,25 +278,42 @@ class Session {
   }
 
   // Appends tokens; the logits [vocab_size] after the last one, valid until the next call.
-  std::span<const float> feed(std::span<const int32_t> tokens) {
+  std::span<const float> feed(std::span<const int32_t> tokens, int slot = 0) {
     const float* logits = nullptr;
-    check(v4rt_session_feed(get(), tokens.data(), tokens.size(), &logits));
+    check(v4rt_session_feed(get(), slot, tokens.data(), tokens.size(), &logits));
     return {logits, vocab_size_};
+  }
+
+  // One step of several sequences; the logits [items, vocab_size] after the last token of each.
+  std::span<const float> feed(std::span<const BatchItem> items) {
+    std::vector<v4rt_batch_item> batch;
+    for (const BatchItem& i : items)
+      batch.push_back({sizeof(v4rt_batch_item), i.tokens.data(), i.tokens.size(), i.slot, 0});
+    const float* logits = nullptr;
+    check(v4rt_session_feed_batch(get(), batch.data(), batch.size(), &logits));
+    return {logits, items.size() * vocab_size_};
   }
 
   // As feed, with the logits after every token: row(i, logits, mtp_logits), of which the last may be empty.
   template <class F>
-  void score(std::span<const int32_t> tokens, F&& row) {
+  void score(std::span<const int32_t> tokens, F&& row, int slot = 0) {
     auto spans = [&](int64_t i, const float* logits, const float* mtp) {
       return row(i, std::span(logits, vocab_size_), std::span(mtp, mtp == nullptr ? 0 : vocab_size_));
     };
     detail::Callback<decltype(spans)> callback(spans);
     callback.check(v4rt_session_score(
-        get(), tokens.data(), tokens.size(),
+        get(), slot, tokens.data(), tokens.size(),
         [](int64_t i, const float* logits, const float* mtp, void* user) {
           return static_cast<decltype(callback)*>(user)->call(i, logits, mtp);
         },
         &callback));
+  }
+
+  // Guesses the n tokens after `next`, which has not been fed; -1 where there is nothing to go by.
+  std::vector<int32_t> draft(int32_t next, int n, int slot = 0) {
+    std::vector<int32_t> ids(static_cast<size_t>(n > 0 ? n : 0));
+    detail::check(v4rt_session_draft(get(), slot, next, n, ids.data()));
+    return ids;
   }
 
   // Called between the chunks of a long prompt. feed() then throws V4RT_CANCELLED when `progress` stops it.
@@ -255,19 +326,24 @@ class Session {
     progress_ = std::move(made);
   }
 
-  int64_t position() const {
+  int64_t position(int slot = 0) const {
     int64_t position = 0;
-    detail::check(v4rt_session_position(get(), &position));
+    detail::check(v4rt_session_position(get(), slot, &position));
     return position;
   }
-  void reset() { detail::check(v4rt_session_reset(get())); }
+  void reset(int slot = 0) { detail::check(v4rt_session_reset(get(), slot)); }
+  void truncate(int64_t position, int slot = 0) { detail::check(v4rt_session_truncate(get(), slot, position)); }
+  void checkpoint(int slot = 0) { detail::check(v4rt_session_checkpoint(get(), slot)); }
+  void fork(int from, int to) { detail::check(v4rt_session_fork(get(), from, to)); }
 
-  Snapshot snapshot() const {
+  Snapshot snapshot(int slot = 0) const {
     v4rt_snapshot* snapshot = nullptr;
-    detail::check(v4rt_snapshot_open(get(), &snapshot));
+    detail::check(v4rt_snapshot_open(get(), slot, &snapshot));
     return Snapshot(snapshot);
   }
-  void restore(const Snapshot& snapshot) { detail::check(v4rt_session_restore(get(), snapshot.get())); }
+  void restore(const Snapshot& snapshot, int slot = 0) {
+    detail::check(v4rt_session_restore(get(), slot, snapshot.get()));
+  }
 
   v4rt_session* get() const { return handle_.get(); }
   void check(v4rt_status status) {  // of a call that may have called on_progress's function
@@ -331,6 +407,60 @@ class Tokenizer {
   detail::Handle<v4rt_tokenizer, v4rt_tokenizer_close> handle_;
 };
 
+struct Message {
+  std::string role;  // "system", "user", "assistant", "developer", "latest_reminder"
+  std::string content;
+  std::string reasoning = {};  // an assistant's
+};
+
+struct ChatOptions {
+  bool thinking = false;
+  v4rt_effort effort = V4RT_EFFORT_DEFAULT;
+  v4rt_chat_revision revision = V4RT_CHAT_PREVIEW;
+  bool keep_reasoning = false, bos = true, allow_closed = false;
+};
+
+namespace detail {
+
+class Conversation {  // for C; `messages` must outlive it
+ public:
+  Conversation(std::span<const Message> messages, const ChatOptions& options) {
+    for (const Message& m : messages)
+      messages_.push_back({sizeof(v4rt_message), m.role.c_str(), m.content.data(), m.content.size(), m.reasoning.data(),
+                           m.reasoning.size()});
+    options_ = {sizeof(options_),       options.thinking, options.effort,      options.revision,
+                options.keep_reasoning, !options.bos,     options.allow_closed};
+  }
+  const v4rt_message* data() const { return messages_.data(); }
+  size_t size() const { return messages_.size(); }
+  const v4rt_chat_options* options() const { return &options_; }
+
+ private:
+  std::vector<v4rt_message> messages_;
+  v4rt_chat_options options_{};
+};
+
+}  // namespace detail
+
+// The ids of a conversation, which end where the model is to go on.
+inline std::vector<int32_t> chat_encode(const Tokenizer& tokenizer, std::span<const Message> messages,
+                                        const ChatOptions& options = {}) {
+  const detail::Conversation c(messages, options);
+  size_t n = 0;
+  detail::check(v4rt_chat_encode(tokenizer.get(), c.data(), c.size(), c.options(), nullptr, 0, &n));
+  std::vector<int32_t> ids(n);
+  detail::check(v4rt_chat_encode(tokenizer.get(), c.data(), c.size(), c.options(), ids.data(), n, &n));
+  return ids;
+}
+
+// The same as one text, for people.
+inline std::string chat_render(std::span<const Message> messages, const ChatOptions& options = {}) {
+  const detail::Conversation c(messages, options);
+  char* text = nullptr;
+  detail::check(v4rt_chat_render(c.data(), c.size(), c.options(), &text));
+  return detail::take(text);
+}
+
 struct SamplerOptions {
   float temperature = 0;  // 0: always the largest logit
   float top_p = 1;
@@ -365,6 +495,7 @@ class Sampler {
 struct GenerateOptions {
   int64_t max_tokens = 128;
   bool ignore_end_token = false;
+  int draft = 0, slot = 0;
 };
 
 // Feeds `prompt`, then samples until an end token, max_tokens, the end of the context, or until on_token(id) stops it.
@@ -375,6 +506,8 @@ v4rt_generate_result generate(Session& session, std::span<const int32_t> prompt,
   c.struct_size = sizeof(c);
   c.max_tokens = options.max_tokens;
   c.ignore_end_token = options.ignore_end_token ? 1 : 0;
+  c.draft = options.draft;
+  c.slot = options.slot;
   v4rt_generate_result result{};
   result.struct_size = sizeof(result);
   detail::Callback<std::remove_reference_t<F>> callback(on_token);

@@ -1,5 +1,6 @@
 #include "graph/runtime/memory_check.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "ops/core/error.h"
@@ -24,7 +25,7 @@ std::string one_allocation(const DeviceInfo& device, std::string_view what, size
 
 }  // namespace
 
-size_t MemoryNeed::total() const { return sum({weights, states, arena, io}); }
+size_t MemoryNeed::total() const { return sum({weights, std::max(staging, sum({states, arena, io}))}); }
 
 std::string exceeds(const DeviceInfo& device, const MemoryNeed& need) {
   if (device.memory > 0 && need.total() > device.memory) {

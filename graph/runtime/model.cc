@@ -198,7 +198,7 @@ void Model::Impl::make_plans_of_chunk() {
 // At another context than that of the options: the states of that context, with the arena of the options', which is
 // large enough for any shorter context.
 MemoryNeed Model::Impl::need(int device, int64_t context) {
-  MemoryNeed need{.weights = weights.copied_bytes(device)};
+  MemoryNeed need{.weights = weights.copied_bytes(device), .staging = weights.staging_bytes(device)};
   const bool actual = context == options.context;
   const Graph other =
       actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kLastRows, context);

@@ -78,6 +78,7 @@ Json memory_report(std::span<const DeviceNeed> needs) {
                        {"state_bytes", need.states},
                        {"arena_bytes", need.arena},
                        {"io_bytes", need.io},
+                       {"staging_bytes", need.staging},
                        {"largest_buffer_bytes", need.largest},
                        {"total_bytes", need.total()}});
   }

@@ -65,7 +65,9 @@ std::vector<std::byte> join(const std::vector<std::span<const std::byte>>& parts
 
 // `buffer` with at least `bytes`.
 void grow(BufferPtr& buffer, size_t bytes, Device& device) {
-  if (bytes > 0 && (buffer == nullptr || buffer->bytes() < bytes)) buffer = device.allocate(bytes);
+  if (bytes == 0 || (buffer != nullptr && buffer->bytes() >= bytes)) return;
+  buffer = nullptr;  // first, so that there are never two
+  buffer = device.allocate(bytes);
 }
 
 }  // namespace

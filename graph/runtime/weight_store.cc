@@ -52,7 +52,8 @@ WeightStore::WeightStore(std::shared_ptr<const WeightSource> source, std::vector
       devices_(std::move(devices)),
       cache_(std::move(cache)),
       copied_(devices_.size(), 0),
-      largest_(devices_.size(), 0) {}
+      largest_(devices_.size(), 0),
+      staging_(devices_.size(), 0) {}
 
 // Reads no values. What is in the cache needs no check by the loader: it was checked when it was written.
 void WeightStore::add(const Plan& plan) {
@@ -73,8 +74,12 @@ void WeightStore::add(const Plan& plan) {
     }
     const bool cached = cache_.has_value() && uses_host_memory(device(key(slot)));
     missing_.push_back({key(slot), slot.type, repack_of(plan, static_cast<SlotId>(i)), cached});
-    if (cached) continue;
     const auto at = static_cast<size_t>(slot.device);
+    if (missing_.back().repack != nullptr) {  // a matrix at a time, as it is stored and as it is wanted
+      const size_t matrices = slot.type.shape.rank() == 3 ? static_cast<size_t>(slot.type.shape[0]) : 1;
+      staging_[at] = std::max(staging_[at], 2 * (bytes_of(slot.type) / matrices));
+    }
+    if (cached) continue;
     copied_[at] = add_bytes(copied_[at], bytes_of(slot.type));
     largest_[at] = std::max(largest_[at], slot.type.bytes());
   }

@@ -40,6 +40,7 @@ class WeightStore {
     return copied_[static_cast<size_t>(device)];
   }  // what load() has copied, or is going to
   size_t largest_copied(int device) const { return largest_[static_cast<size_t>(device)]; }  // one buffer of these
+  size_t staging_bytes(int device) const { return staging_[static_cast<size_t>(device)]; }   // at most, during load()
   size_t bytes() const;  // of all weights of all plans
 
  private:
@@ -84,7 +85,8 @@ class WeightStore {
   std::vector<std::string> unchecked_;  // used in place, their values not checked yet
   std::vector<size_t> copied_;          // bytes per device
   std::vector<size_t> largest_;         // bytes in one buffer of these
-  bool mapped_weights_fit_ = true;      // in memory, all of them at once
+  std::vector<size_t> staging_;
+  bool mapped_weights_fit_ = true;  // in memory, all of them at once
 };
 
 }  // namespace v4rt

@@ -1,7 +1,6 @@
 #include "loaders/checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <set>
 
@@ -185,21 +184,32 @@ void settle_end_tokens(V4Config& config, const std::optional<GenerationConfig>& 
 
 }  // namespace
 
-Checkpoint open_checkpoint(const std::string& path, FileAccess access) {
-  const auto set = SafetensorsSet::open(path, access);
-  V4Config config = read_v4_config((std::filesystem::path(set->folder()) / "config.json").string());
+namespace {
+
+Checkpoint read_checkpoint(const std::shared_ptr<const SafetensorsSet>& set, const std::string& path) {
+  V4Config config = read_v4_config(set->source());
   Sorted sorted = Sorter(*set).sort();
   Checkpoint checkpoint;
-  checkpoint.generation = read_generation_config(set->folder(), config.vocab_size);
+  checkpoint.generation = read_generation_config(set->source(), config.vocab_size);
   settle_end_tokens(config, checkpoint.generation);
   checkpoint.mtp_note = settle_mtp(sorted, config);
   checkpoint.weights = std::make_shared<CheckpointSource>(config, set, lay_out_all(config, sorted, *set, path));
-  checkpoint.folder = set->folder();
+  checkpoint.folder = set->source().folder();
   checkpoint.container = set->container();
   checkpoint.naming = sorted.officially_named ? "official" : "transformers";
   checkpoint.tensors = summarise(*set);
   for (const auto& file : set->files()) checkpoint.file_bytes += static_cast<int64_t>(file->bytes().size());
   return checkpoint;
+}
+
+}  // namespace
+
+Checkpoint open_checkpoint(const std::string& path, FileAccess access) {
+  return read_checkpoint(SafetensorsSet::open(path, access), path);
+}
+
+Checkpoint open_checkpoint(std::shared_ptr<const FileSource> files) {
+  return read_checkpoint(SafetensorsSet::open(std::move(files)), "the given files");
 }
 
 }  // namespace v4rt

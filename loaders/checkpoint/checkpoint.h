@@ -7,7 +7,7 @@
 
 #include "loaders/checkpoint/generation_config.h"
 #include "loaders/checkpoint/weight_source.h"
-#include "loaders/files/mapped_file.h"
+#include "loaders/files/file_source.h"
 
 namespace v4rt {
 
@@ -21,7 +21,7 @@ struct TensorSummary {
 // (loaders/text/tokenizer.h), since not every use needs one.
 struct Checkpoint {
   std::shared_ptr<const WeightSource> weights;
-  std::string folder;                  // where tokenizer.json should be
+  std::string folder;                  // where tokenizer.json should be; empty: the files are not in one
   std::string container;               // "safetensors, 2 shards with index"
   std::string naming;                  // "official" or "transformers"
   std::vector<TensorSummary> tensors;  // by dtype, largest first
@@ -34,5 +34,6 @@ struct Checkpoint {
 // one .safetensors file. config.json is read from the same folder, and generation_config.json if there is one: a text
 // ends at the end tokens of either. Throws Error naming file, tensor, fact and way out.
 Checkpoint open_checkpoint(const std::string& path, FileAccess access = FileAccess::kMap);
+Checkpoint open_checkpoint(std::shared_ptr<const FileSource> files);  // the same for files that are not in a folder
 
 }  // namespace v4rt

@@ -56,8 +56,8 @@ void add_layout(Hasher& sum, const WeightLayout& layout) {
 std::string file_name(const SafetensorsSet& set) {
   namespace fs = std::filesystem;
   std::error_code error;
-  fs::path path = fs::canonical(set.folder(), error);
-  if (error) path = fs::absolute(set.folder());
+  fs::path path = fs::canonical(set.source().folder(), error);
+  if (error) path = fs::absolute(set.source().folder());
   const fs::path stem = fs::path(set.files().front()->path()).stem();
   if (set.files().size() == 1 && stem != "model") path /= stem;
   return fmt::format("{:.100}-{:08x}", path.filename().string(), hash_of(path.string())[0] >> 32);
@@ -124,6 +124,7 @@ void CheckpointSource::check_intact() const {
 }
 
 std::optional<WeightIdentity> CheckpointSource::identity() const {
+  if (set_->source().folder().empty()) return std::nullopt;
   constexpr size_t kPages = 256, kLeastPages = 4;  // each page may cost a disk access
   const size_t pages = std::max(kLeastPages, kPages / set_->files().size());
   Hasher content;

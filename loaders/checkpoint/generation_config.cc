@@ -1,8 +1,7 @@
 #include "loaders/checkpoint/generation_config.h"
 
-#include <filesystem>
-
 #include "loaders/checkpoint/json_fields.h"
+#include "loaders/files/file_source.h"
 #include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 
@@ -43,14 +42,10 @@ GenerationConfig parse_generation_config(std::string_view text, std::string_view
   return config;
 }
 
-std::optional<GenerationConfig> read_generation_config(const std::string& folder, int64_t vocab_size) {
-  const std::string path = (std::filesystem::path(folder) / "generation_config.json").string();
-  try {
-    return parse_generation_config(read_text_file(path, size_t{1} << 20), path, vocab_size);
-  } catch (const Error& e) {
-    if (e.code() == Code::kNotFound) return std::nullopt;
-    throw;
-  }
+std::optional<GenerationConfig> read_generation_config(const FileSource& files, int64_t vocab_size) {
+  constexpr std::string_view kName = "generation_config.json";
+  if (!files.has(kName)) return std::nullopt;
+  return parse_generation_config(text_of(*files.open(kName), size_t{1} << 20), files.path(kName), vocab_size);
 }
 
 }  // namespace v4rt

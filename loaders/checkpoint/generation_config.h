@@ -8,6 +8,8 @@
 
 namespace v4rt {
 
+class FileSource;
+
 // What a checkpoint's generation_config.json recommends: how the next token is chosen, and what ends a text. A file
 // with "do_sample": false asks for the likeliest token, which is temperature 0.
 struct GenerationConfig {
@@ -20,7 +22,7 @@ struct GenerationConfig {
 // Throws Error naming file, key and value if it is not such a file, or a value makes no sense.
 GenerationConfig parse_generation_config(std::string_view json, std::string_view source, int64_t vocab_size);
 
-// Reads it from `folder`; empty if the checkpoint has none.
-std::optional<GenerationConfig> read_generation_config(const std::string& folder, int64_t vocab_size);
+// Reads it from generation_config.json; empty if the checkpoint has none.
+std::optional<GenerationConfig> read_generation_config(const FileSource& files, int64_t vocab_size);
 
 }  // namespace v4rt

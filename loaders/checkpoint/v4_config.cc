@@ -8,6 +8,7 @@
 
 #include "loaders/checkpoint/json_fields.h"
 #include "loaders/checkpoint/v4_config_rope.h"
+#include "loaders/files/file_source.h"
 #include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 
@@ -277,9 +278,11 @@ void check_relations(const Fields& f, const V4Config& c) {
 }
 
 // NVIDIA's ModelOpt writes how it quantised the weights to a separate file.
-void check_quantised_apart(const std::string& path) {
-  const json object = parse_json(read_text_file(path), path);
-  const Fields f(object, path);
+constexpr std::string_view kQuantisedApart = "hf_quant_config.json";
+void check_quantised_apart(const FileSource& files) {
+  if (!files.has(kQuantisedApart)) return;
+  const json object = parse_json(text_of(*files.open(kQuantisedApart)), files.path(kQuantisedApart));
+  const Fields f(object, files.path(kQuantisedApart));
   if (f.find("quantization") != nullptr) check_method(f.child("quantization"), "quant_algo", "");
 }
 
@@ -316,11 +319,20 @@ V4Config parse_v4_config(std::string_view text, std::string_view source) {
   return c;
 }
 
-V4Config read_v4_config(const std::string& path) {
-  const std::filesystem::path apart = std::filesystem::path(path).replace_filename("hf_quant_config.json");
-  std::error_code none;
-  if (std::filesystem::exists(apart, none)) check_quantised_apart(apart.string());
-  return parse_v4_config(read_text_file(path, size_t{16} << 20), path);
+namespace {
+
+V4Config read_v4_config(const FileSource& files, std::string_view name) {
+  check_quantised_apart(files);
+  return parse_v4_config(text_of(*files.open(name), size_t{16} << 20), files.path(name));
 }
+
+}  // namespace
+
+V4Config read_v4_config(const std::string& path) {
+  const std::filesystem::path file(path);
+  return read_v4_config(*folder_source(file.parent_path().string(), FileAccess::kMap), file.filename().string());
+}
+
+V4Config read_v4_config(const FileSource& files) { return read_v4_config(files, "config.json"); }
 
 }  // namespace v4rt

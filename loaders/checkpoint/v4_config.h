@@ -7,6 +7,8 @@
 
 namespace v4rt {
 
+class FileSource;
+
 // The architecture of one checkpoint (spec section 1). Comments give V4-Flash's values.
 struct V4Config {
   int64_t vocab_size = 0;            // 129280
@@ -57,5 +59,6 @@ V4Config parse_v4_config(std::string_view json, std::string_view source);
 // The same for a file; also refuses it if hf_quant_config.json beside it says that the weights are quantised in another
 // way.
 V4Config read_v4_config(const std::string& path);
+V4Config read_v4_config(const FileSource& files);  // of its config.json
 
 }  // namespace v4rt

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "loaders/files/mapped_file.h"
 #include "loaders/text/utf8.h"
 #include "ops/core/error.h"
 
@@ -36,10 +35,13 @@ std::string_view python_number(std::string_view text, size_t at) {
 }  // namespace
 
 std::string read_text_file(const std::string& path, size_t max_bytes) {
-  const auto file = MappedFile::open(path);
-  const auto bytes = file->bytes();
-  check(bytes.size() <= max_bytes, Code::kCorrupt, "{}: is {} bytes long; a file of this kind has at most {}", path,
-        bytes.size(), max_bytes);
+  return text_of(*MappedFile::open(path), max_bytes);
+}
+
+std::string text_of(const MappedFile& file, size_t max_bytes) {
+  const auto bytes = file.bytes();
+  check(bytes.size() <= max_bytes, Code::kCorrupt, "{}: is {} bytes long; a file of this kind has at most {}",
+        file.path(), bytes.size(), max_bytes);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 

@@ -4,10 +4,14 @@
 #include <string>
 #include <string_view>
 
+#include "loaders/files/mapped_file.h"
+
 namespace v4rt {
 
 // A whole text file. Throws Error when it is missing, not a plain file, or larger than `max_bytes`.
-std::string read_text_file(const std::string& path, size_t max_bytes = size_t{256} << 20);
+inline constexpr size_t kLargestText = size_t{256} << 20;
+std::string read_text_file(const std::string& path, size_t max_bytes = kLargestText);
+std::string text_of(const MappedFile& file, size_t max_bytes = kLargestText);
 
 // `source` names the text in messages. Throws Error(kCorrupt) if the text is not JSON or is nested deeper than 64.
 nlohmann::json parse_json(std::string_view text, std::string_view source);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <functional>
@@ -57,16 +58,21 @@ void MappedFile::map(size_t size) {
   bytes_ = {static_cast<const std::byte*>(address), size};
 }
 
-// Into pages of its own, so that it is aligned like a mapping.
-void MappedFile::read(size_t size) {
+// So that it is aligned like a mapping.
+std::span<std::byte> MappedFile::reserve(size_t size) {
   const size_t available = available_memory();
   check(size <= available, Code::kOutOfMemory, "{}: has {}, and {} of memory is available; let it be mapped", path_,
         human_bytes(static_cast<double>(size)), human_bytes(static_cast<double>(available)));
   void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) fail_errno(path_, errno);
   bytes_ = {static_cast<const std::byte*>(address), size};
+  return {static_cast<std::byte*>(address), size};
+}
+
+void MappedFile::read(size_t size) {
+  const std::span<std::byte> to = reserve(size);
   for (size_t at = 0; at < size;) {
-    const ssize_t n = ::pread(descriptor_, static_cast<std::byte*>(address) + at, size - at, static_cast<off_t>(at));
+    const ssize_t n = ::pread(descriptor_, to.data() + at, size - at, static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail_errno(path_, errno);
     check(n > 0, Code::kCorrupt, "{}: shrank from {} to {} bytes while it was read", path_, size, at);
@@ -74,9 +80,26 @@ void MappedFile::read(size_t size) {
   }
 }
 
+std::shared_ptr<const MappedFile> MappedFile::given(std::string path, std::span<const std::byte> bytes) {
+  check(!bytes.empty(), Code::kCorrupt, "{}: is empty (0 bytes)", path);
+  std::shared_ptr<MappedFile> file(new MappedFile(std::move(path), -1, FileAccess::kRead));
+  file->bytes_ = bytes;
+  file->owned_ = false;
+  return file;
+}
+
+std::shared_ptr<const MappedFile> MappedFile::read_by(std::string path, uint64_t size, const ReadFn& read) {
+  constexpr size_t kPiece = size_t{16} << 20;
+  check(size > 0, Code::kCorrupt, "{}: is empty (0 bytes)", path);
+  std::shared_ptr<MappedFile> file(new MappedFile(std::move(path), -1, FileAccess::kRead));
+  const std::span<std::byte> to = file->reserve(size);
+  for (size_t at = 0; at < to.size(); at += kPiece) read(at, to.subspan(at, std::min(kPiece, to.size() - at)));
+  return file;
+}
+
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-  ::close(descriptor_);
+  if (owned_ && !bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 bool MappedFile::contains(std::span<const std::byte> range) const {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,6 +26,11 @@ class MappedFile {
   // Throws Error naming the path: missing, not a plain file, empty, unreadable; to be read and larger than the memory
   // that is available.
   static std::shared_ptr<const MappedFile> open(const std::string& path, FileAccess access = FileAccess::kMap);
+  // The same for bytes that are not in a file; `path` is what messages call them. given(): the caller keeps them as
+  // long as the object lives. read_by(): `read` gives them, piece by piece in order; it throws if it cannot.
+  using ReadFn = std::function<void(uint64_t offset, std::span<std::byte> to)>;
+  static std::shared_ptr<const MappedFile> given(std::string path, std::span<const std::byte> bytes);
+  static std::shared_ptr<const MappedFile> read_by(std::string path, uint64_t size, const ReadFn& read);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -48,15 +54,17 @@ class MappedFile {
   MappedFile(std::string path, int descriptor, FileAccess access)
       : path_(std::move(path)), descriptor_(descriptor), access_(access) {}
   void map(size_t size);
+  std::span<std::byte> reserve(size_t size);  // pages of its own
   void read(size_t size);
 
   std::string path_;
-  int descriptor_;
+  int descriptor_;  // -1: the bytes are not in a file
   FileAccess access_;
   int64_t modified_ = 0;
   uint64_t inode_ = 0;
   int64_t changed_ = 0;
   std::span<const std::byte> bytes_;
+  bool owned_ = true;  // else they are the caller's
 };
 
 }  // namespace v4rt

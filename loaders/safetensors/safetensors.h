@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "loaders/files/mapped_file.h"
+#include "loaders/files/file_source.h"
 #include "ops/core/tensor.h"
 
 namespace v4rt {
@@ -56,8 +56,9 @@ class SafetensorsSet {
   // `path`: a .safetensors file, or a folder with model.safetensors, model.safetensors.index.json and its shards,
   // model-0000i-of-0000n.safetensors without an index, or one .safetensors file of any name. Reads headers only.
   static std::shared_ptr<const SafetensorsSet> open(const std::string& path, FileAccess access = FileAccess::kMap);
+  static std::shared_ptr<const SafetensorsSet> open(std::shared_ptr<const FileSource> source);
 
-  const std::string& folder() const { return folder_; }
+  const FileSource& source() const { return *source_; }
   const std::string& container() const { return container_; }  // "safetensors, 2 shards with index"
   const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
@@ -65,16 +66,18 @@ class SafetensorsSet {
   std::string describe(const StoredTensor& tensor) const;  // "<path>: tensor 'embed.weight'", for messages
 
  private:
-  explicit SafetensorsSet(FileAccess access) : access_(access) {}
-  std::vector<StoredTensor> map_file(const std::string& path);
-  void open_single(const std::string& path);
-  void open_indexed(const std::string& index_path);
+  SafetensorsSet(std::shared_ptr<const FileSource> source, std::string where)
+      : source_(std::move(source)), where_(std::move(where)) {}
+  std::vector<StoredTensor> map_file(std::string_view name);
+  void open_single(std::string_view name);
+  void open_indexed();
   void open_shards(const std::vector<std::string>& names);
-  void open_folder(const std::string& path);
+  void open_all();
   void add(StoredTensor tensor);
 
-  FileAccess access_;
-  std::string folder_, container_;
+  std::shared_ptr<const FileSource> source_;
+  std::string where_;  // for messages
+  std::string container_;
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::vector<StoredTensor> tensors_;
   std::unordered_map<std::string, size_t> by_name_;

@@ -47,25 +47,11 @@ bool is_folder(const std::string& path) {
   std::error_code error;
   return fs::is_directory(path, error);
 }
-bool exists(const std::string& path) {
-  std::error_code error;
-  const bool there = fs::exists(path, error);
-  // In a folder that we may not search, a file may exist or not.
-  check(!error, Code::kInvalidArgument, "{}: cannot be read: {}", path, error.message());
-  return there;
-}
-std::string join(const std::string& folder, std::string_view name) { return (fs::path(folder) / name).string(); }
 
 // Hidden files are ignored: some systems put notes beside files ("._model.safetensors").
-std::vector<std::string> safetensors_names(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    std::string name = entry.path().filename().string();
-    if (name.ends_with(kExtension) && !name.starts_with('.')) names.push_back(std::move(name));
-  }
-  check(!error, Code::kInvalidArgument, "{}: the folder cannot be read: {}", folder, error.message());
-  std::sort(names.begin(), names.end());
+std::vector<std::string> safetensors_names(const FileSource& source) {
+  std::vector<std::string> names = source.names();
+  std::erase_if(names, [](const std::string& n) { return !n.ends_with(kExtension) || n.starts_with('.'); });
   return names;
 }
 
@@ -88,8 +74,9 @@ void check_inside(const std::string& index_path, const std::string& file) {
 }
 
 // file -> names of its tensors, out of the index's weight_map.
-std::map<std::string, std::vector<std::string>> read_index(const std::string& index_path) {
-  const nlohmann::json index = parse_json(read_text_file(index_path), index_path);
+std::map<std::string, std::vector<std::string>> read_index(const FileSource& source) {
+  const std::string index_path = source.path(kIndexName);
+  const nlohmann::json index = parse_json(text_of(*source.open(kIndexName)), index_path);
   const auto map = index.find("weight_map");
   check(index.is_object() && map != index.end() && map->is_object() && !map->empty(), Code::kCorrupt,
         "{}: has no weight_map object; restore the index, or remove it if all shards are there", index_path);
@@ -105,9 +92,9 @@ std::map<std::string, std::vector<std::string>> read_index(const std::string& in
 
 }  // namespace
 
-std::vector<StoredTensor> SafetensorsSet::map_file(const std::string& path) {
-  files_.push_back(MappedFile::open(path, access_));
-  std::vector<StoredTensor> tensors = parse_safetensors(files_.back()->bytes(), path);
+std::vector<StoredTensor> SafetensorsSet::map_file(std::string_view name) {
+  files_.push_back(source_->open(name));
+  std::vector<StoredTensor> tensors = parse_safetensors(files_.back()->bytes(), files_.back()->path());
   for (StoredTensor& t : tensors) t.file = files_.size() - 1;
   return tensors;
 }
@@ -121,19 +108,19 @@ void SafetensorsSet::add(StoredTensor tensor) {
   tensors_.push_back(std::move(tensor));
 }
 
-void SafetensorsSet::open_single(const std::string& path) {
-  for (StoredTensor& t : map_file(path)) add(std::move(t));
+void SafetensorsSet::open_single(std::string_view name) {
+  for (StoredTensor& t : map_file(name)) add(std::move(t));
   container_ = "safetensors, 1 file";
 }
 
 // Takes only the tensors in the map: a shard may hold leftovers. A weight and its scale may be in different shards.
-void SafetensorsSet::open_indexed(const std::string& index_path) {
-  for (const auto& [file, wanted] : read_index(index_path)) {
-    const std::string path = join(folder_, file);
-    check(exists(path), Code::kNotFound,
+void SafetensorsSet::open_indexed() {
+  for (const auto& [file, wanted] : read_index(*source_)) {
+    const std::string path = source_->path(file);
+    check(source_->has(file), Code::kNotFound,
           "{}: the shard is missing; {} places tensor '{}' in it; fetch it into the folder", path, kIndexName,
           printable(wanted.front()));
-    std::vector<StoredTensor> tensors = map_file(path);
+    std::vector<StoredTensor> tensors = map_file(file);
     std::unordered_map<std::string_view, StoredTensor*> by_name;
     for (StoredTensor& t : tensors) by_name.emplace(t.name, &t);
     for (const std::string& name : wanted) {
@@ -153,7 +140,7 @@ void SafetensorsSet::open_shards(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const ShardName shard = *shard_name(name);
     check(shard.stem == first.stem && shard.count == first.count, Code::kInvalidArgument,
-          "{}: holds shards of more than one model ({} and {}) and no index; keep one model in a folder", folder_,
+          "{}: holds shards of more than one model ({} and {}) and no index; keep one model in a folder", where_,
           names.front(), name);
     there.insert(shard.number);
   }
@@ -161,51 +148,58 @@ void SafetensorsSet::open_shards(const std::vector<std::string>& names) {
   for (int i = 1; i <= first.count; ++i) {
     if (there.count(i) == 0) missing.push_back(first.text(i));
   }
-  check(missing.empty(), Code::kNotFound, "{}: {} of {} shards missing: {}; fetch them into the folder", folder_,
+  check(missing.empty(), Code::kNotFound, "{}: {} of {} shards missing: {}; fetch them into the folder", where_,
         missing.size(), first.count, some(missing));
   for (int i = 1; i <= first.count; ++i) {
-    for (StoredTensor& t : map_file(join(folder_, first.text(i)))) add(std::move(t));
+    for (StoredTensor& t : map_file(first.text(i))) add(std::move(t));
   }
   container_ = fmt::format("safetensors, {} shard{} without index", first.count, first.count == 1 ? "" : "s");
 }
 
-void SafetensorsSet::open_folder(const std::string& path) {
-  folder_ = path;
-  const std::string single = join(path, "model.safetensors"), index = join(path, kIndexName);
-  if (exists(single)) {
-    if (exists(index)) log::warn("{}: is not used: the folder has model.safetensors too; remove the other one", index);
-    return open_single(single);
+void SafetensorsSet::open_all() {
+  constexpr std::string_view kSingle = "model.safetensors";
+  const bool has_index = source_->has(kIndexName);
+  if (source_->has(kSingle)) {
+    if (has_index)
+      log::warn("{}: is not used: the folder has model.safetensors too; remove the other one",
+                source_->path(kIndexName));
+    return open_single(kSingle);
   }
-  if (exists(index)) return open_indexed(index);
-  const std::vector<std::string> names = safetensors_names(path);
+  if (has_index) return open_indexed();
+  const std::vector<std::string> names = safetensors_names(*source_);
   check(!names.empty(), Code::kNotFound, "{}: no .safetensors file in the folder; give the folder of a checkpoint",
-        path);
+        where_);
   std::vector<std::string> shards;
   std::copy_if(names.begin(), names.end(), std::back_inserter(shards),
                [](const auto& n) { return shard_name(n).has_value(); });
   if (!shards.empty()) return open_shards(shards);
   check(names.size() == 1, Code::kInvalidArgument,
-        "{}: several .safetensors files ({}) and no {}; give the file itself if one of them is the whole model", path,
+        "{}: several .safetensors files ({}) and no {}; give the file itself if one of them is the whole model", where_,
         some(names), kIndexName);
-  open_single(join(path, names.front()));
+  open_single(names.front());
+}
+
+std::shared_ptr<const SafetensorsSet> SafetensorsSet::open(std::shared_ptr<const FileSource> source) {
+  std::string where = source->folder().empty() ? "the given files" : source->folder();
+  std::shared_ptr<SafetensorsSet> set(new SafetensorsSet(std::move(source), std::move(where)));
+  set->open_all();
+  return set;
 }
 
 std::shared_ptr<const SafetensorsSet> SafetensorsSet::open(const std::string& path, FileAccess access) {
-  std::shared_ptr<SafetensorsSet> set(new SafetensorsSet(access));
-  if (is_folder(path)) {
-    set->open_folder(path);
-    return set;
-  }
-  check(exists(path), Code::kNotFound, "{}: no such file or folder; check the path", path);
+  if (is_folder(path)) return open(folder_source(path, access));
   const fs::path file(path);
-  set->folder_ = file.has_parent_path() ? file.parent_path().string() : ".";
+  std::string folder = file.has_parent_path() ? file.parent_path().string() : ".";
   const std::string name = file.filename().string();
+  auto source = folder_source(folder, access);
+  check(source->has(name), Code::kNotFound, "{}: no such file or folder; check the path", path);
   check(name.ends_with(kExtension), Code::kInvalidArgument,
         "{}: not a .safetensors file; give the folder of the checkpoint", path);
   const auto shard = shard_name(name);
   check(!shard || shard->count == 1, Code::kInvalidArgument, "{}: is one of {} shards; give the folder: {}", path,
-        shard ? shard->count : 0, set->folder_);
-  set->open_single(path);
+        shard ? shard->count : 0, folder);
+  std::shared_ptr<SafetensorsSet> set(new SafetensorsSet(std::move(source), std::move(folder)));
+  set->open_single(name);
   return set;
 }
 

@@ -39,19 +39,32 @@ static void test_layouts(void) {
   AT(v4rt_model_options, weight_cache, 56), AT(v4rt_model_options, progress, 64);
   AT(v4rt_model_options, progress_user, 72), AT(v4rt_model_options, context, 80), AT(v4rt_model_options, chunk, 88);
   AT(v4rt_model_options, threads, 92), AT(v4rt_model_options, numbers, 96), AT(v4rt_model_options, fast, 100);
-  AT(v4rt_model_options, mtp, 104), AT(v4rt_model_options, no_mmap, 108), EXPECT(sizeof(v4rt_model_options) == 112);
+  AT(v4rt_model_options, slots, 104), AT(v4rt_model_options, rewind, 108), AT(v4rt_model_options, draft, 112);
+  AT(v4rt_model_options, mtp, 116), AT(v4rt_model_options, no_mmap, 120), AT(v4rt_model_options, reserved, 124);
+  EXPECT(sizeof(v4rt_model_options) == 128);
   AT(v4rt_model_info, vocab_size, 8), AT(v4rt_model_info, context, 16), AT(v4rt_model_info, layers, 24);
   AT(v4rt_model_info, bos_token, 28), AT(v4rt_model_info, eos_token, 32), AT(v4rt_model_info, has_mtp, 36);
   AT(v4rt_model_info, weight_bytes, 40), AT(v4rt_model_info, state_bytes, 48), AT(v4rt_model_info, arena_bytes, 56);
   EXPECT(sizeof(v4rt_model_info) == 64);
+  AT(v4rt_file, name, 8), AT(v4rt_file, data, 16), AT(v4rt_file, size, 24), AT(v4rt_file, read, 32);
+  AT(v4rt_file, user, 40), EXPECT(sizeof(v4rt_file) == 48);
+  AT(v4rt_message, role, 8), AT(v4rt_message, content, 16), AT(v4rt_message, n_content, 24);
+  AT(v4rt_message, reasoning, 32), AT(v4rt_message, n_reasoning, 40), EXPECT(sizeof(v4rt_message) == 48);
+  AT(v4rt_chat_options, thinking, 8), AT(v4rt_chat_options, effort, 12), AT(v4rt_chat_options, revision, 16);
+  AT(v4rt_chat_options, keep_reasoning, 20), AT(v4rt_chat_options, no_bos, 24);
+  AT(v4rt_chat_options, allow_closed, 28), EXPECT(sizeof(v4rt_chat_options) == 32);
   AT(v4rt_sampler_options, temperature, 8), AT(v4rt_sampler_options, top_p, 12), AT(v4rt_sampler_options, seed, 16);
   EXPECT(sizeof(v4rt_sampler_options) == 24);
-  AT(v4rt_generate_options, max_tokens, 8), AT(v4rt_generate_options, ignore_end_token, 16);
-  AT(v4rt_generate_options, reserved, 20), EXPECT(sizeof(v4rt_generate_options) == 24);
+  AT(v4rt_batch_item, tokens, 8), AT(v4rt_batch_item, n_tokens, 16), AT(v4rt_batch_item, slot, 24);
+  AT(v4rt_batch_item, reserved, 28), EXPECT(sizeof(v4rt_batch_item) == 32);
+  AT(v4rt_generate_options, max_tokens, 8), AT(v4rt_generate_options, slot, 16);
+  AT(v4rt_generate_options, ignore_end_token, 20), AT(v4rt_generate_options, draft, 24);
+  AT(v4rt_generate_options, reserved, 28), EXPECT(sizeof(v4rt_generate_options) == 32);
   AT(v4rt_generate_result, prompt_tokens, 8), AT(v4rt_generate_result, tokens, 16);
-  AT(v4rt_generate_result, prefill_seconds, 24), AT(v4rt_generate_result, decode_seconds, 32);
-  AT(v4rt_generate_result, stop, 40), AT(v4rt_generate_result, reserved, 44);
-  EXPECT(sizeof(v4rt_generate_result) == 48);
+  AT(v4rt_generate_result, drafted, 24), AT(v4rt_generate_result, accepted, 32);
+  AT(v4rt_generate_result, prefill_seconds, 40), AT(v4rt_generate_result, decode_seconds, 48);
+  AT(v4rt_generate_result, stop, 56), AT(v4rt_generate_result, reserved, 60);
+  EXPECT(sizeof(v4rt_generate_result) == 64);
 #endif
 }
 
@@ -160,6 +173,45 @@ static void test_tokenizer(const char* path) {
   v4rt_tokenizer_close(NULL);
 }
 
+static void test_chat(const char* path) {
+  v4rt_message messages[] = {
+      {.struct_size = sizeof(v4rt_message), .role = "system", .content = "Be <think>", .n_content = 10},
+      {.struct_size = sizeof(v4rt_message), .role = "user", .content = "Hi", .n_content = 2},
+  };
+  v4rt_chat_options options = {.struct_size = sizeof(options), .thinking = 1, .no_bos = 1};
+  v4rt_tokenizer* tokenizer = NULL;
+  char* text = NULL;
+  int32_t ids[64], special[64], think = 0;
+  size_t n = 0, n_special = 0, n_think = 0, thoughts = 0;
+  OK(v4rt_tokenizer_open(path, &tokenizer));
+  OK(v4rt_chat_render(messages, 2, &options, &text));
+  const char expected[] =
+      "Be <think><\xef\xbd\x9cUser\xef\xbd\x9c>Hi<\xef\xbd\x9c"
+      "Assistant\xef\xbd\x9c><think>";
+  EXPECT(text != NULL && strcmp(text, expected) == 0);
+  v4rt_free(text);
+
+  /* What a message quotes is text: only the last <think> is the control token. */
+  OK(v4rt_chat_encode(tokenizer, messages, 2, &options, ids, 64, &n));
+  OK(v4rt_tokenizer_encode(tokenizer, expected, sizeof(expected) - 1, 1, special, 64, &n_special));
+  OK(v4rt_tokenizer_encode(tokenizer, "<think>", 7, 1, &think, 1, &n_think));
+  for (size_t i = 0; i < n; ++i) thoughts += ids[i] == think;
+  EXPECT(n > n_special && thoughts == 1 && ids[n - 1] == think);
+  FAILS(v4rt_chat_encode(tokenizer, messages, 2, &options, ids, n - 1, &n), V4RT_INVALID_ARGUMENT, "room");
+
+  FAILS(v4rt_chat_encode(tokenizer, messages, 1, &options, ids, 64, &n), V4RT_INVALID_ARGUMENT, "answer");
+  FAILS(v4rt_chat_encode(NULL, messages, 2, NULL, ids, 64, &n), V4RT_INVALID_ARGUMENT, "tokenizer");
+  FAILS(v4rt_chat_render(NULL, 2, NULL, &text), V4RT_INVALID_ARGUMENT, "v4rt_message: the array is NULL");
+  FAILS(v4rt_chat_render(messages, 2, NULL, NULL), V4RT_INVALID_ARGUMENT, "text");
+  options.effort = 4;
+  FAILS(v4rt_chat_render(messages, 2, &options, &text), V4RT_INVALID_ARGUMENT, "effort is 4");
+  messages[1].role = "nobody";
+  FAILS(v4rt_chat_render(messages, 2, NULL, &text), V4RT_INVALID_ARGUMENT, "nobody");
+  messages[1].content = NULL;
+  FAILS(v4rt_chat_render(messages, 2, NULL, &text), V4RT_INVALID_ARGUMENT, "content");
+  v4rt_tokenizer_close(tokenizer);
+}
+
 static void* fail_elsewhere(void* unused) {
   (void)unused;
   FAILS(v4rt_devices(NULL, NULL), V4RT_INVALID_ARGUMENT, "visit");
@@ -182,6 +234,7 @@ int main(int argc, char** argv) {
   test_layouts();
   test_devices();
   test_tokenizer(argv[1]);
+  test_chat(argv[1]);
   test_errors_are_per_thread();
   test_bad_models(argv[1], argv[2]);
   test_newer_options(argv[1]);
@@ -189,6 +242,8 @@ int main(int argc, char** argv) {
   test_cancelled_open(argv[1], argv[2]);
   test_memory(argv[1], argv[2]);
   test_score(argv[1], argv[2]);
+  test_given_files(argv[1], argv[2]);
+  test_sequences(argv[1], argv[2]);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   if (strcmp(argv[2], "cpu") == 0) test_threads_that_do_not_start(argv[1]);
 #endif
@@ -209,7 +264,7 @@ int main(int argc, char** argv) {
     v4rt_session* session = NULL;
     OK(v4rt_session_open(model, &session));
     v4rt_model_close(model);
-    OK(v4rt_session_feed(session, kPrompt, 3, NULL));
+    OK(v4rt_session_feed(session, 0, kPrompt, 3, NULL));
     v4rt_session_close(session);
   }
   printf("%d checks, %d failed\n", checks, failures);

@@ -27,6 +27,7 @@ void test_bad_models(const char* path, const char* device);
 void test_cancelled_open(const char* path, const char* device);
 void test_memory(const char* path, const char* device);
 void test_threads_that_do_not_start(const char* path);
+void test_given_files(const char* path, const char* device);
 void test_info(const v4rt_model* model);
 void test_explain(const v4rt_model* model);
 
@@ -35,4 +36,5 @@ void test_session(v4rt_model* model);
 void test_cancelled_prompt(v4rt_model* model);
 void test_sampler(v4rt_model* model);
 void test_generate(v4rt_model* model);
+void test_sequences(const char* path, const char* device);
 void test_score(const char* path, const char* device);

@@ -73,9 +73,9 @@ struct Program {
     call(v4rt_session_open, model, &session);
     call(v4rt_sampler_open, model, nullptr, &sampler);
     call(v4rt_generate, session, kPrompt, std::size(kPrompt), &few, sampler, keep, &run, nullptr);
-    call(v4rt_snapshot_open, session, &snapshot);
-    call(v4rt_session_reset, session);
-    call(v4rt_session_restore, session, snapshot);
+    call(v4rt_snapshot_open, session, 0, &snapshot);
+    call(v4rt_session_reset, session, 0);
+    call(v4rt_session_restore, session, 0, snapshot);
     call(v4rt_generate, session, ids, n, &few, sampler, keep, &run, nullptr);
     v4rt_sampler_close(sampler);
     v4rt_snapshot_close(snapshot);

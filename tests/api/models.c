@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "tests/api/api_test.h"
@@ -13,7 +14,7 @@ void test_newer_options(const char* path) {
   OK(v4rt_model_open(path, &options.known, &model));
   v4rt_model_close(model);
   options.newer[63] = 1;
-  FAILS(v4rt_model_open(path, &options.known, &model), V4RT_UNSUPPORTED, "v4rt_model_options: byte 175 is set");
+  FAILS(v4rt_model_open(path, &options.known, &model), V4RT_UNSUPPORTED, "v4rt_model_options: byte 191 is set");
   options.known.struct_size = SIZE_MAX;
   FAILS(v4rt_model_open(path, &options.known, &model), V4RT_INVALID_ARGUMENT, "struct_size");
 }
@@ -36,6 +37,15 @@ void test_bad_models(const char* path, const char* device) {
   options.mtp = 2;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "mtp is 2");
   options.mtp = 0;
+  options.draft = 5;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "draft is 5");
+  options.draft = 0;
+  options.rewind = -2;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "rewind -2");
+  options.rewind = 0;
+  options.reserved = 1;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_UNSUPPORTED, "reserved is 1");
+  options.reserved = 0;
   const char *rule = "no_device=", *unknown = "no_such_device=8", *few = "cpu=many";
   options.place = &rule, options.n_place = 1;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "'no_device=' is not PATTERN=DEVICE");
@@ -112,6 +122,78 @@ void test_memory(const char* path, const char* device) {
   EXPECT(model == NULL);
   FAILS(v4rt_memory_needed(NULL, &options, &json), V4RT_INVALID_ARGUMENT, "path");
   FAILS(v4rt_memory_needed(path, &options, NULL), V4RT_INVALID_ARGUMENT, "json");
+}
+
+static int read_file(uint64_t offset, void* to, size_t n, void* user) {
+  return fseek(user, (long)offset, SEEK_SET) == 0 && fread(to, 1, n, user) == n;
+}
+
+static int cannot_read(uint64_t offset, void* to, size_t n, void* user) {
+  (void)offset, (void)to, (void)n, (void)user;
+  return 0;
+}
+
+/* One file in memory, the other behind a callback: the same logits as from the folder. */
+void test_given_files(const char* path, const char* device) {
+  char name[1024];
+  snprintf(name, sizeof(name), "%s/config.json", path);
+  FILE* config = fopen(name, "rb");
+  snprintf(name, sizeof(name), "%s/model.safetensors", path);
+  FILE* weights = fopen(name, "rb");
+  if (config == NULL || weights == NULL) exit(1);
+  static char text[1 << 16];
+  const size_t length = fread(text, 1, sizeof(text), config);
+  fseek(weights, 0, SEEK_END);
+  v4rt_file files[] = {
+      {.struct_size = sizeof(v4rt_file), .name = "config.json", .data = text, .size = length},
+      {.struct_size = sizeof(v4rt_file),
+       .name = "model.safetensors",
+       .size = (uint64_t)ftell(weights),
+       .read = read_file,
+       .user = weights},
+  };
+  v4rt_model_options options = {.struct_size = sizeof(options), .device = device, .context = 64, .chunk = 8};
+  v4rt_model *given = NULL, *model = NULL;
+  v4rt_session *session = NULL, *other = NULL;
+  const float *logits = NULL, *others = NULL;
+  OK(v4rt_model_open_files(files, 2, &options, &given));
+  OK(v4rt_model_open(path, &options, &model));
+  OK(v4rt_session_open(given, &session));
+  OK(v4rt_session_open(model, &other));
+  OK(v4rt_session_feed(session, 0, kPrompt, kPromptLength, &logits));
+  OK(v4rt_session_feed(other, 0, kPrompt, kPromptLength, &others));
+  EXPECT(logits != NULL && others != NULL && memcmp(logits, others, 2048 * sizeof(float)) == 0);
+  v4rt_session_close(other);
+  v4rt_session_close(session);
+  v4rt_model_close(model);
+  v4rt_model_close(given);
+
+  given = NULL;
+  options.weight_cache = "/tmp";
+  FAILS(v4rt_model_open_files(files, 2, &options, &given), V4RT_UNSUPPORTED, "cache");
+  options.weight_cache = NULL;
+  FAILS(v4rt_model_open_files(files, 1, &options, &given), V4RT_NOT_FOUND, "the given files: no .safetensors file");
+  FAILS(v4rt_model_open_files(files + 1, 1, &options, &given), V4RT_NOT_FOUND, "config.json: was not given");
+  FAILS(v4rt_model_open_files(NULL, 1, &options, &given), V4RT_INVALID_ARGUMENT, "v4rt_file: the array is NULL");
+  files[1].struct_size = 40;
+  FAILS(v4rt_model_open_files(files, 2, &options, &given), V4RT_INVALID_ARGUMENT, "struct_size of element 1 is 40");
+  files[1].struct_size = files[0].struct_size;
+  FAILS(v4rt_model_open_files(files, 2, &options, NULL), V4RT_INVALID_ARGUMENT, "model");
+  files[1].size -= 5;
+  FAILS(v4rt_model_open_files(files, 2, &options, &given), V4RT_CORRUPT, "given file model.safetensors");
+  files[1].size = UINT64_MAX;
+  FAILS(v4rt_model_open_files(files, 2, &options, &given), V4RT_OUT_OF_MEMORY, "given file model.safetensors");
+  files[1].size = 4096;
+  files[1].read = cannot_read;
+  FAILS(v4rt_model_open_files(files, 2, &options, &given), V4RT_CANCELLED, "reading model.safetensors");
+  files[1].read = NULL;
+  FAILS(v4rt_model_open_files(files, 2, &options, &given), V4RT_INVALID_ARGUMENT, "neither data nor read");
+  files[1].name = "config.json";
+  files[1].data = text;
+  FAILS(v4rt_model_open_files(files, 2, &options, &given), V4RT_INVALID_ARGUMENT, "'config.json' was given twice");
+  EXPECT(given == NULL);
+  fclose(config);
+  fclose(weights);
 }
 
 void test_explain(const v4rt_model* model) {

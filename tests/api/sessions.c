@@ -13,51 +13,51 @@ void test_session(v4rt_model* model) {
   FAILS(v4rt_session_open(model, NULL), V4RT_INVALID_ARGUMENT, "session");
   OK(v4rt_session_open(model, &session));
   if (session == NULL) return;
-  FAILS(v4rt_session_feed(NULL, kPrompt, 1, &logits), V4RT_INVALID_ARGUMENT, "session");
-  FAILS(v4rt_session_feed(session, NULL, 1, &logits), V4RT_INVALID_ARGUMENT, "tokens");
-  EXPECT(v4rt_session_feed(session, kPrompt, 0, &logits) == V4RT_INVALID_ARGUMENT);
+  FAILS(v4rt_session_feed(NULL, 0, kPrompt, 1, &logits), V4RT_INVALID_ARGUMENT, "session");
+  FAILS(v4rt_session_feed(session, 0, NULL, 1, &logits), V4RT_INVALID_ARGUMENT, "tokens");
+  EXPECT(v4rt_session_feed(session, 0, kPrompt, 0, &logits) == V4RT_INVALID_ARGUMENT);
   const int32_t outside[] = {5, 2048};
-  FAILS(v4rt_session_feed(session, outside, 2, &logits), V4RT_INVALID_ARGUMENT, "2048");
+  FAILS(v4rt_session_feed(session, 0, outside, 2, &logits), V4RT_INVALID_ARGUMENT, "2048");
   const int32_t negative[] = {-3};
-  FAILS(v4rt_session_feed(session, negative, 1, &logits), V4RT_INVALID_ARGUMENT, "-3");
-  OK(v4rt_session_position(session, &position));
+  FAILS(v4rt_session_feed(session, 0, negative, 1, &logits), V4RT_INVALID_ARGUMENT, "-3");
+  OK(v4rt_session_position(session, 0, &position));
   EXPECT(position == 0);
-  FAILS(v4rt_session_position(session, NULL), V4RT_INVALID_ARGUMENT, "position");
+  FAILS(v4rt_session_position(session, 0, NULL), V4RT_INVALID_ARGUMENT, "position");
 
   /* Whole, then token by token: the same bits. */
   float* whole = malloc(vocabulary);
   if (whole == NULL) exit(1);
-  OK(v4rt_session_feed(session, kPrompt, kPromptLength, &logits));
+  OK(v4rt_session_feed(session, 0, kPrompt, kPromptLength, &logits));
   memcpy(whole, logits, vocabulary);
-  OK(v4rt_session_reset(session));
-  for (int i = 0; i < kPromptLength; ++i) OK(v4rt_session_feed(session, kPrompt + i, 1, &logits));
+  OK(v4rt_session_reset(session, 0));
+  for (int i = 0; i < kPromptLength; ++i) OK(v4rt_session_feed(session, 0, kPrompt + i, 1, &logits));
   EXPECT(memcmp(whole, logits, vocabulary) == 0);
 
   /* A snapshot taken midway, restored here and elsewhere. */
-  OK(v4rt_session_reset(session));
-  OK(v4rt_session_feed(session, kPrompt, 6, NULL));
-  OK(v4rt_snapshot_open(session, &snapshot));
-  OK(v4rt_session_feed(session, kPrompt, 9, NULL));
-  OK(v4rt_session_restore(session, snapshot));
-  OK(v4rt_session_position(session, &position));
+  OK(v4rt_session_reset(session, 0));
+  OK(v4rt_session_feed(session, 0, kPrompt, 6, NULL));
+  OK(v4rt_snapshot_open(session, 0, &snapshot));
+  OK(v4rt_session_feed(session, 0, kPrompt, 9, NULL));
+  OK(v4rt_session_restore(session, 0, snapshot));
+  OK(v4rt_session_position(session, 0, &position));
   EXPECT(position == 6);
-  OK(v4rt_session_feed(session, kPrompt + 6, kPromptLength - 6, &logits));
+  OK(v4rt_session_feed(session, 0, kPrompt + 6, kPromptLength - 6, &logits));
   EXPECT(memcmp(whole, logits, vocabulary) == 0);
   v4rt_session* other = NULL;
   OK(v4rt_session_open(model, &other));
-  OK(v4rt_session_restore(other, snapshot));
-  OK(v4rt_session_feed(other, kPrompt + 6, kPromptLength - 6, &logits));
+  OK(v4rt_session_restore(other, 0, snapshot));
+  OK(v4rt_session_feed(other, 0, kPrompt + 6, kPromptLength - 6, &logits));
   EXPECT(memcmp(whole, logits, vocabulary) == 0);
-  FAILS(v4rt_snapshot_open(session, NULL), V4RT_INVALID_ARGUMENT, "snapshot");
-  FAILS(v4rt_snapshot_open(NULL, &snapshot), V4RT_INVALID_ARGUMENT, "session");
-  FAILS(v4rt_session_restore(session, NULL), V4RT_INVALID_ARGUMENT, "snapshot");
-  FAILS(v4rt_session_reset(NULL), V4RT_INVALID_ARGUMENT, "session");
+  FAILS(v4rt_snapshot_open(session, 0, NULL), V4RT_INVALID_ARGUMENT, "snapshot");
+  FAILS(v4rt_snapshot_open(NULL, 0, &snapshot), V4RT_INVALID_ARGUMENT, "session");
+  FAILS(v4rt_session_restore(session, 0, NULL), V4RT_INVALID_ARGUMENT, "snapshot");
+  FAILS(v4rt_session_reset(NULL, 0), V4RT_INVALID_ARGUMENT, "session");
   free(whole);
 
   /* One token more than the context holds. */
   static int32_t many[513];
-  FAILS(v4rt_session_feed(session, many, 513, &logits), V4RT_INVALID_ARGUMENT, "512");
-  OK(v4rt_session_position(session, &position));
+  FAILS(v4rt_session_feed(session, 0, many, 513, &logits), V4RT_INVALID_ARGUMENT, "512");
+  OK(v4rt_session_position(session, 0, &position));
   EXPECT(position == kPromptLength);
 
   v4rt_snapshot_close(snapshot);
@@ -81,17 +81,17 @@ void test_cancelled_prompt(v4rt_model* model) {
   int64_t at = 16, position = 0;
   OK(v4rt_session_open(model, &session));
   if (session == NULL) return;
-  OK(v4rt_session_feed(session, prompt, 30, &logits));
+  OK(v4rt_session_feed(session, 0, prompt, 30, &logits));
   float* whole = malloc(2048 * sizeof(float));
   if (whole == NULL) exit(1);
   memcpy(whole, logits, 2048 * sizeof(float));
-  OK(v4rt_session_reset(session));
+  OK(v4rt_session_reset(session, 0));
   OK(v4rt_session_on_progress(session, stop_after, &at));
-  FAILS(v4rt_session_feed(session, prompt, 30, &logits), V4RT_CANCELLED, "stopped by the caller");
-  OK(v4rt_session_position(session, &position));
+  FAILS(v4rt_session_feed(session, 0, prompt, 30, &logits), V4RT_CANCELLED, "stopped by the caller");
+  OK(v4rt_session_position(session, 0, &position));
   EXPECT(position == 16);
   OK(v4rt_session_on_progress(session, NULL, NULL));
-  OK(v4rt_session_feed(session, prompt + 16, 14, &logits));
+  OK(v4rt_session_feed(session, 0, prompt + 16, 14, &logits));
   EXPECT(memcmp(whole, logits, 2048 * sizeof(float)) == 0);
   FAILS(v4rt_session_on_progress(NULL, NULL, NULL), V4RT_INVALID_ARGUMENT, "session");
   free(whole);
@@ -122,15 +122,15 @@ void test_score(const char* path, const char* device) {
   OK(v4rt_session_open(model, &session));
   static struct Rows rows, few = {.stop_at = 2};
   const float* logits = NULL;
-  OK(v4rt_session_score(session, kPrompt, kPromptLength, keep_row, &rows));
+  OK(v4rt_session_score(session, 0, kPrompt, kPromptLength, keep_row, &rows));
   EXPECT(rows.rows == kPromptLength && rows.mtp == kPromptLength - 1);
-  OK(v4rt_session_reset(session));
-  OK(v4rt_session_feed(session, kPrompt, kPromptLength, &logits));
+  OK(v4rt_session_reset(session, 0));
+  OK(v4rt_session_feed(session, 0, kPrompt, kPromptLength, &logits));
   EXPECT(memcmp(rows.last, logits, sizeof(rows.last)) == 0);
-  FAILS(v4rt_session_score(session, kPrompt, 5, keep_row, &few), V4RT_CANCELLED, "v4rt_session_score");
+  FAILS(v4rt_session_score(session, 0, kPrompt, 5, keep_row, &few), V4RT_CANCELLED, "v4rt_session_score");
   EXPECT(few.rows == 2);
-  FAILS(v4rt_session_score(session, kPrompt, 5, NULL, NULL), V4RT_INVALID_ARGUMENT, "row");
-  FAILS(v4rt_session_score(session, NULL, 5, keep_row, &few), V4RT_INVALID_ARGUMENT, "tokens");
+  FAILS(v4rt_session_score(session, 0, kPrompt, 5, NULL, NULL), V4RT_INVALID_ARGUMENT, "row");
+  FAILS(v4rt_session_score(session, 0, NULL, 5, keep_row, &few), V4RT_INVALID_ARGUMENT, "tokens");
   v4rt_session_close(session);
   v4rt_model_close(model);
 }
@@ -190,21 +190,21 @@ void test_generate(v4rt_model* model) {
   EXPECT(result.stop == V4RT_STOP_MAX_TOKENS && result.prefill_seconds > 0 && result.decode_seconds > 0);
 
   const float* logits = NULL;
-  OK(v4rt_session_reset(session));
-  OK(v4rt_session_feed(session, kPrompt, kPromptLength, &logits));
+  OK(v4rt_session_reset(session, 0));
+  OK(v4rt_session_feed(session, 0, kPrompt, kPromptLength, &logits));
   for (int i = 0; i < 12; ++i) {
     int32_t id = -1;
     OK(v4rt_sampler_sample(greedy, logits, 2048, &id));
     EXPECT(id == tokens.ids[i]);
-    OK(v4rt_session_feed(session, &id, 1, &logits));
+    OK(v4rt_session_feed(session, 0, &id, 1, &logits));
   }
 
-  OK(v4rt_session_reset(session));
+  OK(v4rt_session_reset(session, 0));
   struct Tokens few = {.stop_after = 3};
   OK(v4rt_generate(session, kPrompt, kPromptLength, &options, greedy, keep_token, &few, &result));
   EXPECT(few.count == 3 && result.tokens == 3 && result.stop == V4RT_STOP_CANCELLED);
   int64_t position = 0;
-  OK(v4rt_session_position(session, &position));
+  OK(v4rt_session_position(session, 0, &position));
   EXPECT(position == kPromptLength + 3);
 
   FAILS(v4rt_generate(NULL, kPrompt, 1, NULL, NULL, keep_token, &few, NULL), V4RT_INVALID_ARGUMENT, "session");
@@ -220,4 +220,90 @@ void test_generate(v4rt_model* model) {
         "struct_size");
   v4rt_sampler_close(greedy);
   v4rt_session_close(session);
+}
+
+/* Three sequences: batches, going back, copies, drafts, and snapshots as bytes give the bits of one alone. */
+void test_sequences(const char* path, const char* device) {
+  enum { kRow = 2048 * sizeof(float) };
+  v4rt_model* model = NULL;
+  v4rt_session* session = NULL;
+  v4rt_model_options options = {.struct_size = sizeof(options), .device = device, .context = 64, .chunk = 8};
+  options.slots = 3, options.draft = 2;
+  OK(v4rt_model_open(path, &options, &model));
+  OK(v4rt_session_open(model, &session));
+  if (session == NULL) return;
+  static float eight[2048], nine[2048];
+  const float* logits = NULL;
+  int64_t position = 0;
+  OK(v4rt_session_feed(session, 0, kPrompt, 8, &logits));
+  memcpy(eight, logits, kRow);
+  OK(v4rt_session_feed(session, 0, kPrompt + 8, 1, &logits));
+  memcpy(nine, logits, kRow);
+
+  v4rt_batch_item items[] = {
+      {.struct_size = sizeof(v4rt_batch_item), .tokens = kPrompt + 7, .n_tokens = 1, .slot = 1},
+      {.struct_size = sizeof(v4rt_batch_item), .tokens = kPrompt, .n_tokens = 5, .slot = 2},
+  };
+  OK(v4rt_session_feed(session, 1, kPrompt, 7, NULL));
+  OK(v4rt_session_feed_batch(session, items, 2, &logits));
+  EXPECT(memcmp(logits, eight, kRow) == 0);
+  FAILS(v4rt_session_feed_batch(session, items, 0, &logits), V4RT_INVALID_ARGUMENT, "no sequences");
+  FAILS(v4rt_session_feed_batch(session, NULL, 1, &logits), V4RT_INVALID_ARGUMENT, "NULL");
+  items[1].slot = 3;
+  FAILS(v4rt_session_feed_batch(session, items, 2, &logits), V4RT_INVALID_ARGUMENT, "3");
+  items[1].reserved = 9;
+  FAILS(v4rt_session_feed_batch(session, items, 2, &logits), V4RT_UNSUPPORTED, "reserved is 9");
+
+  /* Back by one, and to a checkpoint that is further away than rewind. */
+  OK(v4rt_session_checkpoint(session, 1));
+  OK(v4rt_session_truncate(session, 0, 8));
+  OK(v4rt_session_feed(session, 0, kPrompt + 8, 1, &logits));
+  EXPECT(memcmp(logits, nine, kRow) == 0);
+  for (int i = 0; i < 20; ++i) OK(v4rt_session_feed(session, 1, kPrompt, 1, NULL));
+  FAILS(v4rt_session_truncate(session, 1, 9), V4RT_INVALID_ARGUMENT, "8");
+  OK(v4rt_session_truncate(session, 1, 8));
+  OK(v4rt_session_fork(session, 1, 2));
+  OK(v4rt_session_feed(session, 2, kPrompt + 8, 1, &logits));
+  EXPECT(memcmp(logits, nine, kRow) == 0);
+  FAILS(v4rt_session_fork(session, 0, -1), V4RT_INVALID_ARGUMENT, "-1");
+  FAILS(v4rt_session_checkpoint(session, 7), V4RT_INVALID_ARGUMENT, "7");
+
+  /* Bytes, into another session. */
+  v4rt_snapshot *snapshot = NULL, *copy = NULL;
+  v4rt_session* other = NULL;
+  const void* bytes = NULL;
+  size_t n_bytes = 0;
+  OK(v4rt_snapshot_open(session, 1, &snapshot));
+  OK(v4rt_snapshot_bytes(snapshot, &bytes, &n_bytes));
+  OK(v4rt_snapshot_open_bytes(bytes, n_bytes, &copy));
+  FAILS(v4rt_snapshot_open_bytes(bytes, n_bytes - 1, &snapshot), V4RT_CORRUPT, "snapshot");
+  FAILS(v4rt_snapshot_open_bytes(NULL, 0, &snapshot), V4RT_INVALID_ARGUMENT, "bytes");
+  OK(v4rt_session_open(model, &other));
+  OK(v4rt_session_restore(other, 2, copy));
+  OK(v4rt_session_position(other, 2, &position));
+  OK(v4rt_session_feed(other, 2, kPrompt + 8, 1, &logits));
+  EXPECT(position == 8 && memcmp(logits, nine, kRow) == 0);
+
+  /* Drafts change no token. */
+  int32_t ids[2] = {-7, -7};
+  OK(v4rt_session_draft(session, 0, kPrompt[9], 2, ids));
+  EXPECT(ids[0] >= -1 && ids[0] < 2048 && ids[1] >= -1 && ids[1] < 2048);
+  FAILS(v4rt_session_draft(session, 0, kPrompt[9], 3, ids), V4RT_INVALID_ARGUMENT, "3");
+  struct Tokens plain = {.count = 0}, drafted = {.count = 0};
+  v4rt_generate_options o = {.struct_size = sizeof(o), .max_tokens = 12, .ignore_end_token = 1};
+  v4rt_generate_result result = {.struct_size = sizeof(result)};
+  OK(v4rt_session_reset(session, 0));
+  OK(v4rt_generate(session, kPrompt, kPromptLength, &o, NULL, keep_token, &plain, &result));
+  EXPECT(result.drafted == 0);
+  OK(v4rt_session_reset(session, 2));
+  o.slot = 2, o.draft = 2;
+  OK(v4rt_generate(session, kPrompt, kPromptLength, &o, NULL, keep_token, &drafted, &result));
+  EXPECT(result.drafted > 0 && result.accepted <= result.drafted);
+  EXPECT(plain.count == 12 && drafted.count == 12 && memcmp(plain.ids, drafted.ids, sizeof(plain.ids[0]) * 12) == 0);
+
+  v4rt_session_close(other);
+  v4rt_snapshot_close(copy);
+  v4rt_snapshot_close(snapshot);
+  v4rt_session_close(session);
+  v4rt_model_close(model);
 }

@@ -1,5 +1,9 @@
 // The same by the C++ interface, on everything that it has.
+#include <algorithm>
+#include <cstring>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <stdexcept>
 #include <v4rt.hpp>
 
@@ -21,6 +25,11 @@ bool throws_mine(F&& call) {
   return false;
 }
 
+std::string file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 v4rt_status status_of(auto&& call) {
   try {
     call();
@@ -35,7 +44,7 @@ v4rt_status status_of(auto&& call) {
 int main(int argc, char** argv) try {
   const std::string path = argc > 1 ? argv[1] : "";
   const std::vector<int32_t> prompt = {0, 320, 1843, 652, 844, 1218, 313, 260};
-  v4rt::ModelOptions options{.context = 512, .chunk = 4, .numbers = V4RT_PLAIN, .mtp = true};
+  v4rt::ModelOptions options{.context = 512, .chunk = 4, .slots = 2, .draft = 1, .numbers = V4RT_PLAIN, .mtp = true};
   require(throws_mine([&](auto fail) {
             options.progress = fail;
             v4rt::Model::open(path, options);
@@ -78,9 +87,34 @@ int main(int argc, char** argv) try {
   session.restore(snapshot);
   require(session.position() == 8, "restore");
 
+  const v4rt::Snapshot from_bytes = v4rt::Snapshot::of(snapshot.bytes());
+  session.restore(from_bytes, 1);
+  session.fork(1, 0);
+  const v4rt::BatchItem both[] = {{0, std::span(prompt).first(1)}, {1, std::span(prompt).first(1)}};
+  const auto pair = session.feed(both);
+  require(pair.size() == 2 * 2048 && std::equal(pair.begin(), pair.begin() + 2048, pair.begin() + 2048), "batch");
+  session.truncate(8);
+  session.checkpoint();
+  require(session.position() == 8 && session.position(1) == 9, "truncate");
+  require(session.draft(prompt[0], 1).size() == 1, "draft");
+
   const v4rt::Tokenizer tokenizer = v4rt::Tokenizer::open(path);
   require(tokenizer.encode("def factorial(n):\n    ") == std::vector(prompt.begin() + 1, prompt.end()), "encode");
   require(tokenizer.decode(std::span(prompt).subspan(1)) == "def factorial(n):\n    ", "decode");
+  const std::vector<v4rt::Message> chat = {{"user", "Hi"}, {"assistant", "Ho", "Hm"}, {"user", "<think>"}};
+  require(v4rt::chat_render(chat, {.thinking = true}).ends_with("<｜User｜><think><｜Assistant｜><think>"),
+          "chat_render");
+  const auto ids = v4rt::chat_encode(tokenizer, chat);
+  require(ids.front() == 0 && tokenizer.decode(ids) == v4rt::chat_render(chat), "chat_encode");
+  const std::string config = file(path + "/config.json"), weights = file(path + "/model.safetensors");
+  const std::vector<v4rt::File> files = {
+      {.name = "config.json", .bytes = std::as_bytes(std::span(config))},
+      {.name = "model.safetensors",
+       .size = weights.size(),
+       .read = [&](uint64_t offset,
+                   std::span<std::byte> to) { std::memcpy(to.data(), weights.data() + offset, to.size()); }},
+  };
+  require(v4rt::Model::open(files, {.context = 64, .chunk = 4}).info().layers == 5, "given files");
   v4rt::Sampler sampler(model, {.temperature = 1, .top_p = 0.001F});  // the likeliest token, by another way
   session.reset();
   require(throws_mine([&](auto fail) { v4rt::generate(session, prompt, {}, sampler, fail); }), "on_token");

@@ -152,7 +152,7 @@ TEST(SafetensorsSet, SingleFiles) {
   EXPECT_EQ(set->tensors().size(), 2u);
   ASSERT_NE(set->find("b"), nullptr);
   EXPECT_EQ(set->find("c"), nullptr);
-  EXPECT_EQ(SafetensorsSet::open(folder.file("any-name.safetensors"))->folder(), folder.path());
+  EXPECT_EQ(SafetensorsSet::open(folder.file("any-name.safetensors"))->source().folder(), folder.path());
   folder.write("second.safetensors", safetensors_bytes({kA}));
   EXPECT_THAT(open_message(folder.path()),
               HasSubstr("several .safetensors files (any-name.safetensors, second.safetensors)"));
