@@ -10,7 +10,8 @@ opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its 
 eigen_packages=(libeigen3-dev)  # libraries for --fast
 onednn_packages=(libdnnl-dev)
 clblast_packages=(libclblast-dev)
-test_packages=(libgtest-dev libgmock-dev clang-format-14)  # the last for the structure test
+# clang-format for the structure test, dpkg-dev for the Debian packages
+test_packages=(libgtest-dev libgmock-dev clang-format-14 dpkg-dev)
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
 python_packages=(python3-venv python3-dev)  # for pip: the Python package, and what the tests compare with
 lint_packages=(clang-tidy-14)  # for tests/lint.sh

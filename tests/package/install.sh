@@ -40,10 +40,10 @@ expected=${expected%<｜end*}
 says_the_same() { # WHAT PROGRAM
   same "$1" "$("$2" "$model"; echo x)" "${expected}x"
 }
-cmake -S "$source/tests/package/outside" -B "$work/outside" -DCMAKE_PREFIX_PATH="$prefix" \
+cmake -S "$source/tests/package/outside" -B "$work/outside" -DCMAKE_PREFIX_PATH="$prefix" -DEXAMPLES="$source/examples" \
   -DCMAKE_C_COMPILER="$cc" >"$work/log" 2>&1 && cmake --build "$work/outside" >>"$work/log" 2>&1 ||
   { cat "$work/log"; exit 1; }
-for program in c_v4rt c_static cc_v4rt cc_static; do says_the_same "find_package, $program" "$work/outside/$program"; done
+for program in c_v4rt c_static cc_v4rt cc_static sdk_backend; do says_the_same "find_package, $program" "$work/outside/$program"; done
 
 # The lines of README.md.
 mkdir "$work/readme"
