@@ -5,8 +5,10 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -46,41 +48,57 @@ nb::bytes bytes(std::string_view text) { return nb::bytes(text.data(), text.size
 // Whether Python's callback says stop; KeyboardInterrupt and its like come out as they are.
 using OpenProgress = std::optional<std::function<bool(std::string_view, double)>>;
 
-v4rt::ModelOptions model_options(std::string device, std::vector<std::string> place, std::vector<std::string> memory,
-                                 std::string cache_dir, std::string weight_cache, int64_t context, int chunk,
-                                 int threads, bool plain, int fast, bool mtp, bool mmap, OpenProgress progress) {
-  v4rt::ModelOptions o{std::move(device), std::move(place), std::move(memory), std::move(cache_dir),
-                       std::move(weight_cache)};
-  if (progress) {
-    o.progress = [call = std::move(*progress)](std::string_view what, double done) {
-      const nb::gil_scoped_acquire held;
-      return PyErr_CheckSignals() == 0 ? call(what, done) : throw nb::python_error();
-    };
-  }
-  o.context = context;
-  o.chunk = chunk;
-  o.threads = threads;
-  o.numbers = plain ? V4RT_PLAIN : V4RT_FAITHFUL;
-  o.fast = static_cast<v4rt_fast>(fast);
-  o.mtp = mtp;
-  o.no_mmap = !mmap;
-  return o;
+void on_progress(v4rt::ModelOptions& options, OpenProgress progress) {
+  options.progress = nullptr;
+  if (!progress) return;
+  options.progress = [call = std::move(*progress)](std::string_view what, double done) {
+    const nb::gil_scoped_acquire held;
+    return PyErr_CheckSignals() == 0 ? call(what, done) : throw nb::python_error();
+  };
+}
+
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// The caller keeps the arrays as long as the model.
+v4rt::Model open_files(const std::vector<std::pair<std::string, Bytes>>& given, const v4rt::ModelOptions& options) {
+  std::vector<v4rt::File> files;
+  for (const auto& [name, array] : given) files.push_back({name, std::as_bytes(span(array))});
+  const nb::gil_scoped_release released;
+  return v4rt::Model::open(files, options);
+}
+
+std::vector<int32_t> chat_encode(const v4rt::Tokenizer& tokenizer,
+                                 const std::vector<std::tuple<std::string, std::string, std::string>>& messages,
+                                 bool thinking, int effort, int revision, bool keep_reasoning, bool bos) {
+  std::vector<v4rt::Message> conversation;
+  for (const auto& [role, content, reasoning] : messages) conversation.push_back({role, content, reasoning});
+  return v4rt::chat_encode(tokenizer, conversation,
+                           {thinking, static_cast<v4rt_effort>(effort), static_cast<v4rt_chat_revision>(revision),
+                            keep_reasoning, bos, false});
+}
+
+// One turn of generation without a detour through Python: appends ids and samples, if there is a sampler.
+std::optional<int32_t> advance(v4rt::Session& session, v4rt::Sampler* sampler, std::span<const int32_t> ids, int slot) {
+  const std::span<const float> logits = session.feed(ids, slot);
+  if (sampler == nullptr) return std::nullopt;
+  return sampler->sample(logits);
 }
 
 // Logits of every token: rows of the matrices are filled as they come.
-auto score(v4rt::Session& session, size_t vocab_size, const Ids& ids) {
+auto score(v4rt::Session& session, size_t vocab_size, const Ids& ids, int slot) {
   const size_t n = ids.size();
   auto logits = std::make_unique_for_overwrite<float[]>(n * vocab_size);
   std::unique_ptr<float[]> mtp;
   {
     const nb::gil_scoped_release released;
-    session.score(span(ids), [&](int64_t i, std::span<const float> row, std::span<const float> further) {
+    const auto take = [&](int64_t i, std::span<const float> row, std::span<const float> further) {
       const size_t at = static_cast<size_t>(i) * vocab_size;
       std::copy(row.begin(), row.end(), logits.get() + at);
       if (further.empty()) return;
       if (mtp == nullptr) mtp = std::make_unique_for_overwrite<float[]>((n - 1) * vocab_size);
       std::copy(further.begin(), further.end(), mtp.get() + at);
-    });
+    };
+    session.score(span(ids), take, slot);
   }
   const nb::object second = mtp == nullptr ? nb::none() : nb::cast(owned_array(std::move(mtp), {n - 1, vocab_size}));
   return nb::make_tuple(owned_array(std::move(logits), {n, vocab_size}), second);
@@ -108,17 +126,23 @@ NB_MODULE(_native, m) {
   m.def("memory_needed", &v4rt::memory_needed, "path"_a, "options"_a, released);
 
   nb::class_<v4rt::ModelOptions>(m, "ModelOptions")
-      .def(
-          "__init__",
-          [](v4rt::ModelOptions* self, std::string device, std::vector<std::string> place,
-             std::vector<std::string> memory, std::string cache_dir, std::string weight_cache, int64_t context,
-             int chunk, int threads, bool plain, int fast, bool mtp, bool mmap, OpenProgress progress) {
-            new (self) v4rt::ModelOptions(model_options(std::move(device), std::move(place), std::move(memory),
-                                                        std::move(cache_dir), std::move(weight_cache), context, chunk,
-                                                        threads, plain, fast, mtp, mmap, std::move(progress)));
-          },
-          "device"_a, "place"_a, "memory"_a, "cache_dir"_a, "weight_cache"_a, "context"_a, "chunk"_a, "threads"_a,
-          "plain"_a, "fast"_a, "mtp"_a, "mmap"_a, "progress"_a.none());
+      .def(nb::init<>())
+      .def_rw("device", &v4rt::ModelOptions::device)
+      .def_rw("place", &v4rt::ModelOptions::place)
+      .def_rw("memory", &v4rt::ModelOptions::memory)
+      .def_rw("cache_dir", &v4rt::ModelOptions::cache_dir)
+      .def_rw("weight_cache", &v4rt::ModelOptions::weight_cache)
+      .def_rw("context", &v4rt::ModelOptions::context)
+      .def_rw("chunk", &v4rt::ModelOptions::chunk)
+      .def_rw("threads", &v4rt::ModelOptions::threads)
+      .def_rw("slots", &v4rt::ModelOptions::slots)
+      .def_rw("rewind", &v4rt::ModelOptions::rewind)
+      .def_rw("draft", &v4rt::ModelOptions::draft)
+      .def_rw("mtp", &v4rt::ModelOptions::mtp)
+      .def_rw("no_mmap", &v4rt::ModelOptions::no_mmap)
+      .def("numbers", [](v4rt::ModelOptions& self, int numbers) { self.numbers = static_cast<v4rt_numbers>(numbers); })
+      .def("fast", [](v4rt::ModelOptions& self, int fast) { self.fast = static_cast<v4rt_fast>(fast); })
+      .def("on_progress", &on_progress, "progress"_a.none());
 
   nb::class_<v4rt_model_info>(m, "ModelInfo")
       .def_ro("vocab_size", &v4rt_model_info::vocab_size)
@@ -131,7 +155,9 @@ NB_MODULE(_native, m) {
       .def_ro("arena_bytes", &v4rt_model_info::arena_bytes);
 
   nb::class_<v4rt::Model>(m, "Model")
-      .def_static("open", &v4rt::Model::open, "path"_a, "options"_a, released)
+      .def_static("open", nb::overload_cast<const std::string&, const v4rt::ModelOptions&>(&v4rt::Model::open),
+                  "path"_a, "options"_a, released)
+      .def_static("open_files", &open_files, "files"_a, "options"_a)
       .def("info", &v4rt::Model::info)
       .def("end_tokens",
            [](const v4rt::Model& self) {
@@ -140,24 +166,60 @@ NB_MODULE(_native, m) {
            })
       .def("explain", &v4rt::Model::explain, "tokens"_a, "position"_a, released);
 
-  nb::class_<v4rt::Snapshot>(m, "Snapshot");
+  nb::class_<v4rt::Sampler>(m, "Sampler")
+      .def(
+          "__init__",
+          [](v4rt::Sampler* self, const v4rt::Model& model, float temperature, float top_p, uint64_t seed) {
+            new (self) v4rt::Sampler(model, {temperature, top_p, seed});
+          },
+          "model"_a, "temperature"_a, "top_p"_a, "seed"_a)
+      .def(
+          "sample", [](v4rt::Sampler& self, const Logits& logits) { return self.sample(span(logits)); }, "logits"_a);
+
+  nb::class_<v4rt::Snapshot>(m, "Snapshot")
+      .def(
+          "__init__",
+          [](v4rt::Snapshot* self, const nb::bytes& bytes) {
+            new (self) v4rt::Snapshot(v4rt::Snapshot::of({static_cast<const std::byte*>(bytes.data()), bytes.size()}));
+          },
+          "bytes"_a)
+      .def("__bytes__", [](const v4rt::Snapshot& self) { return nb::bytes(self.bytes().data(), self.bytes().size()); })
+      .def("__reduce__", [](nb::handle self) {
+        return nb::make_tuple(self.type(), nb::make_tuple(nb::bytes(self.attr("__bytes__")())));
+      });
 
   nb::class_<v4rt::Session>(m, "Session")
       .def(nb::init<const v4rt::Model&>(), "model"_a, released)
       .def(
           "feed",
-          [](v4rt::Session& self, const Ids& ids) {
+          [](v4rt::Session& self, const Ids& ids, int slot) {
             std::span<const float> logits;
             {
               const nb::gil_scoped_release free;
-              logits = self.feed(span(ids));
+              logits = self.feed(span(ids), slot);
             }
             return copied(logits);
           },
-          "ids"_a)
+          "ids"_a, "slot"_a)
       .def(
-          "score", [](v4rt::Session& self, size_t vocab_size, const Ids& ids) { return score(self, vocab_size, ids); },
-          "vocab_size"_a, "ids"_a)
+          "feed_batch",
+          [](v4rt::Session& self, const std::vector<std::pair<int, Ids>>& items) {
+            std::vector<v4rt::BatchItem> batch;
+            for (const auto& [slot, ids] : items) batch.push_back({slot, span(ids)});
+            std::span<const float> logits;
+            {
+              const nb::gil_scoped_release free;
+              logits = self.feed(batch);
+            }
+            return copied(logits);
+          },
+          "items"_a)
+      .def(
+          "score",
+          [](v4rt::Session& self, size_t vocab_size, const Ids& ids, int slot) {
+            return score(self, vocab_size, ids, slot);
+          },
+          "vocab_size"_a, "ids"_a, "slot"_a)
       .def(
           "on_progress",
           [](v4rt::Session& self, std::optional<std::function<bool(int64_t, int64_t)>> progress) {
@@ -168,10 +230,26 @@ NB_MODULE(_native, m) {
             });
           },
           "progress"_a.none())
-      .def("position", &v4rt::Session::position)
-      .def("reset", &v4rt::Session::reset, released)
-      .def("snapshot", &v4rt::Session::snapshot, released)
-      .def("restore", &v4rt::Session::restore, "snapshot"_a, released);
+      .def(
+          "advance",
+          [](v4rt::Session& self, v4rt::Sampler* sampler, int32_t id, int slot) {
+            return advance(self, sampler, {&id, 1}, slot);
+          },
+          "sampler"_a.none(), "id"_a, "slot"_a, released)
+      .def(
+          "advance",
+          [](v4rt::Session& self, v4rt::Sampler* sampler, const Ids& ids, int slot) {
+            return advance(self, sampler, span(ids), slot);
+          },
+          "sampler"_a.none(), "ids"_a, "slot"_a, released)
+      .def("draft", &v4rt::Session::draft, "next"_a, "n"_a, "slot"_a, released)
+      .def("position", &v4rt::Session::position, "slot"_a)
+      .def("reset", &v4rt::Session::reset, "slot"_a, released)
+      .def("truncate", &v4rt::Session::truncate, "position"_a, "slot"_a, released)
+      .def("checkpoint", &v4rt::Session::checkpoint, "slot"_a, released)
+      .def("fork", &v4rt::Session::fork, "source"_a, "to"_a, released)
+      .def("snapshot", &v4rt::Session::snapshot, "slot"_a, released)
+      .def("restore", &v4rt::Session::restore, "snapshot"_a, "slot"_a, released);
 
   nb::class_<v4rt::Tokenizer>(m, "Tokenizer")
       .def_static("open", &v4rt::Tokenizer::open, "path"_a, released)
@@ -187,13 +265,6 @@ NB_MODULE(_native, m) {
       .def(
           "token", [](const v4rt::Tokenizer& self, int32_t id) { return bytes(self.token(id)); }, "id"_a);
 
-  nb::class_<v4rt::Sampler>(m, "Sampler")
-      .def(
-          "__init__",
-          [](v4rt::Sampler* self, const v4rt::Model& model, float temperature, float top_p, uint64_t seed) {
-            new (self) v4rt::Sampler(model, {temperature, top_p, seed});
-          },
-          "model"_a, "temperature"_a, "top_p"_a, "seed"_a)
-      .def(
-          "sample", [](v4rt::Sampler& self, const Logits& logits) { return self.sample(span(logits)); }, "logits"_a);
+  m.def("chat_encode", &chat_encode, "tokenizer"_a, "messages"_a, "thinking"_a, "effort"_a, "revision"_a,
+        "keep_reasoning"_a, "bos"_a);
 }

@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import Any, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +31,11 @@ __all__ = [
 ]
 __version__: str = _native.version()
 
-Path = "str | os.PathLike[str]"
-Ids = "npt.ArrayLike"
+Path = Union[str, "os.PathLike[str]"]
+Ids = npt.ArrayLike
 
+_EFFORTS = ("default", "low", "high", "max")
+_REVISIONS = ("preview", "0731")
 _FAST = {False: 0, True: 1, "always": 2}
 
 
@@ -67,6 +70,9 @@ def _options(
     context: int = 4096,
     chunk: int = 0,
     threads: int = 0,
+    slots: int = 1,
+    rewind: int = 8,
+    draft: int = 0,
     plain: bool = False,
     fast: bool | str = False,
     mtp: bool = False,
@@ -75,10 +81,24 @@ def _options(
 ) -> _native.ModelOptions:
     if fast not in _FAST:
         raise ValueError(f"fast is {fast!r}; it is False, True or 'always'")
-    limits = [f"{name}={size}" for name, size in (memory or {}).items()]
-    return _native.ModelOptions(
-        device, list(place), limits, os.fspath(cache_dir), os.fspath(weight_cache), context, chunk, threads, plain,
-        _FAST[fast], mtp, mmap, progress and (lambda what, done: progress(what, done) is not False))
+    options = _native.ModelOptions()
+    options.device = device
+    options.place = list(place)
+    options.memory = [f"{name}={size}" for name, size in (memory or {}).items()]
+    options.cache_dir = os.fspath(cache_dir)
+    options.weight_cache = os.fspath(weight_cache)
+    options.context = context
+    options.chunk = chunk
+    options.threads = threads
+    options.slots = slots
+    options.rewind = rewind
+    options.draft = draft
+    options.mtp = mtp
+    options.no_mmap = not mmap
+    options.numbers(1 if plain else 0)
+    options.fast(_FAST[fast])
+    options.on_progress(progress and (lambda what, done: progress(what, done) is not False))
+    return options
 
 
 def memory_needed(path: Path, **options: Any) -> dict[str, Any]:
@@ -89,19 +109,27 @@ def memory_needed(path: Path, **options: Any) -> dict[str, Any]:
 class Model:
     """A checkpoint on devices.
 
+    path: a folder, a .safetensors file, or the files themselves: {"config.json": bytes, "model.safetensors": bytes},
+    of anything that shows its bytes, such as np.memmap; they are used in place where the device can.
     device: "reference", "cpu", "opencl", "opencl:1", or a part of a device's description.
     place: "PATTERN=DEVICE": nodes whose name matches run there; explain() lists the nodes.
     memory: bytes by device name, which the model and one session may take.
     cache_dir, weight_cache: folders where compiled programs, and weights as the device wants them, are kept.
     context: positions that a sequence can hold. chunk: prompt tokens read at once; results do not depend on it.
+    slots: sequences of a session. rewind: positions that they can always go back by. draft: tokens that the MTP block
+    guesses at once, at most 4. mtp: build it for score().
     plain: fp32 throughout, in place of the roundings of the release.
     fast: let prompts be read with a library's products, where they are faster (True) or wherever there are any
     ("always"): results then differ in last bits.
     progress(what, done): called for every layer while the model is opened; False stops.
     """
 
-    def __init__(self, path: Path, **options: Any) -> None:
-        self._model = _native.Model.open(os.fspath(path), _options(**options))
+    def __init__(self, path: Path | Mapping[str, Any], **options: Any) -> None:
+        if isinstance(path, Mapping):
+            self._files = [(name, np.frombuffer(data, np.uint8)) for name, data in path.items()]
+            self._model = _native.Model.open_files(self._files, _options(**options))
+        else:
+            self._model = _native.Model.open(os.fspath(path), _options(**options))
         info = self._model.info()
         self.vocab_size: int = info.vocab_size
         self.context: int = info.context
@@ -129,7 +157,7 @@ class Sampler:
 
 
 class Session:
-    """The running state of one sequence."""
+    """The running state of the model's number of sequences, `slots`, which are independent of each other."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -137,47 +165,78 @@ class Session:
 
     @property
     def position(self) -> int:
-        """Tokens that the sequence holds."""
-        return self._session.position()
+        """Tokens that sequence 0 holds."""
+        return self.position_of(0)
 
-    def feed(self, ids: Ids) -> npt.NDArray[np.float32]:
+    def position_of(self, slot: int) -> int:
+        return self._session.position(slot)
+
+    def feed(self, ids: Ids, slot: int = 0) -> npt.NDArray[np.float32]:
         """Appends tokens; the logits [vocab_size] after the last one."""
-        return self._session.feed(_ids(ids))
+        return self._session.feed(_ids(ids), slot)
 
-    def score(self, ids: Ids) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    def feed_batch(self, items: Mapping[int, Ids]) -> npt.NDArray[np.float32]:
+        """One step of several sequences: ids by slot, together at most one chunk; the logits [items, vocab_size]."""
+        logits = self._session.feed_batch([(slot, _ids(ids)) for slot, ids in items.items()])
+        return logits.reshape(len(items), self.model.vocab_size)
+
+    def score(self, ids: Ids, slot: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         """Appends n tokens; the logits [n, vocab_size] after each, and those of the MTP block [n - 1, vocab_size]: of
         a model that was opened with mtp, when the sequence was empty."""
-        return self._session.score(self.model.vocab_size, _ids(ids))
+        return self._session.score(self.model.vocab_size, _ids(ids), slot)
+
+    def draft(self, token: int, n: int, slot: int = 0) -> list[int]:
+        """Guesses the n tokens after `token`, which has not been fed; -1 where there is nothing to go by."""
+        return self._session.draft(token, n, slot)
 
     def on_progress(self, progress: Callable[[int, int], bool | None] | None) -> None:
         """progress(done, total) is called between the chunks of a long prompt; False stops, with an Error."""
         self._session.on_progress(progress and (lambda done, total: progress(done, total) is not False))
 
-    def reset(self) -> None:
-        self._session.reset()
+    def reset(self, slot: int = 0) -> None:
+        self._session.reset(slot)
 
-    def snapshot(self) -> Snapshot:
-        """A copy of the state, for restore() of any session of the same checkpoint and options."""
-        return self._session.snapshot()
+    def truncate(self, position: int, slot: int = 0) -> None:
+        """Forgets the tokens from `position` on: at most `rewind` back, or to a checkpoint."""
+        self._session.truncate(position, slot)
 
-    def restore(self, snapshot: Snapshot) -> None:
-        self._session.restore(snapshot)
+    def checkpoint(self, slot: int = 0) -> None:
+        """Keeps what it takes to come back to this position."""
+        self._session.checkpoint(slot)
+
+    def fork(self, source: int, to: int) -> None:
+        """Sequence `to` becomes a copy of `source`."""
+        self._session.fork(source, to)
+
+    def snapshot(self, slot: int = 0) -> Snapshot:
+        """A copy of the state, for restore() of any session of the same checkpoint and numbers; bytes(snapshot) are
+        what Snapshot(bytes) takes, and it can be pickled."""
+        return self._session.snapshot(slot)
+
+    def restore(self, snapshot: Snapshot, slot: int = 0) -> None:
+        self._session.restore(snapshot, slot)
 
     def generate(self, prompt: Ids, *, sampler: Sampler | None = None, max_tokens: int = 128,
-                 ignore_end_token: bool = False) -> Iterator[int]:
+                 ignore_end_token: bool = False, slot: int = 0) -> Iterator[int]:
         """Feeds `prompt`, then yields tokens as they are chosen, until one that ends a text. A token is in the state
         when the next one is asked for, or the loop is left."""
-        sampler = sampler or Sampler(self.model)
+        if max_tokens < 1:
+            self.feed(prompt, slot)
+            return
+        native = (sampler or Sampler(self.model))._sampler
         ends = () if ignore_end_token else self.model.end_tokens
-        logits = self.feed(prompt)
-        for _ in range(max_tokens):
-            token = sampler.sample(logits)
-            if token in ends or self.position == self.model.context:
-                return
+        token = self._session.advance(native, _ids(prompt), slot)
+        while token not in ends and self.position_of(slot) < self.model.context:
             try:
                 yield token
-            finally:
-                logits = self.feed((token,))
+            except BaseException:
+                self._session.advance(None, token, slot)
+                raise
+            max_tokens -= 1
+            if max_tokens == 0:
+                self._session.advance(None, token, slot)
+                return
+            token = self._session.advance(native, token, slot)
 
     async def generate_async(self, prompt: Ids, **options: Any) -> AsyncIterator[int]:
         """generate(), for asyncio: the event loop runs while the library computes."""
@@ -206,6 +265,16 @@ class Tokenizer:
         ids, which must not be used for text from others."""
         ids = self._tokenizer.encode(text, special)
         return ids if bos is None else np.concatenate((np.array([bos], np.int32), ids))
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, thinking: bool = False, effort: str = "default",
+                    revision: str = "preview", keep_reasoning: bool = False, bos: bool = True
+                    ) -> npt.NDArray[np.int32]:
+        """The ids of a conversation, which end where the model is to go on. A message has a "role" ("system", "user",
+        "assistant", "developer", "latest_reminder"), a "content", and an assistant's perhaps a "reasoning"; control
+        tokens in them are text. effort: "default", "low", "high", "max". revision: "preview" or "0731"."""
+        parts = [(m["role"], m.get("content", ""), m.get("reasoning", "")) for m in messages]
+        return np.array(_native.chat_encode(self._tokenizer, parts, thinking, _EFFORTS.index(effort),
+                                            _REVISIONS.index(revision), keep_reasoning, bos), np.int32)
 
     def decode(self, ids: Ids) -> str:
         """The text of ids; bytes that are not UTF-8 become U+FFFD."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import threading
@@ -81,6 +82,35 @@ def test_feed_score_and_restore_agree(model, session):
     other.restore(snapshot)
     assert other.position == len(PROMPT)
     assert np.array_equal(other.feed(ANSWER[:1]), session.feed(ANSWER[:1]))
+
+
+def test_sequences():
+    model = v4rt.Model(v4rt.mini(), context=64, chunk=8, slots=3, draft=2)
+    session = v4rt.Session(model)
+    eight = session.feed(PROMPT[:8])
+    session.checkpoint()
+    nine = session.feed(ANSWER[:1])
+    session.truncate(8)
+    assert np.array_equal(session.feed(ANSWER[:1]), nine)
+    for _ in range(20):
+        session.feed(ANSWER[:1])
+    session.truncate(8)
+    session.fork(0, 2)
+    logits = session.feed_batch({2: ANSWER[:1], 1: PROMPT[:3]})
+    assert logits.shape == (2, model.vocab_size) and np.array_equal(logits[0], nine)
+    assert (session.position, session.position_of(1), session.position_of(2)) == (8, 3, 9)
+    snapshot = pickle.loads(pickle.dumps(session.snapshot(0)))
+    assert bytes(snapshot) == bytes(session.snapshot(0))
+    session.restore(snapshot, slot=1)
+    assert np.array_equal(session.feed(ANSWER[:1], slot=1), nine)
+    assert len(session.draft(ANSWER[1], 2, slot=1)) == 2
+    assert list(session.generate(ANSWER[1:2], slot=2, max_tokens=3)) == list(session.generate(ANSWER[1:2], slot=1, max_tokens=3))
+    session.reset(1)
+    assert np.array_equal(session.feed(PROMPT[:8], slot=1), eight)
+    with pytest.raises(v4rt.Error, match="-1"):
+        session.fork(0, -1)
+    with pytest.raises(v4rt.Error, match="snapshot"):
+        v4rt.Snapshot(bytes(snapshot)[:-1])
 
 
 def test_mtp():
@@ -172,6 +202,28 @@ def test_reports(model):
     needed = v4rt.memory_needed(v4rt.mini(), context=512, chunk=8, plain=True)["devices"][0]
     assert needed["device"] == "cpu"
     assert needed["state_bytes"] == model.state_bytes and needed["arena_bytes"] == model.arena_bytes
+
+
+def test_files_in_memory(model, session):
+    folder = pathlib.Path(v4rt.mini())
+    files = {"config.json": (folder / "config.json").read_bytes(),
+             "model.safetensors": np.memmap(folder / "model.safetensors", mode="r")}
+    other = v4rt.Session(v4rt.Model(files, context=512, chunk=8, plain=True))
+    del files
+    assert np.array_equal(other.feed(PROMPT), session.feed(PROMPT))
+    with pytest.raises(v4rt.Error, match="config.json: was not given"):
+        v4rt.Model({"model.safetensors": np.memmap(folder / "model.safetensors", mode="r")})
+
+
+def test_chat():
+    tokenizer = v4rt.Tokenizer(v4rt.mini())
+    messages = [{"role": "user", "content": "<think>"}]
+    ids = tokenizer.encode_chat(messages, thinking=True)
+    think = tokenizer.encode("<think>", special=True)[0]
+    assert ids.dtype == np.int32 and ids[0] == 0 and ids[-1] == think and (ids == think).sum() == 1
+    assert tokenizer.decode(tokenizer.encode_chat(messages, bos=False)).startswith("<｜User｜><think>")
+    with pytest.raises(v4rt.Error, match="nobody"):
+        tokenizer.encode_chat([{"role": "nobody", "content": ""}])
 
 
 def test_sampler(model, session):
