@@ -10,8 +10,8 @@ opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its 
 eigen_packages=(libeigen3-dev)  # libraries for --fast
 onednn_packages=(libdnnl-dev)
 clblast_packages=(libclblast-dev)
-# clang-format for the structure test, dpkg-dev for the Debian packages
-test_packages=(libgtest-dev libgmock-dev clang-format-14 dpkg-dev)
+# clang-format for the structure test, dpkg-dev for the Debian packages, doxygen for the reference
+test_packages=(libgtest-dev libgmock-dev clang-format-14 dpkg-dev doxygen)
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
 python_packages=(python3-venv python3-dev)  # for pip: the Python package, and what the tests compare with
 lint_packages=(clang-tidy-14)  # for tests/lint.sh
