@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "examples/cli/command.h"
+#include "examples/cli/comparison.h"
 #include "examples/cli/format.h"
 #include "examples/cli/input.h"
 #include "examples/cli/model_options.h"
@@ -18,9 +18,6 @@
 
 namespace v4rt::cli {
 namespace {
-
-constexpr std::array<std::pair<std::string_view, int64_t>, 3> kContexts = {
-    {{"4K", 4096}, {"128K", 131072}, {"1M", 1048576}}};
 
 // Bytes of the main model's weights in memory, and those that one token reads: a row of each table, the active experts,
 // and everything else completely.
@@ -126,7 +123,7 @@ std::string files_text(const Checkpoint& checkpoint) {
 std::string cost_text(const V4Config& c) {
   std::vector<std::vector<std::string>> rows = {
       {"context", "KV cache", "in plain mode", "FLOP per token", "of them attention"}};
-  for (const auto& [name, context] : kContexts) {
+  for (const auto& [name, context] : shown_contexts()) {
     const ContextMacs macs = context_macs(c, context);
     rows.push_back({std::string(name), human_bytes(cache_bytes(c, NumberMode::kFaithful, context).cache()),
                     human_bytes(cache_bytes(c, NumberMode::kPlain, context).cache()),
@@ -184,7 +181,7 @@ nlohmann::ordered_json files_json(const Checkpoint& checkpoint) {
 
 nlohmann::ordered_json cost_json(const V4Config& c) {
   nlohmann::ordered_json contexts = nlohmann::ordered_json::array();
-  for (const auto& [name, context] : kContexts) {
+  for (const auto& [name, context] : shown_contexts()) {
     const CacheBytes faithful = cache_bytes(c, NumberMode::kFaithful, context);
     contexts.push_back({{"context", context},
                         {"kv_cache_bytes", faithful.cache()},
@@ -198,7 +195,7 @@ nlohmann::ordered_json cost_json(const V4Config& c) {
 
 struct InspectArguments {
   ModelArguments model;
-  std::string config;
+  std::string config, against;
   bool json = false;
 };
 
@@ -211,10 +208,12 @@ int inspect(const InspectArguments& arguments) {
     nlohmann::ordered_json json = architecture_json(config);
     if (checkpoint) json.update(files_json(*checkpoint));
     json["contexts"] = cost_json(config);
+    if (!arguments.against.empty()) json["against"] = against_v32_json(config);
     print(json_text(json));
     return kSuccess;
   }
-  print(architecture_text(config) + (checkpoint ? files_text(*checkpoint) : "") + "\n" + cost_text(config));
+  print(architecture_text(config) + (checkpoint ? files_text(*checkpoint) : "") + "\n" + cost_text(config) +
+        (arguments.against.empty() ? "" : "\n" + against_v32_text(config)));
   return kSuccess;
 }
 
@@ -229,6 +228,8 @@ void add_inspect(CLI::App& app, Action& action) {
       command->add_option("--config", arguments->config, "In place of MODEL: a config.json alone; - is standard input")
           ->check(nonempty())
           ->excludes(model);
+  command->add_option("--against", arguments->against, "Also compare KV cache and FLOPs with another model: v3.2")
+      ->check(CLI::IsMember({"v3.2"}));
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback([arguments, model, config, &action] {
     if (model->count() + config->count() == 0) throw CLI::RequiredError("MODEL or --config");

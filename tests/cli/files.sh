@@ -27,6 +27,10 @@ call inspect mini; exits 0
 out_has "DeepSeek-V4: 5 layers"; out_has "WCHCH"; out_has "2 of 8 routed + 1 shared"; out_has "F8_E4M3"; out_has "1M"; out_has "6.36 M"
 call inspect mini --json; exits 0; out_has '"num_layers": 5'; out_has '"file_bytes": 4961030'; out_has '"has_mtp": true'
 call inspect --config "$mini/config.json"; exits 0; out_has "DeepSeek-V4: 5 layers"
+call inspect mini --against v3.2; exits 0; out_has "V3.2's"
+call inspect --config "$mini/config.json" --against v3.2 --json; exits 0
+check "V3.2's cache at 1M, the release's own figure" [ "$("$json_value" "$work/out" /against/contexts/2/kv_cache_bytes)" = 50402951168.0 ]
+call inspect mini --against v3; refuses 2 "--against"
 call inspect --config "$work/none"; refuses 1 "$work/none"
 call inspect mini --config "$mini/config.json"; exits 2
 call inspect --config "$mini/config.json"; cp "$work/out" "$work/inspected"

@@ -2,55 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include "graph/model/v32_cost.h"
+#include "loaders/synthetic/v4_release.h"
+
 namespace v4rt {
 namespace {
 
 constexpr int64_t k4K = 4096, k128K = 131072, k1M = 1048576;
 
-V4Config flash() {
-  V4Config c;
-  c.vocab_size = 129280;
-  c.hidden_size = 4096;
-  c.num_layers = 43;
-  c.num_heads = 64;
-  c.head_dim = 512;
-  c.rope_head_dim = 64;
-  c.q_lora_rank = 1024;
-  c.o_lora_rank = 1024;
-  c.o_groups = 8;
-  c.sliding_window = 128;
-  c.compress_ratios = {0, 0};
-  c.index_n_heads = 64;
-  c.index_head_dim = 128;
-  c.index_topk = 512;
-  c.num_experts = 256;
-  c.num_experts_per_token = 6;
-  c.moe_intermediate_size = 2048;
-  c.num_hash_layers = 3;
-  for (int layer = 2; layer < c.num_layers; ++layer) c.compress_ratios.push_back(layer % 2 == 0 ? 4 : 128);
-  c.compress_ratios.push_back(0);
-  return c;
-}
-
-V4Config pro() {
-  V4Config c = flash();
-  c.hidden_size = 7168;
-  c.num_layers = 61;
-  c.num_heads = 128;
-  c.q_lora_rank = 1536;
-  c.o_groups = 16;
-  c.index_topk = 1024;
-  c.num_experts = 384;
-  c.moe_intermediate_size = 3072;
-  c.compress_ratios = {128, 128};
-  for (int layer = 2; layer < c.num_layers; ++layer) c.compress_ratios.push_back(layer % 2 == 0 ? 4 : 128);
-  c.compress_ratios.push_back(0);
-  return c;
-}
-
-// DeepSeek-V3.2 at 1M, what the report compares with: 61 layers of 656 + 132 bytes; FLOPs weighted as FP8.
-constexpr double kV32CacheBytes = 61.0 * k1M * 788;
-constexpr double kV32Fp8Flops = 1194.6e9;
+V4Config flash() { return v4_flash_config(); }
+V4Config pro() { return v4_pro_config(); }
 
 TEST(V4Cost, LinearMacsOfFlash) {
   const LinearMacs m = linear_macs(flash());
@@ -98,8 +59,8 @@ TEST(V4Cost, FlopsPerToken) {
 }
 
 TEST(V4Cost, PublishedRatiosOfFlopsAreReproduced) {
-  EXPECT_NEAR(token_flops_fp8_equivalent(flash(), k1M) / kV32Fp8Flops, 0.1010, 5e-5);
-  EXPECT_NEAR(token_flops_fp8_equivalent(pro(), k1M) / kV32Fp8Flops, 0.2674, 5e-5);
+  EXPECT_NEAR(token_flops_fp8_equivalent(flash(), k1M) / token_flops_fp8_equivalent(V32Config(), k1M), 0.1010, 5e-5);
+  EXPECT_NEAR(token_flops_fp8_equivalent(pro(), k1M) / token_flops_fp8_equivalent(V32Config(), k1M), 0.2674, 5e-5);
 }
 
 TEST(V4Cost, CacheBytes) {
@@ -114,9 +75,32 @@ TEST(V4Cost, CacheBytes) {
 }
 
 TEST(V4Cost, PublishedRatiosOfTheCacheAreReproduced) {
-  EXPECT_NEAR(cache_bytes(flash(), NumberMode::kFaithful, k1M).cache() / kV32CacheBytes, 0.0732, 5e-5);
-  EXPECT_NEAR(cache_bytes(pro(), NumberMode::kFaithful, k1M).cache() / kV32CacheBytes, 0.1048, 5e-5);
+  EXPECT_NEAR(cache_bytes(flash(), NumberMode::kFaithful, k1M).cache() / cache_bytes(V32Config(), k1M).cache(), 0.0732,
+              5e-5);
+  EXPECT_NEAR(cache_bytes(pro(), NumberMode::kFaithful, k1M).cache() / cache_bytes(V32Config(), k1M).cache(), 0.1048,
+              5e-5);
 }
+
+TEST(V32Cost, LinearMacs) {
+  const LinearMacs m = linear_macs(V32Config());
+  EXPECT_NEAR(m.attention / 1e9, 11.413, 5e-4);
+  EXPECT_NEAR((m.index_query + m.index_weights) / 1e9, 0.852, 5e-4);
+  EXPECT_NEAR(m.experts / 1e9, 24.178, 5e-4);
+  EXPECT_NEAR(m.gate / 1e9, 0.106, 5e-4);
+  EXPECT_NEAR(m.head / 1e9, 0.927, 5e-4);
+  EXPECT_NEAR(m.total() / 1e9, 37.48, 5e-3);
+}
+
+TEST(V32Cost, FlopsPerToken) {
+  EXPECT_NEAR(token_flops(V32Config(), k4K) / 1e9, 113.84, 6e-3);
+  EXPECT_NEAR(token_flops(V32Config(), k128K) / 1e9, 240.74, 6e-3);
+  EXPECT_NEAR(token_flops(V32Config(), k1M) / 1e9, 1157.72, 6e-3);
+  EXPECT_NEAR(token_flops_fp8_equivalent(V32Config(), k1M) / 1e9, 1194.6, 0.1);
+  EXPECT_EQ(context_macs(V32Config(), 1000).core, context_macs(V32Config(), 2000).core / 2);
+  EXPECT_EQ(context_macs(V32Config(), 2048).core, context_macs(V32Config(), k1M).core);
+}
+
+TEST(V32Cost, CacheBytes) { EXPECT_EQ(cache_bytes(V32Config(), k1M).cache(), 61.0 * k1M * (656 + 132)); }
 
 TEST(V4Cost, PlainCacheKeepsNumbersAsF32) {
   V4Config c = flash();
