@@ -141,6 +141,7 @@ int chat(const ChatArguments& arguments) {
   options.chat.thinking = arguments.thinking == "off" ? ThinkingMode::kChat : ThinkingMode::kThinking;
   options.chat.effort = arguments.thinking == "max" ? ReasoningEffort::kMax : ReasoningEffort::kDefault;
   options.sampling = sampler_options(arguments.sampling, checkpoint);
+  options.stop = arguments.sampling.stop;
   const int64_t context = std::min(kContext, checkpoint.weights->config().max_position);
   const auto model = [&] {
     const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);  // a weight cache may be written

@@ -1,5 +1,6 @@
 #include "examples/cli/conversation.h"
 
+#include "loaders/text/stop_strings.h"
 #include "ops/core/error.h"
 
 namespace v4rt::cli {
@@ -20,18 +21,20 @@ struct Conversation::Reply {
   const TextFn& text;
   int32_t end_think;
   Part part;
+  StopStrings stop;
   std::vector<int32_t> answer = {};
   Utf8Stream utf8 = {};
 
   void add(int32_t id) {
     if (id == end_think && part == Part::kReasoning) {
-      text(part, utf8.flush());
+      end_part();
       part = Part::kAnswer;
       return;
     }
     if (part == Part::kAnswer) answer.push_back(id);
-    text(part, utf8.push(tokenizer.token_bytes(id)));
+    text(part, utf8.push(stop.push(tokenizer.token_bytes(id))));
   }
+  void end_part() { text(part, utf8.push(stop.flush()) + utf8.flush()); }
 };
 
 Conversation::Conversation(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
@@ -47,6 +50,7 @@ void Conversation::start_over() {
   session_.reset();
   unread_.clear();
   first_ = true;
+  sampler_.forget();
 }
 
 GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& reply,
@@ -56,9 +60,9 @@ GenerateResult Conversation::answer(std::span<const int32_t> prompt, Reply& repl
                                 .end_tokens = session_.model().config().eos_token_ids};
   const GenerateResult result = generate(session_, prompt, options, sampler_, [&](int32_t id) {
     reply.add(id);
-    return !stopped();
+    return !reply.stop.stopped() && !stopped();
   });
-  reply.text(reply.part, reply.utf8.flush());
+  reply.end_part();
   return result;
 }
 
@@ -81,15 +85,20 @@ GenerateResult Conversation::ask(std::string_view message, const TextFn& text, c
   // The prompt's last token opens the reasoning: the next turn goes on from the state before it.
   const bool thinks = thinking() && ids.back() == think_;
   const std::span<const int32_t> head = std::span<const int32_t>(ids).first(ids.size() - 1);
-  if (thinks) session_.feed(head);
+  if (thinks) {
+    session_.feed(head);
+    sampler_.begin(head);
+  }
   std::optional<int64_t> before;
+  SamplerState sampler_before;
   GenerateResult result;
   result.stop = StopReason::kCancelled;
-  Reply reply{*tokenizer_, text, end_think_, thinks ? Part::kReasoning : Part::kAnswer};
+  Reply reply{*tokenizer_, text, end_think_, thinks ? Part::kReasoning : Part::kAnswer, StopStrings(options_.stop)};
   if (!thinks || session_.position() == begin + static_cast<int64_t>(head.size())) {
     if (thinks) {
       session_.checkpoint();
       before = session_.position();
+      sampler_before = sampler_.state();
     }
     result = answer(thinks ? std::span<const int32_t>(&think_, 1) : std::span<const int32_t>(ids), reply, stopped);
   }
@@ -99,6 +108,8 @@ GenerateResult Conversation::ask(std::string_view message, const TextFn& text, c
   if (before) {
     session_.truncate(*before);
     session_.drop_checkpoint(*before);
+    sampler_before.random = sampler_.state().random;  // another turn draws other numbers
+    sampler_.restore(sampler_before);
     unread_.push_back(end_think_);
     unread_.insert(unread_.end(), reply.answer.begin(), reply.answer.end());
   } else if (read < static_cast<int64_t>(ids.size())) {  // stopped while the message was being read

@@ -19,7 +19,8 @@ struct ConversationOptions {
   std::string system;
   ChatOptions chat;
   SamplerOptions sampling;
-  int64_t max_tokens = 1024;  // of an answer, its reasoning included
+  std::vector<std::string> stop;  // each ends a reply, or its reasoning, before it
+  int64_t max_tokens = 1024;      // of an answer, its reasoning included
 };
 
 // A conversation whose history is the sequence state: each turn reads only what is new. The chat encoding leaves the

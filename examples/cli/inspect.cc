@@ -101,6 +101,9 @@ std::string recommended_text(const std::optional<GenerationConfig>& generation) 
   if (!generation) return "none: there is no generation_config.json";
   const auto shown = [](const std::optional<double>& value) { return value ? fmt::format("{}", *value) : "-"; };
   std::string text = fmt::format("temperature {}, top-p {}", shown(generation->temperature), shown(generation->top_p));
+  if (generation->top_k) text += fmt::format(", top-k {}", *generation->top_k);
+  if (generation->min_p) text += fmt::format(", min-p {}", *generation->min_p);
+  if (generation->repetition_penalty) text += fmt::format(", repetition penalty {}", *generation->repetition_penalty);
   if (!generation->not_applied.empty())
     text += fmt::format("; not applied: {}", fmt::join(generation->not_applied, ", "));
   return text;
@@ -156,9 +159,12 @@ nlohmann::ordered_json architecture_json(const V4Config& c) {
 nlohmann::ordered_json recommended_json(const std::optional<GenerationConfig>& generation) {
   if (!generation) return nullptr;
   using Json = nlohmann::ordered_json;
-  const auto shown = [](const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); };
+  const auto shown = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   return {{"temperature", shown(generation->temperature)},
           {"top_p", shown(generation->top_p)},
+          {"top_k", shown(generation->top_k)},
+          {"min_p", shown(generation->min_p)},
+          {"repetition_penalty", shown(generation->repetition_penalty)},
           {"not_applied", generation->not_applied}};
 }
 

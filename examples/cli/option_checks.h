@@ -51,9 +51,9 @@ inline CLI::Validator bytes_between(uint64_t low, uint64_t high) {
           fmt::format("[{} - {}]", low, high)};
 }
 
-// A name, for instance of a file, that may not be empty.
-inline CLI::Validator nonempty() {
-  return {[](const std::string& text) { return std::string(text.empty() ? "the name is empty" : ""); }, ""};
+// A name, for instance of a file, or something else that may not be empty.
+inline CLI::Validator nonempty(std::string what = "name") {
+  return {[=](const std::string& text) { return text.empty() ? fmt::format("the {} is empty", what) : ""; }, ""};
 }
 
 }  // namespace v4rt::cli

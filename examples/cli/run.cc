@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -19,6 +20,7 @@
 #include "examples/cli/statistics.h"
 #include "examples/cli/terminal.h"
 #include "graph/runtime/generate.h"
+#include "loaders/text/stop_strings.h"
 
 namespace v4rt::cli {
 namespace {
@@ -29,6 +31,7 @@ struct RunArguments {
   bool has_prompt = false, ignore_end = false, json = false, plain = false;
   int64_t max_tokens = 128;
   SamplingArguments sampling;
+  std::optional<int32_t> logprobs;
   PrefixCacheArguments cache;
   int parallel = 0;  // 0: one prompt
 };
@@ -39,6 +42,7 @@ int run_lines(const RunArguments& a, const Checkpoint& checkpoint) {
   many.options.max_tokens = a.max_tokens;
   if (!a.ignore_end) many.options.end_tokens = checkpoint.weights->config().eos_token_ids;
   many.sampler = sampler_options(a.sampling, checkpoint);
+  many.stop = a.sampling.stop;
   return run_many(many, checkpoint);
 }
 
@@ -52,18 +56,21 @@ std::string prompt_text(const RunArguments& arguments) {
 // Prints a completion as it grows, or collects it for --json.
 class Completion {
  public:
-  Completion(const Tokenizer& tokenizer, bool stream) : tokenizer_(tokenizer), stream_(stream) {}
+  Completion(const Tokenizer& tokenizer, const std::vector<std::string>& stop, bool stream)
+      : tokenizer_(tokenizer), stop_(stop), stream_(stream) {}
 
   void add(int32_t id) {
     if (ids.empty()) first_token_seconds = seconds_since_start();
     ids.push_back(id);
-    show(utf8_.push(tokenizer_.token_bytes(id)));
+    show(utf8_.push(stop_.push(tokenizer_.token_bytes(id))));
   }
   void end() {
-    show(utf8_.flush());
+    show(utf8_.push(stop_.flush()) + utf8_.flush());
     // The statistics should begin on a line of their own, but standard output must be the completion and nothing else.
     if (stream_ && !text.empty() && text.back() != '\n') say("\n");
   }
+
+  bool stopped() const { return stop_.stopped(); }
 
   std::vector<int32_t> ids;
   std::string text;
@@ -75,6 +82,7 @@ class Completion {
     if (stream_ && !part.empty()) print(part);
   }
   const Tokenizer& tokenizer_;
+  StopStrings stop_;
   Utf8Stream utf8_;
   bool stream_;
 };
@@ -98,17 +106,30 @@ void save_ids(OutputFile& file, const std::vector<int32_t>& ids) {
   file.commit();
 }
 
-void report(const RunArguments& arguments, const GenerateResult& result, const Completion& completion) {
+// A chosen token beside the likeliest.
+nlohmann::ordered_json logprobs_json(std::span<const TokenLogprob> logprobs, const Tokenizer& tokenizer) {
+  const auto entry = [&](const TokenLogprob& t) {
+    return nlohmann::ordered_json{{"id", t.id}, {"token", tokenizer.token_bytes(t.id)}, {"logprob", t.logprob}};
+  };
+  nlohmann::ordered_json json = entry(logprobs.front());
+  json["top"] = nlohmann::ordered_json::array();
+  for (const TokenLogprob& t : logprobs.subspan(1)) json["top"].push_back(entry(t));
+  return json;
+}
+
+void report(const RunArguments& arguments, const GenerateResult& result, const Completion& completion,
+            const nlohmann::ordered_json& logprobs) {
+  const bool stopped = completion.stopped();
   if (!arguments.json) {
     say(statistics(result));
     say(fmt::format("first token {:.3f} s after the start; {}\n", completion.first_token_seconds,
-                    describe(result.stop)));
+                    stopped ? "stopped at a stop string" : describe(result.stop)));
     return;
   }
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"text", completion.text},
       {"ids", completion.ids},
-      {"stop", key(result.stop)},
+      {"stop", stopped ? kStopString : key(result.stop)},
       {"prompt_tokens", result.prompt_tokens},
       {"cached_tokens", result.cached_tokens},
       {"tokens", result.tokens},
@@ -118,6 +139,7 @@ void report(const RunArguments& arguments, const GenerateResult& result, const C
       {"decode_seconds", result.decode_seconds},
       {"first_token_seconds", completion.first_token_seconds},
   };
+  if (arguments.logprobs) json["logprobs"] = logprobs;
   print(json_text(json));
 }
 
@@ -140,7 +162,8 @@ int run(const RunArguments& arguments) {
   const auto tokenizer = open_tokenizer(checkpoint);
   const V4Config& config = checkpoint.weights->config();
   const std::vector<int32_t> prompt = encode_text(*tokenizer, prompt_text(arguments), config, arguments.plain);
-  const SamplerOptions sampling = sampler_options(arguments.sampling, checkpoint);
+  SamplerOptions sampling = sampler_options(arguments.sampling, checkpoint);
+  sampling.logprobs = arguments.logprobs;
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);  // from here on a file would be left behind
   const std::unique_ptr<OutputFile> ids_file = open_ids_file(arguments, checkpoint);
   const auto n_prompt = static_cast<int64_t>(prompt.size());
@@ -157,21 +180,25 @@ int run(const RunArguments& arguments) {
   const int64_t cached = read_with_cache(arguments, session, prompt);
   const double reading = seconds_since_start() - begin;
   Sampler sampler(sampling, config.vocab_size);
-  Completion completion(*tokenizer, !arguments.json);
+  Completion completion(*tokenizer, arguments.sampling.stop, !arguments.json);
+  auto logprobs = nlohmann::ordered_json::array();
   GenerateOptions options{.max_tokens = arguments.max_tokens, .draft = model->options().draft};
   if (!arguments.ignore_end) options.end_tokens = config.eos_token_ids;
+  sampler.begin(std::span(prompt).first(static_cast<size_t>(session.position())));
   GenerateResult result = generate(session, std::span(prompt).subspan(static_cast<size_t>(session.position())), options,
                                    sampler, [&](int32_t id) {
                                      progress.clear();
                                      completion.add(id);
-                                     return !InterruptGuard::raised();
+                                     if (arguments.logprobs)
+                                       logprobs.push_back(logprobs_json(sampler.logprobs(), *tokenizer));
+                                     return !completion.stopped() && !InterruptGuard::raised();
                                    });
   progress.clear();
   result.prompt_tokens = n_prompt;
   result.cached_tokens = cached;
   result.prefill_seconds += reading;
   completion.end();
-  report(arguments, result, completion);
+  report(arguments, result, completion, logprobs);
   if (ids_file) save_ids(*ids_file, completion.ids);
   return InterruptGuard::raised() ? InterruptGuard::status() : kSuccess;
 }
@@ -205,8 +232,15 @@ void add_run(CLI::App& app, Action& action) {
   auto* parallel = command->add_option(
       "--parallel", a.parallel,
       "Answer every line of the file of -f, so many at once: a JSON string, or {\"prompt\": .., and \"id\", "
-      "\"max_tokens\", \"temperature\", \"top_p\" or \"seed\"}; prints a JSON line for each when it is done");
+      "\"max_tokens\", \"temperature\", \"top_k\", \"top_p\", \"min_p\", \"repetition_penalty\", \"presence_penalty\", "
+      "\"frequency_penalty\" or \"seed\"}; prints a JSON line for each when it is done");
   parallel->transform(between(1, 1024))->needs(file)->excludes(prompt, save_ids, json);
+  command
+      ->add_option("--logprobs", a.logprobs,
+                   "With --json: also the log-probability of each token, and this many of the likeliest tokens, as the "
+                   "model gives them before temperature, penalties and the rest")
+      ->transform(between(kLogprobsRange.low, kLogprobsRange.high))
+      ->needs(json);
   add_options(*command, a.model);
   command->callback([arguments, prompt, &action] {
     arguments->has_prompt = prompt->count() > 0;

@@ -2,6 +2,8 @@
 
 #include <deque>
 #include <nlohmann/json.hpp>
+#include <type_traits>
+#include <utility>
 
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
@@ -11,6 +13,7 @@
 #include "examples/cli/terminal.h"
 #include "graph/runtime/scheduler.h"
 #include "loaders/files/json_file.h"
+#include "loaders/text/stop_strings.h"
 #include "loaders/text/utf8.h"
 
 namespace v4rt::cli {
@@ -20,7 +23,7 @@ using Json = nlohmann::ordered_json;
 
 // One line, and what becomes of it.
 struct Line {
-  Line() = default;
+  explicit Line(const std::vector<std::string>& strings) : stop(strings) {}
   Line(const Line&) = delete;
   Line& operator=(const Line&) = delete;
 
@@ -29,17 +32,27 @@ struct Line {
   Request request;
   std::vector<int32_t> ids;
   std::string text;
+  StopStrings stop;
   Utf8Stream utf8;
 };
 
 template <class T>
-void take(const nlohmann::json& object, const char* key, T low, T high, T& value) {
+void take(const nlohmann::json& object, const char* key, OptionRange<T> range, T& value) {
   const auto found = object.find(key);
   if (found == object.end()) return;
-  check(std::is_integral_v<T> ? found->is_number_integer() : found->is_number(), Code::kInvalidArgument,
-        "\"{}\" is not a {}number", key, std::is_integral_v<T> ? "whole " : "");
+  bool fits = false;
+  if constexpr (std::is_integral_v<T>) {
+    const auto within = [&](auto n) {
+      return std::cmp_greater_equal(n, range.low) && std::cmp_less_equal(n, range.high);
+    };
+    check(found->is_number_integer(), Code::kInvalidArgument, "\"{}\" is not a whole number", key);
+    fits = found->is_number_unsigned() ? within(found->get<uint64_t>()) : within(found->get<int64_t>());
+  } else {
+    check(found->is_number(), Code::kInvalidArgument, "\"{}\" is not a number", key);
+    fits = found->get<T>() >= range.low && found->get<T>() <= range.high;
+  }
+  check(fits, Code::kInvalidArgument, "\"{}\" is {}: from {} to {}", key, found->dump(), range.low, range.high);
   value = found->get<T>();
-  check(value >= low && value <= high, Code::kInvalidArgument, "\"{}\" is {}: from {} to {}", key, value, low, high);
 }
 
 Request request_of(const nlohmann::json& line, const ManyArguments& arguments, const Tokenizer& tokenizer,
@@ -48,16 +61,32 @@ Request request_of(const nlohmann::json& line, const ManyArguments& arguments, c
   check(object.is_object() && object.contains("prompt") && object["prompt"].is_string(), Code::kInvalidArgument,
         "neither a JSON string nor an object with a string \"prompt\"");
   for (const auto& [key, value] : object.items()) {
-    constexpr std::string_view kKnown[] = {"prompt", "id", "max_tokens", "temperature", "top_p", "seed"};
+    constexpr std::string_view kKnown[] = {"prompt",
+                                           "id",
+                                           "max_tokens",
+                                           "seed",
+                                           "temperature",
+                                           "top_k",
+                                           "top_p",
+                                           "min_p",
+                                           "repetition_penalty",
+                                           "presence_penalty",
+                                           "frequency_penalty"};
     check(std::find(std::begin(kKnown), std::end(kKnown), key) != std::end(kKnown), Code::kInvalidArgument,
           "there is no option \"{}\"", escaped(key));
   }
   Request request{.options = arguments.options, .sampler = arguments.sampler};
   request.prompt = encode_text(tokenizer, object["prompt"].get<std::string>(), config, arguments.plain);
-  take<int64_t>(object, "max_tokens", 1, int64_t{1} << 40, request.options.max_tokens);
-  take<float>(object, "temperature", 0, 100, request.sampler.temperature);
-  take<float>(object, "top_p", 1e-6f, 1, request.sampler.top_p);
-  take<uint64_t>(object, "seed", 0, UINT64_MAX, request.sampler.seed);
+  SamplerOptions& sampler = request.sampler;
+  take(object, "max_tokens", {1, int64_t{1} << 40}, request.options.max_tokens);
+  take(object, "seed", {0, UINT64_MAX}, sampler.seed);
+  take(object, "temperature", kTemperatureRange, sampler.temperature);
+  take(object, "top_k", kTopKRange, sampler.top_k);
+  take(object, "top_p", kTopPRange, sampler.top_p);
+  take(object, "min_p", kMinPRange, sampler.min_p);
+  take(object, "repetition_penalty", kRepetitionRange, sampler.repetition_penalty);
+  take(object, "presence_penalty", kPenaltyRange, sampler.presence_penalty);
+  take(object, "frequency_penalty", kPenaltyRange, sampler.frequency_penalty);
   return request;
 }
 
@@ -107,7 +136,7 @@ class Run {
       const std::string where = fmt::format("{}, line {}", arguments_.file, number);
       try {
         const nlohmann::json json = parse_json(line, where);
-        lines_.emplace_back();
+        lines_.emplace_back(arguments_.stop);
         lines_.back().number = number;
         if (json.is_object() && json.contains("id")) lines_.back().id = json["id"];
         lines_.back().request = request_of(json, arguments_, *tokenizer_, checkpoint_.weights->config());
@@ -122,11 +151,11 @@ class Run {
   void submit(Scheduler& scheduler, Line& line) {
     line.request.on_token = [this, &line](int32_t id) {
       line.ids.push_back(id);
-      line.text += line.utf8.push(tokenizer_->token_bytes(id));
-      return true;
+      line.text += line.utf8.push(line.stop.push(tokenizer_->token_bytes(id)));
+      return !line.stop.stopped();
     };
     line.request.on_done = [this, &line](const GenerateResult& result, const std::exception_ptr& error) {
-      line.text += line.utf8.flush();
+      line.text += line.utf8.push(line.stop.flush()) + line.utf8.flush();
       report(line, result, error);
     };
     try {
@@ -153,7 +182,7 @@ class Run {
       tokens_ += result.tokens;
       json["text"] = line.text;
       json["ids"] = line.ids;
-      json["stop"] = key(result.stop);
+      json["stop"] = line.stop.stopped() ? kStopString : key(result.stop);
       json["prompt_tokens"] = result.prompt_tokens;
       json["cached_tokens"] = result.cached_tokens;
       json["tokens"] = result.tokens;

@@ -155,7 +155,8 @@ v4rt_status v4rt_sampler_open(const v4rt_model* model, const v4rt_sampler_option
     require(model, "v4rt_sampler_open: model");
     require(sampler, "v4rt_sampler_open: sampler");
     const auto o = v4rt::api::read_options(options, "v4rt_sampler_options");
-    const v4rt::SamplerOptions chosen{o.temperature, o.top_p == 0 ? 1.0f : o.top_p, o.seed};
+    const v4rt::SamplerOptions chosen{
+        .temperature = o.temperature, .top_p = o.top_p == 0 ? 1.0f : o.top_p, .seed = o.seed};
     const int64_t vocab_size = model->model->config().vocab_size;
     *sampler = new v4rt_sampler{v4rt::Sampler(chosen, vocab_size), static_cast<size_t>(vocab_size)};
   });

@@ -2,36 +2,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <random>
 #include <span>
 #include <vector>
 
+#include "graph/runtime/sampler.h"
 #include "graph/runtime/session.h"
 
 namespace v4rt {
-
-// temperature 0: the largest logit, lowest id on ties. Otherwise softmax(logits / temperature), cut to the smallest set
-// whose probability reaches top_p, drawn with a generator whose sequence depends on the seed only.
-struct SamplerOptions {
-  float temperature = 0;
-  float top_p = 1;
-  uint64_t seed = 0;
-};
-
-class Sampler {
- public:
-  Sampler(const SamplerOptions& options, int64_t vocab_size);  // throws Error on temperature < 0, top_p outside (0, 1]
-  // Allocates nothing. Throws Error(kCorrupt) naming the token whose logit is not a number.
-  int32_t sample(std::span<const float> logits);
-  int32_t peek(std::span<const float> logits);  // what sample() would return now; draws nothing
-
- private:
-  std::span<const std::pair<float, int32_t>> keep_most_probable(double total);
-
-  SamplerOptions options_;
-  std::mt19937_64 random_;
-  std::vector<std::pair<float, int32_t>> scratch_;
-};
 
 struct GenerateOptions {
   int64_t max_tokens = 128;

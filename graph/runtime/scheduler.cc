@@ -22,6 +22,7 @@ struct Scheduler::Job {
   Job(uint64_t number, Request asked, int64_t vocab)
       : id(number), request(std::move(asked)), sampler(request.sampler, vocab), tokens(request.prompt) {
     result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+    sampler.begin(request.prompt);
   }
 
   bool reading() const { return fed < result.prompt_tokens; }

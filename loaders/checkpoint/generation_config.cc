@@ -1,5 +1,7 @@
 #include "loaders/checkpoint/generation_config.h"
 
+#include <algorithm>
+
 #include "loaders/checkpoint/json_fields.h"
 #include "loaders/files/file_source.h"
 #include "loaders/files/json_file.h"
@@ -14,8 +16,7 @@ struct Setting {
   double neutral;
 };
 constexpr Setting kUnknownHere[] = {
-    {"top_k", 0},          {"min_p", 0},      {"typical_p", 1},          {"epsilon_cutoff", 0},
-    {"eta_cutoff", 0},     {"num_beams", 1},  {"repetition_penalty", 1}, {"no_repeat_ngram_size", 0},
+    {"typical_p", 1},      {"epsilon_cutoff", 0}, {"eta_cutoff", 0}, {"num_beams", 1}, {"no_repeat_ngram_size", 0},
     {"min_new_tokens", 0}, {"min_length", 0},
 };
 
@@ -33,6 +34,10 @@ GenerationConfig parse_generation_config(std::string_view text, std::string_view
   config.eos_token_ids = f.token_ids("eos_token_id", vocab_size);
   config.temperature = optional_number(f, "temperature", 0, 100);
   config.top_p = optional_number(f, "top_p", 1e-6, 1);
+  config.min_p = optional_number(f, "min_p", 0, 1);
+  config.repetition_penalty = optional_number(f, "repetition_penalty", 1e-2, 100);
+  // Some write -1 for all.
+  if (f.find("top_k") != nullptr) config.top_k = std::max<int64_t>(f.integer("top_k", -1, INT32_MAX), 0);
   const nlohmann::json* sampled = f.find("do_sample");
   if (sampled != nullptr && *sampled == false) config.temperature = 0;
   for (const auto& [key, neutral] : kUnknownHere) {

@@ -13,10 +13,12 @@ class FileSource;
 // What a checkpoint's generation_config.json recommends: how the next token is chosen, and what ends a text. A file
 // with "do_sample": false asks for the likeliest token, which is temperature 0.
 struct GenerationConfig {
-  std::vector<int32_t> eos_token_ids;        // in addition to those of config.json; may be empty
-  std::optional<double> temperature, top_p;  // empty if the file does not say
-  std::vector<std::string> not_applied;      // settings that would change the choice, but are not implemented:
-                                             // "top_k = 20"
+  std::vector<int32_t> eos_token_ids;  // in addition to those of config.json; may be empty
+  // Empty if the file does not say.
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int64_t> top_k;          // 0: all
+  std::vector<std::string> not_applied;  // settings that would change the choice, but are not implemented:
+                                         // "typical_p = 0.2"
 };
 
 // Throws Error naming file, key and value if it is not such a file, or a value makes no sense.

@@ -13,11 +13,11 @@ sed -i "s/\"eos_token_id\": 1/\"eos_token_id\": [1, $end]/" "$model/config.json"
 call "${prompt[@]}"; ends
 call "${prompt[@]}" --ignore-end; exits 0; same_files "$work/ids" "$work/whole"
 cp "$work/config.json" "$model/config.json"
-echo "{\"eos_token_id\": [$end, 1], \"temperature\": 1.5, \"top_p\": 0.9, \"top_k\": 20}" >"$model/generation_config.json"
+echo "{\"eos_token_id\": [$end, 1], \"temperature\": 1.5, \"top_p\": 0.9, \"top_k\": 20, \"typical_p\": 0.2}" >"$model/generation_config.json"
 call "${prompt[@]}"; ends
-call inspect "$model"; exits 0; out_has "1, $end"; out_has "temperature 1.5, top-p 0.9; not applied: top_k = 20"
+call inspect "$model"; exits 0; out_has "1, $end"; out_has "temperature 1.5, top-p 0.9, top-k 20; not applied: typical_p = 0.2"
 call inspect "$model" --json; exits 0
-check "the same as JSON" [ "$("$json_value" "$work/out" /end_tokens /recommended_sampling/top_p)" = "1 $end "$'\n0.9' ]
+check "the same as JSON" [ "$("$json_value" "$work/out" /end_tokens /recommended_sampling/top_p /recommended_sampling/top_k)" = "1 $end "$'\n0.9\n20' ]
 
 # An answer of a conversation ends there too.
 call_with $'What is the capital of France?\n' chat "$model"; exits 0; cp "$work/out" "$work/answer"
@@ -27,13 +27,13 @@ check "there was an answer" [ "$(wc -c <"$work/answer")" -gt 1 ]
 
 # The recommended numbers are taken when asked for, and those of the command line go first.
 sampled=("${prompt[@]}" --ignore-end --seed 3)
-echo '{"temperature": 1.5, "top_p": 0.9, "top_k": 20}' >"$model/generation_config.json"
+echo '{"temperature": 1.5, "top_p": 0.9, "top_k": 20, "min_p": 0.01, "repetition_penalty": 1.1, "typical_p": 0.2}' >"$model/generation_config.json"
 call "${sampled[@]}"; exits 0; same_files "$work/ids" "$work/whole"
-call "${sampled[@]}" --temperature 1.5 --top-p 0.9; exits 0; cp "$work/ids" "$work/chosen"
+call "${sampled[@]}" --temperature 1.5 --top-p 0.9 --top-k 20 --min-p 0.01 --repetition-penalty 1.1; exits 0; cp "$work/ids" "$work/chosen"
 call "${sampled[@]}" --recommended-sampling; exits 0; same_files "$work/ids" "$work/chosen"
-err_has "temperature 1.5, top-p 0.9"; err_has "not applied: top_k = 20"
+err_has "temperature 1.5, top-k 20, top-p 0.9, min-p 0.01, repetition penalty 1.1"; err_has "not applied: typical_p = 0.2"
 check "another text" [ "$(cat "$work/chosen")" != "$(cat "$work/whole")" ]
-call "${sampled[@]}" --recommended-sampling --temperature 0; exits 0; same_files "$work/ids" "$work/whole"
+call "${sampled[@]}" --recommended-sampling --temperature 0 --repetition-penalty 1; exits 0; same_files "$work/ids" "$work/whole"
 call_with $'Hello\n' chat "$model" -n 4 --recommended-sampling; exits 0; err_has "temperature 1.5"
 echo '{"top_p": 2}' >"$model/generation_config.json"; call "${prompt[@]}"; refuses 1 "generation_config.json" "'top_p' is 2"
 rm "$model/generation_config.json"

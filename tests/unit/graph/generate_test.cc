@@ -1,112 +1,13 @@
 #include "graph/runtime/generate.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
 
-#include "alloc_count.h"
 #include "tests/support/tiny_model.h"
 
 namespace v4rt {
 namespace {
-
-using ::testing::HasSubstr;
-
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-TEST(Sampler, GreedyTakesTheLowestOfTheLargest) {
-  Sampler sampler({}, 5);
-  EXPECT_EQ(sampler.sample(std::vector<float>{1, 3, 2, 3, -kInf}), 1);
-  EXPECT_EQ(sampler.sample(std::vector<float>{-kInf, -kInf, -kInf, -kInf, -kInf}), 0);
-  EXPECT_EQ(sampler.sample(std::vector<float>{0, 0, kInf, kInf, 0}), 2);
-}
-
-TEST(Sampler, RefusesBadOptionsAndBadLogits) {
-  EXPECT_THROW(Sampler({.temperature = -1}, 4), Error);
-  EXPECT_THROW(Sampler({.temperature = kNaN}, 4), Error);
-  EXPECT_THROW(Sampler({.top_p = 0}, 4), Error);
-  EXPECT_THROW(Sampler({.top_p = 1.5f}, 4), Error);
-  EXPECT_THROW(Sampler({.top_p = kNaN}, 4), Error);
-  EXPECT_THROW(Sampler({}, 0), Error);
-  for (const float temperature : {0.0f, 1.0f}) {
-    Sampler sampler({.temperature = temperature}, 3);
-    EXPECT_THROW(sampler.sample(std::vector<float>{1, 2}), Error);
-    try {
-      sampler.sample(std::vector<float>{1, 2, kNaN});
-      FAIL() << "accepted";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), Code::kCorrupt);
-      EXPECT_THAT(error.what(), HasSubstr("token 2"));
-    }
-  }
-}
-
-TEST(Sampler, PeekingDrawsNothing) {
-  const SamplerOptions options{.temperature = 2, .top_p = 0.9f, .seed = 11};
-  const std::vector<float> logits{1, 0.5f, 0, -0.5f};
-  Sampler peeking(options, 4), plain(options, 4);
-  for (int i = 0; i < 100; ++i) {
-    const int32_t next = peeking.peek(logits);
-    EXPECT_EQ(peeking.sample(logits), next);
-    EXPECT_EQ(plain.sample(logits), next);
-  }
-}
-
-std::vector<int> counts(const SamplerOptions& options, const std::vector<float>& logits, int draws) {
-  Sampler sampler(options, static_cast<int64_t>(logits.size()));
-  std::vector<int> n(logits.size());
-  for (int i = 0; i < draws; ++i) ++n[static_cast<size_t>(sampler.sample(logits))];
-  return n;
-}
-
-TEST(Sampler, DrawsFromTheSoftmax) {
-  const std::vector<float> logits{std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
-  const auto n = counts({.temperature = 1, .seed = 3}, logits, 40000);
-  const double expected[] = {0.5, 0.3, 0.15, 0.05};
-  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(n[i] / 40000.0, expected[i], 0.01) << i;
-
-  const auto flat = counts({.temperature = 2, .seed = 3}, logits, 40000);  // square roots
-  const double sum = std::sqrt(0.5) + std::sqrt(0.3) + std::sqrt(0.15) + std::sqrt(0.05);
-  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(flat[i] / 40000.0, std::sqrt(expected[i]) / sum, 0.01) << i;
-}
-
-TEST(Sampler, TopPKeepsTheSmallestSetThatReachesIt) {
-  const std::vector<float> logits{std::log(0.15f), std::log(0.5f), std::log(0.05f), std::log(0.3f)};
-  const auto n = counts({.temperature = 1, .top_p = 0.7f, .seed = 4}, logits, 20000);
-  EXPECT_EQ(n[0] + n[2], 0);
-  EXPECT_NEAR(n[1] / 20000.0, 0.625, 0.015);
-  EXPECT_EQ(counts({.temperature = 1, .top_p = 0.4f, .seed = 4}, logits, 100)[1], 100);
-  // Equals: the lower ids are kept.
-  EXPECT_EQ(counts({.temperature = 1, .top_p = 0.45f, .seed = 4}, {0, 0, 0, 0}, 1000)[2], 0);
-}
-
-TEST(Sampler, SeedDecidesTheSequence) {
-  const std::vector<float> logits(100, 0);
-  const auto draw = [&](uint64_t seed) {
-    Sampler sampler({.temperature = 1, .seed = seed}, 100);
-    std::vector<int32_t> ids;
-    for (int i = 0; i < 8; ++i) ids.push_back(sampler.sample(logits));
-    return ids;
-  };
-  EXPECT_EQ(draw(1), draw(1));
-  EXPECT_NE(draw(1), draw(2));
-}
-
-TEST(Sampler, TinyTemperatureIsGreedyAndFarTailsAreNeverDrawn) {
-  EXPECT_EQ(counts({.temperature = 1e-30f, .seed = 1}, {1, 2, 1.999f}, 100)[1], 100);
-  EXPECT_EQ(counts({.temperature = 1, .seed = 1}, {0, -200, -kInf}, 1000)[0], 1000);
-}
-
-TEST(Sampler, AllocatesNothing) {
-  const std::vector<float> logits(1000, 0.5f);
-  Sampler sampler({.temperature = 1, .top_p = 0.5f}, 1000);
-  const AllocationCount count;
-  sampler.sample(logits);
-  EXPECT_EQ(count.since(), 0);
-}
 
 class Generate : public ::testing::Test {
  protected:
@@ -141,6 +42,18 @@ TEST_F(Generate, StopsAfterMaxTokensWithAllOfThemFed) {
   EXPECT_FALSE(result.end_token_fed);
   EXPECT_GT(result.prefill_seconds, 0);
   EXPECT_GT(result.decode_seconds, 0);
+}
+
+TEST_F(Generate, TheSamplerKnowsWhatWasReadAndChosen) {
+  Sampler penalizing({.presence_penalty = 1}, 32);
+  generate(session, prompt, {.max_tokens = 6}, penalizing, take);
+  std::vector<SamplerState::Use> expected(32);
+  for (const int32_t id : prompt) expected[static_cast<size_t>(id)].read = true;
+  for (const int32_t id : seen) ++expected[static_cast<size_t>(id)].chosen;
+  for (size_t i = 0; i < 32; ++i) {
+    EXPECT_EQ(penalizing.state().uses[i].read, expected[i].read) << i;
+    EXPECT_EQ(penalizing.state().uses[i].chosen, expected[i].chosen) << i;
+  }
 }
 
 TEST_F(Generate, AnEndTokenIsNeitherHandedOnNorFed) {

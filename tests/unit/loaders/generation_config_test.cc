@@ -29,6 +29,12 @@ TEST(GenerationConfig, ReadsWhatIsRecommended) {
   EXPECT_THAT(config.eos_token_ids, ElementsAre(1, 386));
   EXPECT_EQ(config.temperature, 0.6);
   EXPECT_EQ(config.top_p, 0.95);
+  EXPECT_FALSE(config.top_k);
+  const GenerationConfig more = parse(R"({"top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1})");
+  EXPECT_EQ(more.top_k, 20);
+  EXPECT_EQ(more.min_p, 0.05);
+  EXPECT_EQ(parse(R"({"top_k": -1})").top_k, 0);
+  EXPECT_EQ(more.repetition_penalty, 1.1);
   EXPECT_THAT(config.not_applied, IsEmpty());
 }
 
@@ -47,8 +53,8 @@ TEST(GenerationConfig, WithoutSamplingTheTemperatureIsZero) {
 }
 
 TEST(GenerationConfig, NamesTheSettingsThatItDoesNotKnow) {
-  EXPECT_THAT(parse(R"({"top_k": 20, "repetition_penalty": 1.0, "min_p": 0.05, "max_length": 100})").not_applied,
-              ElementsAre("top_k = 20", "min_p = 0.05"));
+  EXPECT_THAT(parse(R"({"typical_p": 0.2, "eta_cutoff": 0.0, "num_beams": 4, "max_length": 100})").not_applied,
+              ElementsAre("typical_p = 0.2", "num_beams = 4"));
 }
 
 TEST(GenerationConfig, RefusesWhatHasNoMeaning) {
@@ -57,6 +63,10 @@ TEST(GenerationConfig, RefusesWhatHasNoMeaning) {
   EXPECT_THAT(refused(R"({"eos_token_id": "1"})"), HasSubstr("'eos_token_id' is \"1\""));
   EXPECT_THAT(refused(R"({"temperature": -1})"), HasSubstr("'temperature' is -1"));
   EXPECT_THAT(refused(R"({"top_p": 0})"), HasSubstr("'top_p' is 0"));
+  EXPECT_THAT(refused(R"({"top_k": -2})"), HasSubstr("'top_k' is -2"));
+  EXPECT_THAT(refused(R"({"top_k": 2.5})"), HasSubstr("'top_k' is 2.5"));
+  EXPECT_THAT(refused(R"({"min_p": 2})"), HasSubstr("'min_p' is 2"));
+  EXPECT_THAT(refused(R"({"repetition_penalty": 0})"), HasSubstr("'repetition_penalty' is 0"));
   EXPECT_THAT(refused(R"({"top_p": "1"})"), HasSubstr("'top_p' is \"1\""));
   EXPECT_THAT(refused("[]"), HasSubstr("generation_config.json: is not a JSON object"));
   EXPECT_THAT(refused("{"), HasSubstr("generation_config.json: not valid JSON"));
