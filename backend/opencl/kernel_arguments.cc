@@ -63,4 +63,18 @@ std::string with_buffer_offsets(std::string_view source) {
   return out.append(source);
 }
 
+std::string with_one_kernel(std::string_view source, std::string_view name) {
+  constexpr std::string_view kEnd = "\n}";  // of a function, at the beginning of a line: nothing within is there
+  std::string out;
+  for (size_t at = source.find(kMarker); at != std::string_view::npos; at = source.find(kMarker)) {
+    const std::string_view kernel = source.substr(at + kMarker.size());
+    const size_t end = source.find(kEnd, at);
+    check(end != std::string_view::npos, Code::kInternal, "a kernel does not end");
+    const bool wanted = kernel.substr(0, kernel.find('(')) == name;
+    out += source.substr(0, wanted ? end + kEnd.size() : at);
+    source.remove_prefix(end + kEnd.size());
+  }
+  return out.append(source);
+}
+
 }  // namespace v4rt

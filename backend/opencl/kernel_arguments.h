@@ -10,4 +10,7 @@ namespace v4rt {
 // that overlap crash NVIDIA's driver, and all of them must start at multiples of up to 512 bytes.
 std::string with_buffer_offsets(std::string_view source);
 
+// The program text without KERNELs of other names, for a driver compiles what is there.
+std::string with_one_kernel(std::string_view source, std::string_view name);
+
 }  // namespace v4rt

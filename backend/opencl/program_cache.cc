@@ -20,7 +20,7 @@ std::string_view text_of(std::string_view file) {
 }
 
 // Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
-std::string source_of(std::string_view file) {
+std::string source_of(std::string_view file, std::string_view name) {
   constexpr std::string_view kShared[] = {"exact_math.h", "common.cl",  "row_ops.cl", "row_format.cl", "slots.cl",
                                           "head_tile.cl", "weights.cl", "dot.cl",     "wide_dot.cl"};
   std::vector<std::string_view> parts(std::begin(kShared), std::end(kShared));
@@ -30,7 +30,7 @@ std::string source_of(std::string_view file) {
     source += text_of(part);
     source += '\n';
   }
-  return with_buffer_offsets(source);
+  return with_buffer_offsets(with_one_kernel(source, name));
 }
 
 std::string build_log(cl_program program, cl_device_id device) {
@@ -80,30 +80,32 @@ cl::Function ProgramCache::function(std::string_view file, const std::vector<std
   std::string options = common_options_;
   for (const std::string& definition : definitions) options += " -D" + definition;
   const std::lock_guard lock(mutex_);
-  const auto [place, is_new] = entries_.try_emplace(fmt::format("{} {}", file, options));
+  const auto [place, is_new] = entries_.try_emplace(fmt::format("{} {} {}", file, name, options));
   Entry& entry = place->second;
   if (is_new) {
     entry.file = file;
+    entry.name = name;
     entry.options = options;
-    entry.key = fmt::format("{} {}\n{}{}\n{}", file, fmt::join(definitions, " "), identity_, options, source_of(file));
+    entry.key = fmt::format("{} of {} {}\n{}{}\n{}", name, file, fmt::join(definitions, " "), identity_, options,
+                            source_of(file, name));
   }
-  cl::Function made = entry.built_here ? cl::Function() : stored_function(entry, name);
+  cl::Function made = entry.built_here ? cl::Function() : stored_function(entry);
   if (!made) {
     if (!entry.built_here) build(entry);
     cl_int status = CL_SUCCESS;
     made = cl::Function(clCreateKernel(entry.program.get(), name, &status));
     cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, name, file));
   }
-  entry.functions.insert(name);
+  entry.made = true;
   return made;
 }
 
 // Empty if the store has no binary, or none that the driver makes the function of.
-cl::Function ProgramCache::stored_function(Entry& entry, const char* name) const {
+cl::Function ProgramCache::stored_function(Entry& entry) const {
   std::optional<std::vector<std::byte>> binary;
   if (!entry.program && !(binary = disk_.load(entry.key))) return {};
   std::optional<BinaryStore::Trial> trial;
-  if (!entry.functions.contains(name)) trial.emplace(disk_.path(entry.key));
+  if (!entry.made) trial.emplace(disk_.path(entry.key));
   cl_int status = CL_SUCCESS;
   if (!entry.program) {
     const size_t size = binary->size();
@@ -113,14 +115,14 @@ cl::Function ProgramCache::stored_function(Entry& entry, const char* name) const
       status = clBuildProgram(program.get(), 1, &device_, entry.options.c_str(), nullptr, nullptr);
     if (status == CL_SUCCESS) entry.program = std::move(program);
   }
-  cl::Function made(status == CL_SUCCESS ? clCreateKernel(entry.program.get(), name, &status) : nullptr);
+  cl::Function made(status == CL_SUCCESS ? clCreateKernel(entry.program.get(), entry.name.c_str(), &status) : nullptr);
   if (status == CL_SUCCESS) return made;
   log::debug("{}: the driver refuses cache entry {}: {}", device_name_, disk_.path(entry.key), cl::error_name(status));
   return {};
 }
 
 void ProgramCache::build(Entry& entry) const {
-  const std::string source = source_of(entry.file);
+  const std::string source = source_of(entry.file, entry.name);
   const char* text = source.c_str();
   cl_int status = CL_SUCCESS;
   cl::Program program(clCreateProgramWithSource(context_, 1, &text, nullptr, &status));
@@ -143,19 +145,17 @@ std::vector<DeviceProgram> ProgramCache::programs() {
     if (!entry.program) continue;  // did not build
     DeviceProgram& program = list.emplace_back();
     program.file = entry.file;
-    program.source = source_of(entry.file);
+    program.source = source_of(entry.file, entry.name);
     program.options = entry.options;
     program.log = build_log(entry.program.get(), device_);
     program.binary = binary_of(entry.program.get());
-    for (const std::string& name : entry.functions) {
-      cl_int status = CL_SUCCESS;
-      const cl::Function function(clCreateKernel(entry.program.get(), name.c_str(), &status));
-      cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, name, entry.file));
-      program.functions.push_back({name, std::vector<size_t>(3)});
-      cl::check_call(clGetKernelWorkGroupInfo(function.get(), device_, CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
-                                              3 * sizeof(size_t), program.functions.back().group.data(), nullptr),
-                     fmt::format("{}: clGetKernelWorkGroupInfo({})", device_name_, name));
-    }
+    cl_int status = CL_SUCCESS;
+    const cl::Function function(clCreateKernel(entry.program.get(), entry.name.c_str(), &status));
+    cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, entry.name, entry.file));
+    program.functions.push_back({entry.name, std::vector<size_t>(3)});
+    cl::check_call(clGetKernelWorkGroupInfo(function.get(), device_, CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
+                                            3 * sizeof(size_t), program.functions[0].group.data(), nullptr),
+                   fmt::format("{}: clGetKernelWorkGroupInfo({})", device_name_, entry.name));
   }
   return list;
 }

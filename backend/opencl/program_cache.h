@@ -2,7 +2,6 @@
 
 #include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +13,8 @@
 
 namespace v4rt {
 
-// The programs of one device: one per kernel file and set of definitions, from the store on disk where it has them.
-// What is built from source is stored at once.
+// The programs of one device: one per kernel and set of definitions, from the store on disk where it has them. What is
+// built from source is stored at once.
 class ProgramCache {
  public:
   // `device_name` is for messages.
@@ -30,12 +29,12 @@ class ProgramCache {
 
  private:
   struct Entry {
-    std::string file, options, key;
-    cl::Program program;              // empty: not loaded or built yet
-    std::set<std::string> functions;  // those that were made of it
-    bool built_here = false;          // from source; a stored binary may turn out to be unusable
+    std::string file, name, options, key;
+    cl::Program program;      // empty: not loaded or built yet
+    bool made = false;        // a function of it
+    bool built_here = false;  // from source; a stored binary may turn out to be unusable
   };
-  cl::Function stored_function(Entry& entry, const char* name) const;
+  cl::Function stored_function(Entry& entry) const;
   void build(Entry& entry) const;  // from source, and stores it
 
   cl_context context_;
@@ -45,7 +44,7 @@ class ProgramCache {
   std::string common_options_;  // of every program
   BinaryStore disk_;
   std::mutex mutex_;
-  std::map<std::string, Entry> entries_;  // by file and options
+  std::map<std::string, Entry> entries_;  // by file, name and options
 };
 
 }  // namespace v4rt

@@ -13,6 +13,9 @@ call cache list --device ''; refuses 2 "--device"
 XDG_CACHE_HOME='' HOME='' call cache list; refuses 1 "XDG_CACHE_HOME"
 
 call kernels mini --device cpu; refuses 2 "--dump"
+call kernels --device opencl --dump "$work/dump"; refuses 2 "MODEL or --release"
+call kernels mini --release flash --device opencl --dump "$work/dump"; refuses 2 "--release"
+call kernels --release none --device opencl --dump "$work/dump"; refuses 2 "flash" "pro"
 call kernels mini --device cpu --dump "$work/dump"; refuses 1 "cpu compiles no programs" "--device"
 check "no folder is made" [ ! -e "$work/dump" ]
 call kernels mini --device opencl --dump "$mini"; refuses 1 "--dump $mini: is not empty" "another folder"
@@ -49,11 +52,11 @@ call cache list --json; exits 0; check "programs of a run that was killed" [ "$(
 call run mini -p a -n 1 --device opencl; exits 0
 call cache list --json; exits 0
 check "every program" [ "$(entries program)" -ge 20 ]
-check "its name" grep -qE '"what": "linear.cl ACT=bf16' "$work/out"
+check "its name" grep -qE '"what": "linear of linear.cl ACT=bf16' "$work/out"
 check "its device" [ -n "$(value /entries/1/device)" -a -n "$(value /entries/1/driver)" ]
 check "no other device" [ "$(grep -c '"device": "'"$(value /entries/1/device)" "$work/out")" = "$(entries program)" ]
 all=$(entries program)
-call cache list; exits 0; out_has "linear.cl ACT=bf16"; out_has " entries, "; out_has "driver"
+call cache list; exits 0; out_has "linear of linear.cl ACT=bf16"; out_has " entries, "; out_has "driver"
 call run mini -p a -n 1 --device opencl; exits 0; call cache list --json; check "none is stored twice" [ "$(entries program)" = "$all" ]
 
 # A binary that crashes the driver leaves its mark; the next run says so, and is none the worse.

@@ -42,6 +42,33 @@ TEST(OpenclArguments, EveryKernelIsRewritten) {
   }
 }
 
+TEST(OpenclArguments, OnlyTheKernelThatIsAskedForIsLeft) {
+  const std::string_view text =
+      "\nfloat f(float x) { return x; }\n"
+      "KERNEL void a(int n) {\n"
+      "  if (n > 0) {\n"
+      "  }\n"
+      "}\n"
+      "#ifdef WIDE\n"
+      "KERNEL void ab(int n) {\n"
+      "}\n"
+      "KERNEL void a(float n) {\n"
+      "}\n"
+      "#endif\n";
+  EXPECT_EQ(with_one_kernel(text, "a"),
+            "\nfloat f(float x) { return x; }\n"
+            "KERNEL void a(int n) {\n"
+            "  if (n > 0) {\n"
+            "  }\n"
+            "}\n"
+            "#ifdef WIDE\n"
+            "KERNEL void a(float n) {\n"
+            "}\n"
+            "#endif\n");
+  EXPECT_EQ(with_one_kernel(text, "b"), "\nfloat f(float x) { return x; }\n#ifdef WIDE\n#endif\n");
+  EXPECT_THROW(with_one_kernel("\nKERNEL void f(int x) {", "f"), Error);
+}
+
 TEST(OpenclArguments, AListThatDoesNotEndIsAnError) {
   EXPECT_THROW(with_buffer_offsets("\nKERNEL void f(__global float* x"), Error);
 }

@@ -10,6 +10,7 @@
 
 #include "loaders/checkpoint/checkpoint.h"
 #include "loaders/synthetic/v4_release.h"
+#include "loaders/synthetic/weight_types.h"
 #include "ops/core/error.h"
 #include "tests/support/model_files.h"
 
@@ -121,6 +122,19 @@ TEST(SyntheticCheckpoint, TypesAreThoseOfTheRelease) {
     return out;
   };
   EXPECT_EQ(types(folder.path()), types(std::string(V4RT_SOURCE_DIR) + "/tests/data/tiny-flash"));
+}
+
+TEST(SyntheticCheckpoint, TypesAloneAreThoseOfTheFiles) {
+  const TempFolder folder;
+  write_synthetic_checkpoint(tiny_config(), folder.path(), small_shards());
+  const auto files = open_checkpoint(folder.path()).weights, types = synthetic_types(tiny_config());
+  for (const WeightInfo& info : v4_weights(tiny_config())) {
+    EXPECT_EQ(types->type(info.name), files->type(info.name)) << info.name;
+    EXPECT_EQ(types->activation_rounding(info.name), files->activation_rounding(info.name)) << info.name;
+    EXPECT_THAT(types->get(info.name).parts, IsEmpty());
+  }
+  EXPECT_FALSE(types->has("no such weight"));
+  EXPECT_THROW(types->type("no such weight"), Error);
 }
 
 TEST(SyntheticCheckpoint, MatricesKeepTheSizeOfTheirInputs) {
