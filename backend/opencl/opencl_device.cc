@@ -84,7 +84,7 @@ bool OpenclDevice::decodes_by_halves() {
     const auto probe = function("probe.cl",
                                 {define("ACT", DType::kF32), define("W", weight),
                                  define("W_BITS", 8 * v4rt::info(weight).block_bytes / v4rt::info(weight).block),
-                                 "HALVES=1", "WHOLE=1", "ABREAST=1"},
+                                 "HALVES=1", "WHOLE=1", "ABREAST=8"},
                                 "probe_halves");
     const BufferPtr wrong = allocate(sizeof(int32_t));
     OpenclQueue queue(context_.get(), site_.device, info_.name);

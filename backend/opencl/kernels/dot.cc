@@ -19,7 +19,7 @@ DotTile vector_tile(int tokens, int row_groups) {
           .options = {define("TOKEN_TILE", tokens), define("ROW_TILE", row_groups)}};
 }
 
-std::string whole(int64_t k) { return define("WHOLE", int64_t{k % kBlock == 0}); }
+std::string whole(int64_t k, int64_t unit) { return define("WHOLE", int64_t{k % unit == 0}); }
 
 }  // namespace
 
@@ -41,16 +41,20 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
       groups /= 2;
     return vector_tile(1, groups);
   }
-  // Four work-items share a block of a row group; short rows leave some of the work-group for other row groups.
-  const size_t group = work_group(device, 256);
-  const auto quarters = static_cast<int64_t>(group / 4);
-  const auto blocks =
-      static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(ceil_div(k, kBlock), 1))));
-  const int64_t abreast = std::min(blocks, quarters);
-  return {.row_groups = quarters / abreast,
-          .group = group,
-          .local_bytes = static_cast<int64_t>(2 * group * 4 * sizeof(float)),
-          .options = {whole(k), define("ABREAST", abreast)}};
+  // Two work-items share a block of a row group. A long row takes as many rounds as it must, equally large ones; a
+  // short one leaves some of a small work-group for other row groups, each of which needs 16 work-items to add its
+  // sums.
+  const int64_t blocks = std::max<int64_t>(ceil_div(k, kBlock), 1);
+  const auto most = static_cast<int64_t>(work_group(device, 256) / 2);
+  const auto each = static_cast<uint64_t>(ceil_div(blocks, ceil_div(blocks, most)));
+  const auto abreast =
+      static_cast<int64_t>(each > 32 ? round_up(each, 16) : std::bit_ceil(std::max<uint64_t>(each, 8)));
+  const int64_t row_groups = std::min(ceil_div(64, abreast), most / abreast);
+  const int64_t room = abreast * row_groups;  // for blocks
+  return {.row_groups = row_groups,
+          .group = static_cast<size_t>(2 * room),
+          .local_bytes = static_cast<int64_t>(sizeof(float)) * 2 * 16 * room,
+          .options = {whole(k, abreast * kBlock), define("ABREAST", abreast)}};
 }
 
 DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
@@ -66,7 +70,7 @@ DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
           .row_groups = 4 * quads,
           .group = group,
           .local_bytes = bytes(quads),
-          .options = {whole(k), define("QUADS", quads)}};
+          .options = {whole(k, kBlock), define("QUADS", quads)}};
 }
 
 Support is_rows16(const TensorType& weight) {

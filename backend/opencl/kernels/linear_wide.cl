@@ -32,6 +32,7 @@ KERNEL void linear(__global const act_t* restrict x, __global const uint* restri
   const size_t x_row = min(token + LANE % TILE_TOKENS, rows - 1);
   rowf total[QUADS][4];
   dot_tile(total, x + (x_row * op_groups + z) * k, rows - token, k, &m, first, stage);
+#pragma unroll
   for (int t = 0; t < 4; ++t) {
     const size_t row = token + ITEM_TOKEN + t;
     if (row >= rows) break;

@@ -66,16 +66,17 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
 #endif
     x_at[t] = (size_t)(pick[t] / k) * d;
   }
-  rowf g[TOKEN_TILE][ROW_TILE], u[TOKEN_TILE][ROW_TILE];
-  Matrix m = matrix_at(gate, gate_scales, expert, inner, d);
-  dot_tile(g, x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
-  m = matrix_at(up, up_scales, expert, inner, d);
-  dot_tile(u, x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
+  rowf both[2][TOKEN_TILE][ROW_TILE];
+#pragma unroll 1
+  for (int matrix = 0; matrix < 2; ++matrix) {  // once in the program, which is long
+    const Matrix m = matrix_at(matrix == 0 ? gate : up, matrix == 0 ? gate_scales : up_scales, expert, inner, d);
+    dot_tile(both[matrix], x, x_at, TILE_TOKENS, TILE_K(d), &m, first, stage);
+  }
   for (int i = 0; i < ROW_TILE; ++i) {
     const int group = first + i;
-    if (group >= m.groups) continue;
+    if (group * 16 >= inner) continue;
     for (int t = 0; t < TOKEN_TILE; ++t) {
-      const rowf a = activate(rounded(g[t][i]), rounded(u[t][i]), limit, weights[pick[t]]);
+      const rowf a = activate(rounded(both[0][t][i]), rounded(both[1][t][i]), limit, weights[pick[t]]);
       if (t < TILE_TOKENS) store_rows(y + (size_t)pick[t] * inner, group * 16, 0, inner, a);
     }
   }

@@ -15,10 +15,13 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   if (expert < 0 || expert >= experts) return;
   const int group = (int)get_group_id(1) * GROUPS_ABREAST;
   int turn = 0;
-  Matrix m = matrix_at(gate, gate_scales, expert, inner, d);
-  const float g = dot_rows(x + (size_t)(pick / k) * d, d, &m, group, sums, &turn);
-  m = matrix_at(up, up_scales, expert, inner, d);
-  const float u = dot_rows(x + (size_t)(pick / k) * d, d, &m, group, sums, &turn);
+  float g, u = 0.0f;
+#pragma unroll 1
+  for (int matrix = 0; matrix < 2; ++matrix) {  // once in the program, which is long
+    const Matrix m = matrix_at(matrix == 0 ? gate : up, matrix == 0 ? gate_scales : up_scales, expert, inner, d);
+    g = u;
+    u = dot_rows(x + (size_t)(pick / k) * d, d, &m, group, sums, &turn);
+  }
   const int row = group * 16 + LANE;
   if (LANE < 16 * GROUPS_ABREAST && row < inner) {
     store_act(y, (size_t)pick * inner + row, gated(round_act(g), round_act(u), limit) * weights[pick]);
@@ -58,6 +61,30 @@ DEFINE_STORE_ROWS(store_rows, ACT)
   __global const int* const picks = plan + 1 + max_tiles * 3 + tile_at[1]
 #define MY_PICK picks[min(LANE % TILE_TOKENS, count - 1)]  // whose row a work-item brings
 
+// y[pick, row] = v of each pick and row of a work-item, rows of n.
+#define STORE_TILE(y, n)                                                                                    \
+  _Pragma("unroll") for (int t = 0; t < 4; ++t) {                                                           \
+    if (ITEM_TOKEN + t < count) {                                                                           \
+      __global act_t* const to = y + (size_t)picks[ITEM_TOKEN + t] * n;                                     \
+      _Pragma("unroll") for (int q = 0; q < QUADS; ++q) store_rows(to, first + ITEM_ROW(q), 0, n, v[q][t]); \
+    }                                                                                                       \
+  }
+
+// v = gated(y[pick, row], v) * weights[pick].
+#define GATE_TILE(y, n)                                                                                         \
+  _Pragma("unroll") for (int t = 0; t < 4; ++t) {                                                               \
+    const int pick = picks[min(ITEM_TOKEN + t, count - 1)];                                                     \
+    __global const act_t* const g = y + (size_t)pick * n;                                                       \
+    _Pragma("unroll") for (int q = 0; q < QUADS; ++q) {                                                         \
+      float a[4];                                                                                               \
+      vstore4(v[q][t], 0, a);                                                                                   \
+      _Pragma("unroll") for (int r = 0; r < 4; ++r) {                                                           \
+        a[r] = gated(load_act(g, min(first + ITEM_ROW(q) + r, n - 1)), round_act(a[r]), limit) * weights[pick]; \
+      }                                                                                                         \
+      v[q][t] = vload4(0, a);                                                                                   \
+    }                                                                                                           \
+  }
+
 // As above; grid (tiles, row tiles).
 KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids,
                         __global const float* restrict weights, __global const uint* restrict gate,
@@ -67,23 +94,14 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   __local float stage[STAGE_FLOATS] __attribute__((aligned(16)));
   TILE_OF(plan, max_tiles);
   const int first = (int)get_group_id(1) * TILE_ROWS;
-  rowf g[QUADS][4], u[QUADS][4];
-  Matrix m = matrix_at(gate, gate_scales, expert, inner, d);
-  dot_tile(g, x + (size_t)(MY_PICK / k) * d, count, d, &m, first, stage);
-  m = matrix_at(up, up_scales, expert, inner, d);
-  dot_tile(u, x + (size_t)(MY_PICK / k) * d, count, d, &m, first, stage);
-  for (int t = 0; t < 4 && ITEM_TOKEN + t < count; ++t) {
-    const int pick = picks[ITEM_TOKEN + t];
-    const float weight = weights[pick];
-#pragma unroll
-    for (int q = 0; q < QUADS; ++q) {
-      const float gs[4] = {g[q][t].x, g[q][t].y, g[q][t].z, g[q][t].w};
-      const float us[4] = {u[q][t].x, u[q][t].y, u[q][t].z, u[q][t].w};
-      float a[4];
-#pragma unroll
-      for (int r = 0; r < 4; ++r) a[r] = gated(round_act(gs[r]), round_act(us[r]), limit) * weight;
-      store_rows(y + (size_t)pick * inner, first + ITEM_ROW(q), 0, inner, vload4(0, a));
-    }
+  rowf v[QUADS][4];
+#pragma unroll 1
+  for (int matrix = 0; matrix < 2; ++matrix) {
+    const Matrix m = matrix_at(matrix == 0 ? gate : up, matrix == 0 ? gate_scales : up_scales, expert, inner, d);
+    dot_tile(v, x + (size_t)(MY_PICK / k) * d, count, d, &m, first, stage);
+    // The first product waits in y for the other: registers hold one of them.
+    if (matrix == 1) GATE_TILE(y, inner);
+    STORE_TILE(y, inner);
   }
 }
 
@@ -98,11 +116,7 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
   const Matrix m = matrix_at(down, scales, expert, d, inner);
   rowf v[QUADS][4];
   dot_tile(v, x + (size_t)MY_PICK * inner, count, inner, &m, first, stage);
-  for (int t = 0; t < 4 && ITEM_TOKEN + t < count; ++t) {
-    const size_t pick = picks[ITEM_TOKEN + t];
-#pragma unroll
-    for (int q = 0; q < QUADS; ++q) store_rows(part + pick * d, first + ITEM_ROW(q), 0, d, v[q][t]);
-  }
+  STORE_TILE(part, d);
 }
 
 #endif

@@ -87,36 +87,35 @@ EM_FN void decode_each(rowu words, rowf v[PER_WORD]) {
 #define decode_word_bf16 decode_each
 #define decode_word_f16 decode_each
 #define decode_word_f32 decode_each
-EM_FN rowf low_halves(rowu pairs) {
-  const ushort bits[4] = {(ushort)pairs.x, (ushort)pairs.y, (ushort)pairs.z, (ushort)pairs.w};
-  return vload_half4(0, (const half*)bits);
-}
+EM_FN rowf low_halves(rowu pairs) { return vload_half8(0, (const half*)&pairs).even; }
+EM_FN rowf high_halves(rowu pairs) { return vload_half8(0, (const half*)&pairs).odd; }
 #if W_BITS == 8
 #define HALVES_UNFACTOR_fp8 256.0f
 EM_FN void decode_word_fp8(rowu words, rowf v[4]) {
-  const rowu shifted = words << 8;
-  const rowu even = ((shifted >> 1) & 0x3f803f80u) | (shifted & 0x80008000u);
-  const rowu odd = ((words >> 1) & 0x3f803f80u) | (words & 0x80008000u);
+  const rowu signs = words & 0x80808080u, magnitudes = (rowu)0x3f803f80u;  // which lie over the other byte's sign
+  const rowu even = bitselect(signs << 8, words << 7, magnitudes), odd = bitselect(signs, words >> 1, magnitudes);
   v[0] = low_halves(even);
   v[1] = low_halves(odd);
-  v[2] = low_halves(even >> 16);
-  v[3] = low_halves(odd >> 16);
+  v[2] = high_halves(even);
+  v[3] = high_halves(odd);
 }
 #elif W_BITS == 4
 #define HALVES_UNFACTOR_fp4 16384.0f
 EM_FN void decode_word_fp4(rowu words, rowf v[8]) {
+  rowu pairs[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const rowu shifted = words << (uint)(12 - 4 * i);
-    const rowu pair = ((shifted >> 3) & 0x0e000e00u) | (shifted & 0x80008000u);
-    v[i] = low_halves(pair);
-    v[i + 4] = low_halves(pair >> 16);
+    pairs[i] = ((shifted >> 3) & 0x0e000e00u) | (shifted & 0x80008000u);
+    v[i] = low_halves(pairs[i]);
   }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) v[i + 4] = high_halves(pairs[i]);
 }
 #endif
 #endif
 
-EM_FN rowf scale_value(rowu b) { return as_rowf(b == 0u ? (rowu)0x00400000u : b << 23u); }
+EM_FN rowf scale_value(rowu b) { return as_rowf(max(b << 23u, (rowu)0x00400000u)); }  // em_e8m0 of each
 
 // One weight matrix: `groups` groups of 16 rows, `words` words and `scale_cols` scales per row.
 typedef struct {
@@ -141,21 +140,25 @@ EM_FN Matrix matrix_at(__global const uint* w, __global const uchar* scales, int
 }
 
 // Stores v, the values of rows `row` and on, where they lie in [begin, end), at y[row].
-#define DEFINE_STORE_ROWS(NAME, TYPE)                                                                              \
-  EM_FN void NAME(__global CAT(TYPE, _t) * y, int row, int begin, int end, rowf v) {                               \
-    if (row >= begin && row + ROWS_AT_ONCE <= end) {                                                               \
-      CAT(STORE_AT_ONCE, TYPE)(y, row, v);                                                                         \
-    } else {                                                                                                       \
-      float each[ROWS_AT_ONCE];                                                                                    \
-      VSTORE_ROWS(v, 0, each);                                                                                     \
-      for (int r = max(row, begin); r < min(row + ROWS_AT_ONCE, end); ++r) CAT(store_, TYPE)(y, r, each[r - row]); \
-    }                                                                                                              \
+#define DEFINE_STORE_ROWS(NAME, TYPE)                                                  \
+  EM_FN void NAME(__global CAT(TYPE, _t) * y, int row, int begin, int end, rowf v) {   \
+    if (row >= begin && row + ROWS_AT_ONCE <= end) {                                   \
+      CAT(STORE_AT_ONCE, TYPE)(y, row, v);                                             \
+    } else {                                                                           \
+      float each[ROWS_AT_ONCE];                                                        \
+      VSTORE_ROWS(v, 0, each);                                                         \
+      UNROLL_ROWS for (int r = 0; r < ROWS_AT_ONCE; ++r) {                             \
+        if (row + r >= begin && row + r < end) CAT(store_, TYPE)(y, row + r, each[r]); \
+      }                                                                                \
+    }                                                                                  \
   }
 #if VECTOR_LANES
 #define VSTORE_ROWS vstore16
+#define UNROLL_ROWS _Pragma("unroll 1")  // rare, and there would be many of them
 #define STORE_AT_ONCE store16_
 #else
 #define VSTORE_ROWS vstore4
+#define UNROLL_ROWS _Pragma("unroll")  // so that `each` is in registers
 #define STORE_AT_ONCE store4_
 #endif
 

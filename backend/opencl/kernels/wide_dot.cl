@@ -1,29 +1,43 @@
 // dot(x, w) on work-items: a weight matrix is read by many of them at once, whatever its shape.
 //
 // The blocks of a row are independent, only their sums are added in order (exact_math.h). So a work-item takes one
-// block of a quarter of a row group, and a row is shared by as many work-items as it has blocks. Options: those of
-// weights.cl; GROUP; WHOLE, 1 where K is a multiple of 32: no load needs to be guarded.
-//   one token:   ABREAST, blocks that a work-group takes at once
-//   many tokens: QUADS, quarters of row groups that a work-item sums for four tokens
+// block of half a row group, and a row is shared by as many work-items as it has blocks. Options: those of weights.cl;
+// GROUP; WHOLE, 1 where nothing needs to be guarded.
+//   one token:   ABREAST, blocks that a work-group takes at once, 8 at least; WHOLE: K is a multiple of them
+//   many tokens: QUADS, quarters of row groups that a work-item sums for four tokens; WHOLE: K is a multiple of a block
 #if defined(W) && !VECTOR_LANES
 
 #define BLOCK_WORDS (BLOCK / PER_WORD)
 #define BLOCKS(k) (((k) + BLOCK - 1) / BLOCK)
 
-// Word `word` of four rows that start at `row` of a matrix of `words` words; past the end of the rows 0.
-EM_FN rowu word_at(const Matrix* m, int row, int word) {
-#if !WHOLE
-  if (word >= m->words) return (rowu)0u;
-#endif
-  return load_words(m->words_at + ((size_t)(row / 16) * m->words + word) * 16 + row % 16);
+// Words of four rows that start at `row` of a matrix, from word `word` on.
+EM_FN __global const uint* words_from(const Matrix* m, int row, int word) {
+  return m->words_at + ((size_t)(row / 16) * m->words + word) * 16 + row % 16;
 }
 
-// The scale of block `block` of those rows.
-EM_FN rowf scale_at(const Matrix* m, int row, int block) {
+// The i-th of them, `left` before the end of the rows; past that 0.
+EM_FN rowu word_at(__global const uint* words, int i, int left) {
+#if !WHOLE
+  if (i >= left) return (rowu)0u;
+#endif
+  return load_words(words + i * 16);
+}
+
+// The scales of those rows, from block `block` on.
+EM_FN __global const uchar* scales_from(const Matrix* m, int row, int block) {
 #if W_BITS == 4
-  return scale_value(load_scales(m->scales_at + ((size_t)(row / 16) * m->scale_cols + block) * 16 + row % 16));
+  return m->scales_at + ((size_t)(row / 16) * m->scale_cols + block) * 16 + row % 16;
+#else
+  return m->scales_at + (size_t)(row / 128) * m->scale_cols + block / (128 / BLOCK);
+#endif
+}
+
+// The first of them.
+EM_FN rowf scale_at(__global const uchar* scales) {
+#if W_BITS == 4
+  return scale_value(load_scales(scales));
 #elif W_BITS == 8
-  return scale_value((rowu)(uint)m->scales_at[(size_t)(row / 128) * m->scale_cols + block / (128 / BLOCK)]);
+  return scale_value((rowu)(uint)*scales);
 #else
   return (rowf)1.0f;
 #endif
@@ -31,59 +45,72 @@ EM_FN rowf scale_at(const Matrix* m, int row, int block) {
 
 #ifdef ABREAST
 
-#define GROUPS_ABREAST (GROUP / 4 / ABREAST)  // row groups of a work-group
-#define SUMS (2 * GROUP * 4)                  // floats of local memory, two halves in turn
+#define OWN_QUADS 2  // quarters of a row group that a work-item takes, one below the other
+#define QUAD_ROW(q) ((q)*8 + LANE % 2 * 4)
+#define GROUPS_ABREAST (GROUP / 2 / ABREAST)  // row groups of a work-group
+#define HALF_SUMS (GROUP / 2 * 16)
+#define SUMS (2 * HALF_SUMS)  // floats of local memory, two halves in turn
 
-// The sum of one block of four rows.
-EM_FN rowf block_sum(__global const act_t* x, int k_all, const Matrix* m, int row, int block) {
-  rowf chain[2];
-#if W_BITS <= 8
-  rowu bits[BLOCK_WORDS];
-#pragma unroll
-  for (int i = 0; i < BLOCK_WORDS; ++i) bits[i] = word_at(m, row, block * BLOCK_WORDS + i);
-#endif
+// sum[q] = that of one block of four rows, without its scale. Rows are a half group, from QUAD_ROW(0) on; x has
+// `x_left` elements left, rows `words_left` words.
+EM_FN void block_sums(__global const act_t* x, int x_left, __global const uint* words, int words_left,
+                      rowf sum[OWN_QUADS]) {
+  rowf chain[2][OWN_QUADS];
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
-#if W_BITS > 8
-    rowu bits[BLOCK_WORDS / 2];
 #pragma unroll
-    for (int i = 0; i < BLOCK_WORDS / 2; ++i) bits[i] = word_at(m, row, block * BLOCK_WORDS + c * BLOCK_WORDS / 2 + i);
-#endif
-    chain[c] = (rowf)0.0f;
+    for (int q = 0; q < OWN_QUADS; ++q) chain[c][q] = (rowf)0.0f;
 #pragma unroll
-    for (int i = 0; i < CHAIN; i += 8) {
+    for (int i = c * CHAIN; i < c * CHAIN + CHAIN; i += 8) {
       float v[8];
-      load8_act(x, block * BLOCK + c * CHAIN + i, k_all, WHOLE, v);
+      load8_act(x, i, x_left, WHOLE, v);
 #pragma unroll
-      for (int j = 0; j < 8; j += PER_WORD) {
-        rowf w[PER_WORD];
-        decode_word(bits[((W_BITS <= 8 ? c * CHAIN : 0) + i + j) / PER_WORD], w);
+      for (int q = 0; q < OWN_QUADS; ++q) {
 #pragma unroll
-        for (int e = 0; e < PER_WORD; ++e) chain[c] = em_fma((rowf)v[j + e], w[e], chain[c]);
+        for (int j = 0; j < 8; j += PER_WORD) {
+          rowf w[PER_WORD];
+          decode_word(word_at(words + q * 8, (i + j) / PER_WORD, words_left), w);
+#pragma unroll
+          for (int e = 0; e < PER_WORD; ++e) chain[c][q] = em_fma((rowf)v[j + e], w[e], chain[c][q]);
+        }
       }
     }
   }
-  return (chain[0] + chain[1]) * UNFACTOR * scale_at(m, row, block);
+#pragma unroll
+  for (int q = 0; q < OWN_QUADS; ++q) sum[q] = (chain[0][q] + chain[1][q]) * UNFACTOR;
 }
 
 // dot(x, row LANE % 16 of row group `group` + LANE / 16), for work-items below 16 * GROUPS_ABREAST. `turn` counts the
 // rounds of the work-group: two that follow each other write different halves of `sums`, so that one barrier a round
 // is enough. All work-items call it; past the last row group they read that again.
 EM_FN float dot_rows(__global const act_t* x, int k_all, const Matrix* m, int group, __local float* sums, int* turn) {
-  const int mine = LANE / 4 % ABREAST, which = LANE / (4 * ABREAST);
-  const int row = min(group + which, m->groups - 1) * 16 + LANE % 4 * 4, blocks = BLOCKS(k_all);
+  const int mine = LANE / 2 % ABREAST, which = LANE / 2 / ABREAST;
+  const int row = min(group + which, m->groups - 1) * 16 + QUAD_ROW(0), blocks = BLOCKS(k_all);
+  __global const uint* words = words_from(m, row, mine * BLOCK_WORDS);
+  __global const uchar* scales = scales_from(m, row, mine);
   float total = 0.0f;
+  x += mine * BLOCK;
   for (int first = 0; first < blocks; first += ABREAST, *turn ^= 1) {
-    __local float* half_sums = sums + *turn * GROUP * 4;
-    if (first + mine < blocks) {
-      vstore4(block_sum(x, k_all, m, row, first + mine), 0, half_sums + (which * ABREAST + mine) * 16 + LANE % 4 * 4);
+    __local float* half_sums = sums + *turn * HALF_SUMS;
+    const int block = first + mine;
+    rowf sum[OWN_QUADS];  // 0 past the last block: a total is never -0, so that adding 0 leaves it as it is
+#pragma unroll
+    for (int q = 0; q < OWN_QUADS; ++q) sum[q] = (rowf)0.0f;
+    if (WHOLE || block < blocks) {
+      block_sums(x, k_all - block * BLOCK, words, m->words - block * BLOCK_WORDS, sum);
+#pragma unroll
+      for (int q = 0; q < OWN_QUADS; ++q) sum[q] *= scale_at(scales + (W_BITS == 4 ? q * 8 : 0));
     }
+#pragma unroll
+    for (int q = 0; q < OWN_QUADS; ++q) vstore4(sum[q], 0, half_sums + LANE / 2 * 16 + QUAD_ROW(q));
+    x += ABREAST * BLOCK;
+    words += ABREAST * BLOCK_WORDS * 16;
+    scales += W_BITS == 4 ? ABREAST * 16 : ABREAST * BLOCK / 128;
     SYNC;
     if (LANE < 16 * GROUPS_ABREAST) {
       __local const float* at = half_sums + LANE / 16 * ABREAST * 16 + LANE % 16;
-      const int n = min(ABREAST, blocks - first);
-#pragma unroll 8
-      for (int b = 0; b < n; ++b) total += at[b * 16];
+#pragma unroll 16
+      for (int b = 0; b < ABREAST; ++b) total += at[b * 16];
     }
   }
   return total;
@@ -110,8 +137,9 @@ EM_FN void fetch_weights(const Matrix* m, int first, int block, rowu bits[FETCHE
   for (int i = 0; i < FETCHES; ++i) {
     const int index = (LANE + i * GROUP) % TILE_WORDS;
     const int row = min(first + FETCH_ROW(index), m->groups * 16 - 16 + index % 4 * 4);
-    bits[i] = word_at(m, row, block * BLOCK_WORDS + FETCH_WORD(index));
-    scale[i] = scale_at(m, row, block);
+    const int word = block * BLOCK_WORDS + FETCH_WORD(index);
+    bits[i] = word_at(words_from(m, row, word), 0, m->words - word);
+    scale[i] = scale_at(scales_from(m, row, block));
   }
 }
 
@@ -126,14 +154,16 @@ EM_FN void stage_block(const rowu bits[FETCHES], const rowf scale[FETCHES], cons
 #pragma unroll
     for (int j = 0; j < PER_WORD; ++j) {
 #if W_BITS <= 8
-      *(__local float4*)(to + j * ROW_PITCH) = w[j] * UNFACTOR * scale[i];
+      *(__local float4*)(to + j * ROW_PITCH) = w[j] * scale[i];
 #else
       *(__local float4*)(to + j * ROW_PITCH) = w[j];
 #endif
     }
   }
 #pragma unroll
-  for (int j = 0; j < 8; ++j) tokens[(LANE / TILE_TOKENS * 8 + j) * TOKEN_PITCH + LANE % TILE_TOKENS] = x[j];
+  for (int j = 0; j < 8; ++j) {  // 1 / UNFACTOR is in the weights, of which there are more
+    tokens[(LANE / TILE_TOKENS * 8 + j) * TOKEN_PITCH + LANE % TILE_TOKENS] = x[j] * UNFACTOR;
+  }
 }
 
 // c[q][t] = the chain of a staged block that starts at its element `begin`.

@@ -36,6 +36,9 @@ void add_linear(std::vector<Case>& cases) {
   add(DType::kBF16, DType::kFp8, DType::kBF16, 1, 1, 64, 256, 4);
   add(DType::kBF16, DType::kFp8, DType::kBF16, 9, 9, 64, 256, 2);
   add(DType::kF32, DType::kBF16, DType::kF32, 5, 4, 24, 48, 3);
+  add(DType::kBF16, DType::kFp8, DType::kBF16, 1, 1, 300, 40);   // more rows than work-items, a block or two each
+  add(DType::kBF16, DType::kFp4, DType::kBF16, 1, 1, 48, 5120);  // more blocks than a work-group takes at once
+  add(DType::kF32, DType::kBF16, DType::kF32, 1, 1, 20, 5000);
   cases.push_back({.name = "linear_streams",
                    .op = std::make_shared<Linear>(DType::kBF16),
                    .inputs = {{DType::kBF16, Shape{6, 4, 128}}, {DType::kFp8, Shape{128, 128}}},
