@@ -15,6 +15,7 @@ test_packages=(libgtest-dev libgmock-dev clang-format-14 dpkg-dev doxygen)
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
 python_packages=(python3-venv python3-dev)  # for pip: the Python package, and what the tests compare with
 lint_packages=(clang-tidy-14)  # for tests/lint.sh
+gpu_packages=(clang-19 libclc-15)  # for bench/gpu_check; libclc-15, for what Mesa needs conflicts with a later one
 
 say() { printf '%s\n' "$@"; }
 die() { say "$*" >&2; exit 1; }
@@ -52,6 +53,15 @@ install_packages() {
     return 1
   fi
   rm -f "$log"
+}
+
+# A Python environment in the folder $1 with the packages $2... from PyPI, made once.
+python_environment() {
+  local folder=$1
+  shift
+  [ -f "$folder/complete" ] && return
+  install_packages python3-venv >/dev/null && rm -rf "$folder" && python3 -m venv "$folder" &&
+    "$folder/bin/python" -m pip install -q --only-binary :all: "$@" && touch "$folder/complete"
 }
 
 # Packages for a build, $@ more. OpenCL and the libraries of --fast are left out, with a word, where they cannot be had.

@@ -12,24 +12,15 @@ logs=$build/drivers
 mkdir -p "$logs"
 export RUSTICL_ENABLE=llvmpipe
 
-# A Python environment with the packages $2.. in $logs/$1.
-from_pypi() {
-  local folder=$logs/$1
-  shift
-  [ -f "$folder/complete" ] && return
-  install_packages python3-venv >/dev/null && rm -rf "$folder" && python3 -m venv "$folder" &&
-    "$folder/bin/python" -m pip install -q --only-binary :all: "$@" && touch "$folder/complete"
-}
-
 # What the loader is to find, as `icd`, and one of how many cases run, as `share`.
 bring_up() {
   case $1 in
     pocl) install_packages pocl-opencl-icd && icd=/etc/OpenCL/vendors/pocl.icd share=8 ;;
     rusticl) install_packages mesa-opencl-icd && icd=/etc/OpenCL/vendors/rusticl.icd share=8 ;;
     oclgrind) install_packages oclgrind && icd=/usr/lib/oclgrind/liboclgrind-rt-icd.so share=64 ;;
-    intel) from_pypi intel intel-opencl-rt==2026.2.0 intel-cmplr-lib-rt==2026.2.0 && icd=$logs/intel/lib/libintelocl.so share=8 ;;
+    intel) python_environment "$logs/intel" intel-opencl-rt==2026.2.0 intel-cmplr-lib-rt==2026.2.0 && icd=$logs/intel/lib/libintelocl.so share=8 ;;
     fpga)
-      from_pypi fpga intel-opencl-fpga-emu-rt==2025.0.5 intel-opencl-rt==2025.0.5 intel-cmplr-lib-rt==2025.0.5 tbb tcmlib &&
+      python_environment "$logs/fpga" intel-opencl-fpga-emu-rt==2025.0.5 intel-opencl-rt==2025.0.5 intel-cmplr-lib-rt==2025.0.5 tbb tcmlib &&
         icd=$logs/fpga/lib/libintelocl_emu.so share=16 ;;
     *) die "$1 is no driver: pocl, intel, fpga, rusticl, oclgrind" ;;
   esac
