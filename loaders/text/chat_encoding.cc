@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "loaders/files/json_file.h"
+#include "loaders/text/chat_tools.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -43,103 +44,171 @@ std::string_view effort_text(const ChatOptions& options) {
   return max ? kBeyondMaximumEffort : "";
 }
 
-class Writer {
- public:
-  void control(std::string_view token) { parts_.push_back({std::string(token), true}); }
-  void text(std::string_view text) {
-    if (!text.empty()) parts_.push_back({std::string(text), false});
-  }
-  std::vector<TextPart> take() { return std::move(parts_); }
-
- private:
-  std::vector<TextPart> parts_;
-};
-
-void write_opening(const ChatOptions& options, Writer& out) {
+void write_opening(const ChatOptions& options, ChatWriter& out) {
   if (options.add_bos) out.control(kBosToken);
   out.text(effort_text(options));
 }
 
-bool asks(const ChatMessage& message) { return message.role == "user" || message.role == "developer"; }
+// A user's turn consists of blocks: what was said, and results of calls. Any other is a message as it came.
+struct Block {
+  bool result = false;
+  std::string_view text, call_id;
+};
+
+struct Turn {
+  std::string_view role;
+  const ChatMessage* message = nullptr;  // of a user: the first one, null when tools began
+  std::vector<Block> blocks = {};
+
+  bool asks() const { return role == "user" || role == "developer"; }
+  std::string_view task() const { return message == nullptr ? std::string_view() : message->task; }
+  bool unfinished() const { return message != nullptr && message->unfinished; }
+};
+
+std::string_view task_token(std::string_view task) {
+  static constexpr std::pair<std::string_view, std::string_view> kTasks[] = {
+      {"action", "<｜action｜>"}, {"query", "<｜query｜>"},       {"authority", "<｜authority｜>"},
+      {"domain", "<｜domain｜>"}, {"read_url", "<｜read_url｜>"}, {"title", "<｜title｜>"}};
+  for (const auto& [name, token] : kTasks)
+    if (name == task) return token;
+  fail(Code::kInvalidArgument, "unknown task \"{}\"; known are action, query, authority, domain, read_url and title",
+       printable(task));
+}
 
 void check_message(const ChatMessage& message, size_t index) {
-  static constexpr std::string_view kRoles[] = {"system", "user", "assistant", "developer", "latest_reminder"};
-  check(message.role != "tool", Code::kUnsupported, "message {}: role \"tool\": tool calls are not supported", index);
+  static constexpr std::string_view kRoles[] = {"system", "user", "assistant", "tool", "developer", "latest_reminder"};
   check(std::find(std::begin(kRoles), std::end(kRoles), message.role) != std::end(kRoles), Code::kInvalidArgument,
-        "message {}: unknown role \"{}\"; known are system, user, assistant, developer and latest_reminder", index,
-        printable(message.role));
+        "message {}: unknown role \"{}\"; known are system, user, assistant, tool, developer and latest_reminder",
+        index, printable(message.role));
   check(message.role != "developer" || !message.content.empty(), Code::kInvalidArgument,
         "message {}: a developer message must not be empty", index);
 }
 
-// Several user messages in a row become paragraphs of one.
-std::vector<ChatMessage> merge_users(const std::vector<ChatMessage>& messages) {
-  std::vector<ChatMessage> merged;
+// Users and tools in a row become one turn of a user. One with a task is closed to what users say next.
+std::vector<Turn> merge(const std::vector<ChatMessage>& messages) {
+  std::vector<Turn> turns;
   for (const ChatMessage& message : messages) {
-    if (message.role == "user" && !merged.empty() && merged.back().role == "user") {
-      merged.back().content += "\n\n" + message.content;
-    } else {
-      merged.push_back(message);
+    const bool result = message.role == "tool";
+    if (!result && message.role != "user") {
+      turns.push_back({message.role, &message});
+      continue;
     }
+    const bool open = !turns.empty() && turns.back().role == "user" && (result || turns.back().task().empty());
+    if (!open) turns.push_back({"user", result ? nullptr : &message});
+    turns.back().blocks.push_back({result, message.content, message.tool_call_id});
   }
-  return merged;
+  return turns;
+}
+
+// The results of a turn in the order of the last calls before it; text keeps its place.
+void sort_results(std::vector<Turn>& turns) {
+  const std::vector<ToolCall>* calls = nullptr;
+  for (Turn& turn : turns) {
+    if (turn.role == "assistant" && !turn.message->tool_calls.empty()) calls = &turn.message->tool_calls;
+    if (calls == nullptr) continue;
+    const auto place = [&](const Block& block) {
+      const auto call =
+          std::find_if(calls->begin(), calls->end(), [&](const ToolCall& c) { return c.id == block.call_id; });
+      return call == calls->end() ? 0 : call - calls->begin();
+    };
+    std::vector<Block> results;
+    for (const Block& block : turn.blocks)
+      if (block.result) results.push_back(block);
+    std::stable_sort(results.begin(), results.end(),
+                     [&](const Block& a, const Block& b) { return place(a) < place(b); });
+    auto next = results.begin();
+    for (Block& block : turn.blocks)
+      if (block.result) block = *next++;
+  }
 }
 
 // The index of the last question; empty if there is none.
-std::optional<size_t> last_question(const std::vector<ChatMessage>& messages) {
-  const auto last = std::find_if(messages.rbegin(), messages.rend(), asks);
-  if (last == messages.rend()) return std::nullopt;
-  return static_cast<size_t>(messages.rend() - last) - 1;
+std::optional<size_t> last_question(const std::vector<Turn>& turns) {
+  const auto last = std::find_if(turns.rbegin(), turns.rend(), [](const Turn& turn) { return turn.asks(); });
+  if (last == turns.rend()) return std::nullopt;
+  return static_cast<size_t>(turns.rend() - last) - 1;
 }
 
 // A conversation, and the index from which on its reasoning is shown (0: everywhere).
 struct Conversation {
-  std::vector<ChatMessage> messages;
+  std::vector<Turn> turns;
   size_t shows_from = 0;
 };
 
 Conversation prepare(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
-  Conversation chat{merge_users(messages)};
-  if (options.thinking == ThinkingMode::kChat || !options.drop_thinking) return chat;
-  const auto last = last_question(chat.messages);
+  Conversation chat{merge(messages)};
+  sort_results(chat.turns);
+  const bool tools = std::any_of(chat.turns.begin(), chat.turns.end(),
+                                 [](const Turn& turn) { return turn.role != "user" && !turn.message->tools.empty(); });
+  if (options.thinking == ThinkingMode::kChat || !options.drop_thinking || tools) return chat;
+  const auto last = last_question(chat.turns);
   if (!last) return chat;
-  const auto end = chat.messages.begin() + static_cast<ptrdiff_t>(*last);
-  chat.messages.erase(
-      std::remove_if(chat.messages.begin(), end, [](const ChatMessage& m) { return m.role == "developer"; }), end);
-  chat.shows_from = last_question(chat.messages).value();
+  const auto end = chat.turns.begin() + static_cast<ptrdiff_t>(*last);
+  chat.turns.erase(std::remove_if(chat.turns.begin(), end, [](const Turn& turn) { return turn.role == "developer"; }),
+                   end);
+  chat.shows_from = last_question(chat.turns).value();
   return chat;
 }
 
-void write_message(const ChatMessage& message, bool shows_reasoning, Writer& out) {
-  if (message.role == "latest_reminder") out.control(kReminder);
-  if (asks(message)) out.control(kUser);
-  const bool answers = message.role == "assistant";
+void write_user(const std::vector<Block>& blocks, ChatWriter& out) {
+  out.control(kUser);
+  std::string_view separator;
+  for (const Block& block : blocks) {
+    out.text(separator);
+    if (block.result) out.text("<tool_result>");
+    out.text(block.text);
+    if (block.result) out.text("</tool_result>");
+    separator = "\n\n";
+  }
+}
+
+void write_turn(const Turn& turn, bool shows_reasoning, ChatWriter& out) {
+  if (turn.role == "user") return write_user(turn.blocks, out);
+  const ChatMessage& message = *turn.message;
+  if (turn.role == "latest_reminder") out.control(kReminder);
+  if (turn.role == "developer") out.control(kUser);
+  const bool answers = turn.role == "assistant";
   if (answers && shows_reasoning) {
     out.text(message.reasoning);
     out.control(kEndThink);
   }
   out.text(message.content);
-  if (answers) out.control(kEosToken);
+  if (answers) {
+    write_calls(message.tool_calls, out);
+    if (!message.unfinished) out.control(kEosToken);
+  } else {
+    if (!message.tools.empty()) write_tools(message.tools, out);
+    if (!message.response_format.empty()) write_response_format(message.response_format, out);
+  }
 }
 
 // The tokens that make the model answer.
-void write_answer_prompt(bool thinks, Writer& out) {
+void write_answer_prompt(bool thinks, ChatWriter& out) {
   out.control(kAssistant);
   out.control(thinks ? kThink : kEndThink);
 }
 
-// A header is written after a question that is followed by an answer or a reminder; an answer after that reminder then
-// gets no header. The reference encoder does the same.
-bool has_header(const std::vector<ChatMessage>& messages, size_t i) {
-  if (!asks(messages[i])) return false;
-  return i + 1 == messages.size() || messages[i + 1].role == "assistant" || messages[i + 1].role == "latest_reminder";
+// What comes between a turn and an answer. A reminder after a question gets it too, and an answer after that reminder
+// then does not. The reference encoder does the same.
+void write_transition(const Turn& turn, bool thinking, bool shows_reasoning, ChatWriter& out) {
+  if (turn.task().empty()) {
+    if (turn.asks()) write_answer_prompt(shows_reasoning, out);
+    return;
+  }
+  if (turn.task() == "action") write_answer_prompt(thinking, out);
+  out.control(task_token(turn.task()));
 }
 
-// Whether the text ends in a header, or in reminders right after one.
-bool is_open(const std::vector<ChatMessage>& messages) {
-  size_t i = messages.size();
-  while (i > 0 && messages[i - 1].role == "latest_reminder") --i;
-  return i > 0 && asks(messages[i - 1]);
+bool has_transition(const std::vector<Turn>& turns, size_t i) {
+  return i + 1 == turns.size() || turns[i + 1].role == "assistant" || turns[i + 1].role == "latest_reminder";
+}
+
+// Whether the text ends where an answer begins or goes on, or in reminders right after that.
+bool is_open(const std::vector<Turn>& turns) {
+  size_t i = turns.size();
+  while (i > 0 && turns[i - 1].role == "latest_reminder") --i;
+  return i > 0 &&
+         (turns[i - 1].asks() || !turns[i - 1].task().empty() || (i == turns.size() && turns[i - 1].unfinished()));
 }
 
 }  // namespace
@@ -147,24 +216,25 @@ bool is_open(const std::vector<ChatMessage>& messages) {
 std::vector<TextPart> render_chat(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
   for (size_t i = 0; i < messages.size(); ++i) check_message(messages[i], i);
   const Conversation chat = prepare(messages, options);
-  check(options.allow_closed || is_open(chat.messages), Code::kInvalidArgument,
+  check(options.allow_closed || is_open(chat.turns), Code::kInvalidArgument,
         "the conversation asks for no answer: it {}; the last message must come from a user",
         messages.empty() ? "is empty" : fmt::format("ends with role \"{}\"", messages.back().role));
 
   const bool thinking = options.thinking == ThinkingMode::kThinking;
-  Writer out;
+  ChatWriter out;
   write_opening(options, out);
-  for (size_t i = 0; i < chat.messages.size(); ++i) {
+  for (size_t i = 0; i < chat.turns.size(); ++i) {
     const bool thinks = thinking && i >= chat.shows_from;
-    write_message(chat.messages[i], thinks, out);
-    if (has_header(chat.messages, i)) write_answer_prompt(thinks, out);
+    const bool after_task = i > 0 && !chat.turns[i - 1].task().empty();
+    write_turn(chat.turns[i], thinks && !after_task, out);
+    if (has_transition(chat.turns, i)) write_transition(chat.turns[i], thinking, thinks, out);
   }
   return out.take();
 }
 
 std::vector<TextPart> render_turn(std::string_view user, std::string_view system, bool first, bool close_previous,
                                   const ChatOptions& options) {
-  Writer out;
+  ChatWriter out;
   if (first) {
     write_opening(options, out);
   } else if (close_previous) {

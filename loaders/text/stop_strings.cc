@@ -16,7 +16,7 @@ StopStrings::StopStrings(std::vector<std::string> strings) : strings_(std::move(
 std::string StopStrings::push(std::string_view bytes) {
   std::string certain;
   for (const char byte : bytes) {
-    if (stopped_) break;
+    if (stopped()) break;
     held_ += byte;
     size_t match = 0, start = 0;  // lengths: of a string that ends here, and of the longest that may begin here
     for (const std::string& string : strings_) {
@@ -24,9 +24,9 @@ std::string StopStrings::push(std::string_view bytes) {
       for (size_t n = std::min(held_.size(), string.size() - 1); n > start; --n)
         if (held_.ends_with(std::string_view(string).substr(0, n))) start = n;
     }
-    stopped_ = match > 0;
-    certain.append(held_, 0, held_.size() - (stopped_ ? match : start));
-    held_.erase(0, stopped_ ? held_.size() : held_.size() - start);
+    stop_ = held_.substr(held_.size() - match);
+    certain.append(held_, 0, held_.size() - (stopped() ? match : start));
+    held_.erase(0, stopped() ? held_.size() : held_.size() - start);
   }
   return certain;
 }
@@ -35,7 +35,7 @@ std::string StopStrings::flush() { return std::exchange(held_, {}); }
 
 void StopStrings::reset() {
   held_.clear();
-  stopped_ = false;
+  stop_.clear();
 }
 
 }  // namespace v4rt

@@ -18,12 +18,13 @@ class StopStrings {
   std::string flush();  // at the end of the text: what was held back
   void reset();         // for another text
 
-  bool stopped() const { return stopped_; }
+  bool stopped() const { return !stop_.empty(); }
+  const std::string& stop() const { return stop_; }  // the string that came
 
  private:
   std::vector<std::string> strings_;
   std::string held_;  // the longest end of the text that is the start of a string
-  bool stopped_ = false;
+  std::string stop_;
 };
 
 }  // namespace v4rt

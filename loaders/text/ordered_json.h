@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "ops/core/error.h"
+
+namespace v4rt {
+
+// JSON of requests, whose keys stay in order: prompts are made of it. An integer that 64 bits do not hold is a binary
+// value of its digits, which no JSON text becomes otherwise.
+using OrderedJson = nlohmann::ordered_json;
+
+// `source` names the text in messages. Throws Error(kInvalidArgument) if it is not JSON, or nested deeper than 64.
+OrderedJson parse_ordered_json(std::string_view text, std::string_view source);
+
+// As Python's json.dumps(value, ensure_ascii=False) writes it: the form that models saw in training.
+std::string python_json(const OrderedJson& value);
+std::string python_string(std::string_view text);  // of a string
+
+// A value together with its path, "messages[2].content", for messages. Asking for a type that it does not have throws
+// Error(kInvalidArgument).
+class JsonField {
+ public:
+  JsonField(const OrderedJson& value, std::string place) : JsonField(&value, std::move(place)) {}
+
+  const std::string& place() const { return place_; }
+  const OrderedJson& value() const { return *value_; }  // present() only
+  bool present() const { return value_ != nullptr && !value_->is_null(); }
+  bool is_string() const { return present() && value_->is_string(); }
+  bool is_array() const { return present() && value_->is_array(); }
+  bool is_object() const { return present() && value_->is_object(); }
+
+  JsonField operator[](const char* key) const;  // of an object; maybe not present
+  JsonField operator[](size_t i) const { return {&(*value_)[i], fmt::format("{}[{}]", place_, i)}; }
+  size_t size() const;  // of an array
+  const JsonField& object() const;
+  const std::string& string() const;
+  std::string string(std::string_view otherwise) const;  // where it is not present
+  bool flag(bool otherwise) const;
+  int64_t whole(int64_t low, int64_t high, int64_t otherwise) const;
+  double number(double low, double high, double otherwise) const;
+
+  [[noreturn]] void refuse(std::string_view expected) const;  // "messages[2].role is 3, not a string"
+
+ private:
+  JsonField(const OrderedJson* value, std::string place) : value_(value), place_(std::move(place)) {}
+
+  const OrderedJson* value_;  // nullptr: missing
+  std::string place_;
+};
+
+}  // namespace v4rt
