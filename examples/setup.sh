@@ -10,8 +10,9 @@ opencl_packages=(ocl-icd-opencl-dev pocl-opencl-icd)  # the ICD loader with its 
 eigen_packages=(libeigen3-dev)  # libraries for --fast
 onednn_packages=(libdnnl-dev)
 clblast_packages=(libclblast-dev)
-# clang-format for the structure test, dpkg-dev for the Debian packages, doxygen for the reference
-test_packages=(libgtest-dev libgmock-dev clang-format-14 dpkg-dev doxygen)
+server_packages=(libcpp-httplib-dev)
+# clang-format for the structure test, curl for the server's, dpkg-dev for the Debian packages, doxygen for the reference
+test_packages=(libgtest-dev libgmock-dev clang-format-14 curl dpkg-dev doxygen)
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
 python_packages=(python3-venv python3-dev)  # for pip: the Python package, and what the tests compare with
 lint_packages=(clang-tidy-14)  # for tests/lint.sh
@@ -64,7 +65,7 @@ python_environment() {
     "$folder/bin/python" -m pip install -q --only-binary :all: "$@" && touch "$folder/complete"
 }
 
-# Packages for a build, $@ more. OpenCL and the libraries of --fast are left out, with a word, where they cannot be had.
+# Packages for a build, $@ more. OpenCL, the server and the libraries of --fast are left out, with a word, where they cannot be had.
 options=()
 prepare() {
   install_packages "${base_packages[@]}" "$@" || die "Without these packages v4rt cannot be built here."
@@ -78,6 +79,10 @@ prepare() {
   if ! install_packages "${eigen_packages[@]}"; then
     say "Going on without Eigen for --fast."
     options+=(-DV4RT_EIGEN=OFF)
+  fi
+  if ! install_packages "${server_packages[@]}"; then
+    say "Going on without the server."
+    options+=(-DV4RT_SERVER=OFF)
   fi
   if install_packages "${onednn_packages[@]}"; then
     options+=(-DV4RT_ONEDNN=ON)

@@ -11,6 +11,9 @@
 #include "examples/cli/lost_pages.h"
 #include "examples/cli/streams.h"
 #include "examples/cli/terminal.h"
+#ifdef V4RT_SERVER
+#include "examples/server/serve.h"
+#endif
 #include "loaders/text/utf8.h"
 #include "ops/core/error.h"
 #include "ops/core/log.h"
@@ -106,6 +109,9 @@ int run_command_line(int argc, char** argv) {
   Action action;
   add_run(app, action);
   add_chat(app, action);
+#ifdef V4RT_SERVER
+  add_serve(app, action);
+#endif
   add_inspect(app, action);
   add_devices(app, action);
   add_explain(app, action);

@@ -33,6 +33,28 @@ short() {
   echo "$command"
 }
 
+# A server runs until the next one, or the end; `curl` asks it.
+serves() { # LINE COMMAND
+  called="$1: $2" status=0
+  bash -c "exec $2 --port 0" >"$work/out" 2>"$work/err" &
+  server=$!
+  for _ in $(seq 600); do
+    port=$(grep -oP 'listening at http://\S+:\K[0-9]+' "$work/err") && break
+    kill -0 $server 2>/dev/null || break
+    sleep 0.1
+  done
+  check "it listens" [ -n "$port" ]
+  ran=$((ran + 1))
+}
+
+asks() { # LINE COMMAND
+  called="$1: $2" status=0
+  bash -c "${2//8080/$port} --fail -m 60" >"$work/out" 2>"$work/err" || status=$?
+  exits 0
+  check "an answer" grep -q '"choices"' "$work/out"
+  ran=$((ran + 1))
+}
+
 runs() { # LINE COMMAND: it is run and succeeds
   if [[ $2 == *'--device opencl'* ]] && ! grep -q opencl devices; then
     echo "no OpenCL device: not run: $2"
@@ -95,6 +117,8 @@ builds() { # LINE COMMAND: what it names is there
 # what a reader fills in. Fails for what is no command.
 one() { # LINE KIND COMMAND
   case $3 in
+    'v4rt serve'*) [ -z "$(help_of serve)" ] || { knows "$1" "$3"; [ "$2" != block ] || serves "$1" "$3"; } ;;
+    'curl '*) [ -z "$(help_of serve)" ] || asks "$1" "$3" ;;
     'v4rt '*)
       knows "$1" "$3"
       # Measuring takes long: README.md's example of it stands for those of bench/.
@@ -127,6 +151,8 @@ commands() { # LINE KIND TEXT
 }
 
 v4rt devices >devices
+server= port=
+trap '[ -z "$server" ] || kill $server; rm -rf "$work"' EXIT
 ran=0 understood=0 figures=0
 for document in $documents; do
   while read -r line kind text; do

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "examples/server/api.h"
+#include "examples/server/model_info.h"
+#include "loaders/text/ordered_json.h"
+
+// Anthropic's Messages, as DeepSeek's service takes them.
+namespace v4rt::server::anthropic {
+
+// Throw Error(kInvalidArgument).
+Asked messages(const OrderedJson& request, const ModelInfo& model);
+OrderedJson count_tokens(const OrderedJson& request, const ModelInfo& model);
+
+OrderedJson models(const ModelInfo& model);
+OrderedJson error(const ApiError& error);
+
+}  // namespace v4rt::server::anthropic

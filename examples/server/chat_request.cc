@@ -1,0 +1,132 @@
+#include "examples/server/chat_request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <random>
+
+namespace v4rt::server {
+namespace {
+
+uint64_t random_seed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
+
+std::string content_text(const JsonField& content) {
+  if (!content.present()) return "";
+  if (content.is_string()) return content.string();
+  if (!content.is_array()) content.refuse("a string or a list of parts");
+  std::string text;
+  for (size_t i = 0; i < content.size(); ++i) {
+    const std::string type = content[i]["type"].string("text");
+    check(type == "text", Code::kInvalidArgument, "{} has the type {}: this model reads text only", content[i].place(),
+          python_string(type));
+    if (i > 0) text += "\n\n";
+    text += content[i]["text"].string();
+  }
+  return text;
+}
+
+void set_effort(const JsonField& effort, ChatOptions& options) {
+  if (!effort.present()) {
+    if (options.revision == ChatRevision::k0731) options.effort = ReasoningEffort::kHigh;
+    return;
+  }
+  const std::string& name = effort.string();
+  using Effort = ReasoningEffort;
+  const bool preview = options.revision == ChatRevision::kPreview;
+  if (name == "none") {
+    options.thinking = ThinkingMode::kChat;
+  } else if (name == "minimal" || name == "low") {
+    options.effort = preview ? Effort::kHigh : Effort::kLow;
+  } else if (name == "medium" || name == "high") {
+    options.effort = Effort::kHigh;
+  } else if (name == "xhigh") {
+    options.effort = preview ? Effort::kMax : Effort::kHigh;
+  } else if (name == "max" || name == "ultra") {
+    options.effort = Effort::kMax;
+  } else {
+    effort.refuse("none, minimal, low, medium, high, xhigh, max or ultra");
+  }
+}
+
+SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, bool tools, const ModelInfo& model) {
+  SamplerOptions sampler;
+  sampler.temperature = static_cast<float>(request["temperature"].number(0, 2, 1));
+  sampler.top_p = static_cast<float>(request["top_p"].number(kTopPRange.low, kTopPRange.high, 1));
+  sampler.top_k = static_cast<int32_t>(request["top_k"].whole(kTopKRange.low, kTopKRange.high, 0));
+  sampler.min_p = static_cast<float>(request["min_p"].number(kMinPRange.low, kMinPRange.high, 0));
+  if (options.thinking == ThinkingMode::kThinking && !model.sample_thinking)
+    sampler = {.temperature = 1, .top_p = tools ? 0.95f : 1};
+  if (const auto marker = model.tokenizer->find_added("｜DSML｜"); marker && !tools)
+    sampler.logit_bias.emplace_back(*marker, kLogitBiasRange.low);
+  const JsonField seed = request["seed"];
+  sampler.seed = seed.present() ? static_cast<uint64_t>(seed.whole(INT64_MIN, INT64_MAX, 0)) : random_seed();
+  return sampler;
+}
+
+void check_tool_name(const JsonField& name) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  const std::string& text = name.string();
+  if (text.empty() || text.size() > 64 || text.find_first_not_of(kLetters) != std::string::npos)
+    name.refuse("a name of 1 to 64 letters, digits, _ and -");
+}
+
+std::vector<std::string> stop_strings(const JsonField& stop) {
+  std::vector<std::string> strings;
+  if (!stop.present()) return strings;
+  if (stop.is_string()) {
+    strings.push_back(stop.string());
+  } else {
+    for (size_t i = 0; i < stop.size(); ++i) strings.push_back(stop[i].string());
+  }
+  constexpr size_t kMost = 16;
+  check(strings.size() <= kMost, Code::kInvalidArgument, "{} has {} strings: {} at most", stop.place(), strings.size(),
+        kMost);
+  for (const std::string& string : strings)
+    check(!string.empty(), Code::kInvalidArgument, "{} has an empty string: every answer would end before it begins",
+          stop.place());
+  return strings;
+}
+
+void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const Tools& tools,
+              const ChatOptions& options, const ModelInfo& model, Ask& ask) {
+  using Choice = Tools::Choice;
+  const bool thinking = options.thinking == ThinkingMode::kThinking;
+  const bool forced = tools.choice == Choice::kAny || tools.choice == Choice::kNamed;
+  check(!forced || !tools.functions.empty(), Code::kInvalidArgument,
+        "tool_choice asks for a call, and there are no tools");
+  check(!forced || !thinking, Code::kInvalidArgument, "Thinking mode does not support this tool_choice");
+  if (!tools.functions.empty()) {
+    auto system = std::find_if(messages.begin(), messages.end(), [](const auto& m) { return m.role == "system"; });
+    if (system == messages.end()) system = messages.insert(messages.begin(), {.role = "system"});
+    system->tools = tools.functions;
+  }
+  ask.kind = thinking ? ReplyKind::kThinking : ReplyKind::kChat;
+  ask.tools = !tools.functions.empty() && tools.choice != Choice::kNone;
+  ask.sampler = sampler_of(request, options, ask.tools, model);
+  ask.prompt = model.tokenizer->encode(render_chat(messages, options));
+  if (!forced) return;
+  std::vector<TextPart> opening = call_opening();
+  if (tools.choice == Choice::kNamed) opening.push_back({tools.name + "\">\n", false});
+  ask.forced = model.tokenizer->encode(opening);
+  ask.prompt.insert(ask.prompt.end(), ask.forced.begin(), ask.forced.end());
+}
+
+std::string new_id(std::string_view prefix) {
+  constexpr std::string_view kLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  thread_local std::mt19937_64 random(random_seed());
+  std::uniform_int_distribution<size_t> any(0, kLetters.size() - 1);
+  std::string id(prefix);
+  for (int i = 0; i < 24; ++i) id += kLetters[any(random)];
+  return id;
+}
+
+std::string sse(std::string_view data) { return fmt::format("data: {}\n\n", data); }
+
+std::string json(const OrderedJson& value) { return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace); }
+
+}  // namespace v4rt::server

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "examples/server/api.h"
+#include "examples/server/model_info.h"
+#include "loaders/text/ordered_json.h"
+
+// What the chat APIs have in common. All throw Error(kInvalidArgument).
+namespace v4rt::server {
+
+// The text of a string, or of a list of text parts, which become paragraphs.
+std::string content_text(const JsonField& content);
+
+// How much to think: ThinkingMode and effort from DeepSeek's names of efforts.
+void set_effort(const JsonField& effort, ChatOptions& options);
+
+SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, bool tools, const ModelInfo& model);
+
+// What may be called, and what has to be.
+struct Tools {
+  enum class Choice : uint8_t { kAuto, kNone, kAny, kNamed };
+  std::vector<std::string> functions;  // an object of JSON each
+  Choice choice = Choice::kAuto;
+  std::string name;  // for kNamed
+};
+
+// Completes `ask` from the rest: its prompt, its kind and how it is sampled.
+void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const Tools& tools,
+              const ChatOptions& options, const ModelInfo& model, Ask& ask);
+
+void check_tool_name(const JsonField& name);
+std::vector<std::string> stop_strings(const JsonField& stop);
+// "chatcmpl-" and 24 letters and digits.
+std::string new_id(std::string_view prefix);
+
+// One event of a stream of server-sent events.
+std::string sse(std::string_view data);
+std::string json(const OrderedJson& value);  // on one line; what is not UTF-8 becomes U+FFFD
+
+}  // namespace v4rt::server

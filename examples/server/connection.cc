@@ -1,0 +1,81 @@
+#include "examples/server/connection.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace v4rt::server {
+namespace {
+
+double seconds_until(std::chrono::steady_clock::time_point then) {
+  return std::chrono::duration<double>(then - std::chrono::steady_clock::now()).count();
+}
+
+}  // namespace
+
+// A close with unread input would make the system throw away what the client has not read yet: so the input is read, as
+// far as it comes soon.
+Connection::~Connection() {
+  ::shutdown(socket_, SHUT_WR);
+  const auto late = Clock::now() + std::chrono::seconds(1);
+  while (ready(POLLIN, seconds_until(late)) && ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT) > 0)
+    continue;
+  ::close(socket_);
+}
+
+bool Connection::ready(short events, double seconds) const {
+  pollfd file{socket_, events, 0};
+  while (true) {
+    const int n = ::poll(&file, 1, static_cast<int>(std::max(seconds, 0.0) * 1000));
+    if (n >= 0 || errno != EINTR) return n > 0;
+  }
+}
+
+bool Connection::gone() const {
+  pollfd file{socket_, POLLRDHUP, 0};
+  return ::poll(&file, 1, 0) > 0 && (file.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+bool Connection::wait(const std::function<bool()>& hurry) {
+  if (begin_ < end_) return true;
+  constexpr double kGlance = 0.1;  // seconds
+  for (double left = limits_.idle_seconds; left > 0 && !hurry(); left -= kGlance)
+    if (ready(POLLIN, kGlance)) return true;
+  return false;
+}
+
+void Connection::begin_request() {
+  deadline_ = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(limits_.request_seconds * 1000));
+  head_left_ = limits_.head;
+}
+
+bool Connection::fill() {
+  if (!ready(POLLIN, seconds_until(deadline_))) return false;
+  const ssize_t n = ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+  if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) && fill();
+  begin_ = 0;
+  end_ = static_cast<size_t>(n);
+  return true;
+}
+
+ssize_t Connection::read(char* to, size_t size) {
+  if (head_left_ == 0 || seconds_until(deadline_) <= 0) return -1;
+  if (begin_ == end_ && !fill()) return -1;
+  const size_t n = std::min({size, end_ - begin_, head_left_});
+  std::copy_n(buffer_.data() + begin_, n, to);
+  begin_ += n;
+  if (head_left_ != SIZE_MAX) head_left_ -= n;
+  return static_cast<ssize_t>(n);
+}
+
+ssize_t Connection::write(const char* from, size_t size) {
+  if (!ready(POLLOUT, limits_.write_seconds)) return -1;
+  const ssize_t n = ::send(socket_, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+  return n;
+}
+
+}  // namespace v4rt::server

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "loaders/text/chat_encoding.h"
+#include "loaders/text/tokenizer.h"
+
+namespace v4rt::server {
+
+// What answering needs to know of the model that is served.
+struct ModelInfo {
+  std::string name;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  int32_t bos = 0;
+  int64_t context = 0, created = 0;
+  ChatRevision revision = ChatRevision::kPreview;
+  bool sample_thinking = false;  // temperature and top_p count while thinking,
+                                 // which DeepSeek's service ignores
+};
+
+}  // namespace v4rt::server

@@ -1,0 +1,320 @@
+#include "examples/server/openai.h"
+
+#include <ctime>
+
+#include "examples/server/chat_request.h"
+
+namespace v4rt::server::openai {
+namespace {
+
+std::string_view finish_reason(Finish finish) {
+  switch (finish) {
+    case Finish::kStop:
+    case Finish::kStopString: return "stop";
+    case Finish::kLength: return "length";
+    case Finish::kToolCalls: return "tool_calls";
+    case Finish::kTimeLimit: return "insufficient_system_resource";
+  }
+  return "";
+}
+
+OrderedJson usage(const std::vector<Choice>& choices) {
+  const int64_t prompt = choices[0].prompt_tokens, cached = choices[0].cached_tokens;
+  int64_t tokens = 0, reasoning = 0;
+  for (const Choice& choice : choices) {
+    tokens += choice.tokens;
+    reasoning += choice.reasoning_tokens;
+  }
+  return {{"prompt_tokens", prompt},
+          {"completion_tokens", tokens},
+          {"total_tokens", prompt + tokens},
+          {"prompt_tokens_details", {{"cached_tokens", cached}}},
+          {"prompt_cache_hit_tokens", cached},
+          {"prompt_cache_miss_tokens", prompt - cached},
+          {"completion_tokens_details", {{"reasoning_tokens", reasoning}}}};
+}
+
+// Both APIs are the same but for what a choice consists of.
+class Format : public ReplyFormat {
+ public:
+  Format(const Ask& ask, std::string_view object, std::string_view id_prefix, bool include_usage)
+      : ask_(ask), object_(object), id_(new_id(id_prefix)), created_(std::time(nullptr)), usage_(include_usage) {}
+
+  std::string whole(const std::vector<Choice>& choices) override {
+    OrderedJson list = OrderedJson::array();
+    for (size_t i = 0; i < choices.size(); ++i) {
+      OrderedJson choice = {{"index", i}};
+      choice.update(said(choices[i]));
+      choice["logprobs"] = nullptr;
+      choice["finish_reason"] = finish_reason(choices[i].finish);
+      list.push_back(std::move(choice));
+    }
+    OrderedJson answer = envelope(object_, std::move(list));
+    answer["usage"] = usage(choices);
+    return json(answer);
+  }
+
+  std::string alive() const override { return ": keep-alive\n\n"; }
+  std::string piece(const Piece& piece) override {
+    return piece.kind == Piece::Kind::kCallEnd ? "" : event(piece.choice, more(piece), nullptr);
+  }
+  std::string end(const std::vector<Choice>& choices) override {
+    std::string events;
+    for (size_t i = 0; i < choices.size(); ++i) events += event(i, nothing(), finish_reason(choices[i].finish));
+    if (usage_) {
+      OrderedJson last = envelope(chunk(), OrderedJson::array());
+      last["usage"] = usage(choices);
+      events += sse(json(last));
+    }
+    return events + sse("[DONE]");
+  }
+  std::string failed(const ApiError& failure) override { return sse(json(error(failure))); }
+
+ protected:
+  // The members of a choice that carry text: of a whole one, of a piece of a stream, and of its last piece.
+  virtual OrderedJson said(const Choice& choice) const = 0;
+  virtual OrderedJson more(const Piece& piece) const = 0;
+  virtual OrderedJson nothing() const = 0;
+  virtual std::string chunk() const { return object_; }
+
+  std::string event(size_t index, const OrderedJson& text, const OrderedJson& finish) const {
+    OrderedJson choice = {{"index", index}};
+    choice.update(text);
+    choice["logprobs"] = nullptr;
+    choice["finish_reason"] = finish;
+    OrderedJson event = envelope(chunk(), OrderedJson::array({std::move(choice)}));
+    if (usage_) event["usage"] = nullptr;
+    return sse(json(event));
+  }
+
+  const Ask ask_;
+
+ private:
+  OrderedJson envelope(const std::string& object, OrderedJson choices) const {
+    return {
+        {"id", id_}, {"object", object}, {"created", created_}, {"model", ask_.model}, {"choices", std::move(choices)}};
+  }
+
+  const std::string object_, id_;
+  const int64_t created_;
+  const bool usage_;
+};
+
+class ChatFormat final : public Format {
+ public:
+  ChatFormat(const Ask& ask, bool include_usage) : Format(ask, "chat.completion", "chatcmpl-", include_usage) {}
+
+  std::string begin() override {
+    OrderedJson delta = {{"role", "assistant"}, {"content", thinking() ? OrderedJson(nullptr) : OrderedJson("")}};
+    if (thinking()) delta["reasoning_content"] = "";
+    std::string events;
+    for (int i = 0; i < ask_.n; ++i) events += event(static_cast<size_t>(i), {{"delta", delta}}, nullptr);
+    return events;
+  }
+
+ protected:
+  OrderedJson said(const Choice& choice) const override {
+    OrderedJson message = {{"role", "assistant"}, {"content", choice.content}};
+    if (thinking()) message["reasoning_content"] = choice.reasoning;
+    for (const Call& call : choice.calls) message["tool_calls"].push_back(opened(call.id, call.name, call.arguments));
+    return {{"message", message}};
+  }
+  OrderedJson more(const Piece& piece) const override {
+    if (piece.kind == Piece::Kind::kCall || piece.kind == Piece::Kind::kArguments) {
+      OrderedJson call = {{"index", piece.call}};
+      if (piece.kind == Piece::Kind::kCall) {
+        call.update(opened(piece.id, piece.text, ""));
+      } else {
+        call["function"]["arguments"] = piece.text;
+      }
+      return {{"delta", {{"tool_calls", OrderedJson::array({std::move(call)})}}}};
+    }
+    const char* const key = piece.kind == Piece::Kind::kReasoning ? "reasoning_content" : "content";
+    return {{"delta", {{key, piece.text}}}};
+  }
+  OrderedJson nothing() const override { return {{"delta", OrderedJson::object()}}; }
+  std::string chunk() const override { return "chat.completion.chunk"; }
+
+ private:
+  static OrderedJson opened(const std::string& id, const std::string& name, const std::string& arguments) {
+    return {{"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", arguments}}}};
+  }
+  bool thinking() const { return ask_.kind == ReplyKind::kThinking; }
+};
+
+class CompletionFormat final : public Format {
+ public:
+  CompletionFormat(const Ask& ask, std::string echo, bool include_usage)
+      : Format(ask, "text_completion", "cmpl-", include_usage), echo_(std::move(echo)) {}
+
+  std::string begin() override {
+    std::string events;
+    for (int i = 0; i < ask_.n && !echo_.empty(); ++i)
+      events += event(static_cast<size_t>(i), {{"text", echo_}}, nullptr);
+    return events;
+  }
+
+ protected:
+  OrderedJson said(const Choice& choice) const override { return {{"text", echo_ + choice.content}}; }
+  OrderedJson more(const Piece& piece) const override { return {{"text", piece.text}}; }
+  OrderedJson nothing() const override { return {{"text", ""}}; }
+
+ private:
+  const std::string echo_;
+};
+
+// What would change the answer, and is not done here, is refused and not passed over.
+void check_supported(const JsonField& request) {
+  const JsonField format = request["response_format"], logprobs = request["logprobs"];
+  if (format.present() && format["type"].string() != "text")
+    format["type"].refuse("text: no answer is forced to be JSON");
+  if (logprobs.present() && logprobs.value() != false) logprobs.refuse("false: this server does not tell them");
+}
+
+// What both kinds of requests say in the same words.
+Ask common(const JsonField& request, const ModelInfo& model) {
+  check_supported(request);
+  Ask ask;
+  ask.model = request["model"].string(model.name);
+  ask.stop = stop_strings(request["stop"]);
+  ask.n = static_cast<int>(request["n"].whole(1, 16, 1));
+  ask.stream = request["stream"].flag(false);
+  const JsonField most =
+      request["max_completion_tokens"].present() ? request["max_completion_tokens"] : request["max_tokens"];
+  ask.max_tokens = most.whole(1, INT64_MAX, INT64_MAX);
+  const JsonField user = request["user_id"].present() ? request["user_id"] : request["user"];
+  ask.space = user.string("");
+  return ask;
+}
+
+bool include_usage(const JsonField& request) {
+  const JsonField options = request["stream_options"];
+  return options.present() && options["include_usage"].flag(false);
+}
+
+ChatMessage message_of(const JsonField& message) {
+  ChatMessage mine;
+  mine.role = message["role"].string();
+  if (mine.role == "developer") mine.role = "system";
+  mine.content = content_text(message["content"]);
+  if (mine.role == "tool") mine.tool_call_id = message["tool_call_id"].string("");
+  if (mine.role != "assistant") return mine;
+  mine.reasoning = message["reasoning_content"].string("");
+  const JsonField calls = message["tool_calls"];
+  for (size_t i = 0; calls.present() && i < calls.size(); ++i) {
+    const JsonField function = calls[i]["function"], arguments = function["arguments"];
+    mine.tool_calls.push_back({calls[i]["id"].string(""), function["name"].string(),
+                               arguments.is_object() ? python_json(arguments.value()) : arguments.string("")});
+  }
+  return mine;
+}
+
+Tools tools_of(const JsonField& request) {
+  Tools tools;
+  const JsonField list = request["tools"], choice = request["tool_choice"];
+  constexpr size_t kMost = 128;
+  for (size_t i = 0; list.present() && i < list.size(); ++i) {
+    const JsonField function = list[i]["function"];
+    check_tool_name(function["name"]);
+    tools.functions.push_back(python_json(function.value()));
+  }
+  check(tools.functions.size() <= kMost, Code::kInvalidArgument, "there are {} tools: {} at most",
+        tools.functions.size(), kMost);
+  if (choice.is_object()) {
+    tools.choice = Tools::Choice::kNamed;
+    tools.name = choice["function"]["name"].string();
+  } else if (const std::string name = choice.string("auto"); name == "none") {
+    tools.choice = Tools::Choice::kNone;
+  } else if (name == "required") {
+    tools.choice = Tools::Choice::kAny;
+  } else if (name != "auto") {
+    choice.refuse("none, auto, required or a function");
+  }
+  return tools;
+}
+
+ChatOptions chat_options(const JsonField& request, const Ask& ask, const ModelInfo& model) {
+  ChatOptions options{.thinking = ThinkingMode::kThinking, .revision = model.revision};
+  if (ask.model == "deepseek-chat") options.thinking = ThinkingMode::kChat;
+  const auto think = [&](bool on) { options.thinking = on ? ThinkingMode::kThinking : ThinkingMode::kChat; };
+  if (const JsonField kwargs = request["chat_template_kwargs"]; kwargs.present()) {
+    for (const char* const key : {"thinking", "enable_thinking"})
+      if (kwargs[key].present()) think(kwargs[key].flag(true));
+  }
+  if (const JsonField thinking = request["thinking"]; thinking.present()) {
+    const std::string& type = thinking["type"].string();
+    if (type != "enabled" && type != "disabled" && type != "adaptive") thinking["type"].refuse("enabled or disabled");
+    think(type != "disabled");
+  }
+  set_effort(request["reasoning_effort"], options);
+  return options;
+}
+
+}  // namespace
+
+Asked chat(const OrderedJson& body, const ModelInfo& model) {
+  const JsonField request(body, "");
+  request.object();
+  Ask ask = common(request, model);
+  const ChatOptions options = chat_options(request, ask, model);
+  std::vector<ChatMessage> messages;
+  const JsonField list = request["messages"];
+  for (size_t i = 0; i < list.size(); ++i) messages.push_back(message_of(list[i]));
+  const Tools tools = tools_of(request);
+  ask.one_call = !request["parallel_tool_calls"].flag(true);
+  ask_chat(request, std::move(messages), tools, options, model, ask);
+  auto format = std::make_unique<ChatFormat>(ask, include_usage(request));
+  return {std::move(ask), std::move(format)};
+}
+
+Asked completion(const OrderedJson& body, const ModelInfo& model) {
+  const JsonField request(body, "");
+  request.object();
+  Ask ask = common(request, model);
+  ask.sampler = sampler_of(request, {}, /*tools=*/true, model);
+  const JsonField prompt = request["prompt"], suffix = request["suffix"];
+  const bool echo = request["echo"].flag(false);
+  check(!echo || !suffix.present(), Code::kInvalidArgument, "echo cannot be had with suffix");
+  if (prompt.is_array()) {
+    check(!suffix.present(), Code::kInvalidArgument, "a prompt of token ids cannot have a suffix");
+    for (size_t i = 0; i < prompt.size(); ++i)
+      ask.prompt.push_back(static_cast<int32_t>(prompt[i].whole(0, INT32_MAX, -1)));
+  } else {
+    std::vector<TextPart> parts = {{std::string(kBosToken), true}};
+    const auto add = [&](std::string_view text, bool control) { parts.push_back({std::string(text), control}); };
+    if (suffix.present()) add("<｜fim▁begin｜>", true);
+    add(prompt.string(), false);
+    if (suffix.present()) {
+      add("<｜fim▁hole｜>", true);
+      add(suffix.string(), false);
+      add("<｜fim▁end｜>", true);
+    }
+    ask.prompt = model.tokenizer->encode(parts);
+  }
+  std::string echoed;
+  if (echo) echoed = prompt.is_string() ? prompt.string() : model.tokenizer->decode(ask.prompt);
+  auto format = std::make_unique<CompletionFormat>(ask, std::move(echoed), include_usage(request));
+  return {std::move(ask), std::move(format)};
+}
+
+OrderedJson describe(const ModelInfo& model) {
+  return {{"id", model.name},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "v4rt"},
+          {"context_length", model.context}};
+}
+
+OrderedJson models(const ModelInfo& model) {
+  return {{"object", "list"}, {"data", OrderedJson::array({describe(model)})}};
+}
+
+OrderedJson error(const ApiError& error) {
+  const std::string_view type = error.status == 401   ? "authentication_error"
+                                : error.status == 429 ? "rate_limit_error"
+                                : error.status >= 500 ? "server_error"
+                                                      : "invalid_request_error";
+  return {{"error", {{"message", error.message}, {"type", type}, {"param", nullptr}, {"code", type}}}};
+}
+
+}  // namespace v4rt::server::openai

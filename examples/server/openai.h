@@ -1,0 +1,20 @@
+#pragma once
+
+#include <memory>
+
+#include "examples/server/api.h"
+#include "examples/server/model_info.h"
+#include "loaders/text/ordered_json.h"
+
+// OpenAI's Chat Completions and Completions, as DeepSeek's service extends them.
+namespace v4rt::server::openai {
+
+// Throw ApiError and Error(kInvalidArgument).
+Asked chat(const OrderedJson& request, const ModelInfo& model);
+Asked completion(const OrderedJson& request, const ModelInfo& model);
+
+OrderedJson models(const ModelInfo& model);
+OrderedJson describe(const ModelInfo& model);  // one of them
+OrderedJson error(const ApiError& error);
+
+}  // namespace v4rt::server::openai

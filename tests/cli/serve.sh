@@ -1,0 +1,206 @@
+# The server, by curl: what it answers, what it refuses, and how it ends.
+. "$(dirname "$0")/lib.sh"
+command -v curl >/dev/null || { echo "curl is not here: not tested"; exit 77; }
+
+server= port=
+serve() { # OPTIONS...
+  called="v4rt serve mini $*" status=0
+  "$v4rt" serve mini --port 0 "$@" >"$work/out" 2>"$work/log" &
+  server=$!
+  for _ in $(seq 600); do
+    port=$(grep -oP 'listening at http://\S+:\K[0-9]+' "$work/log") && return
+    kill -0 $server 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$work/log"
+  check "it listens" false
+  finish
+}
+ends() { # STATUS: after SIGTERM
+  kill -TERM $server
+  status=0
+  wait $server || status=$?
+  cp "$work/log" "$work/err"
+  exits "$1"
+}
+
+# The answer is in out, its head in head, and the status beside: ask PATH [BODY [curl's OPTIONS...]]
+ask() {
+  local path=$1 body=${2-}
+  shift
+  [ $# -gt 0 ] && shift
+  called="$path ${body:0:200} $*"
+  status=$(curl -s -m 60 -o "$work/out" -D "$work/head" -w '%{http_code}' ${body:+-d "$body" -H "Content-Type: $type"} \
+    "$@" "http://127.0.0.1:$port$path" 2>"$work/err")
+}
+is() { check "$1 is $2" [ "$("$json_value" "$work/out" "$1")" = "$2" ]; }
+value() { "$json_value" "$work/out" "$1"; }
+chat() { # MESSAGE MEMBERS: a request of temperature 0 without reasoning
+  printf '{"messages":[{"role":"user","content":"%s"}],"temperature":0,"thinking":{"type":"disabled"}%s}' "$1" "${2:+,$2}"
+}
+deltas() { # MEMBER: what a stream said of it
+  sed -n 's/^data: {/{/p' "$work/out" | member=$1 perl -MJSON::PP -ne 'my $c = decode_json($_)->{choices}[0] or next;
+    my $t = $c->{delta}{$ENV{member}}; binmode STDOUT, ":utf8"; print $t if defined $t'
+}
+chats=/v1/chat/completions type=application/json
+capital=$(chat 'What is the capital of France?')
+
+serve --parallel 3 --queue 2
+check "it says that only this machine can connect" grep -q 'this machine alone' "$work/log"
+ask /health; exits 200; is /status ok
+ask /v1/models; exits 200; is /data/0/id v4-mini
+ask /v1/models/v4-mini; exits 200; ask /v1/models/other; exits 404
+
+# One answer, in all its forms.
+ask $chats "$capital"; exits 200; out_has Paris; is /choices/0/finish_reason stop; is /choices/0/message/role assistant
+answer=$(value /choices/0/message/content) tokens=$(value /usage/completion_tokens) prompt=$(value /usage/prompt_tokens)
+ask $chats "$(chat 'What is the capital of France?' '"stream":true,"stream_options":{"include_usage":true}')"
+exits 200
+check "the end of the stream" [ "$(tail -n 2 "$work/out" | head -n 1)" = 'data: [DONE]' ]
+check "the same text" [ "$(deltas content)" = "$answer" ]
+check "usage of a stream" grep -q "\"choices\":\[\],\"usage\":{\"prompt_tokens\":$prompt,\"completion_tokens\":$tokens" "$work/out"
+ask $chats "$(chat 'What is the capital of France?' '"n":2')"; exits 200
+check "two choices, the same at temperature 0" [ "$(value /choices/1/message/content)" = "$answer" ]
+ask $chats "$(chat 'What is the capital of France?' '"max_tokens":2')"; is /choices/0/finish_reason length; is /usage/completion_tokens 2
+ask $chats "$(chat 'What is the capital of France?' '"stop":["Par"]')"; is /choices/0/finish_reason stop
+check "what stops is not shown" [ "$(value /choices/0/message/content)" = "${answer%%Par*}" ]
+
+# Reasoning is apart from the answer.
+ask $chats '{"messages":[{"role":"user","content":"What is the capital of France?"}],"seed":3}'
+exits 200; check "there is reasoning" [ -n "$(value /choices/0/message/reasoning_content)" ]
+check "reasoning is counted" [ "$(value /usage/completion_tokens_details/reasoning_tokens)" -gt 0 ]
+reasoning=$(value /choices/0/message/reasoning_content)
+ask $chats '{"messages":[{"role":"user","content":"What is the capital of France?"}],"seed":3,"stream":true}'
+check "the same reasoning" [ "$(deltas reasoning_content)" = "$reasoning" ]
+
+# After a hit of the cache, and among others: the same.
+long=$(printf 'tiger garden violin %.0s' {1..60})
+long_ask=$(chat "Repeat after me: $long" '"max_tokens":12')
+ask $chats "$long_ask"; exits 200; is /usage/prompt_cache_hit_tokens 0
+alone=$(value /choices/0/message/content)
+ask $chats "$long_ask"; check "a hit" [ "$(value /usage/prompt_cache_hit_tokens)" -gt 100 ]
+check "the same after a hit" [ "$(value /choices/0/message/content)" = "$alone" ]
+ask $chats "$(chat "Repeat after me: $long" '"max_tokens":12,"user_id":"somebody"')"; is /usage/prompt_cache_hit_tokens 0
+for i in 1 2 3; do
+  curl -s -m 60 -o "$work/together.$i" -H 'Content-Type: application/json' -d "$capital" "http://127.0.0.1:$port$chats" &
+  jobs[i]=$!
+done
+wait "${jobs[@]}"
+for i in 1 2 3; do
+  check "the same among others" [ "$("$json_value" "$work/together.$i" /choices/0/message/content)" = "$answer" ]
+done
+
+# Text goes on; the middle is filled in.
+ask /v1/completions '{"prompt":"def factorial(n):","temperature":0,"max_tokens":8,"echo":true}'
+exits 200; out_has 'def factorial(n):'; is /object text_completion
+ask /beta/completions '{"prompt":"def f(","suffix":"return 1","temperature":0,"max_tokens":4}'; exits 200
+
+# Tools: a call that has to be, whole and streamed, and the answer after its result; none where none may be.
+weather='{"name":"get_weather","description":"The weather.","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}'
+tools="\"tools\":[{\"type\":\"function\",\"function\":$weather}]"
+named="$tools,\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"get_weather\"}}"
+ask $chats "$(chat 'What is the weather in Paris?' "$named")"; exits 200
+is /choices/0/message/tool_calls/0/function/name get_weather; is /choices/0/finish_reason tool_calls
+value /choices/0/message/tool_calls/0/function/arguments >"$work/arguments"
+check "arguments are JSON" "$json_value" "$work/arguments" ''
+ask $chats "$(chat 'What is the weather in Paris?' "$named,\"stream\":true")"; exits 200; out_has '"finish_reason":"tool_calls"'
+check "the same call" [ "$(sed -n 's/^data: {/{/p' "$work/out" | perl -MJSON::PP -ne 'for my $t (@{(decode_json($_)->{choices}[0] // {})->{delta}{tool_calls} // []}) {
+    print $t->{function}{arguments} }')" = "$(cat "$work/arguments")" ]
+ask $chats '{"messages":[{"role":"user","content":"What is the weather in Paris?"},{"role":"assistant","content":"",
+  "tool_calls":[{"id":"1","type":"function","function":{"name":"get_weather","arguments":"{}"}}]},
+  {"role":"tool","tool_call_id":"1","content":"sunny"}],"temperature":0,"thinking":{"type":"disabled"},'"$tools}"; exits 200
+ask $chats "$(chat 'What is the weather in Paris?' "$tools,\"tool_choice\":\"none\"")"; exits 200
+check "no call" [ -z "$(grep tool_calls "$work/out")" ]
+ask $chats '{"messages":[{"role":"user","content":"hi"}],'"$named}"; exits 400; out_has "Thinking mode does not support this tool_choice"
+
+# Anthropic's API says the same in its own words.
+messages=/v1/messages
+message() { # MEMBERS
+  printf '{"max_tokens":64,"messages":[{"role":"user","content":"What is the capital of France?"}],"temperature":0,"thinking":{"type":"disabled"}%s}' "${1:+,$1}"
+}
+ask $messages "$(message)"; exits 200; is /content/0/text "$answer"; is /stop_reason end_turn; is /usage/output_tokens "$tokens"
+ask $messages "$(message '"stream":true')"; exits 200
+check "the events in order" [ "$(grep -oP '^event: \K.*' "$work/out" | grep -v ping | uniq | tr '\n' ' ')" = \
+  "message_start content_block_start content_block_delta content_block_stop message_delta message_stop " ]
+ask $messages "$(message '"stop_sequences":["Par"]')"; is /stop_reason stop_sequence; is /stop_sequence Par
+ask $messages/count_tokens "$(message)"; exits 200; is /input_tokens "$prompt"
+ask "/anthropic$messages" "$(message "\"tools\":[${weather/parameters/input_schema}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"get_weather\"}")"
+exits 200; is /content/0/type tool_use; is /stop_reason tool_use
+ask $messages '{"messages":[]}'; exits 400; is /type error; is /error/type invalid_request_error
+
+# What is refused, and why.
+refused() { exits "$1"; out_has "$2"; out_has error; }
+ask /nowhere; refused 404 "no such route"
+ask $chats '{'; refused 400 "not valid JSON"
+ask $chats '[]'; refused 400 "not an object"
+ask $chats '{"messages":[]}'; refused 400 "asks for no answer"
+ask $chats '{"messages":[{"role":"user","content":3}]}'; refused 400 "messages[0].content is 3"
+ask $chats '{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}'; refused 400 "reads text only"
+ask $chats "$(chat hi '"temperature":7')"; refused 400 "temperature is 7, not a number from 0 to 2"
+ask $chats "$(chat hi '"stop":[""]')"; refused 400 "an empty string"
+ask $chats "$(chat hi '"response_format":{"type":"json_object"}')"; refused 400 "response_format.type is"
+ask $chats "$(chat hi '"max_tokens":-1')"; refused 400 "max_tokens is -1"
+ask $chats "$(printf '[%.0s' {1..9000})"; refused 400 "nested deeper"
+type=text/plain; ask $chats "$capital"; refused 415 "application/json"; type=application/json
+ask $chats "$capital" -H 'Host: elsewhere.example'; refused 403 "localhost only"
+ask $chats "$capital" -H 'Content-Length: 99999999999'; refused 413 "too large"
+ask "/$(printf 'a%.0s' {1..2000})"; refused 414 "path"
+ask /health '' -H "X-Long: $(printf 'a%.0s' {1..20000})"; refused 431 "head"
+ask $chats "$(chat "$(printf 'word %.0s' {1..9000})")"; refused 400 "the context holds 4096"
+printf 'GET /health HTTP/1.1\r\nno colon\r\n\r\n' | timeout 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; cat >&3; cat <&3" >"$work/out"
+out_has "HTTP/1.1 "
+
+ends 0
+
+# A client that leaves takes its answer with it; those that wait beyond the queue are told to come back.
+serve --parallel 3 --queue 2 --context 262144
+endless='{"prompt":"def f(x):","temperature":0,"stream":true}'
+for i in 1 2 3 4 5; do
+  curl -s -N -m 60 -o "$work/long.$i" -H 'Content-Type: application/json' -d "$endless" "http://127.0.0.1:$port/v1/completions" &
+  jobs[i]=$!
+done
+for _ in $(seq 100); do
+  ask /metrics; grep -q '^v4rt_sequences_waiting 2' "$work/out" && break; sleep 0.05
+done
+exits 200; out_has "v4rt_sequences_running 3"; out_has "v4rt_sequences_waiting 2"
+ask $chats "$capital"; refused 429 "try again later"; check "it says when" grep -qi '^Retry-After: ' "$work/head"
+kill "${jobs[@]}"; wait "${jobs[@]}" 2>/dev/null
+for _ in $(seq 100); do
+  ask /metrics; grep -q '^v4rt_sequences_running 0' "$work/out" && break; sleep 0.05
+done
+out_has "v4rt_sequences_running 0"; out_has "v4rt_sequences_waiting 0"
+ask $chats "$capital"; exits 200; check "the same after that" [ "$(value /choices/0/message/content)" = "$answer" ]
+
+# What is under way at SIGTERM is answered.
+curl -s -m 60 -o "$work/last" -H 'Content-Type: application/json' -d "$(chat "$long" '"max_tokens":100')" "http://127.0.0.1:$port$chats" &
+last=$!
+for _ in $(seq 100); do ask /metrics; grep -q '^v4rt_sequences_running 1' "$work/out" && break; sleep 0.02; done
+ends 0
+wait $last
+check "the last answer is whole" grep -q finish_reason "$work/last"
+check "no text of a prompt in the log" [ -z "$(grep -iE 'france|tiger' "$work/log")" ]
+
+# With a key; and with a cache on disk, which the next server finds.
+echo secret >"$work/keys"
+serve --api-key-file "$work/keys" --prefix-cache "$work/prefixes" --max-body 4KiB
+ask /health; exits 200
+ask $chats "$capital"; refused 401 "API key"
+ask $chats "$capital" -H 'Authorization: Bearer secrets'; refused 401 "API key"
+ask $chats "$capital" -H 'Authorization: Bearer secret'; exits 200
+ask $chats "$long_ask" -H 'x-api-key: secret'; is /usage/prompt_cache_hit_tokens 0
+kill -KILL $server; wait $server 2>/dev/null
+serve --api-key-file "$work/keys" --prefix-cache "$work/prefixes" --max-body 4KiB --request-seconds 1
+ask $chats "$long_ask" -H 'x-api-key: secret'; check "a hit" [ "$(value /usage/prompt_cache_hit_tokens)" -gt 100 ]
+check "the same from disk" [ "$(value /choices/0/message/content)" = "$alone" ]
+ask $chats "$(chat "$(printf 'word %.0s' {1..1000})")" -H 'x-api-key: secret' -H 'Transfer-Encoding: chunked'; refused 413 "too large"
+# One that sends its request too slowly loses its connection, and nobody else waits for it.
+exec 3<>"/dev/tcp/127.0.0.1/$port"
+printf 'POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\nx-api-key: secret\r\n\r\n{' $chats >&3
+ask /health; exits 200
+timeout 10 cat <&3 >"$work/out"; exec 3>&-
+out_has "HTTP/1.1 400"; out_has "too slowly"
+ends 0
+
+call serve mini --host 203.0.113.1; refuses 1 "cannot listen at 203.0.113.1"
+call serve mini --api-key-file "$work/none"; refuses 1 "$work/none"
+finish
