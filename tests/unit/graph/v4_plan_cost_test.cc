@@ -2,54 +2,19 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "backend/reference/reference_device.h"
 #include "graph/model/v32_cost.h"
 #include "graph/plan/compile.h"
-#include "loaders/checkpoint/v4_names.h"
-#include "loaders/synthetic/synthetic_checkpoint.h"
 #include "loaders/synthetic/v4_release.h"
+#include "loaders/synthetic/weight_types.h"
 
 namespace v4rt {
 namespace {
 
 constexpr int64_t k1M = 1048576;
 
-// The weights of a release without their values.
-class ReleasedTypes final : public WeightSource {
- public:
-  explicit ReleasedTypes(V4Config config) : config_(std::move(config)) {
-    config_.has_mtp = false;
-    std::map<std::string, StoredType> stored;
-    for (const SyntheticTensor& t : synthetic_tensors(config_)) stored[t.tensor.name] = t.tensor.type;
-    for (const WeightInfo& weight : v4_weights(config_))
-      types_[weight.name] = {dtype(stored.at(official_parts(weight).front())), weight.shape};
-  }
-
-  const V4Config& config() const override { return config_; }
-  bool has(std::string_view name) const override { return types_.contains(std::string(name)); }
-  TensorType type(std::string_view name) const override { return types_.at(std::string(name)); }
-  WeightView get(std::string_view) const override { return {}; }
-
- private:
-  static DType dtype(StoredType type) {
-    switch (type) {
-      case StoredType::kI8: return DType::kFp4;
-      case StoredType::kF8E4M3: return DType::kFp8;
-      case StoredType::kBF16: return DType::kBF16;
-      case StoredType::kI64: return DType::kI32;
-      default: return DType::kF32;
-    }
-  }
-
-  V4Config config_;
-  std::map<std::string, TensorType> types_;
-};
-
 Plan decoding_plan(const V4Config& config, int64_t context) {
-  const ReleasedTypes weights(config);
-  return compile(build_v4(weights, {.context = context}), {.devices = {create_reference_device()}});
+  return compile(build_v4(*synthetic_types(config), {.context = context}), {.devices = {create_reference_device()}});
 }
 
 double state_bytes(const Plan& plan) {
