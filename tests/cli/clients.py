@@ -64,7 +64,7 @@ followed = [*asked, message.model_dump(exclude_none=True), result]
 assert client.chat.completions.create(**{**plain, "messages": followed}, tools=tools).choices[0].finish_reason
 
 # Anthropic's.
-ask = dict(model="v4-mini", max_tokens=64, messages=question, thinking={"type": "disabled"}, extra_body={"temperature": 0})
+ask = dict(model="v4-mini", max_tokens=64, messages=question, thinking={"type": "disabled"}, extra_body={"temperature": 0, "seed": 3})
 reply = claude.messages.create(**ask)
 same(reply.content[0].text, text)
 same(reply.stop_reason, "end_turn")
