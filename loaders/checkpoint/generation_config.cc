@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "loaders/checkpoint/json_fields.h"
 #include "loaders/files/file_source.h"
+#include "loaders/files/json_fields.h"
 #include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 

@@ -6,9 +6,9 @@
 #include <cctype>
 #include <filesystem>
 
-#include "loaders/checkpoint/json_fields.h"
 #include "loaders/checkpoint/v4_config_rope.h"
 #include "loaders/files/file_source.h"
+#include "loaders/files/json_fields.h"
 #include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 

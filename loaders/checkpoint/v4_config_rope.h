@@ -1,7 +1,7 @@
 #pragma once
 
-#include "loaders/checkpoint/json_fields.h"
 #include "loaders/checkpoint/v4_config.h"
+#include "loaders/files/json_fields.h"
 
 namespace v4rt {
 

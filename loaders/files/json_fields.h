@@ -40,8 +40,7 @@ class Fields {
   }
   const json& require(std::string_view key) const {
     const json* value = find(key);
-    check(value != nullptr, Code::kCorrupt, "{}: '{}' is missing; restore the config.json of the checkpoint", source_,
-          key);
+    check(value != nullptr, Code::kCorrupt, "{}: '{}' is missing; restore the file", source_, key);
     return *value;
   }
   Fields child(std::string_view key) const { return {require(key), fmt::format("{}: '{}'", source_, key)}; }
@@ -52,6 +51,11 @@ class Fields {
   int64_t integer(std::string_view key, int64_t min, int64_t max, int64_t absent) const {
     const json* value = find(key);
     return value == nullptr ? absent : in_range(key, *value, min, max);
+  }
+  const std::string& text(std::string_view key) const {
+    const json& value = require(key);
+    check(value.is_string(), Code::kCorrupt, "{}: '{}' is {}; expected a text", source_, key, shown(value));
+    return value.get_ref<const std::string&>();
   }
   int size(std::string_view key, int max) const { return static_cast<int>(integer(key, 1, max)); }
 
