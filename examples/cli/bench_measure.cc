@@ -47,6 +47,9 @@ class Profile {
         ++op.launches;
         op.seconds += seconds[i];
         op.touched += touched(rows[i]);
+        if (rows[i].layer < 0) continue;
+        op.layers.resize(std::max(op.layers.size(), static_cast<size_t>(rows[i].layer) + 1));
+        op.layers[static_cast<size_t>(rows[i].layer)] += seconds[i];
       }
     });
   }
@@ -84,7 +87,8 @@ class Bench {
     if (plan.decode_tokens > 0) tasks_.push_back(decode(1));
     if (plan.decode_tokens > 0 && plan.together > 1) tasks_.push_back(decode(plan.together));
     if (plan.decode_tokens > 0 && model->options().draft > 0) tasks_.push_back(drafts(model->options().draft));
-    runs_ = static_cast<double>(tasks_.size()) * (1 + plan.repetitions * (plan.ops ? 2 : 1));
+    runs_ =
+        static_cast<double>(tasks_.size()) * ((plan.trace != nullptr ? 2 : 1) + plan.repetitions * (plan.ops ? 2 : 1));
   }
 
   std::vector<Measurement> run() {
@@ -97,6 +101,7 @@ class Bench {
       }
       measure_machine(task);
       if (plan_.ops) profile(task);
+      if (plan_.trace != nullptr) traced(task);
       results.push_back(std::move(task.result));
     }
     return results;
@@ -197,18 +202,37 @@ class Bench {
   }
 
   void profile(Task& task) {
-    std::map<std::string, std::vector<double>> seconds;
+    std::vector<std::map<std::string, OpTime>> runs;
     for (int i = 0; i < plan_.repetitions; ++i) {
       begin(task);
       const Profile profile(session_);
       task.run();
-      for (const auto& [label, op] : profile.ops()) seconds[label].push_back(op.seconds);
-      if (i + 1 < plan_.repetitions) continue;
-      for (const auto& [label, op] : profile.ops())
-        task.result.ops.push_back({label, op.launches, median(seconds[label]), op.touched});
+      runs.push_back(profile.ops());
+    }
+    for (const auto& [label, op] : runs.back()) {
+      OpTime result = op;
+      result.op = label;
+      const auto median_of = [&](auto&& seconds) {
+        std::vector<double> values;
+        for (const auto& run : runs) values.push_back(seconds(run.at(result.op)));
+        return median(std::move(values));
+      };
+      result.seconds = median_of([](const OpTime& time) { return time.seconds; });
+      for (size_t layer = 0; layer < op.layers.size(); ++layer)
+        result.layers[layer] = median_of([layer](const OpTime& time) { return time.layers[layer]; });
+      task.result.ops.push_back(std::move(result));
     }
     std::sort(task.result.ops.begin(), task.result.ops.end(),
               [](const OpTime& a, const OpTime& b) { return a.seconds > b.seconds; });
+  }
+
+  void traced(Task& task) {
+    begin(task);
+    const auto start = Trace::Clock::now();
+    plan_.trace->watch(session_);
+    task.run();
+    session_.on_step_times(nullptr);
+    plan_.trace->add(task.result.kind, "runs", start, Trace::Clock::now());
   }
 
   void begin(Task& task) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "examples/cli/bench_machine.h"
+#include "graph/evidence/trace.h"
 #include "graph/runtime/session.h"
 
 namespace v4rt::cli {
@@ -20,7 +21,8 @@ struct BenchPlan {
   double accept = 0.9;     // with a model opened for drafts, also: so many of the guesses are taken for right
   bool synthetic = false;  // the state there is made up; otherwise `depth` tokens are read first
   int repetitions = 5;
-  bool ops = false;  // also the time of each op
+  bool ops = false;        // also the time of each op
+  Trace* trace = nullptr;  // given: also one run of each, traced
 };
 
 // Bytes and FLOP that ops say they touch (Op::cost).
@@ -38,6 +40,7 @@ struct OpTime {
   int64_t launches = 0;
   double seconds = 0;  // the median of the repetitions
   Touched touched;
+  std::vector<double> layers = {};  // seconds of it in each layer; what is before and after them is in none
 };
 
 struct Measurement {

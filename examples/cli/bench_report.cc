@@ -176,7 +176,8 @@ Json to_json(const BenchReport& report, const OpTime& op, double total_seconds) 
           {"gbs", r.gbs},
           {"gflops", r.gflops},
           {"limit", l ? Json(l->memory ? "memory" : "compute") : Json(nullptr)},
-          {"limit_share", l ? Json(l->share) : Json(nullptr)}};
+          {"limit_share", l ? Json(l->share) : Json(nullptr)},
+          {"layers", op.layers}};
 }
 
 Json to_json(const BenchReport& report, const Measurement& m) {
@@ -250,7 +251,7 @@ std::string to_markdown(const BenchReport& report) {
   return text;
 }
 
-std::string to_json(const BenchReport& report) {
+Json to_json(const BenchReport& report) {
   const auto of = [&](std::string_view kind, const auto& figure) {
     const Measurement* m = report.first(kind);
     return m == nullptr ? Json(nullptr) : Json(figure(*m));
@@ -287,7 +288,7 @@ std::string to_json(const BenchReport& report) {
   }
   json["runs"] = Json::array();
   for (const Measurement& m : report.measurements) json["runs"].push_back(to_json(report, m));
-  return json_text(json);
+  return json;
 }
 
 }  // namespace v4rt::cli

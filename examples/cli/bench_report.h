@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +27,6 @@ struct BenchReport {
 
 std::string to_text(const BenchReport& report);
 std::string to_markdown(const BenchReport& report);  // tables to paste
-std::string to_json(const BenchReport& report);
+nlohmann::ordered_json to_json(const BenchReport& report);
 
 }  // namespace v4rt::cli

@@ -19,6 +19,7 @@
 #include "examples/cli/sampling_options.h"
 #include "examples/cli/statistics.h"
 #include "examples/cli/terminal.h"
+#include "examples/cli/trace_file.h"
 #include "graph/runtime/generate.h"
 #include "loaders/text/stop_strings.h"
 
@@ -27,7 +28,7 @@ namespace {
 
 struct RunArguments {
   ModelArguments model;
-  std::string prompt, file, save_ids;
+  std::string prompt, file, save_ids, trace;
   bool has_prompt = false, ignore_end = false, json = false, plain = false;
   int64_t max_tokens = 128;
   SamplingArguments sampling;
@@ -166,11 +167,13 @@ int run(const RunArguments& arguments) {
   sampling.logprobs = arguments.logprobs;
   const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);  // from here on a file would be left behind
   const std::unique_ptr<OutputFile> ids_file = open_ids_file(arguments, checkpoint);
+  TraceFile trace(arguments.trace, input_files(checkpoint, arguments.model));
   const auto n_prompt = static_cast<int64_t>(prompt.size());
   const auto model =
       open_model(checkpoint, arguments.model, arguments.model.context > 0 ? n_prompt : n_prompt + arguments.max_tokens);
 
   Session session(model);
+  trace.watch(session);
   Progress progress("reading the prompt");
   session.on_progress([&](int64_t done, int64_t total) {
     progress.update(done, total);
@@ -200,6 +203,7 @@ int run(const RunArguments& arguments) {
   completion.end();
   report(arguments, result, completion, logprobs);
   if (ids_file) save_ids(*ids_file, completion.ids);
+  trace.write();
   return InterruptGuard::raised() ? InterruptGuard::status() : kSuccess;
 }
 
@@ -229,12 +233,13 @@ void add_run(CLI::App& app, Action& action) {
       command->add_option("--save-ids", a.save_ids, "Also write the completion's token ids to this file, one a line")
           ->check(nonempty());
   auto* json = command->add_flag("--json", a.json, "Print one JSON object at the end in place of the text");
+  auto* trace = add_trace(*command, a.trace);
   auto* parallel = command->add_option(
       "--parallel", a.parallel,
       "Answer every line of the file of -f, so many at once: a JSON string, or {\"prompt\": .., and \"id\", "
       "\"max_tokens\", \"temperature\", \"top_k\", \"top_p\", \"min_p\", \"repetition_penalty\", \"presence_penalty\", "
       "\"frequency_penalty\" or \"seed\"}; prints a JSON line for each when it is done");
-  parallel->transform(between(1, 1024))->needs(file)->excludes(prompt, save_ids, json);
+  parallel->transform(between(1, 1024))->needs(file)->excludes(prompt, save_ids, json, trace);
   command
       ->add_option("--logprobs", a.logprobs,
                    "With --json: also the log-probability of each token, and this many of the likeliest tokens, as the "

@@ -104,30 +104,6 @@ class Assembler {
   std::map<std::pair<ValueId, int>, SlotId> slots_;
 };
 
-// The first and last step that touches each slot; first > last: none.
-struct Live {
-  int first, last;
-};
-
-std::vector<Live> live_ranges(const Plan& plan) {
-  std::vector<Live> live(plan.slots.size(), {static_cast<int>(plan.steps.size()), -1});
-  const auto touch = [&](SlotId id, int step) {
-    Live& l = live[static_cast<size_t>(id)];
-    l = {std::min(l.first, step), std::max(l.last, step)};
-  };
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    const int step = static_cast<int>(i);
-    if (const auto* launch = std::get_if<Launch>(&plan.steps[i])) {
-      for (const SlotId id : launch->args) touch(id, step);
-    } else {
-      const auto& transfer = std::get<Transfer>(plan.steps[i]);
-      touch(transfer.from, step);
-      touch(transfer.to, step);
-    }
-  }
-  return live;
-}
-
 // Offsets of the arena slots of each device. Queues run in order, so step order is the order in which memory is used.
 void lay_out_arenas(Plan& plan) {
   const std::vector<Live> live = live_ranges(plan);

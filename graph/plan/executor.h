@@ -29,6 +29,9 @@ class Executor {
   void run(const Step& step);  // allocates nothing; returns when everything is enqueued
   // The same for profiles: waits for each step before the next begins. seconds[i] is the time of plan.steps[i] alone.
   void run(const Step& step, std::span<double> seconds);
+  // And for who looks between: the beginning of a run, and one step of the plan; all of them, in their order.
+  void begin(const Step& step);
+  void execute(size_t i, const Step& step);
   const Tensor& tensor(SlotId id) const { return tensors_[static_cast<size_t>(id)]; }
 
  private:
@@ -41,8 +44,6 @@ class Executor {
 
   Command bind(const Launch& launch) const;
   Command bind(const Transfer& transfer);
-  void begin(const Step& step);
-  void execute(size_t i, const Step& step);
   void carry(const Command& command);
 
   const Plan& plan_;

@@ -1,3 +1,5 @@
+#include <charconv>
+
 #include "graph/plan/plan.h"
 
 namespace v4rt {
@@ -21,7 +23,8 @@ ExplainRow explain_launch(const Plan& plan, const Launch& launch, const Step& st
           .state_bytes = cost.state_bytes,
           .io_bytes = cost.io_bytes,
           .flops = cost.flops,
-          .why = launch.why};
+          .why = launch.why,
+          .layer = layer_of(launch.node)};
 }
 
 ExplainRow explain_transfer(const Plan& plan, const Transfer& transfer) {
@@ -34,10 +37,19 @@ ExplainRow explain_transfer(const Plan& plan, const Transfer& transfer) {
           .weight_bytes = 0,
           .state_bytes = 0,
           .io_bytes = static_cast<double>(from.type.bytes() + from.type.scale_bytes()),
-          .flops = 0};
+          .flops = 0,
+          .layer = layer_of(from.name)};
 }
 
 }  // namespace
+
+int layer_of(std::string_view node) {
+  int layer = -1;
+  const std::string_view digits = node.substr(0, node.find('.'));
+  if (!digits.starts_with('L')) return -1;
+  const auto [end, error] = std::from_chars(digits.data() + 1, digits.data() + digits.size(), layer);
+  return error == std::errc{} && end == digits.data() + digits.size() ? layer : -1;
+}
 
 std::vector<ExplainRow> explain(const Plan& plan, const Step& step) {
   std::vector<ExplainRow> rows;

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -59,12 +60,21 @@ struct Plan {
   std::vector<std::string> refusals;  // "opencl:0 refuses L03.attn.attend: ...; placed on cpu"
 };
 
+// The first and last step that touches each slot; first > last: none.
+struct Live {
+  int first, last;
+};
+std::vector<Live> live_ranges(const Plan& plan);
+
 // For people: every launch and transfer in order, with device, kernel, bytes and FLOP of one run with `step`.
 struct ExplainRow {
   std::string node, op, device, kernel;
   double weight_bytes, state_bytes, io_bytes, flops;
   std::string why = {};  // Launch::why
+  int layer = -1;        // that the node is in; -1: in none
 };
 std::vector<ExplainRow> explain(const Plan& plan, const Step& step);
+
+int layer_of(std::string_view node);  // 3 of "L03.attn.attend"; -1 of what is in no layer
 
 }  // namespace v4rt

@@ -22,6 +22,7 @@ class Program {
   // What `from` left in its output `name` becomes this program's input of that name, the leading rows.
   void take(std::string_view name, const Program& from, size_t bytes);
   const Plan& plan() const { return plan_; }
+  Executor& executor() { return executor_; }  // to run it step by step
 
  private:
   struct Place {
