@@ -34,7 +34,8 @@ std::vector<DeviceInfo> opencl_devices([[maybe_unused]] std::vector<std::string>
 
 std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused]] const DeviceOptions& options) {
 #ifdef V4RT_HAVE_OPENCL
-  return create_opencl_device(index, options.cache_dir, options.lanes, fast_options(options));
+  return create_opencl_device(index, options.cache_dir, options.lanes, fast_options(options),
+                              {options.max_group, options.local_memory});
 #else
   fail(Code::kUnsupported, "this build has no OpenCL backend: configure with -DV4RT_OPENCL=ON");
 #endif

@@ -20,6 +20,8 @@ struct DeviceOptions {
   std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty
   std::string cache_dir;                                 // compiled programs and measurements; empty = no cache on disk
   std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the device's type and vectors
+  // opencl: no more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has
+  size_t max_group = 0, local_memory = 0;
 };
 
 // "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "backend/opencl/arithmetic.h"
 #include "backend/opencl/kernels.h"
 #include "ops/core/log.h"
@@ -117,7 +119,7 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) 
 }
 
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes,
-                                             const FastOptions& fast) {
+                                             const FastOptions& fast, const GroupLimits& limits) {
   const auto [sites, problems] = find_opencl_sites();
   check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
         "opencl:{}: there is no such device, {} found{}{}", index, sites.size(), problems.empty() ? "" : "\n  ",
@@ -125,6 +127,8 @@ std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache
   const OpenclSite& site = sites[static_cast<size_t>(index)];
   Capabilities capabilities = query_capabilities(site);
   capabilities.lanes = lanes.value_or(capabilities.lanes);
+  if (limits.max_group > 0) capabilities.max_group = std::min(capabilities.max_group, limits.max_group);
+  if (limits.local_memory > 0) capabilities.local_memory = std::min(capabilities.local_memory, limits.local_memory);
   constexpr size_t kLeastGroup = 64;  // of the kernels that sum in 64 lanes
   check(capabilities.lanes == Lanes::kVector || capabilities.max_group >= kLeastGroup, Code::kUnsupported,
         "opencl:{}: {}: its work-groups have at most {} work-items, kernels with a lane per work-item need {}; those "

@@ -53,9 +53,14 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
 // `problems`.
 std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems);
 
+// No more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has.
+struct GroupLimits {
+  size_t max_group = 0, local_memory = 0;
+};
+
 // Throws Error: kNotFound when there is no such device, kDevice when one may be missing because of a problem. An empty
 // cache_dir keeps no programs on disk; without `lanes` the device decides (capabilities.h).
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes = {},
-                                             const FastOptions& fast = {});
+                                             const FastOptions& fast = {}, const GroupLimits& limits = {});
 
 }  // namespace v4rt

@@ -7,11 +7,11 @@
 #include <filesystem>
 #include <span>
 
-#include "backend/registry.h"
 #include "examples/cli/command.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
+#include "graph/runtime/profiles.h"
 #include "ops/core/glob.h"
 
 namespace v4rt::cli {
@@ -62,7 +62,7 @@ int64_t context_for(const ModelArguments& arguments, int64_t positions, const V4
 void blame_device_option(const ModelOptions& options) {
   const auto check_name = [&](const std::string& option, const std::string& name) {
     try {
-      create_device(name, options.device_options);
+      create_profiled_device(name, options.device_options);
     } catch (const Error& e) {
       if (e.code() == Code::kNotFound || e.code() == Code::kInvalidArgument)
         throw UsageError(fmt::format("{}: {}", option, e.what()));
@@ -99,6 +99,11 @@ void add_plan_options(CLI::App& command, ModelArguments& a) {
       .add_option("--device", a.device,
                   "reference, cpu, opencl, opencl:1, or a part of a device's name (see 'v4rt devices')")
       ->capture_default_str();
+  command
+      .add_option("--profile", a.profile,
+                  "Let the device be no more than an accelerator that is described: the name of a profile, or a file; "
+                  "what that refuses runs on the cpu (backend/profiles)")
+      ->check(nonempty());
   command.add_option("--numbers", a.numbers, "faithful: rounded as the release rounds; plain: fp32 throughout")
       ->check(CLI::IsMember({"faithful", "plain"}))
       ->capture_default_str();
@@ -211,6 +216,11 @@ ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a
   ModelOptions options;
   options.device = a.device;
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
+  if (!a.profile.empty()) {  // what it refuses must find a device
+    options.device += "+" + a.profile;
+    options.place.emplace_back("*", options.device);
+    options.place.emplace_back("*", "cpu");
+  }
   options.device_options.threads = a.threads;
   options.device_options.fast = fast_mode(a);
   if (!a.no_cache) options.device_options.cache_dir = cache_folder();

@@ -18,6 +18,7 @@ struct ModelArguments {
   std::string device = "cpu";
   std::string numbers = "faithful";
   std::vector<std::string> place;
+  std::string profile;  // empty: none
   int64_t context = 0;  // 0: as much as is needed
   int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;

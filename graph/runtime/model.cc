@@ -6,6 +6,7 @@
 
 #include "graph/plan/compile.h"
 #include "graph/runtime/model_impl.h"
+#include "graph/runtime/profiles.h"
 #include "ops/core/host.h"
 #include "ops/core/human.h"
 #include "ops/core/log.h"
@@ -77,7 +78,7 @@ int Model::Impl::device_index(const std::string& name) {
   };
   if (const size_t known = find(name); known < devices.size()) return static_cast<int>(known);
   std::shared_ptr<Device> device =
-      options.find_device ? options.find_device(name) : create_device(name, options.device_options);
+      options.find_device ? options.find_device(name) : create_profiled_device(name, options.device_options);
   check(device != nullptr, Code::kNotFound, "no device named '{}'", name);
   const size_t at = find(device->info().name);
   if (at == devices.size()) devices.push_back(std::move(device));
@@ -140,12 +141,21 @@ void Model::Impl::add_states(const Plan& plan) {
 void Model::Impl::make_first_plans() {
   if (options.chunk > 0) return make_plans_of_chunk();
   options.chunk = static_cast<int>(std::min<int64_t>(kMostTokens, options.context));
-  while (make_plans_of_chunk(), options.chunk > kFewTokens && !chunk_fits()) {
-    options.chunk = std::max(options.chunk / 2, kFewTokens);
+  while (make_plans_of_chunk(), (options.chunk > kFewTokens && !chunk_fits()) || (options.chunk > 1 && !arenas_fit())) {
+    options.chunk = options.chunk > kFewTokens ? std::max(options.chunk / 2, kFewTokens) : options.chunk / 2;
     plans.clear();
     states.clear();
     weights = empty_store();
   }
+}
+
+// Whether working memory is as small as one buffer has to be: without that nothing runs, however few tokens are read.
+bool Model::Impl::arenas_fit() {
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const size_t most = limits(static_cast<int>(i)).max_allocation;
+    if (most > 0 && need(static_cast<int>(i), options.context).arena > most) return false;
+  }
+  return true;
 }
 
 // Whether the plans leave room for others on every device.

@@ -19,8 +19,8 @@ struct ModelOptions {
   std::string device = "cpu";
   std::vector<std::pair<std::string, std::string>> place;  // {node glob, device name}
   DeviceOptions device_options;
-  // For programs with devices of their own: maps a name in `device` or `place` to a device. Empty: create_device(name,
-  // device_options).
+  // For programs with devices of their own: maps a name in `device` or `place` to a device. Empty:
+  // create_profiled_device(name, device_options), for which "cpu+mobile-gpu" is a cpu as a profile would have it.
   std::function<std::shared_ptr<Device>(std::string_view name)> find_device;
   // A folder where weights that a device wants in another layout are stored, to be mapped from then on: opening is
   // nearly instant the second time, and the model may be larger than memory. Takes as much disk as those weights.

@@ -77,6 +77,7 @@ struct Model::Impl {
   WeightStore empty_store() const;
   void make_plans_of_chunk();
   bool chunk_fits();
+  bool arenas_fit();
   HostNeed host_need();
   size_t host_memory() const;
   Graph graph(int tokens, LogitsOf logits, int64_t context);
