@@ -2,13 +2,17 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
 #include "examples/cli/interrupt.h"
 #include "examples/cli/model_options.h"
 #include "examples/cli/option_checks.h"
+#include "examples/cli/output_file.h"
+#include "examples/cli/plan_graph.h"
 #include "examples/cli/terminal.h"
 #include "graph/runtime/report.h"
 #include "ops/core/human.h"
@@ -21,6 +25,7 @@ struct ExplainArguments {
   int tokens = 1;
   int64_t position = -1;
   bool json = false;
+  std::string graph;
 };
 
 // What --fast chose between kernels, each choice once.
@@ -47,7 +52,57 @@ std::vector<std::string> numbers(const ExplainRow& row) {
           human_count(row.flops)};
 }
 
-std::string to_text(const Explanation& e) {
+// Of one kind of op: what runs on the first device, and all of it.
+struct Native {
+  int64_t launches = 0, all_launches = 0;
+  double flops = 0, all_flops = 0, bytes = 0, all_bytes = 0;
+
+  void add(const ExplainRow& row, bool native) {
+    const double touched = row.weight_bytes + row.state_bytes + row.io_bytes;
+    launches += native ? 1 : 0, ++all_launches;
+    flops += native ? row.flops : 0, all_flops += row.flops;
+    bytes += native ? touched : 0, all_bytes += touched;
+  }
+};
+
+// By op, and of all of them as "total"; transfers are none.
+std::map<std::string, Native> native_shares(const Explanation& e) {
+  const std::string& device = e.plan.devices.front()->info().name;
+  std::map<std::string, Native> shares;
+  for (size_t i = 0; i < e.rows.size(); ++i) {
+    const auto* launch = std::get_if<Launch>(&e.plan.steps[i]);
+    if (launch == nullptr) continue;
+    for (const std::string& key : {std::string(name(launch->op->kind())), std::string("total")})
+      shares[key].add(e.rows[i], e.rows[i].device == device);
+  }
+  return shares;
+}
+
+std::string native_text(const Explanation& e) {
+  const auto percent = [](double part, double whole) {
+    return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "-";
+  };
+  const std::map<std::string, Native> shares = native_shares(e);
+  const Native& total = shares.at("total");
+  std::vector<std::vector<std::string>> cells = {{"op", "launches", "FLOP", "of all", "bytes", "of all"}};
+  for (const auto& [op, n] : shares)
+    cells.push_back({op, fmt::format("{} of {}", n.launches, n.all_launches), percent(n.flops, n.all_flops),
+                     percent(n.flops, total.all_flops), percent(n.bytes, n.all_bytes),
+                     percent(n.bytes, total.all_bytes)});
+  return fmt::format("what {} runs itself, of each op and of the whole step\n\n{}", e.plan.devices.front()->info().name,
+                     table(cells, "<>>>>>"));
+}
+
+nlohmann::ordered_json native_json(const Explanation& e) {
+  nlohmann::ordered_json json;
+  for (const auto& [op, n] : native_shares(e))
+    json[op] = {{"launches", n.launches}, {"all_launches", n.all_launches},
+                {"flops", n.flops},       {"all_flops", n.all_flops},
+                {"bytes", n.bytes},       {"all_bytes", n.all_bytes}};
+  return json;
+}
+
+std::string to_text(const Explanation& e, bool profiled) {
   std::vector<std::vector<std::string>> cells = {{"node", "device", "kernel", "weights", "state", "in+out", "FLOP"}};
   const auto add = [&](std::vector<std::string> row, const ExplainRow& costs) {
     for (std::string& number : numbers(costs)) row.push_back(std::move(number));
@@ -68,15 +123,25 @@ std::string to_text(const Explanation& e) {
   text += fmt::format("weights  {}\n", human_bytes(e.model.weight_bytes()));
   if (const auto chosen = choices(e); !chosen.empty())
     text += fmt::format("choices\n  {}\n", fmt::join(chosen, "\n  "));
+  if (profiled) text += "\n" + native_text(e) + "\n";
   text += e.plan.refusals.empty() ? "refusals none\n" : "refusals\n";
   for (const std::string& refusal : e.plan.refusals) text += fmt::format("  {}\n", refusal);
   return text;
 }
 
+void write_graph(OutputFile& file, const Explanation& e) {
+  const bool json = file.path().ends_with(".json");
+  const std::string text = json ? json_text(graph_json(e.plan, e.rows)) : graph_dot(e.plan, e.rows);
+  file.append(std::as_bytes(std::span(text)));
+  file.commit();
+}
+
 int explain_model(const ExplainArguments& arguments) {
   const Checkpoint checkpoint = open_files(arguments.model);
   const int64_t needed = std::max<int64_t>(arguments.position, 0) + arguments.tokens;
-  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);
+  const InterruptGuard interrupt(InterruptGuard::Mode::kOnce);  // from here on a file would be left behind
+  std::optional<OutputFile> graph;
+  if (!arguments.graph.empty()) graph.emplace(arguments.graph, input_files(checkpoint, arguments.model));
   const auto model = open_model(checkpoint, arguments.model, needed);
   const ModelOptions& options = model->options();
   if (arguments.tokens > options.chunk)
@@ -85,7 +150,11 @@ int explain_model(const ExplainArguments& arguments) {
 
   const int64_t position = arguments.position >= 0 ? arguments.position : options.context - arguments.tokens;
   const Explanation explanation(*model, arguments.tokens, position);
-  print(arguments.json ? json_text(explain_report(explanation)) : to_text(explanation));
+  if (graph) write_graph(*graph, explanation);
+  const bool profiled = !arguments.model.profile.empty();
+  nlohmann::ordered_json json = explain_report(explanation);
+  if (profiled) json["native"] = native_json(explanation);
+  print(arguments.json ? json_text(json) : to_text(explanation, profiled));
   return kSuccess;
 }
 
@@ -105,6 +174,10 @@ void add_explain(CLI::App& app, Action& action) {
   command->add_option("--position", arguments->position, "Where the step begins (default: at the end of the context)")
       ->transform(between(int64_t{0}, int64_t{1} << 30));
   command->add_flag("--json", arguments->json, "Print JSON");
+  command
+      ->add_option("--graph", arguments->graph,
+                   "Also write the plan as a graph to this file: JSON if its name ends so, otherwise DOT for Graphviz")
+      ->check(nonempty());
   add_options(*command, arguments->model);
   command->callback([arguments, &action] { action = [arguments] { return explain_model(*arguments); }; });
 }
