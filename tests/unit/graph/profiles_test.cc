@@ -57,7 +57,7 @@ TEST(Profiles, RefuseByTheFact) {
   EXPECT_THAT(refusal(profile_of(R"("types": {"value": ["f32"], "source": "s"})"), linear, {x, w}),
               HasSubstr("its input 1 is bf16 [32, 24], which it has no arithmetic for"));
   EXPECT_THAT(refusal(profile_of(R"("max_allocation": {"value": 1000, "source": "s"})"), linear, {x, w}),
-              HasSubstr("its input 1 takes 1.5 KiB, and one buffer may have 1000 B"));
+              HasSubstr("its input 1 takes 1.50 KiB, and one buffer may have 1000 B"));
   EXPECT_THAT(refusal(profile_of(R"("row_bytes": {"value": 200, "source": "s"})"), linear, {x, w}),
               HasSubstr("it works on 224 B for one token"));
   EXPECT_THAT(refusal(profile_of(R"("max_rank": {"value": 1, "source": "s"})"), linear, {x, w}),
