@@ -36,16 +36,9 @@ ContextMacs context_macs(const V32Config& c, int64_t context) {
           .indexer = as_double(c.num_layers * c.index_n_heads * c.index_head_dim * context)};
 }
 
-double token_flops(const V32Config& c, int64_t context) {
-  const ContextMacs m = context_macs(c, context);
-  return 2 * (linear_macs(c).total() + m.core + m.indexer);
-}
-
+double token_flops(const V32Config& c, int64_t context) { return flops(linear_macs(c), context_macs(c, context)); }
 double token_flops_fp8_equivalent(const V32Config& c, int64_t context) {
-  const LinearMacs linear = linear_macs(c);
-  const ContextMacs m = context_macs(c, context);
-  const double others = linear.total() - linear.low_precision();
-  return 2 * (linear.low_precision() + 2 * others + 2 * m.core + m.indexer);
+  return flops_fp8_equivalent(linear_macs(c), context_macs(c, context), 1);
 }
 
 // A latent is FP8 with an f32 scale for 128 numbers, its rotary part bf16; an index key FP8 with one scale.

@@ -72,16 +72,18 @@ ContextMacs context_macs(const V4Config& c, int64_t context) {
   return m;
 }
 
-double token_flops(const V4Config& c, int64_t context) {
-  const ContextMacs m = context_macs(c, context);
-  return 2 * (linear_macs(c).total() + m.core + m.indexer);
+double flops(const LinearMacs& linear, const ContextMacs& context) {
+  return 2 * (linear.total() + context.core + context.indexer);
 }
 
-double token_flops_fp8_equivalent(const V4Config& c, int64_t context) {
-  const LinearMacs linear = linear_macs(c);
-  const ContextMacs m = context_macs(c, context);
+double flops_fp8_equivalent(const LinearMacs& linear, const ContextMacs& context, double index_scores) {
   const double others = linear.total() - linear.low_precision();
-  return 2 * (linear.low_precision() + 2 * others + 2 * m.core + 0.5 * m.indexer);
+  return 2 * (linear.low_precision() + 2 * others + 2 * context.core + index_scores * context.indexer);
+}
+
+double token_flops(const V4Config& c, int64_t context) { return flops(linear_macs(c), context_macs(c, context)); }
+double token_flops_fp8_equivalent(const V4Config& c, int64_t context) {
+  return flops_fp8_equivalent(linear_macs(c), context_macs(c, context), 0.5);
 }
 
 CacheBytes cache_bytes(const V4Config& c, NumberMode numbers, int64_t context) {

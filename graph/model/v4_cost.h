@@ -36,10 +36,12 @@ struct ContextMacs {
 
 ContextMacs context_macs(const V4Config& config, int64_t context);
 
-double token_flops(const V4Config& config, int64_t context);
+double flops(const LinearMacs& linear, const ContextMacs& context);
+// Counted as in the report: FP8 products weigh 1, bf16 and fp32 ones 2, index scores what is said.
+double flops_fp8_equivalent(const LinearMacs& linear, const ContextMacs& context, double index_scores);
 
-// Counted as in the report: FP8 products weigh 1, bf16 and fp32 ones 2, FP4 index scores 0.5.
-double token_flops_fp8_equivalent(const V4Config& config, int64_t context);
+double token_flops(const V4Config& config, int64_t context);
+double token_flops_fp8_equivalent(const V4Config& config, int64_t context);  // its index scores, FP4, weigh 0.5
 
 // Bytes that a sequence of `context` tokens needs, not counting what a runtime adds for chunks and alignment.
 struct CacheBytes {
