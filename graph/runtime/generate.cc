@@ -34,16 +34,28 @@ GenerateResult generate(Session& session, std::span<const int32_t> prompt, const
   std::vector<int32_t> fed(1);
   size_t row = 0;
   const size_t vocab = logits.size();
-  const auto drop_guesses = [&] { session.rewind(static_cast<int64_t>(fed.size() - 1 - row), slot); };
+  const auto drop_guesses = [&] {
+    session.rewind(static_cast<int64_t>(fed.size() - 1 - row), slot);
+    fed.resize(row + 1);
+  };
+  // Who throws leaves no guesses behind.
+  const auto careful = [&](const auto& call) {
+    try {
+      return call();
+    } catch (...) {
+      drop_guesses();
+      throw;
+    }
+  };
   const auto last = [&] { return logits.subspan(row * vocab, vocab); };
   const int64_t context = session.model().options().context;
   while (result.tokens < options.max_tokens) {
-    const int32_t id = sampler.sample(last());
+    const int32_t id = careful([&] { return sampler.sample(last()); });
     const bool guessed = row + 1 < fed.size() && fed[row + 1] == id;
     if (!guessed || ends(id)) drop_guesses();
     if (ends(id)) return stopped(StopReason::kEndToken);
     if (!guessed && session.position(slot) == context) return stopped(StopReason::kContextFull);
-    const bool go_on = !on_token || on_token(id);
+    const bool go_on = careful([&] { return !on_token || on_token(id); });
     if (guessed) {
       ++row;
       ++result.accepted;

@@ -116,6 +116,31 @@ TEST_F(Generate, PrefillsOnlyWhenNoTokensAreWanted) {
   EXPECT_THROW(generate(session, {}, {}, sampler, take), Error);
 }
 
+// Who throws finds the sequence as it is without guesses: with the tokens that were handed over before.
+TEST_F(Generate, WhatThrowsLeavesNoGuesses) {
+  ModelOptions options = tiny_options();
+  options.chunk = 16;
+  options.draft = 4;
+  const auto model = Model::open(tiny_weights(), options);
+  for (size_t n = 1; n < 30; ++n) {
+    const auto left = [&](int draft) {
+      Session guessing(model);
+      Sampler greedy({}, 32);
+      size_t handed_over = 0;
+      const GenerateOptions how{.max_tokens = 40, .draft = draft, .end_tokens = {}};
+      EXPECT_THROW(generate(guessing, prompt, how, greedy,
+                            [&](int32_t) {
+                              if (++handed_over == n) throw std::runtime_error("enough");
+                              return true;
+                            }),
+                   std::runtime_error);
+      return guessing.snapshot();
+    };
+    EXPECT_EQ(left(4).position, left(0).position) << n;
+    EXPECT_TRUE(left(4).bytes == left(0).bytes) << n;
+  }
+}
+
 // Guessing changes the time, and nothing else: tokens, draws, why it stopped, the state that is left.
 TEST_F(Generate, DraftsChangeNothing) {
   ModelOptions options = tiny_options();
