@@ -294,7 +294,10 @@ size_t Session::Impl::draft_some(std::span<const DraftItem> items, size_t first,
   for (; i < items.size(); ++i) {
     const int slot = items[i].slot;
     Sequence& sequence = sequences[static_cast<size_t>(slot)];
-    const int64_t begin = std::max(sequence.drafted, sequence.position - window), count = sequence.position - begin;
+    // The last one again, if it was another token that followed.
+    const int64_t unseen = std::min(sequence.drafted, sequence.position - 1);
+    const int64_t begin = std::max({sequence.start, unseen, sequence.position - window});
+    const int64_t count = sequence.position - begin;
     if (static_cast<int64_t>(ids.size()) + count > chunk) break;
     if (count == 0) continue;
     segments.push_back({slot, static_cast<int32_t>(begin), static_cast<int32_t>(count)});

@@ -254,23 +254,67 @@ TEST_P(Laws, GuessesAreTheMtpBlocks) {
   options.numbers = numbers;
   options.mtp = true;
   options.draft = 3;
-  Session session(Model::open(tiny_weights(), options)), scored(Model::open(tiny_weights(), options));
-  const std::vector<int32_t> ids = tiny_ids(50);
-  const Scores scores = score_all(scored, ids);
-  for (size_t n = 1; n + 1 < ids.size(); n += n % 5 + 1) {
-    session.feed(
-        std::span(ids).subspan(static_cast<size_t>(session.position()), n - static_cast<size_t>(session.position())));
-    // What was guessed for another token, or fed and taken back, leaves no trace.
-    const Session::DraftItem wrong{0, (ids[n] + 1) % 32}, item{0, ids[n]};
-    session.draft({&wrong, 1}, 2);
-    const std::vector<int32_t> other{wrong.next, 3, 4};
-    session.feed(other);
-    session.draft({&wrong, 1}, 1);
-    session.rewind(3);
-    const auto guesses = session.draft({&item, 1}, 3);
-    EXPECT_EQ(static_cast<size_t>(guesses[0]), argmax(std::span(scores.mtp).subspan((n - 1) * 32, 32))) << n;
-    for (const int32_t guess : guesses) EXPECT_TRUE(guess >= 0 && guess < 32) << n;
+  const auto model = Model::open(tiny_weights(), options);
+  Session session(model), scored(model);
+  const auto guess = [&](int32_t next, int n) {
+    const Session::DraftItem item{0, next};
+    return session.draft({&item, 1}, n);
+  };
+  for (int32_t shift = 0; shift < 16; ++shift) {
+    std::vector<int32_t> ids = tiny_ids(50);
+    for (int32_t& id : ids) id = (id + shift) % 32;
+    session.reset();
+    scored.reset();
+    const Scores scores = score_all(scored, ids);
+    for (size_t n = 1; n + 1 < ids.size(); n += n % 3 + 1) {
+      const auto fed = static_cast<size_t>(session.position());
+      session.feed(std::span(ids).subspan(fed, n - fed));
+      // What was guessed for another token, or fed and taken back, leaves no trace.
+      const int32_t next = ids[n], wrong = (next + 1) % 32;
+      guess(wrong, 2);
+      const auto wanted = argmax(std::span(scores.mtp).subspan((n - 1) * 32, 32));
+      EXPECT_EQ(static_cast<size_t>(guess(next, 1)[0]), wanted) << shift << " " << n;
+      session.feed(std::vector<int32_t>{wrong, 3, 4});
+      guess(wrong, 1);
+      session.rewind(3);
+      const auto guesses = guess(next, 3);
+      EXPECT_EQ(static_cast<size_t>(guesses[0]), wanted) << shift << " " << n;
+      for (const int32_t id : guesses) EXPECT_TRUE(id >= 0 && id < 32) << n;
+      guess(wrong, 1);  // and then another token comes
+    }
   }
+}
+
+// After it was put down somewhere, a sequence is guessed for by what was fed since, whoever had its place before.
+TEST_P(Laws, GuessesForgetWhoWasThereBefore) {
+  const auto& [device, numbers] = GetParam();
+  ModelOptions options = tiny_options();
+  options.device = device;
+  options.numbers = numbers;
+  options.draft = 3;
+  const auto model = Model::open(tiny_weights(), options);
+  Session first(model), used(model);
+  first.feed(tiny_ids(21));
+  const Snapshot snapshot = first.snapshot();
+  std::vector<int32_t> others = tiny_ids(40);
+  std::ranges::reverse(others);
+  used.feed(others);
+  const Session::DraftItem other{0, 7};
+  used.draft({&other, 1}, 3);
+  const auto guesses = [&](Session& session) {
+    session.restore(snapshot);
+    const Session::DraftItem item{0, 3};
+    EXPECT_EQ(session.draft({&item, 1}, 1)[0], -1);  // there is nothing to go by yet
+    std::vector<int32_t> all;
+    for (int32_t id = 3; id < 12; ++id) {
+      session.feed({&id, 1});
+      const Session::DraftItem next{0, id + 1};
+      const auto some = session.draft({&next, 1}, 3);
+      all.insert(all.end(), some.begin(), some.end());
+    }
+    return all;
+  };
+  EXPECT_EQ(guesses(used), guesses(first));
 }
 
 TEST_P(Laws, GoingBackFurtherThanIsKeptIsRefused) {

@@ -119,6 +119,19 @@ TEST(Scheduler, ALongPromptKeepsNobodyWaiting) {
   EXPECT_EQ(decoding.ids.size(), 40u);
 }
 
+TEST(Scheduler, PromptsShareAChunk) {
+  Session session(open());
+  Scheduler scheduler(session);
+  Answer shorter, longer;
+  scheduler.submit(request(prompt_of(320, 1), 1, longer));
+  scheduler.submit(request(prompt_of(160, 2), 1, shorter));
+  int steps = 0;
+  while (shorter.ids.empty()) scheduler.step(), ++steps;
+  EXPECT_EQ(steps, 20);  // of sixteen rows each has eight
+  while (longer.ids.empty()) scheduler.step(), ++steps;
+  EXPECT_NEAR(steps, 30, 1);  // then the other has nearly all of them
+}
+
 TEST(Scheduler, RequestsAreCancelledWaitingReadingOrWriting) {
   const auto model = open(1);
   Session session(model);
