@@ -1,17 +1,19 @@
 // The router, and the order in which its choices are worked off.
 
-// The chosen experts in ascending order and their weights: s[e] / (sum of the chosen s in that order) * scale.
-EM_FN void write_weights(__global const int* ids, __global float* weights, __local const float* s, int k, float scale) {
-  volatile float sum = 0.0f;  // a compiler was seen to add in another order
-  for (int i = 0; i < k; ++i) sum += s[ids[i]];
-  for (int i = 0; i < k; ++i) weights[i] = em_div(s[ids[i]], sum) * scale;
+// The chosen experts in ascending order and their weights: s[e] / (sum of the chosen s in that order) * scale. `sum` is
+// volatile, for a compiler was seen to add in another order, and local, where that takes no private memory.
+EM_FN void write_weights(__global const int* ids, __global float* weights, __local const float* s,
+                         __local volatile float* sum, int k, float scale) {
+  *sum = 0.0f;
+  for (int i = 0; i < k; ++i) *sum += s[ids[i]];
+  for (int i = 0; i < k; ++i) weights[i] = em_div(s[ids[i]], *sum) * scale;
 }
 
 // The k largest of s + bias, s = em_sqrt(em_softplus(z)), lower index on ties. One work-group per row. Option: EXPERTS.
 #ifdef EXPERTS
 KERNEL void route_topk(__global const float* restrict z, __global const float* restrict bias, __global int* ids,
                        __global float* restrict weights, int k, float scale) {
-  __local float s[EXPERTS];
+  __local float s[EXPERTS], sum;
   __local uint key[EXPERTS];
   __local int chosen[EXPERTS];
   const size_t row = get_group_id(0);
@@ -34,14 +36,14 @@ KERNEL void route_topk(__global const float* restrict z, __global const float* r
   for (int e = 0; e < EXPERTS; ++e) {
     if (chosen[e] && n < k) ids[n++] = e;
   }
-  write_weights(ids, weights + row * k, s, k, scale);
+  write_weights(ids, weights + row * k, s, &sum, k, scale);
 }
 
 // ids = table[token], sorted.
 KERNEL void route_hash(__global const float* restrict z, __global const int* restrict table,
                        __global const int* restrict tokens, __global int* ids, __global float* restrict weights, int k,
                        float scale) {
-  __local float s[EXPERTS];
+  __local float s[EXPERTS], sum;
   const size_t row = get_group_id(0);
   z += row * EXPERTS;
   ids += row * k;
@@ -55,7 +57,7 @@ KERNEL void route_hash(__global const float* restrict z, __global const int* res
     for (; at > 0 && ids[at - 1] > expert; --at) ids[at] = ids[at - 1];
     ids[at] = expert;
   }
-  write_weights(ids, weights + row * k, s, k, scale);
+  write_weights(ids, weights + row * k, s, &sum, k, scale);
 }
 #else
 
