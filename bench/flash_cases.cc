@@ -7,7 +7,7 @@
 namespace v4rt {
 namespace {
 
-constexpr int32_t kChunks[] = {1, 8, 64, 512};
+constexpr int32_t kChunks[] = {1, 2, 8, 64, 512};
 
 void add_linear(std::vector<Case>& cases) {
   const auto add = [&](const std::string& name, int64_t k, int64_t n, DType weight, DType out, int groups = 1) {

@@ -20,10 +20,10 @@ inline Support matrix_support(const TensorType& weight) {
 
 inline int64_t whole_lines(int64_t floats) { return round_up(floats, 16); }  // of caches
 
-// pack(begin, end) for ranges of whole row tiles of `rows` rows, of k elements each.
+// pack(begin, end) for ranges of whole row tiles, if they are in tiles, of `rows` rows of k elements each.
 template <class Pack>
 void for_row_tiles(ThreadPool& pool, const simd::DotFns& dot, int64_t rows, int64_t k, const Pack& pack) {
-  const int64_t tile = dot.row_tile;
+  const int64_t tile = dot.in_tiles(rows) ? dot.row_tile : 1;
   pool.for_ranges(ceil_div(rows, tile), static_cast<double>(tile * k) / 4,
                   [&](int64_t begin, int64_t end) { pack(begin * tile, std::min(end * tile, rows)); });
 }

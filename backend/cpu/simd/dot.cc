@@ -39,69 +39,107 @@ void pack(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_
   }
 }
 
-// One word of k.
-template <class W, bool kCareful, int kGroups>
-HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t far, const float* x, F16 (&c)[kGroups]) {
-#pragma GCC unroll 8
-  for (int g = 0; g < kGroups; ++g) {
-    F16 w[W::kUnit];
-    decode_unit<W, kCareful>(p[g], w);
-#pragma GCC unroll 8
-    for (int j = 0; j < W::kUnit; ++j) c[g] = fma(splat(x[j]), w[j], c[g]);
-    fetch(p[g], far);
-    p[g] += 16;
-  }
+// Rows of x whose sums, with those of as many groups of weights, stay in registers. More rows share what decoding
+// costs, which is most for the shortest types, with panels and tiles.
+template <class W>
+constexpr int few_rows() {
+  if (kParts > 1) return 2;
+  return W::kUnit > 2 ? 4 : 8;
+}
+template <int kRows>
+constexpr int few_groups() {
+  if (kParts > 1) return kParts == 2 ? 2 : 1;
+  return std::min(4, 16 / kRows);
 }
 
-// One chain over n elements; p moves past it. Weights and x are zero in the rest of an incomplete last word.
-template <class W, int kGroups>
-HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const float* x, int64_t n, F16 (&c)[kGroups]) {
+// One word of k; x[r] + k is where row r is.
+template <class W, bool kCareful, int kGroups, int kRows>
+HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t far, const float* const (&x)[kRows], int64_t k,
+                     F16 (&c)[kRows][kGroups]) {
+  // Of a lone row, the weights of all groups would take more registers than its elements do.
+  constexpr int kTogether = kRows == 1 ? 1 : kGroups;
 #pragma GCC unroll 8
-  for (int g = 0; g < kGroups; ++g) c[g] = zero();
-  for (int64_t k = 0; k < n; k += W::kUnit) {
-    if (HWY_UNLIKELY((any_rare<W, kGroups>(p)))) {
-      step<W, true, kGroups>(p, far, x + k, c);
-    } else {
-      step<W, false, kGroups>(p, far, x + k, c);
+  for (int first = 0; first < kGroups; first += kTogether) {
+    F16 w[kTogether][W::kUnit];
+#pragma GCC unroll 8
+    for (int g = 0; g < kTogether; ++g) decode_unit<W, kCareful>(p[first + g], w[g]);
+#pragma GCC unroll 8
+    for (int j = 0; j < W::kUnit; ++j) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const F16 v = splat(x[r][k + j]);
+#pragma GCC unroll 8
+        for (int g = 0; g < kTogether; ++g) c[r][first + g] = fma(v, w[g][j], c[r][first + g]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int g = first; g < first + kTogether; ++g) {
+      fetch(p[g], far);
+      p[g] += 16;
     }
   }
 }
 
-// e + o of a block of n elements of row `row` of x, from element `at` on, by the fastest way that its numbers allow; p
+// One chain over n elements from x[r] + at on; p moves past it. Weights and x are zero in the rest of an incomplete
+// last word.
+template <class W, int kGroups, int kRows>
+HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const float* const (&x)[kRows], int64_t at,
+                          int64_t n, F16 (&c)[kRows][kGroups]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int g = 0; g < kGroups; ++g) c[r][g] = zero();
+  for (int64_t k = at; k < at + n; k += W::kUnit) {
+    if (HWY_UNLIKELY((any_rare<W, kGroups>(p)))) {
+      step<W, true, kGroups, kRows>(p, far, x, k, c);
+    } else {
+      step<W, false, kGroups, kRows>(p, far, x, k, c);
+    }
+  }
+}
+
+// e + o of a block of n elements of rows `row` of x, from element `at` on, by the fastest way that its numbers allow; p
 // moves past it.
-template <class W, int kGroups>
-HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, int64_t row, int64_t at,
-                          int64_t n, F16 (&c)[kGroups]) {
+template <class W, int kGroups, int kRows>
+HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, const int64_t (&row)[kRows],
+                          int64_t at, int64_t n, F16 (&c)[kRows][kGroups]) {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (std::is_same_v<W, Fp4Weights>) {
+  if constexpr (std::is_same_v<W, Fp4Weights> && kRows == 1) {
     if (x.integers != nullptr && x.integers[at / kDotBlock].limbs != 0) {
       const Integers& integers = x.integers[at / kDotBlock];
 #pragma GCC unroll 8
       for (int g = 0; g < kGroups; ++g) {
-        c[g] = integers.limbs == 3 ? sum_integers<true>(p[g], far, integers) : sum_integers<false>(p[g], far, integers);
+        c[0][g] =
+            integers.limbs == 3 ? sum_integers<true>(p[g], far, integers) : sum_integers<false>(p[g], far, integers);
         p[g] += 4 * 16;
       }
       return;
     }
   }
 #endif
-  const float* from = x.data + (at / kPackBlock * x.rows + row) * kPackBlock + at % kPackBlock;
-  F16 o[kGroups];
-  sum_chain<W, kGroups>(p, far, from, std::min<int64_t>(n, kDotChain), c);
-  sum_chain<W, kGroups>(p, far, from + kDotChain, n - kDotChain, o);
+  const float* const block = x.data + at / kPackBlock * x.rows * kPackBlock + at % kPackBlock;
+  const float* from[kRows];
 #pragma GCC unroll 8
-  for (int g = 0; g < kGroups; ++g) c[g] = c[g] + o[g];
+  for (int r = 0; r < kRows; ++r) from[r] = block + row[r] * kPackBlock;
+  F16 o[kRows][kGroups];
+  sum_chain<W, kGroups, kRows>(p, far, from, 0, std::min<int64_t>(n, kDotChain), c);
+  sum_chain<W, kGroups, kRows>(p, far, from, kDotChain, n - kDotChain, o);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int g = 0; g < kGroups; ++g) c[r][g] = c[r][g] + o[r][g];
 }
 
-template <class W, int kGroups>
-void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row, float* y) {
+// The products of rows `row` of x with kGroups groups; those of row[r] go to y[r].
+template <class W, int kGroups, int kRows>
+void sum_rows(const Matrix& w, int64_t group, const Packed& x, const int64_t (&row)[kRows], float* const (&y)[kRows]) {
   constexpr int64_t kBlockWords = W::kScaleBlock / W::kUnit * 16;
   const int64_t stride = w.words * 16;
   const uint32_t* p[kGroups];
-  F16 total[kGroups];
+  F16 total[kRows][kGroups];
   for (int g = 0; g < kGroups; ++g) {
     p[g] = w.values + (group + g) * stride;
-    total[g] = zero();
+    for (int r = 0; r < kRows; ++r) total[r][g] = zero();
   }
   const uint32_t* const end = p[0] + stride;
   for (int64_t at = 0, block = 0; at < w.k; at += W::kScaleBlock, ++block) {
@@ -111,24 +149,49 @@ void vector_groups(const Matrix& w, int64_t group, const Packed& x, int64_t row,
     F16 scale[kGroups];
     for (int g = 0; g < kGroups; ++g) scale[g] = block_scale<W>(w, group + g, block);
     for (int64_t k = at; k < std::min<int64_t>(at + W::kScaleBlock, w.k); k += kDotBlock) {
-      F16 c[kGroups];
-      sum_block<W, kGroups>(p, far, x, row, k, std::min<int64_t>(kDotBlock, w.k - k), c);
-      for (int g = 0; g < kGroups; ++g) total[g] = fma(c[g], scale[g], total[g]);
+      F16 c[kRows][kGroups];
+      sum_block<W, kGroups, kRows>(p, far, x, row, k, std::min<int64_t>(kDotBlock, w.k - k), c);
+      for (int r = 0; r < kRows; ++r)
+        for (int g = 0; g < kGroups; ++g) total[r][g] = fma(c[r][g], scale[g], total[r][g]);
     }
     if constexpr (W::kScaleBlock == kDotBlock) {
       for (int g = 0; g < kGroups; ++g)
         hwy::Prefetch(w.scales + ((group + g) * w.blocks + block) * 16 + ahead_of_scales);
     }
   }
-  for (int g = 0; g < kGroups; ++g) store16(total[g], y + 16 * g);
+  for (int r = 0; r < kRows; ++r)
+    for (int g = 0; g < kGroups; ++g) store16(total[r][g], y[r] + 16 * g);
 }
 
 template <class W>
 void vector(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y) {
   const int64_t end = group + n_groups;
-  for (; group + 4 <= end; group += 4, y += 64) vector_groups<W, 4>(w, group, x, row, y);
-  for (; group + 2 <= end; group += 2, y += 32) vector_groups<W, 2>(w, group, x, row, y);
-  for (; group < end; ++group, y += 16) vector_groups<W, 1>(w, group, x, row, y);
+  for (; group + 4 <= end; group += 4, y += 64) sum_rows<W, 4, 1>(w, group, x, {row}, {y});
+  for (; group + 2 <= end; group += 2, y += 32) sum_rows<W, 2, 1>(w, group, x, {row}, {y});
+  for (; group < end; ++group, y += 16) sum_rows<W, 1, 1>(w, group, x, {row}, {y});
+}
+
+// n <= kRows rows. Those that are not there are the last one again.
+template <class W, int kRows, class RowFn>
+void matrix_of_few(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const RowFn& row, int64_t n,
+                   float* y) {
+  constexpr int kGroups = few_groups<kRows>();
+  int64_t rows[kRows];
+  float* sums[kRows];
+  for (int64_t r = 0; r < kRows; ++r) {
+    rows[r] = row(std::min(r, n - 1));
+    sums[r] = y + std::min(r, n - 1) * 16 * n_groups;
+  }
+  const auto next = [&]<int kStep>() HWY_ATTR {
+    sum_rows<W, kStep, kRows>(w, group, x, rows, sums);
+    for (float*& sum : sums) sum += 16 * kStep;
+    group += kStep;
+  };
+  const int64_t end = group + n_groups;
+  while (group + kGroups <= end) next.template operator()<kGroups>();
+  if constexpr (kGroups > 1) {
+    while (group < end) next.template operator()<1>();
+  }
 }
 
 template <class W, bool kCareful>
@@ -275,24 +338,36 @@ void add(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int6
 template <class W, bool kPairs>
 void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
             int64_t n, float* y) {
-  if (n == 1) return vector<W>(w, group, n_groups, x, index != nullptr ? index[0] : first, y);
-  std::fill_n(y, n * 16 * n_groups, 0.0f);
   const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
+  if (n == 1) return vector<W>(w, group, n_groups, x, row(0), y);
+  if (n == 2) return matrix_of_few<W, 2>(w, group, n_groups, x, row, n, y);
+  if constexpr (few_rows<W>() >= 4) {
+    if (n <= 4) return matrix_of_few<W, 4>(w, group, n_groups, x, row, n, y);
+  }
+  if constexpr (few_rows<W>() >= 8) {
+    if (n <= 8) return matrix_of_few<W, 8>(w, group, n_groups, x, row, n, y);
+  }
+  std::fill_n(y, n * 16 * n_groups, 0.0f);
   add_rows<W, kPairs>(w, group, n_groups, x, row, n, y, 16 * n_groups);
 }
 
 template <class W>
 const DotFns* fns_of(bool bf16) {
-  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>, add<W, false>},
-      kF32{pack<float>, vector<W>, matrix<W, false>, add<W, false>};
+  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>, add<W, false>, few_rows<W>()},
+      kF32{pack<float>, vector<W>, matrix<W, false>, add<W, false>, few_rows<W>()};
   return bf16 ? &kBf16 : &kF32;
 }
 
 #if HWY_TARGET == HWY_AVX3
 template <class W, bool kPairs, bool kIntegers>
 const DotFns* fns_of_paths() {
-  static constexpr DotFns kFns{
-      pack_for_paths<kPairs, kIntegers>, vector<W>, matrix<W, kPairs>, add<W, kPairs>, kPairs, kIntegers};
+  static constexpr DotFns kFns{pack_for_paths<kPairs, kIntegers>,
+                               vector<W>,
+                               matrix<W, kPairs>,
+                               add<W, kPairs>,
+                               few_rows<W>(),
+                               kPairs,
+                               kIntegers};
   return &kFns;
 }
 
@@ -347,7 +422,7 @@ const DotFns& dot_fns(DType weight, DType activation, const DotPaths& paths) {
 }
 
 int64_t DotFns::packed_floats(int64_t rows, int64_t k) const {
-  if (rows > 1 && row_tile > 1) return tile_floats(rows, k);
+  if (in_tiles(rows)) return std::max(tile_floats(rows, k), packed_floats(few_rows, k));
   if (rows > 1 && dense_bytes > 0) return ceil_div(rows * k * dense_bytes, 4);
   const int64_t blocks = ceil_div(k, kPackBlock) * rows;
   if (rows > 1) return blocks * (pairs ? kPackBlock + kPackBlock / 2 + 1 : kPackBlock);
@@ -359,7 +434,7 @@ int64_t DotFns::matrix_floats() const { return most_rows * 16 * kMatrixGroups + 
 
 Packed DotFns::packed(const float* memory, int64_t rows, int64_t k) const {
   Packed x{.rows = rows, .k = k};
-  if (rows > 1 && row_tile > 1) {
+  if (in_tiles(rows)) {
     x.tiles = reinterpret_cast<const uint32_t*>(memory);
     return x;
   }

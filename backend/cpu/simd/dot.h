@@ -47,15 +47,16 @@ struct DotFns {
   // end), whole row tiles, into `memory`, which has room for `rows`. An index of -1 gives zeros.
   void (*pack)(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin, int64_t end,
                float* memory);
-  // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups. With larger row tiles only for a single row.
+  // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups. Not of rows in tiles.
   void (*vector)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y);
   // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= most_rows, n_groups <= kMatrixGroups; row i is
-  // index[i], or first + i without an index. Row tiles of more than one row allow no index, and `first` must be the
-  // start of a tile. y has room for matrix_floats(); the space past the results may be overwritten.
+  // index[i], or first + i without an index. Rows in tiles allow no index, and `first` must be the start of a tile. y
+  // has room for matrix_floats(); the space past the results may be overwritten.
   void (*matrix)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
                  int64_t n, float* y);
   // Adds the blocks of dot that x has to the sums y[i * stride + j] of its rows i < n.
   void (*add)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t n, float* y, int64_t stride);
+  int64_t few_rows = 1;     // are read with each weight decoded once, and never packed in tiles
   bool pairs = false;       // several rows are packed as pairs too
   bool integers = false;    // a lone row is packed as integers too
   int64_t dense_bytes = 0;  // several rows stay as they are, in elements of so many bytes; 0: they do not
@@ -63,7 +64,8 @@ struct DotFns {
   int64_t most_rows = 128;  // of one call
   int64_t work_floats = 0;  // that matrix() needs after its results
 
-  int64_t packed_floats(int64_t rows, int64_t k) const;
+  bool in_tiles(int64_t rows) const { return row_tile > 1 && rows > few_rows; }
+  int64_t packed_floats(int64_t rows, int64_t k) const;  // room for so many rows, or fewer
   int64_t matrix_floats() const;  // too much for the stack: threads of a host program may have small ones
   Packed packed(const float* memory, int64_t rows, int64_t k) const;  // what `pack` made of all rows
 };

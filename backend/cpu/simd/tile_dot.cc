@@ -284,7 +284,7 @@ void tile_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed&
                  int64_t n, float* y) {
   static const DotFns& vectors = dot_fns(kWeight, DType::kBF16, vector_paths());
   static const auto widen = HWY_DYNAMIC_DISPATCH(tile_widener)(kWeight);
-  if (x.tiles == nullptr) return vectors.matrix(w, group, n_groups, x, index, first, n, y);  // a lone row
+  if (x.tiles == nullptr) return vectors.matrix(w, group, n_groups, x, index, first, n, y);  // few rows
   auto* panel = reinterpret_cast<uint32_t*>(y + kMostRows * 16 * kMatrixGroups);
   auto* rows = reinterpret_cast<uint16_t*>(panel + kPanelGroups * kStageWords);
   float* packed = reinterpret_cast<float*>(rows + kTileRows * kStageDepth);
@@ -329,13 +329,13 @@ void tile_matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed&
   }
 }
 
-// A lone row as vectors want it.
+// Few rows as vectors want them.
 template <DType kWeight>
 void tile_pack(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin, int64_t end,
                float* memory) {
   static const DotFns& vectors = dot_fns(kWeight, DType::kBF16, vector_paths());
   static const auto pack = HWY_DYNAMIC_DISPATCH(pack_tiles);
-  (rows == 1 ? vectors.pack : pack)(x, stride, k, index, rows, begin, end, memory);
+  (rows <= vectors.few_rows ? vectors.pack : pack)(x, stride, k, index, rows, begin, end, memory);
 }
 
 template <class Tiles, DType kWeight>

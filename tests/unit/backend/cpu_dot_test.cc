@@ -80,7 +80,7 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   }
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < k; ++i) row[static_cast<size_t>(i)] = simd::load(&x[static_cast<size_t>(r * k + i)]);
-    const bool lone = fns.row_tile == 1 || rows == 1;
+    const bool lone = !fns.in_tiles(rows);
     if (lone) fns.vector(matrix, 0, groups, packed, r, one.data());
     for (int64_t i = 0; i < n; ++i) {
       const std::span<const float> weights(decoded.data() + i * k, static_cast<size_t>(k));
@@ -118,7 +118,7 @@ TEST(CpuDot, EveryPathGivesTheSameBits) {
       }
       for (int64_t k : {1, 31, 300, 1100}) {
         const Weight w(dtype, 72, k, 0, random);
-        for (int64_t rows : {1, 2, 13, 50}) {
+        for (int64_t rows : {1, 2, 3, 5, 8, 13, 50}) {
           const auto x = numbers(static_cast<size_t>(rows * k), 0, random);
           expect_exact(fns, w, x, rows,
                        fmt::format("{} k={} rows={} pairs={} integers={} unit={}", info(dtype).name, k, rows,
