@@ -90,7 +90,7 @@ class LinearKernel final : public CpuKernel {
     const int64_t from = std::max(lo, 16 * first), n = std::min(hi, 16 * last) - from;
     if (rows == 1) {
       alignas(64) float y[16 * simd::kVectorGroups];
-      dot_.vector(w, first, last - first, x, 0, y);
+      dot_.lone(w, first, last - first, &x, 1, y);
       return store(args, y + (from - 16 * first), 0, from, n);
     }
     float* y = args.scratch<float>() + packed_ + worker * dot_.matrix_floats();

@@ -130,8 +130,8 @@ class ExpertKernel : public CpuKernel {
  private:
   static constexpr int64_t kFewTokens = 16, kFewPicks = 4;  // of an expert, on average
 
-  // Whether rows are multiplied one by one: integers are so fast that weights come from memory no sooner, and for an
-  // expert's further rows they come from a cache.
+  // Whether rows are packed one by one, to be multiplied a few at a time: as integers they are so fast that weights
+  // come from memory no sooner.
   bool alone(const CpuArgs& args, const Experts& experts) const {
     const int64_t tokens = args.step.n_rows();
     return tokens == 1 || (dot_.integers && tokens <= kFewTokens && tokens * chosen_ <= kFewPicks * experts.active());
@@ -151,15 +151,22 @@ class ExpertKernel : public CpuKernel {
       for (; begin < end; ++begin) {
         const int64_t active = begin / n_parts;
         const Part p = part(begin % n_parts, kGroups);
-        for (const int32_t pick : experts.picks(active)) {
-          const simd::Packed x = row_of(args, per_token ? pick / chosen_ : pick);
-          alignas(64) float y[kMatrices][16 * kGroups];
-          std::array<const float*, kMatrices> products{};
+        const std::span<const int32_t> picks = experts.picks(active);
+        for (size_t first = 0; first < picks.size(); first += static_cast<size_t>(dot_.few_rows)) {
+          const auto some =
+              picks.subspan(first).first(std::min(picks.size() - first, static_cast<size_t>(dot_.few_rows)));
+          simd::Packed x[simd::kFewRows];
+          for (size_t i = 0; i < some.size(); ++i) x[i] = row_of(args, per_token ? some[i] / chosen_ : some[i]);
+          alignas(64) float y[kMatrices][simd::kFewRows * 16 * kGroups];
           for (size_t m = 0; m < kMatrices; ++m) {
-            dot_.vector(simd::matrix_of(args[weights[m]], experts.expert(active)), p.group, p.groups, x, 0, y[m]);
-            products[m] = y[m];
+            const simd::Matrix w = simd::matrix_of(args[weights[m]], experts.expert(active));
+            dot_.lone(w, p.group, p.groups, x, std::ssize(some), y[m]);
           }
-          store(pick, p, products);
+          for (size_t i = 0; i < some.size(); ++i) {
+            std::array<const float*, kMatrices> products{};
+            for (size_t m = 0; m < kMatrices; ++m) products[m] = y[m] + i * static_cast<size_t>(16 * p.groups);
+            store(some[i], p, products);
+          }
         }
       }
     });
@@ -338,7 +345,8 @@ class MoeDownKernel final : public ExpertKernel {
                              const Part p = part(i, kGroups);
                              alignas(64) float y[16 * kGroups], sum[16 * kGroups] = {};
                              for (int64_t s = 0; s < chosen_; ++s) {
-                               dot_.vector(simd::matrix_of(args[2], ids[s]), p.group, p.groups, row_of(args, s), 0, y);
+                               const simd::Packed x = row_of(args, s);
+                               dot_.lone(simd::matrix_of(args[2], ids[s]), p.group, p.groups, &x, 1, y);
                                fns_.add_rounded(y, p.n, sum);
                              }
                              const int64_t at = p.first * bytes_;

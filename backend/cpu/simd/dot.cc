@@ -39,6 +39,16 @@ void pack(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_
   }
 }
 
+// One of the rows of x: block b of kPackBlock elements is at data + b * step.
+struct Row {
+  const float* data;
+  int64_t step;
+  const Integers* integers;
+};
+HWY_INLINE Row row_of(const Packed& x, int64_t row) {
+  return {x.data + row * kPackBlock, x.rows * kPackBlock, x.integers};
+}
+
 // Rows of x whose sums, with those of as many groups of weights, stay in registers. More rows share what decoding
 // costs, which is most for the shortest types, with panels and tiles.
 template <class W>
@@ -48,6 +58,7 @@ constexpr int few_rows() {
 }
 template <int kRows>
 constexpr int few_groups() {
+  if (kRows == 1) return kVectorGroups;
   if (kParts > 1) return kParts == 2 ? 2 : 1;
   return std::min(4, 16 / kRows);
 }
@@ -98,29 +109,37 @@ HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const floa
   }
 }
 
-// e + o of a block of n elements of rows `row` of x, from element `at` on, by the fastest way that its numbers allow; p
+// e + o of a block of n elements of kRows rows, from element `at` on, by the fastest way that its numbers allow; p
 // moves past it.
 template <class W, int kGroups, int kRows>
-HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Packed& x, const int64_t (&row)[kRows],
-                          int64_t at, int64_t n, F16 (&c)[kRows][kGroups]) {
+HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Row (&x)[kRows], int64_t at, int64_t n,
+                          F16 (&c)[kRows][kGroups]) {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (std::is_same_v<W, Fp4Weights> && kRows == 1) {
-    if (x.integers != nullptr && x.integers[at / kDotBlock].limbs != 0) {
-      const Integers& integers = x.integers[at / kDotBlock];
+  if constexpr (std::is_same_v<W, Fp4Weights>) {
+    const Integers* integers[kRows];
+    int limbs = 0;
+    bool all = true;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      integers[r] = x[r].integers + at / kDotBlock;
+      const int needed = x[r].integers == nullptr ? 0 : integers[r]->limbs;
+      all &= needed != 0;
+      limbs = std::max(limbs, needed);
+    }
+    if (all) {
 #pragma GCC unroll 8
       for (int g = 0; g < kGroups; ++g) {
-        c[0][g] =
-            integers.limbs == 3 ? sum_integers<true>(p[g], far, integers) : sum_integers<false>(p[g], far, integers);
+        limbs == 3 ? sum_integers<true, kRows>(p[g], far, integers, &c[0][g], kGroups)
+                   : sum_integers<false, kRows>(p[g], far, integers, &c[0][g], kGroups);
         p[g] += 4 * 16;
       }
       return;
     }
   }
 #endif
-  const float* const block = x.data + at / kPackBlock * x.rows * kPackBlock + at % kPackBlock;
   const float* from[kRows];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) from[r] = block + row[r] * kPackBlock;
+  for (int r = 0; r < kRows; ++r) from[r] = x[r].data + at / kPackBlock * x[r].step + at % kPackBlock;
   F16 o[kRows][kGroups];
   sum_chain<W, kGroups, kRows>(p, far, from, 0, std::min<int64_t>(n, kDotChain), c);
   sum_chain<W, kGroups, kRows>(p, far, from, kDotChain, n - kDotChain, o);
@@ -130,9 +149,9 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Pack
     for (int g = 0; g < kGroups; ++g) c[r][g] = c[r][g] + o[r][g];
 }
 
-// The products of rows `row` of x with kGroups groups; those of row[r] go to y[r].
+// The products of x[r] with kGroups groups, to y[r].
 template <class W, int kGroups, int kRows>
-void sum_rows(const Matrix& w, int64_t group, const Packed& x, const int64_t (&row)[kRows], float* const (&y)[kRows]) {
+void sum_rows(const Matrix& w, int64_t group, const Row (&x)[kRows], float* const (&y)[kRows]) {
   constexpr int64_t kBlockWords = W::kScaleBlock / W::kUnit * 16;
   const int64_t stride = w.words * 16;
   const uint32_t* p[kGroups];
@@ -150,7 +169,7 @@ void sum_rows(const Matrix& w, int64_t group, const Packed& x, const int64_t (&r
     for (int g = 0; g < kGroups; ++g) scale[g] = block_scale<W>(w, group + g, block);
     for (int64_t k = at; k < std::min<int64_t>(at + W::kScaleBlock, w.k); k += kDotBlock) {
       F16 c[kRows][kGroups];
-      sum_block<W, kGroups, kRows>(p, far, x, row, k, std::min<int64_t>(kDotBlock, w.k - k), c);
+      sum_block<W, kGroups, kRows>(p, far, x, k, std::min<int64_t>(kDotBlock, w.k - k), c);
       for (int r = 0; r < kRows; ++r)
         for (int g = 0; g < kGroups; ++g) total[r][g] = fma(c[r][g], scale[g], total[r][g]);
     }
@@ -163,35 +182,43 @@ void sum_rows(const Matrix& w, int64_t group, const Packed& x, const int64_t (&r
     for (int g = 0; g < kGroups; ++g) store16(total[r][g], y[r] + 16 * g);
 }
 
-template <class W>
-void vector(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y) {
-  const int64_t end = group + n_groups;
-  for (; group + 4 <= end; group += 4, y += 64) sum_rows<W, 4, 1>(w, group, x, {row}, {y});
-  for (; group + 2 <= end; group += 2, y += 32) sum_rows<W, 2, 1>(w, group, x, {row}, {y});
-  for (; group < end; ++group, y += 16) sum_rows<W, 1, 1>(w, group, x, {row}, {y});
-}
-
-// n <= kRows rows. Those that are not there are the last one again.
+// n <= kRows rows row(i). Those that are not there are the last one again.
 template <class W, int kRows, class RowFn>
-void matrix_of_few(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const RowFn& row, int64_t n,
-                   float* y) {
+void sum_groups(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& row, int64_t n, float* y) {
   constexpr int kGroups = few_groups<kRows>();
-  int64_t rows[kRows];
+  Row rows[kRows];
   float* sums[kRows];
   for (int64_t r = 0; r < kRows; ++r) {
     rows[r] = row(std::min(r, n - 1));
     sums[r] = y + std::min(r, n - 1) * 16 * n_groups;
   }
+  int64_t g = 0;
   const auto next = [&]<int kStep>() HWY_ATTR {
-    sum_rows<W, kStep, kRows>(w, group, x, rows, sums);
+    sum_rows<W, kStep, kRows>(w, group + g, rows, sums);
     for (float*& sum : sums) sum += 16 * kStep;
-    group += kStep;
+    g += kStep;
   };
-  const int64_t end = group + n_groups;
-  while (group + kGroups <= end) next.template operator()<kGroups>();
+  while (g + kGroups <= n_groups) next.template operator()<kGroups>();
   if constexpr (kGroups > 1) {
-    while (group < end) next.template operator()<1>();
+    while (g < n_groups) next.template operator()<1>();
   }
+}
+
+// n <= few_rows() rows row(i).
+template <class W, class RowFn>
+void sum_few(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& row, int64_t n, float* y) {
+  if (n == 1) return sum_groups<W, 1>(w, group, n_groups, row, n, y);
+  if (n == 2) return sum_groups<W, 2>(w, group, n_groups, row, n, y);
+  if constexpr (few_rows<W>() >= 4) {
+    if (n <= 4) return sum_groups<W, 4>(w, group, n_groups, row, n, y);
+  }
+  if constexpr (few_rows<W>() >= 8) sum_groups<W, 8>(w, group, n_groups, row, n, y);
+}
+
+template <class W>
+void lone(const Matrix& w, int64_t group, int64_t n_groups, const Packed* x, int64_t n, float* y) {
+  sum_few<W>(
+      w, group, n_groups, [&](int64_t i) { return row_of(x[i], 0); }, n, y);
 }
 
 template <class W, bool kCareful>
@@ -339,13 +366,9 @@ template <class W, bool kPairs>
 void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
             int64_t n, float* y) {
   const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
-  if (n == 1) return vector<W>(w, group, n_groups, x, row(0), y);
-  if (n == 2) return matrix_of_few<W, 2>(w, group, n_groups, x, row, n, y);
-  if constexpr (few_rows<W>() >= 4) {
-    if (n <= 4) return matrix_of_few<W, 4>(w, group, n_groups, x, row, n, y);
-  }
-  if constexpr (few_rows<W>() >= 8) {
-    if (n <= 8) return matrix_of_few<W, 8>(w, group, n_groups, x, row, n, y);
+  if (n <= few_rows<W>()) {
+    return sum_few<W>(
+        w, group, n_groups, [&](int64_t i) { return row_of(x, row(i)); }, n, y);
   }
   std::fill_n(y, n * 16 * n_groups, 0.0f);
   add_rows<W, kPairs>(w, group, n_groups, x, row, n, y, 16 * n_groups);
@@ -353,21 +376,16 @@ void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, c
 
 template <class W>
 const DotFns* fns_of(bool bf16) {
-  static constexpr DotFns kBf16{pack<Bf16>, vector<W>, matrix<W, false>, add<W, false>, few_rows<W>()},
-      kF32{pack<float>, vector<W>, matrix<W, false>, add<W, false>, few_rows<W>()};
+  static constexpr DotFns kBf16{pack<Bf16>, lone<W>, matrix<W, false>, add<W, false>, few_rows<W>()},
+      kF32{pack<float>, lone<W>, matrix<W, false>, add<W, false>, few_rows<W>()};
   return bf16 ? &kBf16 : &kF32;
 }
 
 #if HWY_TARGET == HWY_AVX3
 template <class W, bool kPairs, bool kIntegers>
 const DotFns* fns_of_paths() {
-  static constexpr DotFns kFns{pack_for_paths<kPairs, kIntegers>,
-                               vector<W>,
-                               matrix<W, kPairs>,
-                               add<W, kPairs>,
-                               few_rows<W>(),
-                               kPairs,
-                               kIntegers};
+  static constexpr DotFns kFns{
+      pack_for_paths<kPairs, kIntegers>, lone<W>, matrix<W, kPairs>, add<W, kPairs>, few_rows<W>(), kPairs, kIntegers};
   return &kFns;
 }
 

@@ -47,8 +47,8 @@ struct DotFns {
   // end), whole row tiles, into `memory`, which has room for `rows`. An index of -1 gives zeros.
   void (*pack)(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_t rows, int64_t begin, int64_t end,
                float* memory);
-  // y[16 i + j] = dot(x[row], w[16 (group + i) + j]) for i < n_groups. Not of rows in tiles.
-  void (*vector)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t row, float* y);
+  // y[i * 16 n_groups + j] = dot(x[i], w[16 group + j]) for i < n <= few_rows rows that were packed one by one.
+  void (*lone)(const Matrix& w, int64_t group, int64_t n_groups, const Packed* x, int64_t n, float* y);
   // y[i * 16 n_groups + j] = dot(x[row i], w[16 group + j]) for i < n <= most_rows, n_groups <= kMatrixGroups; row i is
   // index[i], or first + i without an index. Rows in tiles allow no index, and `first` must be the start of a tile. y
   // has room for matrix_floats(); the space past the results may be overwritten.
@@ -56,7 +56,7 @@ struct DotFns {
                  int64_t n, float* y);
   // Adds the blocks of dot that x has to the sums y[i * stride + j] of its rows i < n.
   void (*add)(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, int64_t n, float* y, int64_t stride);
-  int64_t few_rows = 1;     // are read with each weight decoded once, and never packed in tiles
+  int64_t few_rows = 1;     // at most kFewRows: share the reading of weights, and are not packed in tiles
   bool pairs = false;       // several rows are packed as pairs too
   bool integers = false;    // a lone row is packed as integers too
   int64_t dense_bytes = 0;  // several rows stay as they are, in elements of so many bytes; 0: they do not
@@ -71,6 +71,7 @@ struct DotFns {
 };
 inline constexpr int64_t kMatrixGroups = 16;  // at most, at once: the more of them, the less often x is read
 inline constexpr int64_t kVectorGroups = 4;   // at once for a single row: a number of streams that memory handles well
+inline constexpr int64_t kFewRows = 8;
 
 // Faster ways to the same bits, on some processors and for some numbers.
 enum class MatrixUnit : uint8_t { kNone, kAmx, kEmulated };  // emulated: for tests

@@ -86,28 +86,59 @@ HWY_INLINE void decode_bytes(const uint32_t* p, __m512i& even, __m512i& odd) {
   odd = look_up(_mm512_srli_epi32(words, 4), table);
 }
 
-// The sums over one block of 32 for sixteen rows, over Fp4Weights::kFactor. Single variables, because arrays would be
-// in memory.
+// Sums over one block of 32 of each of kRows rows of x, for sixteen rows of weights. Single variables, because arrays
+// would be in memory.
+template <bool kThreeLimbs, int kRows>
+struct IntegerSums {
+  __m512i low, middle, high;
+  IntegerSums<kThreeLimbs, kRows - 1> rest;
+
+  HWY_INLINE void start(const Integers* const* x) {
+    low = _mm512_set1_epi32(x[0]->offset);
+    middle = high = _mm512_setzero_si512();
+    rest.start(x + 1);
+  }
+  // Codes k .. k + 7 of each weight.
+  HWY_INLINE void add(__m512i even, __m512i odd, const Integers* const* x, int k) {
+    add_products(low, even, x[0]->limb[0] + k);
+    add_products(low, odd, x[0]->limb[0] + k + 4);
+    add_products(middle, even, x[0]->limb[1] + k);
+    add_products(middle, odd, x[0]->limb[1] + k + 4);
+    if constexpr (kThreeLimbs) {
+      add_products(high, even, x[0]->limb[2] + k);
+      add_products(high, odd, x[0]->limb[2] + k + 4);
+    }
+    rest.add(even, odd, x + 1, k);
+  }
+  // Over Fp4Weights::kFactor; to[r * stride] is of row r.
+  HWY_INLINE void finish(const Integers* const* x, F16* to, int64_t stride) const {
+    __m512i upper = middle;
+    if constexpr (kThreeLimbs) upper = _mm512_add_epi32(_mm512_slli_epi32(high, 8), middle);
+    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(upper, 8), low);
+    *to = F16(VF{_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x[0]->scale))});
+    rest.finish(x + 1, to + stride, stride);
+  }
+};
 template <bool kThreeLimbs>
-HWY_INLINE F16 sum_integers(const uint32_t* p, int64_t far, const Integers& x) {
-  __m512i low = _mm512_set1_epi32(x.offset), middle = _mm512_setzero_si512(), high = _mm512_setzero_si512();
+struct IntegerSums<kThreeLimbs, 0> {
+  HWY_INLINE void start(const Integers* const*) {}
+  HWY_INLINE void add(__m512i, __m512i, const Integers* const*, int) {}
+  HWY_INLINE void finish(const Integers* const*, F16*, int64_t) const {}
+};
+
+template <bool kThreeLimbs, int kRows>
+HWY_INLINE void sum_integers(const uint32_t* p, int64_t far, const Integers* const (&x)[kRows], F16* to,
+                             int64_t stride) {
+  IntegerSums<kThreeLimbs, kRows> sums;
+  sums.start(x);
 #pragma GCC unroll 4
   for (int k = 0; k < 32; k += 8, p += 16) {
     __m512i even, odd;
     decode_bytes(p, even, odd);
     fetch(p, far);
-    add_products(low, even, x.limb[0] + k);
-    add_products(low, odd, x.limb[0] + k + 4);
-    add_products(middle, even, x.limb[1] + k);
-    add_products(middle, odd, x.limb[1] + k + 4);
-    if constexpr (kThreeLimbs) {
-      add_products(high, even, x.limb[2] + k);
-      add_products(high, odd, x.limb[2] + k + 4);
-    }
+    sums.add(even, odd, x, k);
   }
-  if constexpr (kThreeLimbs) middle = _mm512_add_epi32(_mm512_slli_epi32(high, 8), middle);
-  const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(middle, 8), low);
-  return F16(VF{_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x.scale))});
+  sums.finish(x, to, stride);
 }
 
 #endif  // HWY_AVX3

@@ -70,7 +70,7 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
   const simd::Packed packed = fns.packed(memory.data(), rows, k);
   const simd::Matrix matrix = simd::matrix_of(w.packed);
   dequantise(w.file, 0, decoded);
-  std::vector<float> all(static_cast<size_t>(rows * groups * 16)), one(static_cast<size_t>(groups * 16));
+  std::vector<float> all(static_cast<size_t>(rows * groups * 16));
   for (int64_t g = 0; g < groups; g += simd::kMatrixGroups) {
     const int64_t some = std::min(simd::kMatrixGroups, groups - g);
     std::vector<float> y(static_cast<size_t>(fns.matrix_floats()));
@@ -78,18 +78,25 @@ void expect_exact(const simd::DotFns& fns, const Weight& w, const std::vector<si
     for (int64_t r = 0; r < rows; ++r)
       std::copy_n(y.data() + r * some * 16, some * 16, all.data() + (r * groups + g) * 16);
   }
+  const int64_t few = std::min(rows, fns.few_rows), alone_floats = fns.packed_floats(1, k);
+  std::vector<float> alone_memory(static_cast<size_t>(few * alone_floats)),
+      alone(static_cast<size_t>(few * groups * 16));
+  std::vector<simd::Packed> alone_rows;
+  for (int64_t r = 0; r < few; ++r) {
+    fns.pack(x.data() + r * k, k, k, nullptr, 1, 0, 1, alone_memory.data() + r * alone_floats);
+    alone_rows.push_back(fns.packed(alone_memory.data() + r * alone_floats, 1, k));
+  }
+  fns.lone(matrix, 0, groups, alone_rows.data(), few, alone.data());
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < k; ++i) row[static_cast<size_t>(i)] = simd::load(&x[static_cast<size_t>(r * k + i)]);
-    const bool lone = !fns.in_tiles(rows);
-    if (lone) fns.vector(matrix, 0, groups, packed, r, one.data());
     for (int64_t i = 0; i < n; ++i) {
       const std::span<const float> weights(decoded.data() + i * k, static_cast<size_t>(k));
       const float expected = dot(row, weights);
       EXPECT_EQ(em_bits(all[static_cast<size_t>(r * groups * 16 + i)]), em_bits(expected))
           << what << ": matrix, row " << r << ", output " << i;
-      if (!lone) continue;
-      EXPECT_EQ(em_bits(one[static_cast<size_t>(i)]), em_bits(expected))
-          << what << ": vector, row " << r << ", output " << i;
+      if (r >= few) continue;
+      EXPECT_EQ(em_bits(alone[static_cast<size_t>(r * groups * 16 + i)]), em_bits(expected))
+          << what << ": packed alone, row " << r << ", output " << i;
     }
   }
 }
@@ -130,16 +137,16 @@ TEST(CpuDot, EveryPathGivesTheSameBits) {
 }
 
 // Blocks of 32 numbers of x that are integers of one unit, of two or three bytes, and blocks that are not: all in one
-// row.
+// row, and other ones in the rows beside it.
 TEST(CpuDot, SumsOfIntegersAreExact) {
   if (!simd::possible_paths().integers) GTEST_SKIP() << "this processor does not multiply bytes";
   std::mt19937 random(9);
   const simd::DotFns& fns = simd::dot_fns(DType::kFp4, DType::kBF16, {.integers = true});
-  constexpr int64_t kBlocks = 40, kK = 32 * kBlocks + 8;
+  constexpr int64_t kBlocks = 40, kK = 32 * kBlocks + 8, kRows = 3;
   const Weight w(DType::kFp4, 80, kK, 0, random);
-  std::vector<simd::Bf16> x(kK);
-  for (int64_t i = 0; i < kK; ++i) {  // numbers that went through FP8, in wider and wider ranges; a block of zeros
-    const int64_t block = i / 32;
+  std::vector<simd::Bf16> x(kRows * kK);
+  for (int64_t i = 0; i < kRows * kK; ++i) {  // that went through FP8, in wider and wider ranges; a block of zeros
+    const int64_t block = (i % kK / 32 + i / kK * 11) % kBlocks;
     const float wide = std::ldexp(1.0f, -static_cast<int>(random() % static_cast<unsigned>(1 + block / 2)));
     const float value = static_cast<float>(static_cast<int>(random() % 897) - 448) * wide;
     simd::store(block == 3 ? 0.0f : em_round_e4m3(value), &x[static_cast<size_t>(i)]);
@@ -158,7 +165,7 @@ TEST(CpuDot, SumsOfIntegersAreExact) {
   EXPECT_EQ(packed.integers[5].limbs, 0);
   EXPECT_EQ(packed.integers[6].limbs, 0);
   EXPECT_EQ(packed.integers[kBlocks].limbs, 0);
-  expect_exact(fns, w, x, 1, "integers");
+  for (int64_t rows = 1; rows <= kRows; ++rows) expect_exact(fns, w, x, rows, "integers");
 }
 
 // Some instructions treat subnormal numbers as zero: blocks that could meet one take another path.
