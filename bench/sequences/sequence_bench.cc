@@ -128,7 +128,7 @@ class Bench {
       for (int i = 0; i < n; ++i) {
         Request request{.prompt = ids(512), .options = {.max_tokens = options_.decode, .end_tokens = {}}};
         request.sampler = {.temperature = 1, .seed = static_cast<uint64_t>(i)};
-        request.on_token = [&, first = true](int32_t) mutable {
+        request.on_token = [&, first = true](int32_t, std::span<const TokenLogprob>) mutable {
           if (std::exchange(first, false)) --reading;
           return ++tokens, true;
         };
@@ -168,7 +168,7 @@ class Bench {
     for (int i = 0; i < options_.requests; ++i) {
       Request request{.prompt = i == 3 ? long_prompt : ids(1 + random_() % 1000),
                       .options = {.max_tokens = static_cast<int64_t>(8 + random_() % 120), .end_tokens = {}}};
-      request.on_token = [&longest, last = Clock::time_point{}](int32_t) mutable {
+      request.on_token = [&longest, last = Clock::time_point{}](int32_t, std::span<const TokenLogprob>) mutable {
         const auto now = Clock::now();
         if (last != Clock::time_point{}) longest = std::max(longest, std::chrono::duration<double>(now - last).count());
         last = now;

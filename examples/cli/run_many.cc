@@ -149,7 +149,7 @@ class Run {
   }
 
   void submit(Scheduler& scheduler, Line& line) {
-    line.request.on_token = [this, &line](int32_t id) {
+    line.request.on_token = [this, &line](int32_t id, std::span<const TokenLogprob>) {
       line.ids.push_back(id);
       line.text += line.utf8.push(line.stop.push(tokenizer_->token_bytes(id)));
       return !line.stop.stopped();

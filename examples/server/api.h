@@ -36,6 +36,12 @@ struct Ask {
   std::string space;  // whose prefixes it may share
 };
 
+// What the model held likely at a place of an answer: first the token that stands there, then the likeliest.
+struct TokenChances {
+  bool reasoning = false;
+  std::vector<TokenLogprob> tokens;
+};
+
 enum class Finish : uint8_t { kStop, kStopString, kLength, kToolCalls, kTimeLimit };
 
 struct Call {
@@ -49,7 +55,9 @@ struct Choice {
   std::vector<Call> calls;
   bool done = false;
   Finish finish = Finish::kStop;
-  std::string stop_string;  // that ended it
+  std::string stop_string;            // that ended it
+  std::vector<TokenChances> chances;  // of each token but </think>, where sampler.logprobs asks for them
+  size_t told = 0;                    // of them, that pieces have taken along
   int64_t prompt_tokens = 0, cached_tokens = 0, tokens = 0, reasoning_tokens = 0;
 };
 
@@ -61,6 +69,7 @@ struct Piece {
   std::string text = {};
   size_t call = 0;      // of a call: which of the choice,
   std::string id = {};  // and when it begins, its id
+  std::vector<TokenChances> chances = {};
 };
 
 // How an API writes answers.

@@ -1,6 +1,8 @@
 #include "examples/server/openai.h"
 
+#include <algorithm>
 #include <ctime>
+#include <span>
 
 #include "examples/server/chat_request.h"
 
@@ -37,15 +39,21 @@ OrderedJson usage(const std::vector<Choice>& choices) {
 // Both APIs are the same but for what a choice consists of.
 class Format : public ReplyFormat {
  public:
-  Format(const Ask& ask, std::string_view object, std::string_view id_prefix, bool include_usage)
-      : ask_(ask), object_(object), id_(new_id(id_prefix)), created_(std::time(nullptr)), usage_(include_usage) {}
+  Format(const Ask& ask, std::string_view object, std::string_view id_prefix, bool include_usage,
+         std::shared_ptr<const Tokenizer> tokenizer)
+      : ask_(ask),
+        tokenizer_(std::move(tokenizer)),
+        object_(object),
+        id_(new_id(id_prefix)),
+        created_(std::time(nullptr)),
+        usage_(include_usage) {}
 
   std::string whole(const std::vector<Choice>& choices) override {
     OrderedJson list = OrderedJson::array();
     for (size_t i = 0; i < choices.size(); ++i) {
       OrderedJson choice = {{"index", i}};
       choice.update(said(choices[i]));
-      choice["logprobs"] = nullptr;
+      choice["logprobs"] = logprobs(i, choices[i].chances);
       choice["finish_reason"] = finish_reason(choices[i].finish);
       list.push_back(std::move(choice));
     }
@@ -56,11 +64,14 @@ class Format : public ReplyFormat {
 
   std::string alive() const override { return ": keep-alive\n\n"; }
   std::string piece(const Piece& piece) override {
-    return piece.kind == Piece::Kind::kCallEnd ? "" : event(piece.choice, more(piece), nullptr);
+    return piece.kind == Piece::Kind::kCallEnd ? "" : event(piece.choice, more(piece), piece.chances, nullptr);
   }
   std::string end(const std::vector<Choice>& choices) override {
     std::string events;
-    for (size_t i = 0; i < choices.size(); ++i) events += event(i, nothing(), finish_reason(choices[i].finish));
+    for (size_t i = 0; i < choices.size(); ++i) {
+      const auto untold = std::span(choices[i].chances).subspan(choices[i].told);
+      events += event(i, nothing(), untold, finish_reason(choices[i].finish));
+    }
     if (usage_) {
       OrderedJson last = envelope(chunk(), OrderedJson::array());
       last["usage"] = usage(choices);
@@ -76,20 +87,28 @@ class Format : public ReplyFormat {
   virtual OrderedJson more(const Piece& piece) const = 0;
   virtual OrderedJson nothing() const = 0;
   virtual std::string chunk() const { return object_; }
+  virtual OrderedJson written(size_t choice, std::span<const TokenChances> chances) = 0;
 
-  std::string event(size_t index, const OrderedJson& text, const OrderedJson& finish) const {
+  std::string event(size_t index, const OrderedJson& text, std::span<const TokenChances> chances,
+                    const OrderedJson& finish) {
     OrderedJson choice = {{"index", index}};
     choice.update(text);
-    choice["logprobs"] = nullptr;
+    choice["logprobs"] = logprobs(index, chances);
     choice["finish_reason"] = finish;
     OrderedJson event = envelope(chunk(), OrderedJson::array({std::move(choice)}));
     if (usage_) event["usage"] = nullptr;
     return sse(json(event));
   }
 
+  std::string token_text(int32_t id) const { return std::string(tokenizer_->token_bytes(id)); }
+
   const Ask ask_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
 
  private:
+  OrderedJson logprobs(size_t choice, std::span<const TokenChances> chances) {
+    return ask_.sampler.logprobs && !chances.empty() ? written(choice, chances) : OrderedJson(nullptr);
+  }
   OrderedJson envelope(const std::string& object, OrderedJson choices) const {
     return {
         {"id", id_}, {"object", object}, {"created", created_}, {"model", ask_.model}, {"choices", std::move(choices)}};
@@ -100,15 +119,19 @@ class Format : public ReplyFormat {
   const bool usage_;
 };
 
+// JSON has no infinity.
+double finite(float logprob) { return std::max(static_cast<double>(logprob), -9999.0); }
+
 class ChatFormat final : public Format {
  public:
-  ChatFormat(const Ask& ask, bool include_usage) : Format(ask, "chat.completion", "chatcmpl-", include_usage) {}
+  ChatFormat(const Ask& ask, bool include_usage, const ModelInfo& model)
+      : Format(ask, "chat.completion", "chatcmpl-", include_usage, model.tokenizer) {}
 
   std::string begin() override {
     OrderedJson delta = {{"role", "assistant"}, {"content", thinking() ? OrderedJson(nullptr) : OrderedJson("")}};
     if (thinking()) delta["reasoning_content"] = "";
     std::string events;
-    for (int i = 0; i < ask_.n; ++i) events += event(static_cast<size_t>(i), {{"delta", delta}}, nullptr);
+    for (int i = 0; i < ask_.n; ++i) events += event(static_cast<size_t>(i), {{"delta", delta}}, {}, nullptr);
     return events;
   }
 
@@ -135,7 +158,25 @@ class ChatFormat final : public Format {
   OrderedJson nothing() const override { return {{"delta", OrderedJson::object()}}; }
   std::string chunk() const override { return "chat.completion.chunk"; }
 
+  OrderedJson written(size_t, std::span<const TokenChances> chances) override {
+    OrderedJson all = {{"content", OrderedJson::array()}};
+    if (thinking()) all["reasoning_content"] = OrderedJson::array();
+    for (const auto& [reasoning, tokens] : chances) {
+      OrderedJson entry = described(tokens[0]);
+      entry["top_logprobs"] = OrderedJson::array();
+      for (const TokenLogprob& one : std::span(tokens).subspan(1)) entry["top_logprobs"].push_back(described(one));
+      all[reasoning ? "reasoning_content" : "content"].push_back(std::move(entry));
+    }
+    return all;
+  }
+
  private:
+  OrderedJson described(const TokenLogprob& one) const {
+    const std::string text = token_text(one.id);
+    OrderedJson bytes = OrderedJson::array();
+    for (const char byte : text) bytes.push_back(static_cast<unsigned char>(byte));
+    return {{"token", text}, {"logprob", finite(one.logprob)}, {"bytes", std::move(bytes)}};
+  }
   static OrderedJson opened(const std::string& id, const std::string& name, const std::string& arguments) {
     return {{"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", arguments}}}};
   }
@@ -144,13 +185,15 @@ class ChatFormat final : public Format {
 
 class CompletionFormat final : public Format {
  public:
-  CompletionFormat(const Ask& ask, std::string echo, bool include_usage)
-      : Format(ask, "text_completion", "cmpl-", include_usage), echo_(std::move(echo)) {}
+  CompletionFormat(const Ask& ask, std::string echo, bool include_usage, const ModelInfo& model)
+      : Format(ask, "text_completion", "cmpl-", include_usage, model.tokenizer),
+        echo_(std::move(echo)),
+        offsets_(static_cast<size_t>(ask.n)) {}
 
   std::string begin() override {
     std::string events;
     for (int i = 0; i < ask_.n && !echo_.empty(); ++i)
-      events += event(static_cast<size_t>(i), {{"text", echo_}}, nullptr);
+      events += event(static_cast<size_t>(i), {{"text", echo_}}, {}, nullptr);
     return events;
   }
 
@@ -159,16 +202,35 @@ class CompletionFormat final : public Format {
   OrderedJson more(const Piece& piece) const override { return {{"text", piece.text}}; }
   OrderedJson nothing() const override { return {{"text", ""}}; }
 
+  OrderedJson written(size_t choice, std::span<const TokenChances> chances) override {
+    OrderedJson all = {{"tokens", OrderedJson::array()},
+                       {"token_logprobs", OrderedJson::array()},
+                       {"top_logprobs", OrderedJson::array()},
+                       {"text_offset", OrderedJson::array()}};
+    for (const TokenChances& chance : chances) {
+      const std::string text = token_text(chance.tokens[0].id);
+      OrderedJson top = OrderedJson::object();
+      for (const TokenLogprob& one : std::span(chance.tokens).subspan(1)) top[token_text(one.id)] = finite(one.logprob);
+      all["tokens"].push_back(text);
+      all["token_logprobs"].push_back(finite(chance.tokens[0].logprob));
+      all["top_logprobs"].push_back(std::move(top));
+      all["text_offset"].push_back(offsets_[choice]);
+      const auto begins = [](char byte) { return (byte & 0xc0) != 0x80; };  // a character, in UTF-8
+      offsets_[choice] += std::count_if(text.begin(), text.end(), begins);
+    }
+    return all;
+  }
+
  private:
   const std::string echo_;
+  std::vector<int64_t> offsets_;  // in characters, of the next token of each choice
 };
 
 // What would change the answer, and is not done here, is refused and not passed over.
 void check_supported(const JsonField& request) {
-  const JsonField format = request["response_format"], logprobs = request["logprobs"];
+  const JsonField format = request["response_format"];
   if (format.present() && format["type"].string() != "text")
     format["type"].refuse("text: no answer is forced to be JSON");
-  if (logprobs.present() && logprobs.value() != false) logprobs.refuse("false: this server does not tell them");
 }
 
 // What both kinds of requests say in the same words.
@@ -263,7 +325,12 @@ Asked chat(const OrderedJson& body, const ModelInfo& model) {
   const Tools tools = tools_of(request);
   ask.one_call = !request["parallel_tool_calls"].flag(true);
   ask_chat(request, std::move(messages), tools, options, model, ask);
-  auto format = std::make_unique<ChatFormat>(ask, include_usage(request));
+  const JsonField top = request["top_logprobs"];
+  const auto likeliest = static_cast<int32_t>(top.whole(kLogprobsRange.low, kLogprobsRange.high, 0));
+  const bool logprobs = request["logprobs"].flag(false);
+  check(logprobs || !top.present(), Code::kInvalidArgument, "top_logprobs needs \"logprobs\": true");
+  if (logprobs) ask.sampler.logprobs = likeliest;
+  auto format = std::make_unique<ChatFormat>(ask, include_usage(request), model);
   return {std::move(ask), std::move(format)};
 }
 
@@ -272,9 +339,14 @@ Asked completion(const OrderedJson& body, const ModelInfo& model) {
   request.object();
   Ask ask = common(request, model);
   ask.sampler = sampler_of(request, {}, /*tools=*/true, model);
+  const JsonField logprobs = request["logprobs"];
+  if (logprobs.present())
+    ask.sampler.logprobs = static_cast<int32_t>(logprobs.whole(kLogprobsRange.low, kLogprobsRange.high, 0));
   const JsonField prompt = request["prompt"], suffix = request["suffix"];
   const bool echo = request["echo"].flag(false);
   check(!echo || !suffix.present(), Code::kInvalidArgument, "echo cannot be had with suffix");
+  check(!echo || !logprobs.present(), Code::kInvalidArgument,
+        "echo cannot be had with logprobs: those of a prompt are not known");
   if (prompt.is_array()) {
     check(!suffix.present(), Code::kInvalidArgument, "a prompt of token ids cannot have a suffix");
     for (size_t i = 0; i < prompt.size(); ++i)
@@ -293,7 +365,7 @@ Asked completion(const OrderedJson& body, const ModelInfo& model) {
   }
   std::string echoed;
   if (echo) echoed = prompt.is_string() ? prompt.string() : model.tokenizer->decode(ask.prompt);
-  auto format = std::make_unique<CompletionFormat>(ask, std::move(echoed), include_usage(request));
+  auto format = std::make_unique<CompletionFormat>(ask, std::move(echoed), include_usage(request), model);
   return {std::move(ask), std::move(format)};
 }
 

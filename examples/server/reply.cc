@@ -53,13 +53,13 @@ bool Reply::done() const {
 
 std::vector<Piece> Reply::next(Clock::time_point until) {
   std::vector<Piece> pieces = std::exchange(forced_, {});
-  std::optional<AnswerQueue::Event> event = answers_->pop(std::min(until, deadline_));
-  if (!event && Clock::now() >= deadline_) {
+  std::optional<AnswerQueue::Event> event = answers_->pop(late_ ? until : std::min(until, deadline_));
+  if (!event && !late_ && Clock::now() >= deadline_) {
+    late_ = true;
     for (size_t i = 0; i < sources_.size(); ++i) {
       if (choices_[i].done) continue;
       if (choices_[i].tokens == 0) throw ApiError{503, "the answer did not begin within the time limit", 1};
       end(i, Finish::kTimeLimit);
-      choices_[i].done = true;
     }
   }
   for (; event; event = answers_->pop({})) take(*event, pieces);
@@ -75,7 +75,11 @@ void Reply::take(const AnswerQueue::Event& event, std::vector<Piece>& pieces) {
     choice.tokens == 0 ? metrics_.began(seconds) : metrics_.token(seconds);
     source.last = event.at;
     ++choice.tokens;
-    return push(event.request, event.token, pieces);
+    const bool reasoning = source.parser.reasoning();
+    push(event.request, event.token, pieces);
+    const bool text = reasoning == source.parser.reasoning();  // and not what ends the reasoning
+    if (ask_.sampler.logprobs && text) note(event.request, {reasoning, event.logprobs}, pieces);
+    return;
   }
   metrics_.ended(event.result, event.result.prefill_seconds + event.result.decode_seconds);
   choice.cached_tokens = event.result.cached_tokens;
@@ -98,6 +102,15 @@ void Reply::push(size_t number, int32_t token, std::vector<Piece>& pieces) {
   if (source.parser.reasoning()) ++choices_[number].reasoning_tokens;
   for (const ReplyPiece& part : parts) add(number, part, pieces);
   if (source.parser.over()) end(number, Finish::kStop);
+}
+
+// They go with the piece that their token ended, or with the next one when it is held back.
+void Reply::note(size_t number, TokenChances chances, std::vector<Piece>& pieces) {
+  Choice& choice = choices_[number];
+  choice.chances.push_back(std::move(chances));
+  if (pieces.empty() || pieces.back().choice != number || pieces.back().kind == Piece::Kind::kCallEnd) return;
+  for (; choice.told < choice.chances.size(); ++choice.told)
+    pieces.back().chances.push_back(choice.chances[choice.told]);
 }
 
 void Reply::add(size_t number, const ReplyPiece& piece, std::vector<Piece>& pieces) {

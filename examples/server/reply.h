@@ -39,6 +39,7 @@ class Reply {
 
   void take(const AnswerQueue::Event& event, std::vector<Piece>& pieces);
   void push(size_t number, int32_t token, std::vector<Piece>& pieces);
+  void note(size_t number, TokenChances chances, std::vector<Piece>& pieces);
   void add(size_t number, const ReplyPiece& piece, std::vector<Piece>& pieces);
   void say(size_t number, Piece::Kind kind, std::string text, std::vector<Piece>& pieces);
   void release(size_t number, std::vector<Piece>& pieces);
@@ -52,6 +53,7 @@ class Reply {
   std::vector<Source> sources_;
   std::vector<Choice> choices_;
   std::vector<Piece> forced_;  // what the prompt says of the answers
+  bool late_ = false;          // the deadline has passed: what was under way ends
 };
 
 }  // namespace v4rt::server

@@ -20,7 +20,9 @@ class Ticket {
   Ticket(const Ticket&) = delete;
   Ticket& operator=(const Ticket&) = delete;
 
-  void token(int32_t id) { answers_->push({.request = number_, .token = id}); }
+  void token(int32_t id, std::span<const TokenLogprob> logprobs) {
+    answers_->push({.request = number_, .token = id, .logprobs = {logprobs.begin(), logprobs.end()}});
+  }
   void end(const GenerateResult& result, const std::exception_ptr& error) {
     over_ = true;
     answers_->push({.request = number_, .result = result, .error = error});
@@ -63,8 +65,8 @@ Engine::~Engine() {
 
 std::optional<uint64_t> Engine::submit(Request request, std::shared_ptr<AnswerQueue> answers, size_t number) {
   const auto ticket = std::make_shared<Ticket>(std::move(answers), number);
-  request.on_token = [ticket](int32_t id) {
-    ticket->token(id);
+  request.on_token = [ticket](int32_t id, std::span<const TokenLogprob> logprobs) {
+    ticket->token(id, logprobs);
     return true;
   };
   request.on_done = [ticket](const GenerateResult& result, const std::exception_ptr& error) {

@@ -20,10 +20,11 @@ class AnswerQueue {
  public:
   using Clock = std::chrono::steady_clock;
   struct Event {
-    size_t request = 0;             // the number that it was submitted with
-    int32_t token = -1;             // -1: it ended
-    GenerateResult result = {};     // when it ended
-    std::exception_ptr error = {};  // why, when it failed
+    size_t request = 0;                       // the number that it was submitted with
+    int32_t token = -1;                       // -1: it ended
+    std::vector<TokenLogprob> logprobs = {};  // of the token, as Request::on_token has them
+    GenerateResult result = {};               // when it ended
+    std::exception_ptr error = {};            // why, when it failed
     Clock::time_point at = Clock::now();
   };
 

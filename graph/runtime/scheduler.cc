@@ -258,7 +258,7 @@ void Scheduler::advance(Job& job, std::span<const float> logits) {
     const bool guessed = row + 1 < n && job.tokens[static_cast<size_t>(certain)] == id;
     if (job.ends(id)) return end(StopReason::kEndToken);
     if (!guessed && certain == context_) return end(StopReason::kContextFull);
-    if (job.request.on_token && !job.request.on_token(id)) job.cancelled = true;
+    if (job.request.on_token && !job.request.on_token(id, job.sampler.logprobs())) job.cancelled = true;
     if (guessed) {
       ++result.accepted;
       continue;

@@ -21,8 +21,9 @@ struct Request {
   std::vector<int32_t> prompt;
   GenerateOptions options;
   SamplerOptions sampler;
-  std::string cache_space;                   // prefixes are shared with requests of the same space only
-  std::function<bool(int32_t id)> on_token;  // false cancels
+  std::string cache_space;  // prefixes are shared with requests of the same space only
+  // Of a token, with its log-probability and those of the likeliest where `sampler` asks for them. False cancels.
+  std::function<bool(int32_t id, std::span<const TokenLogprob> logprobs)> on_token;
   // Once, at the end. `error` is set when the sequence failed; the others go on.
   std::function<void(const GenerateResult& result, const std::exception_ptr& error)> on_done;
 };

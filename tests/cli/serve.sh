@@ -65,6 +65,24 @@ ask $chats "$(chat 'What is the capital of France?' '"max_tokens":2')"; is /choi
 ask $chats "$(chat 'What is the capital of France?' '"stop":["Par"]')"; is /choices/0/finish_reason stop
 check "what stops is not shown" [ "$(value /choices/0/message/content)" = "${answer%%Par*}" ]
 
+# Log-probabilities: one entry for each token, the same when streamed; at temperature 0 the token is the likeliest.
+told() { # KIND, of a chat: the tokens that the log-probabilities are of
+  perl -MJSON::PP -0777 -ne 'binmode STDOUT, ":utf8"; s/^data: \[DONE\]//mg; s/^data: //mg;
+    for my $c (map { @{$_->{choices}} } JSON::PP->new->incr_parse($_)) { for my $l (@{($c->{logprobs} // {})->{$ENV{kind}} // []}) {
+      die if $l->{token} ne $l->{top_logprobs}[0]{token} or $l->{logprob} > 0 or @{$l->{top_logprobs}} != 3; print $l->{token} } }' "$work/out"
+}
+logprobs='"logprobs":true,"top_logprobs":3'
+ask $chats "$(chat 'What is the capital of France?' "$logprobs")"; exits 200
+check "log-probabilities of the text" [ "$(kind=content told)" = "$answer" ]; is /choices/0/logprobs/content/0/bytes/0 84
+ask $chats "$(chat 'What is the capital of France?' "$logprobs,\"stream\":true")"
+check "the same, streamed" [ "$(kind=content told)" = "$answer" ]
+ask $chats '{"messages":[{"role":"user","content":"Hi"}],"top_k":1,"temperature":1,"max_tokens":5,'"$logprobs}"
+check "of reasoning, too" [ "$(kind=reasoning_content told)" = "$(value /choices/0/message/reasoning_content)" ]
+ask /v1/completions '{"prompt":"def f(","temperature":0,"max_tokens":3,"logprobs":2}'; exits 200
+is /choices/0/logprobs/text_offset/0 0; check "the first token" [ -n "$(value /choices/0/logprobs/tokens/0)" ]
+check "its logarithm" [ "$(value /choices/0/logprobs/token_logprobs/2 | cut -c 1)" = - ]
+ask $chats "$(chat hi '"top_logprobs":3')"; exits 400; out_has 'needs \"logprobs\": true'
+
 # Reasoning is apart from the answer.
 ask $chats '{"messages":[{"role":"user","content":"What is the capital of France?"}],"seed":3}'
 exits 200; check "there is reasoning" [ -n "$(value /choices/0/message/reasoning_content)" ]

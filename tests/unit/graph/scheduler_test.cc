@@ -32,7 +32,7 @@ struct Answer {
 // Fills `answer`, which must stay where it is.
 Request request(std::vector<int32_t> prompt, int64_t max_tokens, Answer& answer) {
   Request r{.prompt = std::move(prompt), .options = {.max_tokens = max_tokens, .end_tokens = {}}};
-  r.on_token = [&answer](int32_t id) {
+  r.on_token = [&answer](int32_t id, std::span<const TokenLogprob>) {
     answer.ids.push_back(id);
     return true;
   };
@@ -140,7 +140,7 @@ TEST(Scheduler, RequestsAreCancelledWaitingReadingOrWriting) {
   const uint64_t first = scheduler.submit(request(prompt_of(3, 1), 100, writing));
   const uint64_t second = scheduler.submit(request(prompt_of(3, 2), 100, waiting));
   Request stops = request(prompt_of(3, 4), 100, by_token);
-  stops.on_token = [&](int32_t id) {
+  stops.on_token = [&](int32_t id, std::span<const TokenLogprob>) {
     by_token.ids.push_back(id);
     return by_token.ids.size() < 4;
   };
@@ -195,7 +195,9 @@ TEST(Scheduler, AFailureIsItsRequestsOwn) {
   Scheduler scheduler(session);
   Answer failing, other;
   Request bad = request(prompt_of(5, 1), 10, failing);
-  bad.on_token = [](int32_t) -> bool { fail(Code::kInvalidArgument, "no more of this"); };
+  bad.on_token = [](int32_t, std::span<const TokenLogprob>) -> bool {
+    fail(Code::kInvalidArgument, "no more of this");
+  };
   const Request good = request(prompt_of(7, 2), 10, other);
   scheduler.submit(bad);
   scheduler.submit(good);
