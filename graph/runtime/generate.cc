@@ -66,7 +66,8 @@ GenerateResult generate(Session& session, std::span<const int32_t> prompt, const
       const int n = go_on ? static_cast<int>(std::min<int64_t>(options.draft, room)) : 0;
       if (n > 0) {
         const Session::DraftItem item{slot, id};
-        for (const int32_t guess : session.draft({&item, 1}, n))
+        const std::span<const int32_t> guesses = session.draft({&item, 1}, n);
+        for (const int32_t guess : guesses.first(sampler.possible(guesses)))
           if (guess >= 0) fed.push_back(guess);
         result.drafted += static_cast<int64_t>(fed.size()) - 1;
       }

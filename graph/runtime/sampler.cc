@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 #include "ops/core/error.h"
@@ -41,6 +42,17 @@ bool penalizes(const SamplerOptions& o) {
   return o.repetition_penalty != 1 || o.presence_penalty != 0 || o.frequency_penalty != 0;
 }
 
+// What is not allowed can no longer be chosen.
+void keep_allowed(std::span<const uint64_t> allowed, std::span<float> logits) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  for (size_t begin = 0; begin < logits.size(); begin += 64) {
+    const uint64_t bits = allowed[begin / 64];
+    if (bits == ~uint64_t{0}) continue;
+    for (size_t i = begin; i < std::min(begin + 64, logits.size()); ++i)
+      logits[i] = (bits >> (i - begin) & 1) != 0 ? logits[i] : kNever;
+  }
+}
+
 bool likelier(const std::pair<float, int32_t>& a, const std::pair<float, int32_t>& b) {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
@@ -61,7 +73,8 @@ Sampler::Sampler(SamplerOptions options, int64_t vocab_size) : options_(std::mov
   const auto size = static_cast<size_t>(vocab_size);
   state_.random.seed(options_.seed);
   if (penalizes(options_)) state_.uses.resize(size);
-  if (penalizes(options_) || !options_.logit_bias.empty()) adjusted_.resize(size);
+  if (options_.filter) filter_ = options_.filter();
+  if (penalizes(options_) || !options_.logit_bias.empty() || filter_) adjusted_.resize(size);
   candidates_.reserve(size);
   probabilities_.resize(size);
   if (options_.logprobs) logprobs_.reserve(static_cast<size_t>(*options_.logprobs) + 1);
@@ -69,6 +82,8 @@ Sampler::Sampler(SamplerOptions options, int64_t vocab_size) : options_(std::mov
 
 void Sampler::begin(std::span<const int32_t> prompt) {
   for (const int32_t id : prompt) check_id("a prompt", id, static_cast<int64_t>(probabilities_.size()));
+  if (filter_) filter_->rewind(0);
+  state_.filtered = 0;
   if (state_.uses.empty()) return;
   for (SamplerState::Use& use : state_.uses) use = {use.read || use.chosen > 0, 0};
   for (const int32_t id : prompt) state_.uses[static_cast<size_t>(id)].read = true;
@@ -117,11 +132,12 @@ void Sampler::check_size(std::span<const float> logits) const {
         logits.size(), probabilities_.size());
 }
 
-// Bias and penalties.
+// Filter, bias and penalties.
 std::span<const float> Sampler::adjust(std::span<const float> logits) {
   check_size(logits);
   if (adjusted_.empty()) return logits;
   std::ranges::copy(logits, adjusted_.begin());
+  if (filter_) keep_allowed(filter_->allowed(), adjusted_);
   for (const auto& [id, bias] : options_.logit_bias) adjusted_[static_cast<size_t>(id)] += bias;
   for (size_t i = 0; i < state_.uses.size(); ++i) {
     const auto [read, chosen] = state_.uses[i];
@@ -182,9 +198,18 @@ int32_t Sampler::draw(std::span<const float> weights) {
 
 double Sampler::uniform() { return static_cast<double>(state_.random() >> 11) * 0x1p-53; }
 
+void Sampler::restore(const SamplerState& state) {
+  if (filter_) filter_->rewind(state.filtered);
+  state_ = state;
+}
+
 void Sampler::accept(int32_t id, std::span<const float> logits) {
   check_id("a choice", id, static_cast<int64_t>(probabilities_.size()));
   check_size(logits);
+  if (filter_) {
+    filter_->accept(id);
+    state_.filtered = filter_->accepted();
+  }
   if (!state_.uses.empty()) ++state_.uses[static_cast<size_t>(id)].chosen;
   if (options_.logprobs) record_logprobs(id, logits);
 }

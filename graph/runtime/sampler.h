@@ -1,17 +1,22 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <random>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "graph/runtime/token_filter.h"
+
 namespace v4rt {
 
 // How the next token is chosen. The steps are those of vLLM, in this order; each works on what the one before left, and
 // an option at its default does nothing:
 //
+//   filter               what it does not allow has no probability
 //   logit_bias           added to the logits of the tokens it names
 //   repetition_penalty   of every token that was read or chosen: a positive logit is divided by it, others multiplied
 //   frequency_penalty    taken from a logit as often as its token was chosen
@@ -36,6 +41,8 @@ struct SamplerOptions {
   float frequency_penalty = 0;
   std::vector<std::pair<int32_t, float>> logit_bias = {};  // {id, bias}
   std::optional<int32_t> logprobs = {};  // keep the log-probabilities of the chosen token and of this many likeliest
+  // Makes what each text of these options is held to.
+  std::function<std::unique_ptr<TokenFilter>()> filter = {};
 };
 
 // What the options may be.
@@ -65,6 +72,7 @@ struct SamplerState {
   };
   std::mt19937_64 random;
   std::vector<Use> uses;  // by id; empty when no penalty is set
+  size_t filtered = 0;    // tokens that the filter has accepted
 };
 
 // Allocates nothing after it was made. What takes logits throws Error: kInvalidArgument for a wrong number of them,
@@ -74,7 +82,7 @@ class Sampler {
   Sampler(SamplerOptions options, int64_t vocab_size);  // throws Error naming the option, its value and its range
 
   // A text begins with these tokens, or goes on with them: for the penalties, they and what was chosen so far are from
-  // now on a prompt. generate() does it.
+  // now on a prompt, and the filter expects its beginning. generate() does it.
   void begin(std::span<const int32_t> prompt);
   void forget();  // what was read and chosen; the generator goes on
   // Chooses a token and accepts it.
@@ -88,14 +96,18 @@ class Sampler {
   // An id with a probability in proportion to its weight; the weights are not negative, and not all 0.
   int32_t draw(std::span<const float> weights);
   double uniform();  // the generator's next number in [0, 1)
-  // Takes the token as chosen, whoever chose it: penalties count it, and logprobs() are of it.
+  // Takes the token as chosen, whoever chose it: penalties and the filter count it, and logprobs() are of it.
   void accept(int32_t id, std::span<const float> logits);
 
   // Of the token accepted last: it, then the likeliest in falling order. Empty unless options.logprobs.
   std::span<const TokenLogprob> logprobs() const { return logprobs_; }
 
+  // How many of these tokens could be chosen one after the other, as far as the filter is concerned.
+  size_t possible(std::span<const int32_t> ids) { return filter_ ? filter_->possible(ids) : ids.size(); }
+
   const SamplerState& state() const { return state_; }
-  void restore(const SamplerState& state) { state_ = state; }  // of a sampler with the same options
+  // Of a sampler with the same options; with a filter, an earlier state of this one, since begin().
+  void restore(const SamplerState& state);
 
  private:
   using Candidate = std::pair<float, int32_t>;  // weight, id
@@ -110,7 +122,8 @@ class Sampler {
 
   SamplerOptions options_;
   SamplerState state_;
-  std::vector<float> adjusted_;        // logits after bias and penalties; empty when there are none
+  std::unique_ptr<TokenFilter> filter_;
+  std::vector<float> adjusted_;        // logits after filter, bias and penalties; empty when there are none
   std::vector<Candidate> candidates_;  // that are kept
   std::vector<float> probabilities_;
   std::vector<TokenLogprob> logprobs_;

@@ -184,7 +184,9 @@ void Scheduler::guess() {
   for (size_t i = 0; i < guessed.size(); ++i) {
     Job& job = *guessed[i];
     const int64_t room = job.request.options.max_tokens - job.result.tokens - 1;
-    for (const int32_t guess : guesses.subspan(i * static_cast<size_t>(draft_), static_cast<size_t>(draft_))) {
+    const auto n = static_cast<size_t>(draft_);
+    const auto mine = guesses.subspan(i * n, n);
+    for (const int32_t guess : mine.first(job.sampler.possible(mine))) {
       if (guess < 0 || job.take > room) break;
       job.tokens.push_back(guess);
       ++job.take;

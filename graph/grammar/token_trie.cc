@@ -1,0 +1,89 @@
+#include "graph/grammar/token_trie.h"
+
+#include <algorithm>
+#include <string>
+
+#include "graph/grammar/grammar.h"
+#include "loaders/text/chat_encoding.h"
+#include "loaders/text/chat_tools.h"
+#include "loaders/text/utf8.h"
+
+namespace v4rt {
+namespace {
+
+constexpr int32_t kRuns[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, kAnyRun};
+
+// Characters of a text that a JSON string can hold as it is; -1 for any other.
+int32_t plain_characters(std::string_view text) {
+  int32_t n = 0;
+  for (size_t at = 0; at < text.size(); ++n) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte < 0x20 || byte == '"' || byte == '\\') return -1;
+    const Utf8Unit unit = next_utf8(text.substr(at));
+    if (unit.kind != Utf8Kind::kCharacter) return -1;
+    at += unit.size;
+  }
+  return n;
+}
+
+TokenTrie::Part part_of(std::vector<std::pair<std::string_view, int32_t>> tokens) {
+  std::ranges::sort(tokens);
+  TokenTrie::Part part;
+  std::vector<size_t> open;  // the nodes from the top to where we are
+  const auto close = [&](size_t depth) {
+    for (; open.size() > depth; open.pop_back()) part.nodes[open.back()].skip = static_cast<int32_t>(part.nodes.size());
+  };
+  std::string_view before;
+  for (const auto& [bytes, id] : tokens) {
+    close(static_cast<size_t>(std::ranges::mismatch(before, bytes).in1 - before.begin()));
+    const auto at = static_cast<int32_t>(part.ids.size());
+    for (size_t i = open.size(); i < bytes.size(); ++i) {
+      open.push_back(part.nodes.size());
+      part.nodes.push_back({static_cast<uint8_t>(bytes[i]), static_cast<uint16_t>(i), 0, at, at});
+    }
+    part.ids.push_back(id);
+    part.nodes[open.back()].ids_end = at + 1;
+    part.depth = std::max(part.depth, bytes.size());
+    before = bytes;
+  }
+  close(0);
+  return part;
+}
+
+}  // namespace
+
+TokenTrie::TokenTrie(const Tokenizer& tokenizer, int64_t vocab_size, std::span<const int32_t> end_tokens)
+    : words_((static_cast<size_t>(vocab_size) + 63) / 64) {
+  const auto known = [&](std::string_view token) { return tokenizer.find_added(token).value_or(-1); };
+  const int32_t marker = known(kDsmlToken), end_think = known(kEndThinkToken);
+  begin_.push_back(0);
+  for (int32_t id = 0; id < vocab_size; ++id) {
+    if (std::ranges::find(end_tokens, id) != end_tokens.end()) {
+      bytes_ += static_cast<char>(kEndToken);
+    } else if (tokenizer.is_added(id)) {
+      bytes_ += static_cast<char>(id == marker ? kDsmlByte : id == end_think ? kEndThinkByte : kOtherToken);
+    } else {
+      bytes_ += tokenizer.token_bytes(id);
+    }
+    begin_.push_back(bytes_.size());
+  }
+
+  std::vector<std::pair<std::string_view, int32_t>> plain, other;
+  for (const int32_t most : kRuns) runs_.push_back({most, std::vector<uint64_t>(words_)});
+  for (int32_t id = 0; id < vocab_size; ++id) {
+    if (bytes(id).empty()) continue;
+    const int32_t n = plain_characters(bytes(id));
+    (n > 0 ? plain : other).emplace_back(bytes(id), id);
+    for (Run& run : runs_)
+      if (n > 0 && n <= run.most) run.bits[static_cast<size_t>(id) / 64] |= uint64_t{1} << (id % 64);
+  }
+  plain_ = part_of(std::move(plain));
+  other_ = part_of(std::move(other));
+}
+
+const TokenTrie::Run* TokenTrie::run(int32_t most) const {
+  const auto above = std::ranges::upper_bound(runs_, most, {}, &Run::most);
+  return above == runs_.begin() ? nullptr : &above[-1];
+}
+
+}  // namespace v4rt
