@@ -202,6 +202,7 @@ Tools tools_of(const JsonField& request) {
     tools.functions.push_back(python_json(OrderedJson{{"name", list[i]["name"].string()},
                                                       {"description", list[i]["description"].string("")},
                                                       {"parameters", schema.value()}}));
+    tools.rules.push_back({list[i]["name"].string(), schema, list[i]["strict"].flag(false)});
   }
   if (!choice.present()) return tools;
   const std::string& type = choice["type"].string();
@@ -240,7 +241,9 @@ Ask ask_of(const JsonField& request, const ModelInfo& model) {
   if (const JsonField metadata = request["metadata"]; metadata.present()) ask.space = metadata["user_id"].string("");
   if (const JsonField choice = request["tool_choice"]; choice.present())
     ask.one_call = choice["disable_parallel_tool_use"].flag(false);
-  ask_chat(request, messages_of(request), tools_of(request), chat_options(request, model), model, ask);
+  const JsonField output = request["output_config"];
+  const AnswerFormat format = answer_format(output.present() ? output["format"] : request["output_format"]);
+  ask_chat(request, messages_of(request), tools_of(request), format, chat_options(request, model), model, ask);
   return ask;
 }
 

@@ -5,12 +5,31 @@
 #include <algorithm>
 #include <random>
 
+#include "graph/grammar/token_matcher.h"
+
 namespace v4rt::server {
 namespace {
 
 uint64_t random_seed() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();
+}
+
+using ToolChoice = Tools::Choice;
+
+bool forces(const Tools& tools) { return tools.choice == ToolChoice::kAny || tools.choice == ToolChoice::kNamed; }
+
+// Holds the reply to a grammar, where something asks for one.
+void hold(const Tools& tools, const std::optional<JsonField>& schema, std::vector<int32_t> begun,
+          const ModelInfo& model, Ask& ask) {
+  const bool strict = std::ranges::any_of(tools.rules, &ReplyRules::Tool::strict);
+  if (!schema && !(ask.tools && strict)) return;
+  ReplyRules rules{.thinking = ask.kind == ReplyKind::kThinking, .schema = schema, .must_call = forces(tools)};
+  for (const ReplyRules::Tool& tool : tools.rules)
+    if (ask.tools && (tools.choice != ToolChoice::kNamed || tool.name == tools.name)) rules.tools.push_back(tool);
+  ask.sampler.filter = [grammar = reply_grammar(rules), trie = model.trie, begun = std::move(begun)] {
+    return std::make_unique<TokenMatcher>(grammar, trie, begun);
+  };
 }
 
 }  // namespace
@@ -68,6 +87,29 @@ SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, 
   return sampler;
 }
 
+AnswerFormat answer_format(const JsonField& format, const char* within) {
+  static const OrderedJson kAnyObject = {{"type", "object"}};
+  if (!format.present()) return {};
+  const std::string& type = format["type"].string();
+  if (type == "json_object") return {JsonField(kAnyObject, format.place())};
+  if (type == "json_schema") return {(within != nullptr ? format[within] : format)["schema"].object(), true};
+  if (type != "text") format["type"].refuse("text, json_object or json_schema");
+  return {};
+}
+
+void choose_tool(const JsonField& choice, const JsonField& named, Tools& tools) {
+  if (choice.is_object()) {
+    tools.choice = ToolChoice::kNamed;
+    tools.name = named.string();
+  } else if (const std::string word = choice.string("auto"); word == "none") {
+    tools.choice = ToolChoice::kNone;
+  } else if (word == "required") {
+    tools.choice = ToolChoice::kAny;
+  } else if (word != "auto") {
+    choice.refuse("none, auto, required or a function");
+  }
+}
+
 void check_tool_name(const JsonField& name) {
   constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
   const std::string& text = name.string();
@@ -93,27 +135,40 @@ std::vector<std::string> stop_strings(const JsonField& stop) {
 }
 
 void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const Tools& tools,
-              const ChatOptions& options, const ModelInfo& model, Ask& ask) {
-  using Choice = Tools::Choice;
+              const AnswerFormat& format, ChatOptions options, const ModelInfo& model, Ask& ask) {
+  const ChatMessage begun = !messages.empty() && messages.back().unfinished ? messages.back() : ChatMessage();
+  if (begun.unfinished && begun.reasoning.empty()) options.thinking = ThinkingMode::kChat;
   const bool thinking = options.thinking == ThinkingMode::kThinking;
-  const bool forced = tools.choice == Choice::kAny || tools.choice == Choice::kNamed;
+  const bool reasoned = begun.unfinished && !begun.content.empty();  // so far that only the content goes on
+  const bool forced = forces(tools);
   check(!forced || !tools.functions.empty(), Code::kInvalidArgument,
         "tool_choice asks for a call, and there are no tools");
+  check(tools.choice != ToolChoice::kNamed ||
+            std::ranges::find(tools.rules, tools.name, &ReplyRules::Tool::name) != tools.rules.end(),
+        Code::kInvalidArgument, "tool_choice names {}, which is none of the tools", python_string(tools.name));
   check(!forced || !thinking, Code::kInvalidArgument, "Thinking mode does not support this tool_choice");
-  if (!tools.functions.empty()) {
+  if (!tools.functions.empty() || format.told) {
     auto system = std::find_if(messages.begin(), messages.end(), [](const auto& m) { return m.role == "system"; });
     if (system == messages.end()) system = messages.insert(messages.begin(), {.role = "system"});
     system->tools = tools.functions;
+    if (format.told) system->response_format = python_json(format.schema->value());
   }
-  ask.kind = thinking ? ReplyKind::kThinking : ReplyKind::kChat;
-  ask.tools = !tools.functions.empty() && tools.choice != Choice::kNone;
+  check(!forced || !begun.unfinished, Code::kInvalidArgument,
+        "tool_choice asks for a call, and a prefix goes on as text");
+  ask.kind = thinking && !reasoned ? ReplyKind::kThinking : ReplyKind::kChat;
+  ask.tools = !tools.functions.empty() && tools.choice != ToolChoice::kNone;
   ask.sampler = sampler_of(request, options, ask.tools, model);
-  ask.prompt = model.tokenizer->encode(render_chat(messages, options));
-  if (!forced) return;
-  std::vector<TextPart> opening = call_opening();
-  if (tools.choice == Choice::kNamed) opening.push_back({tools.name + "\">\n", false});
-  ask.forced = model.tokenizer->encode(opening);
-  ask.prompt.insert(ask.prompt.end(), ask.forced.begin(), ask.forced.end());
+  std::vector<TextPart> prompt = render_chat(messages, options);
+  if (begun.unfinished && thinking && !reasoned) prompt.pop_back();  // </think>: the reasoning goes on
+  ask.prompt = model.tokenizer->encode(prompt);
+  if (forced) {
+    std::vector<TextPart> opening = call_opening();
+    if (tools.choice == ToolChoice::kNamed) opening.push_back({tools.name + "\">\n", false});
+    ask.forced = model.tokenizer->encode(opening);
+    ask.prompt.insert(ask.prompt.end(), ask.forced.begin(), ask.forced.end());
+  }
+  hold(tools, format.schema, begun.unfinished ? model.tokenizer->encode(begun.content, /*added=*/false) : ask.forced,
+       model, ask);
 }
 
 std::string new_id(std::string_view prefix) {

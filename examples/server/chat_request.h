@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "examples/server/api.h"
 #include "examples/server/model_info.h"
+#include "graph/grammar/reply_grammar.h"
 #include "loaders/text/ordered_json.h"
 
 // What the chat APIs have in common. All throw Error(kInvalidArgument).
@@ -21,15 +23,27 @@ SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, 
 // What may be called, and what has to be.
 struct Tools {
   enum class Choice : uint8_t { kAuto, kNone, kAny, kNamed };
-  std::vector<std::string> functions;  // an object of JSON each
+  std::vector<std::string> functions;   // an object of JSON each,
+  std::vector<ReplyRules::Tool> rules;  // and what calls of it are held to
   Choice choice = Choice::kAuto;
   std::string name;  // for kNamed
 };
 
-// Completes `ask` from the rest: its prompt, its kind and how it is sampled.
-void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const Tools& tools,
-              const ChatOptions& options, const ModelInfo& model, Ask& ask);
+// What an answer's text has to be.
+struct AnswerFormat {
+  std::optional<JsonField> schema = {};  // JSON of it
+  bool told = false;                     // the prompt says so
+};
+// From an object like OpenAI's response_format, whose schema is in the member `within` of it, or in itself.
+AnswerFormat answer_format(const JsonField& format, const char* within = nullptr);
 
+// Completes `ask` from the rest: its prompt, its kind and how it is sampled. A last message that is unfinished is gone
+// on with: its reasoning, when it has nothing else, and its content otherwise, without reasoning when it has none.
+void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const Tools& tools,
+              const AnswerFormat& format, ChatOptions options, const ModelInfo& model, Ask& ask);
+
+// OpenAI's tool_choice: a word, or an object in which a function is named at `named`.
+void choose_tool(const JsonField& choice, const JsonField& named, Tools& tools);
 void check_tool_name(const JsonField& name);
 std::vector<std::string> stop_strings(const JsonField& stop);
 // "chatcmpl-" and 24 letters and digits.

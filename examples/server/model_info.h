@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "graph/grammar/token_trie.h"
 #include "loaders/text/chat_encoding.h"
 #include "loaders/text/tokenizer.h"
 
@@ -13,6 +14,7 @@ namespace v4rt::server {
 struct ModelInfo {
   std::string name;
   std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const TokenTrie> trie;
   int32_t bos = 0;
   int64_t context = 0, created = 0;
   ChatRevision revision = ChatRevision::kPreview;

@@ -226,16 +226,8 @@ class CompletionFormat final : public Format {
   std::vector<int64_t> offsets_;  // in characters, of the next token of each choice
 };
 
-// What would change the answer, and is not done here, is refused and not passed over.
-void check_supported(const JsonField& request) {
-  const JsonField format = request["response_format"];
-  if (format.present() && format["type"].string() != "text")
-    format["type"].refuse("text: no answer is forced to be JSON");
-}
-
 // What both kinds of requests say in the same words.
 Ask common(const JsonField& request, const ModelInfo& model) {
-  check_supported(request);
   Ask ask;
   ask.model = request["model"].string(model.name);
   ask.stop = stop_strings(request["stop"]);
@@ -260,6 +252,9 @@ ChatMessage message_of(const JsonField& message) {
   if (mine.role == "developer") mine.role = "system";
   mine.content = content_text(message["content"]);
   if (mine.role == "tool") mine.tool_call_id = message["tool_call_id"].string("");
+  const JsonField prefix = message["prefix"];
+  mine.unfinished = prefix.flag(false);
+  if (mine.unfinished && mine.role != "assistant") prefix.refuse("true only in a last message of the assistant");
   if (mine.role != "assistant") return mine;
   mine.reasoning = message["reasoning_content"].string("");
   const JsonField calls = message["tool_calls"];
@@ -279,19 +274,11 @@ Tools tools_of(const JsonField& request) {
     const JsonField function = list[i]["function"];
     check_tool_name(function["name"]);
     tools.functions.push_back(python_json(function.value()));
+    tools.rules.push_back({function["name"].string(), function["parameters"], function["strict"].flag(false)});
   }
   check(tools.functions.size() <= kMost, Code::kInvalidArgument, "there are {} tools: {} at most",
         tools.functions.size(), kMost);
-  if (choice.is_object()) {
-    tools.choice = Tools::Choice::kNamed;
-    tools.name = choice["function"]["name"].string();
-  } else if (const std::string name = choice.string("auto"); name == "none") {
-    tools.choice = Tools::Choice::kNone;
-  } else if (name == "required") {
-    tools.choice = Tools::Choice::kAny;
-  } else if (name != "auto") {
-    choice.refuse("none, auto, required or a function");
-  }
+  choose_tool(choice, choice.is_object() ? choice["function"]["name"] : choice, tools);
   return tools;
 }
 
@@ -321,10 +308,15 @@ Asked chat(const OrderedJson& body, const ModelInfo& model) {
   const ChatOptions options = chat_options(request, ask, model);
   std::vector<ChatMessage> messages;
   const JsonField list = request["messages"];
-  for (size_t i = 0; i < list.size(); ++i) messages.push_back(message_of(list[i]));
+  for (size_t i = 0; i < list.size(); ++i) {
+    messages.push_back(message_of(list[i]));
+    if (messages.back().unfinished && i + 1 < list.size())
+      list[i]["prefix"].refuse("true only in a last message of the assistant");
+  }
   const Tools tools = tools_of(request);
   ask.one_call = !request["parallel_tool_calls"].flag(true);
-  ask_chat(request, std::move(messages), tools, options, model, ask);
+  const AnswerFormat response = answer_format(request["response_format"], "json_schema");
+  ask_chat(request, std::move(messages), tools, response, options, model, ask);
   const JsonField top = request["top_logprobs"];
   const auto likeliest = static_cast<int32_t>(top.whole(kLogprobsRange.low, kLogprobsRange.high, 0));
   const bool logprobs = request["logprobs"].flag(false);
@@ -338,6 +330,7 @@ Asked completion(const OrderedJson& body, const ModelInfo& model) {
   const JsonField request(body, "");
   request.object();
   Ask ask = common(request, model);
+  check(!request["response_format"].present(), Code::kInvalidArgument, "response_format is for chat completions");
   ask.sampler = sampler_of(request, {}, /*tools=*/true, model);
   const JsonField logprobs = request["logprobs"];
   if (logprobs.present())

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
+#include <sstream>
 #include <thread>
 
 #include "examples/cli/input.h"
@@ -24,7 +25,7 @@ namespace {
 struct ServeArguments {
   ModelArguments model;
   PrefixCacheArguments cache;
-  std::string host = "127.0.0.1", key_file, name;
+  std::string config, host = "127.0.0.1", key_file, name;
   int port = 8080, max_waiting = 64;
   double answer_seconds = 600, drain_seconds = 60, request_seconds = 60;
   uint64_t max_body = uint64_t{32} << 20, cache_memory = uint64_t{1} << 30;
@@ -71,6 +72,25 @@ void say_start(const ServeArguments& a, const Model& model, int port) {
                   host, port));
 }
 
+// Options that the command line leaves out, from lines such as "port = 8080".
+void read_config(CLI::App& command, const std::string& path) {
+  if (path.empty()) return;
+  std::istringstream text(read_text(path));
+  try {
+    for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(text)) {
+      CLI::Option* const option = command.get_option_no_throw("--" + item.name);
+      if (option == nullptr || !item.parents.empty() || item.name == "config")
+        throw UsageError(fmt::format("{}: serve has no option {}", path, item.fullname()));
+      if (option->count() > 0) continue;
+      const bool flag = option->get_expected_max() == 0;
+      flag ? option->add_result(option->get_flag_value(item.name, item.inputs.at(0))) : option->add_result(item.inputs);
+      option->run_callback();
+    }
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(fmt::format("{}: {}", path, error.what()));
+  }
+}
+
 // Waits for a signal, or until the engine fails.
 void wait_for_end(const Engine& engine) {
   pollfd signal{InterruptGuard::descriptor(), POLLIN, 0};
@@ -88,6 +108,8 @@ int serve(const ServeArguments& a) {
   options.model.tokenizer = open_tokenizer(checkpoint);
   const auto model = open_model(checkpoint, a.model, 1);
   options.model.name = a.name.empty() ? std::filesystem::path(checkpoint.folder).filename().string() : a.name;
+  options.model.trie = std::make_shared<const TokenTrie>(*options.model.tokenizer, model->config().vocab_size,
+                                                         model->config().eos_token_ids);
   options.model.bos = model->config().bos_token_id;
   options.model.context = model->options().context;
   options.model.created = std::time(nullptr);
@@ -129,6 +151,10 @@ void add_serve(CLI::App& app, Action& action) {
                                          "Clients take http://127.0.0.1:8080/v1 as their base URL. "
                                          "/health and /metrics say how it goes.");
   add_model(*command, a.model);
+  command
+      ->add_option("--config", a.config,
+                   "Options from a file, one a line without dashes: port = 8080. Those of the command line count first")
+      ->check(nonempty());
   command->add_option("--host", a.host, "The address to listen at; 0.0.0.0 is every one of this machine")
       ->check(nonempty())
       ->capture_default_str();
@@ -173,7 +199,12 @@ void add_serve(CLI::App& app, Action& action) {
   command->add_flag("--quiet", a.quiet, "No line of JSON on standard error for each request");
   add_draft(*command, a.model);
   add_options(*command, a.model);
-  command->callback([arguments, &action] { action = [arguments] { return serve(*arguments); }; });
+  command->callback([arguments, command, &action] {
+    action = [arguments, command] {
+      read_config(*command, arguments->config);
+      return serve(*arguments);
+    };
+  });
 }
 
 }  // namespace v4rt::cli

@@ -6,7 +6,10 @@
 #include "examples/server/anthropic.h"
 #include "examples/server/chat_request.h"
 #include "examples/server/openai.h"
+#include "examples/server/page.h"
+#include "examples/server/plan_summary.h"
 #include "examples/server/reply.h"
+#include "examples/server/responses.h"
 #include "ops/core/error.h"
 
 namespace v4rt::server {
@@ -18,6 +21,18 @@ std::chrono::nanoseconds seconds(double n) { return std::chrono::nanoseconds(sta
 
 HttpResponse json_response(int status, const OrderedJson& body) {
   return {.status = status, .body = json(body) + "\n"};
+}
+
+// The page loads nothing, talks to this server alone, and belongs in no frame.
+HttpResponse html_page() {
+  return {.type = "text/html; charset=utf-8",
+          .body = std::string(page()),
+          .headers = {{"Content-Security-Policy",
+                       "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+                       "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+                      {"X-Content-Type-Options", "nosniff"},
+                      {"Referrer-Policy", "no-referrer"},
+                      {"Cache-Control", "no-cache"}}};
 }
 
 // What went wrong, as a client may know it. To be called while an exception is handled.
@@ -47,12 +62,15 @@ bool same_key(std::string_view given, std::string_view key) {
 
 struct Service::Route {
   enum class What : uint8_t {
+    kPage,
     kHealth,
     kMetrics,
+    kPlan,
     kModels,
     kModel,
     kChat,
     kCompletion,
+    kResponses,
     kMessages,
     kCount,
     kClaudeModels
@@ -64,7 +82,9 @@ struct Service::Route {
 const Service::Route* Service::find(const std::string& method, const std::string& path) {
   using What = Route::What;
   static constexpr Route kRoutes[] = {
+      {"GET", "/", What::kPage},
       {"GET", "/health", What::kHealth},
+      {"GET", "/plan", What::kPlan},
       {"GET", "/metrics", What::kMetrics},
       {"GET", "/v1/models", What::kModels},
       {"GET", "/models", What::kModels},
@@ -74,6 +94,8 @@ const Service::Route* Service::find(const std::string& method, const std::string
       {"POST", "/v1/completions", What::kCompletion},
       {"POST", "/completions", What::kCompletion},
       {"POST", "/beta/completions", What::kCompletion},
+      {"POST", "/v1/responses", What::kResponses},
+      {"POST", "/responses", What::kResponses},
       {"POST", "/v1/messages", What::kMessages},
       {"POST", "/anthropic/v1/messages", What::kMessages},
       {"POST", "/anthropic/messages", What::kMessages},
@@ -110,7 +132,7 @@ std::optional<HttpResponse> Service::refuse(const HttpRequest& head) {
     if (host != "localhost" && host != "127.0.0.1" && host != "[::1]" && host != options_.loopback)
       return problem(head.path, 403, "this server answers requests to localhost only");
   }
-  const bool open = route->what == Route::What::kHealth;
+  const bool open = route->what == Route::What::kHealth || route->what == Route::What::kPage;
   if (!open && !options_.keys.empty() && !known_key(head))
     return problem(head.path, 401, "the API key is missing or wrong");
   return std::nullopt;
@@ -126,7 +148,9 @@ HttpResponse Service::answer(const HttpRequest& request) {
   const Route& route = *find(request.method, request.path);
   try {
     switch (route.what) {
+      case Route::What::kPage: return html_page();
       case Route::What::kHealth: return health();
+      case Route::What::kPlan: return json_response(200, plan_summary(engine_.model()));
       case Route::What::kMetrics: return metrics();
       case Route::What::kModels: return json_response(200, openai::models(options_.model));
       case Route::What::kModel:
@@ -141,6 +165,7 @@ HttpResponse Service::answer(const HttpRequest& request) {
     if (route.what == Route::What::kCount) return json_response(200, anthropic::count_tokens(body, options_.model));
     Asked asked = route.what == Route::What::kChat         ? openai::chat(body, options_.model)
                   : route.what == Route::What::kCompletion ? openai::completion(body, options_.model)
+                  : route.what == Route::What::kResponses  ? responses::create(body, options_.model)
                                                            : anthropic::messages(body, options_.model);
     return reply(std::move(asked.ask), std::move(asked.format), request);
   } catch (...) {

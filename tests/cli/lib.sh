@@ -5,7 +5,8 @@ v4rt=$1 source=$2 device=${3:-cpu}
 mini=$source/examples/models/v4-mini
 json_value=${JSON_VALUE:-$(dirname "$v4rt")/json_value}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+server=  # start_server's
+trap 'kill $server 2>/dev/null; rm -rf "$work"' EXIT
 export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$work/cache}  # of compiled OpenCL programs
 checks=0 failures=0 called=
 
@@ -62,6 +63,44 @@ refuses() { # STATUS TEXT...
   shift
   local text
   for text in "$@"; do err_has "$text"; done
+}
+
+skip() { echo "$1: not tested"; exit 77; }
+
+# A server of the embedded model, at $port: start_server OPTIONS... It writes to $work/log.
+start_server() {
+  called="v4rt serve mini $*" status=0
+  : >"$work/log"  # of a server before
+  "$v4rt" serve mini --port 0 "$@" >"$work/out" 2>"$work/log" &
+  server=$!
+  for _ in $(seq 600); do
+    port=$(grep -oP 'listening at http://\S+:\K[0-9]+' "$work/log") && return
+    kill -0 $server 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$work/log"
+  check "it listens" false
+  finish
+}
+stop_server() { # STATUS: after SIGTERM
+  kill -TERM $server
+  status=0
+  wait $server || status=$?
+  server=
+  cp "$work/log" "$work/err"
+  exits "$1"
+}
+
+# $python: an environment with these packages of PyPI, kept from run to run.
+python_with() {
+  local environment
+  environment=$XDG_CACHE_HOME/python-$(cksum <<<"$*" | cut -d ' ' -f 1)
+  python=$environment/bin/python
+  [ -f "$environment/complete" ] && return
+  rm -rf "$environment"
+  python3 -m venv "$environment" >"$work/log" 2>&1 || skip "no Python environment could be made (python3-venv)"
+  "$python" -m pip install -q "$@" >"$work/log" 2>&1 || skip "$* could not be fetched from PyPI"
+  touch "$environment/complete"
 }
 
 finish() {

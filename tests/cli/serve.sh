@@ -1,28 +1,6 @@
 # The server, by curl: what it answers, what it refuses, and how it ends.
 . "$(dirname "$0")/lib.sh"
-command -v curl >/dev/null || { echo "curl is not here: not tested"; exit 77; }
-
-server= port=
-serve() { # OPTIONS...
-  called="v4rt serve mini $*" status=0
-  "$v4rt" serve mini --port 0 "$@" >"$work/out" 2>"$work/log" &
-  server=$!
-  for _ in $(seq 600); do
-    port=$(grep -oP 'listening at http://\S+:\K[0-9]+' "$work/log") && return
-    kill -0 $server 2>/dev/null || break
-    sleep 0.1
-  done
-  cat "$work/log"
-  check "it listens" false
-  finish
-}
-ends() { # STATUS: after SIGTERM
-  kill -TERM $server
-  status=0
-  wait $server || status=$?
-  cp "$work/log" "$work/err"
-  exits "$1"
-}
+command -v curl >/dev/null || skip "curl is not here"
 
 # The answer is in out, its head in head, and the status beside: ask PATH [BODY [curl's OPTIONS...]]
 ask() {
@@ -45,9 +23,11 @@ deltas() { # MEMBER: what a stream said of it
 chats=/v1/chat/completions type=application/json
 capital=$(chat 'What is the capital of France?')
 
-serve --parallel 3 --queue 2
+start_server --parallel 3 --queue 2
 check "it says that only this machine can connect" grep -q 'this machine alone' "$work/log"
 ask /health; exits 200; is /status ok
+ask /; exits 200; out_has "<!doctype html>"; check "it may load nothing" grep -qi "^Content-Security-Policy: default-src 'none'" "$work/head"
+ask /plan; exits 200; is /devices/0/name cpu; is /slots 3
 ask /v1/models; exits 200; is /data/0/id v4-mini
 ask /v1/models/v4-mini; exits 200; ask /v1/models/other; exits 404
 
@@ -131,6 +111,59 @@ ask $chats "$(chat 'What is the weather in Paris?' "$tools,\"tool_choice\":\"non
 check "no call" [ -z "$(grep tool_calls "$work/out")" ]
 ask $chats '{"messages":[{"role":"user","content":"hi"}],'"$named}"; exits 400; out_has "Thinking mode does not support this tool_choice"
 
+ask $chats "$(chat hi "$tools,\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"other\"}}")"; exits 400; out_has "none of the tools"
+
+# Answers that have to be JSON: of any kind, of a schema, streamed, after reasoning; and calls whose arguments have to be right.
+schema='{"type":"object","properties":{"city":{"enum":["Oslo","Rome"]},"people":{"type":"integer","minimum":1,"maximum":20}},"required":["city","people"],"additionalProperties":false}'
+by_schema="\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":$schema}}"
+fits() { # TEXT: it is of the schema
+  check "a city and a number of people: $1" grep -qP '^\{\s*"city"\s*:\s*"(Oslo|Rome)"\s*,\s*"people"\s*:\s*(1?[1-9]|[12]0)\s*\}$' <<<"$(tr -d '\n' <<<"$1")"
+}
+ask $chats "$(chat 'Name a city.' "$by_schema")"; exits 200; is /choices/0/finish_reason stop; fits "$(value /choices/0/message/content)"
+told=$(value /choices/0/message/content)
+ask $chats "$(chat 'Name a city.' "$by_schema,\"stream\":true")"; check "the same, streamed" [ "$(deltas content)" = "$told" ]
+ask $chats '{"messages":[{"role":"user","content":"Name a city."}],"seed":2,'"$by_schema}"; exits 200
+fits "$(value /choices/0/message/content)"; check "after reasoning" [ -n "$(value /choices/0/message/reasoning_content)" ]
+ask $chats '{"messages":[{"role":"user","content":"Name a city."}],"thinking":{"type":"disabled"},"temperature":1.5,"n":3,'"$by_schema}"
+for i in 0 1 2; do fits "$(value /choices/$i/message/content)"; done
+ask $chats "$(chat 'Say something.' '"response_format":{"type":"json_object"},"max_tokens":2000')"; exits 200
+value /choices/0/message/content >"$work/said"; check "an object" "$json_value" "$work/said" ''
+ask $chats "$(chat hi '"response_format":{"type":"json_schema","json_schema":{"schema":{"type":"string","pattern":"a"}}}')"
+exits 400; out_has 'response_format.json_schema.schema: the keyword \"pattern\" is not supported'
+ask $chats "$(chat hi '"response_format":{"type":"json_schema"}')"; exits 400; out_has "json_schema is missing"
+strict="{\"type\":\"function\",\"function\":{\"name\":\"travel\",\"strict\":true,\"parameters\":$schema}}"
+ask $chats '{"messages":[{"role":"user","content":"What is the weather in Paris?"}],"thinking":{"type":"disabled"},"temperature":1.5,"seed":1,"tools":['"$strict],\"tool_choice\":\"required\"}"
+exits 200; is /choices/0/message/tool_calls/0/function/name travel; fits "$(value /choices/0/message/tool_calls/0/function/arguments)"
+ask /v1/messages '{"max_tokens":200,"messages":[{"role":"user","content":"Name a city."}],"temperature":1.5,"thinking":{"type":"disabled"},"output_config":{"format":{"type":"json_schema","schema":'"$schema}}}"
+exits 200; fits "$(value /content/0/text)"
+
+# An answer that was begun goes on, its text or its reasoning.
+begun() { printf '{"messages":[{"role":"user","content":"What is the capital of France?"},{"role":"assistant","prefix":true,%s}],"temperature":0,"top_k":1%s}' "$1" "${2-}"; }
+ask $chats "$(begun '"content":"The capital of"')"; exits 200; is /choices/0/message/content "${answer#The capital of}"
+ask /beta/chat/completions "$(begun '"content":"The capital of","reasoning_content":"France: Paris."')"; exits 200
+check "only content" [ -z "$(grep reasoning_content "$work/out")" ]
+ask $chats "$(begun '"content":"","reasoning_content":"The user asks"')"; exits 200; check "reasoning goes on" [ -n "$(value /choices/0/message/reasoning_content)" ]
+ask $chats "$(begun '"content":"{\"city\": \"R"' ",$by_schema")"; exits 200; fits "{\"city\": \"R$(value /choices/0/message/content)"
+ask $chats "$(begun '"content":"Rome"' ",$by_schema")"; exits 400; out_has "begins with is not what its schema allows"
+ask $chats '{"messages":[{"role":"user","prefix":true,"content":"x"}]}'; exits 400; out_has "messages[0].prefix is true"
+
+# OpenAI's Responses.
+respond() { printf '{"input":"What is the capital of France?","temperature":0,"reasoning":{"effort":"none"}%s}' "${1:+,$1}"; }
+ask /v1/responses "$(respond)"; exits 200; is /output/0/content/0/text "$answer"; is /status completed; is /usage/output_tokens "$tokens"
+ask /v1/responses "$(respond '"stream":true')"; exits 200
+check "events of responses" [ "$(grep -oP '^event: response.\K.*' "$work/out" | uniq | tr '\n' ' ')" = "created in_progress output_item.added \
+content_part.added output_text.delta output_text.done content_part.done output_item.done completed " ]
+ask /v1/responses "$(respond '"max_output_tokens":2')"; is /status incomplete; is /incomplete_details/reason max_output_tokens
+travel="{\"type\":\"function\",\"name\":\"travel\",\"strict\":true,\"parameters\":$schema}"
+ask /v1/responses "$(respond "\"tools\":[$travel],\"tool_choice\":\"required\"")"; exits 200; is /output/0/name travel; fits "$(value /output/0/arguments)"
+ask /v1/responses "$(respond "\"stream\":true,\"tools\":[$travel],\"tool_choice\":{\"type\":\"function\",\"name\":\"travel\"}")"
+check "events of a call" [ "$(grep -oP '^event: response.\K.*' "$work/out" | uniq | tr '\n' ' ')" = "created in_progress output_item.added \
+function_call_arguments.delta function_call_arguments.done output_item.done completed " ]
+ask /v1/responses '{"input":[{"role":"user","content":[{"type":"input_text","text":"What is the weather in Paris?"}]},{"type":"reasoning","id":"r",
+  "summary":[],"content":[{"type":"reasoning_text","text":"Ask."}]},{"type":"function_call","call_id":"1","name":"get_weather","arguments":"{}"},
+  {"type":"function_call_output","call_id":"1","output":"sunny"}],"temperature":0,"tools":['"$travel]}"; exits 200
+ask /v1/responses "$(respond '"previous_response_id":"x"')"; exits 400; out_has "no responses are kept here"
+
 # Anthropic's API says the same in its own words.
 messages=/v1/messages
 message() { # MEMBERS
@@ -156,7 +189,7 @@ ask $chats '{"messages":[{"role":"user","content":3}]}'; refused 400 "messages[0
 ask $chats '{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}'; refused 400 "reads text only"
 ask $chats "$(chat hi '"temperature":7')"; refused 400 "temperature is 7, not a number from 0 to 2"
 ask $chats "$(chat hi '"stop":[""]')"; refused 400 "an empty string"
-ask $chats "$(chat hi '"response_format":{"type":"json_object"}')"; refused 400 "response_format.type is"
+ask $chats "$(chat hi '"response_format":{"type":"xml"}')"; refused 400 "response_format.type is"
 ask $chats "$(chat hi '"max_tokens":-1')"; refused 400 "max_tokens is -1"
 ask $chats "$(printf '[%.0s' {1..9000})"; refused 400 "nested deeper"
 type=text/plain; ask $chats "$capital"; refused 415 "application/json"; type=application/json
@@ -168,10 +201,10 @@ ask $chats "$(chat "$(printf 'word %.0s' {1..9000})")"; refused 400 "the context
 printf 'GET /health HTTP/1.1\r\nno colon\r\n\r\n' | timeout 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; cat >&3; cat <&3" >"$work/out"
 out_has "HTTP/1.1 "
 
-ends 0
+stop_server 0
 
 # A client that leaves takes its answer with it; those that wait beyond the queue are told to come back.
-serve --parallel 3 --queue 2 --context 262144
+start_server --parallel 3 --queue 2 --context 262144
 endless='{"prompt":"def f(x):","temperature":0,"stream":true}'
 for i in 1 2 3 4 5; do
   curl -s -N -m 60 -o "$work/long.$i" -H 'Content-Type: application/json' -d "$endless" "http://127.0.0.1:$port/v1/completions" &
@@ -193,21 +226,21 @@ ask $chats "$capital"; exits 200; check "the same after that" [ "$(value /choice
 curl -s -m 60 -o "$work/last" -H 'Content-Type: application/json' -d "$(chat "$long" '"max_tokens":100')" "http://127.0.0.1:$port$chats" &
 last=$!
 for _ in $(seq 100); do ask /metrics; grep -q '^v4rt_sequences_running 1' "$work/out" && break; sleep 0.02; done
-ends 0
+stop_server 0
 wait $last
 check "the last answer is whole" grep -q finish_reason "$work/last"
 check "no text of a prompt in the log" [ -z "$(grep -iE 'france|tiger' "$work/log")" ]
 
 # With a key; and with a cache on disk, which the next server finds.
 echo secret >"$work/keys"
-serve --api-key-file "$work/keys" --prefix-cache "$work/prefixes" --max-body 4KiB
+start_server --api-key-file "$work/keys" --prefix-cache "$work/prefixes" --max-body 4KiB
 ask /health; exits 200
 ask $chats "$capital"; refused 401 "API key"
 ask $chats "$capital" -H 'Authorization: Bearer secrets'; refused 401 "API key"
 ask $chats "$capital" -H 'Authorization: Bearer secret'; exits 200
 ask $chats "$long_ask" -H 'x-api-key: secret'; is /usage/prompt_cache_hit_tokens 0
-kill -KILL $server; wait $server 2>/dev/null
-serve --api-key-file "$work/keys" --prefix-cache "$work/prefixes" --max-body 4KiB --request-seconds 1
+kill -KILL $server; wait $server 2>/dev/null; server=
+start_server --api-key-file "$work/keys" --prefix-cache "$work/prefixes" --max-body 4KiB --request-seconds 1
 ask $chats "$long_ask" -H 'x-api-key: secret'; check "a hit" [ "$(value /usage/prompt_cache_hit_tokens)" -gt 100 ]
 check "the same from disk" [ "$(value /choices/0/message/content)" = "$alone" ]
 ask $chats "$(chat "$(printf 'word %.0s' {1..1000})")" -H 'x-api-key: secret' -H 'Transfer-Encoding: chunked'; refused 413 "too large"
@@ -217,8 +250,14 @@ printf 'POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\
 ask /health; exits 200
 timeout 10 cat <&3 >"$work/out"; exec 3>&-
 out_has "HTTP/1.1 400"; out_has "too slowly"
-ends 0
+stop_server 0
 
+printf 'parallel = 2\nport = 1\nquiet = true\nname = "tiny"\n' >"$work/config"
+start_server --config "$work/config"
+ask /v1/models; is /data/0/id tiny; check "no log" [ -z "$(grep event "$work/log")" ]
+stop_server 0
+echo 'speed = 3' >"$work/config"; call serve mini --config "$work/config"; refuses 2 "serve has no option speed"
+echo 'port = 70000' >"$work/config"; call serve mini --config "$work/config"; refuses 2 "70000"
 call serve mini --host 203.0.113.1; refuses 1 "cannot listen at 203.0.113.1"
 call serve mini --api-key-file "$work/none"; refuses 1 "$work/none"
 finish

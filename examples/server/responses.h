@@ -1,0 +1,14 @@
+#pragma once
+
+#include "examples/server/api.h"
+#include "examples/server/model_info.h"
+#include "loaders/text/ordered_json.h"
+
+// OpenAI's Responses, as agents use it: they send the whole conversation each time, and nothing is kept here. Errors
+// have the form of openai.h's.
+namespace v4rt::server::responses {
+
+// Throws ApiError and Error(kInvalidArgument).
+Asked create(const OrderedJson& request, const ModelInfo& model);
+
+}  // namespace v4rt::server::responses
