@@ -19,9 +19,10 @@ double seconds_until(std::chrono::steady_clock::time_point then) {
 // A close with unread input would make the system throw away what the client has not read yet: so the input is read, as
 // far as it comes soon.
 Connection::~Connection() {
-  ::shutdown(socket_, SHUT_WR);
+  if (!at_once_) ::shutdown(socket_, SHUT_WR);
   const auto late = Clock::now() + std::chrono::seconds(1);
-  while (ready(POLLIN, seconds_until(late)) && ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT) > 0)
+  while (!at_once_ && ready(POLLIN, seconds_until(late)) &&
+         ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT) > 0)
     continue;
   ::close(socket_);
 }
@@ -39,21 +40,20 @@ bool Connection::gone() const {
   return ::poll(&file, 1, 0) > 0 && (file.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
-bool Connection::wait(const std::function<bool()>& hurry) {
-  if (begin_ < end_) return true;
-  constexpr double kGlance = 0.1;  // seconds
-  for (double left = limits_.idle_seconds; left > 0 && !hurry(); left -= kGlance)
-    if (ready(POLLIN, kGlance)) return true;
-  return false;
-}
-
 void Connection::begin_request() {
-  deadline_ = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(limits_.request_seconds * 1000));
+  begin_time_ = Clock::now();
   head_left_ = limits_.head;
 }
 
+bool Connection::in_time() const {
+  const double seconds = -seconds_until(begin_time_);
+  return seconds < limits_.request_seconds && (seconds < limits_.hurried_seconds || waiting_ == 0);
+}
+
 bool Connection::fill() {
-  if (!ready(POLLIN, seconds_until(deadline_))) return false;
+  constexpr double kGlance = 0.1;  // seconds, at who waits
+  while (!ready(POLLIN, kGlance))
+    if (!in_time()) return false;
   const ssize_t n = ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
   if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) && fill();
   begin_ = 0;
@@ -62,7 +62,7 @@ bool Connection::fill() {
 }
 
 ssize_t Connection::read(char* to, size_t size) {
-  if (head_left_ == 0 || seconds_until(deadline_) <= 0) return -1;
+  if (head_left_ == 0 || !in_time()) return -1;
   if (begin_ == end_ && !fill()) return -1;
   const size_t n = std::min({size, end_ - begin_, head_left_});
   std::copy_n(buffer_.data() + begin_, n, to);

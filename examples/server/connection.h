@@ -4,8 +4,8 @@
 #include <poll.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
-#include <functional>
 
 #include "examples/server/http_server.h"
 
@@ -15,17 +15,18 @@ namespace v4rt::server {
 // so have the pieces of an answer.
 class Connection final : public httplib::Stream {
  public:
-  Connection(int socket, const HttpLimits& limits) : socket_(socket), limits_(limits) {}
+  // `waiting`: how many others wait for a thread.
+  Connection(int socket, const HttpLimits& limits, const std::atomic<size_t>& waiting)
+      : socket_(socket), limits_(limits), waiting_(waiting) {}
   ~Connection() override;  // closes it, so that what was written arrives
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Waits for the first byte of a request: false when the client closed, waited too long, or `hurry` says to stop.
-  bool wait(const std::function<bool()>& hurry);
   void begin_request();  // from here on its limits count
   void head_is_read() { head_left_ = SIZE_MAX; }
   bool head_too_large() const { return head_left_ == 0; }
   bool gone() const;
+  void close_at_once() { at_once_ = true; }       // in the destructor: nothing is on its way
   void close_after_answer() { closing_ = true; }  // what is left unread must not be taken for a request
   bool closing() const { return closing_; }
 
@@ -41,13 +42,15 @@ class Connection final : public httplib::Stream {
  private:
   using Clock = std::chrono::steady_clock;
   bool ready(short events, double seconds) const;
+  bool in_time() const;
   bool fill();
 
   const int socket_;
   const HttpLimits& limits_;
-  Clock::time_point deadline_;
+  const std::atomic<size_t>& waiting_;
+  Clock::time_point begin_time_;
   size_t head_left_ = SIZE_MAX;
-  bool closing_ = false;
+  bool closing_ = false, at_once_ = false;
   std::array<char, 16384> buffer_;
   size_t begin_ = 0, end_ = 0;
 };

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <thread>
 
-#include "examples/server/connection.h"
+#include "examples/server/idle_connections.h"
 #include "ops/core/error.h"
 
 namespace v4rt::server {
@@ -73,8 +73,9 @@ bool is_number(const std::string& text) {
 }  // namespace
 
 struct HttpServer::Impl final : httplib::Server {
-  Impl(HttpHandler& h, const HttpLimits& l) : handler(h), limits(l) {
-    new_task_queue = [this] { return new ConnectionThreads(limits.connections, waiting); };
+  Impl(HttpHandler& h, const HttpLimits& l)
+      : handler(h), limits(l), idle(limits, [this](auto connection) { enqueue(std::move(connection)); }) {
+    new_task_queue = [this] { return threads = new ConnectionThreads(limits.connections, waiting); };
     // httplib would share the port with whoever else listens there.
     set_socket_options([](int socket) {
       const int yes = 1;
@@ -109,26 +110,36 @@ struct HttpServer::Impl final : httplib::Server {
   }
 
   bool process_and_close_socket(int socket) override {
-    Connection client(socket, limits);
-    connection() = &client;
-    bool first = true;
-    while (client.wait([&] { return stopping || (!first && waiting > 0); })) {
-      first = false;
+    serve(std::make_unique<Connection>(socket, limits, waiting));
+    return true;
+  }
+
+  // Its requests, as long as there are some.
+  void serve(std::unique_ptr<Connection> client) {
+    connection() = client.get();
+    while (client->is_readable()) {
       ++busy;
       began() = std::chrono::steady_clock::now();
-      client.begin_request();
+      client->begin_request();
       bool last = false;
-      const bool ok = process_request(client, stopping, last, [&](httplib::Request& request) {
-        client.head_is_read();
+      const bool ok = process_request(*client, stopping, last, [&](httplib::Request& request) {
+        client->head_is_read();
         request.headers.erase("Accept-Encoding");  // answers are small, and streams must not
                                                    // wait in a compressor
         request.ranges.clear();
       });
       --busy;
-      if (!ok || last || stopping || client.closing()) break;
+      if (!ok || last || stopping || client->closing()) {
+        connection() = nullptr;
+        return;
+      }
     }
     connection() = nullptr;
-    return true;
+    idle.add(std::move(client));
+  }
+  void enqueue(std::unique_ptr<Connection> client) {
+    const auto shared = std::make_shared<std::unique_ptr<Connection>>(std::move(client));  // functions are copied
+    threads->enqueue([this, shared] { serve(std::move(*shared)); });
   }
 
   HttpRequest request_of(const httplib::Request& request) const {
@@ -227,6 +238,8 @@ struct HttpServer::Impl final : httplib::Server {
   const HttpLimits limits;
   std::atomic<bool> stopping = false;
   std::atomic<size_t> busy = 0, waiting = 0;
+  ConnectionThreads* threads = nullptr;  // httplib's
+  IdleConnections idle;
 
   int listen_queue(const std::string& host, int port) {
     const bool ok = port == 0 ? (port = bind_to_any_port(host)) > 0 : bind_to_port(host, port);
@@ -248,6 +261,7 @@ void HttpServer::run() { impl_->listen_after_bind(); }
 
 void HttpServer::stop() {
   impl_->stopping = true;
+  impl_->idle.stop();  // so that nothing comes from there to threads that are no more
   impl_->stop();
 }
 

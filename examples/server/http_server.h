@@ -45,9 +45,11 @@ struct HttpLimits {
   size_t body = size_t{32} << 20;  // bytes
   size_t head = size_t{16} << 10;  // bytes of the request line and the header
   size_t path = 1024;              // bytes
-  size_t connections = 256;        // served at once; more wait
-  double request_seconds = 60;     // from a request's first byte to its last
-  double idle_seconds = 30;        // between requests; less when connections wait
+  size_t connections = 256;        // with a request under way; more wait
+  size_t idle_connections = 4096;  // without one; the longest silent are closed for others
+  double request_seconds = 60;     // from a request's first byte to its last,
+  double hurried_seconds = 5;      // and while others wait
+  double idle_seconds = 30;        // between requests
   double write_seconds = 30;       // that a client may take none of an answer
 };
 

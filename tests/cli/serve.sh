@@ -221,6 +221,11 @@ for _ in $(seq 100); do
 done
 out_has "v4rt_sequences_running 0"; out_has "v4rt_sequences_waiting 0"
 ask $chats "$capital"; exits 200; check "the same after that" [ "$(value /choices/0/message/content)" = "$answer" ]
+# More connections that say nothing than requests are served at once.
+idle=()
+for _ in $(seq 300); do exec {fd}<>"/dev/tcp/127.0.0.1/$port" && idle+=("$fd"); done
+ask $chats "$capital" -m 20; exits 200
+for fd in "${idle[@]}"; do exec {fd}>&-; done
 
 # What is under way at SIGTERM is answered.
 curl -s -m 60 -o "$work/last" -H 'Content-Type: application/json' -d "$(chat "$long" '"max_tokens":100')" "http://127.0.0.1:$port$chats" &
