@@ -34,7 +34,7 @@ std::string_view name(OpKind kind) {
       "fake_quant", "hadamard",       "ring_append", "ring_read",  "compress_pool", "index_select", "attend",
       "hc_pre",     "hc_post",        "hc_head",     "route_topk", "route_hash",    "swiglu",       "moe_gate_up",
       "moe_down",   "moe_down_parts", "moe_sum",     "repack"};
-  return kNames[static_cast<size_t>(kind)];
+  return kind == OpKind::kCustom ? "custom" : kNames[static_cast<size_t>(kind)];
 }
 
 TensorType range_of(const TensorType& weight, const WeightRange& range) {

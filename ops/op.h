@@ -49,7 +49,8 @@ enum class OpKind : uint8_t {
   kMoeSum,
   // weights
   kRepack,
-  kCount,
+  kCount,   // of the kinds above
+  kCustom,  // a host program's own (backend/custom_op.h)
 };
 
 std::string_view name(OpKind kind);  // "rms_norm"

@@ -13,7 +13,7 @@ std::span<const CpuEntry> cpu_kernels() {
                                  kCpuSwiglu,       kCpuMoeGateUpEigen,   kCpuMoeGateUpOnednn, kCpuMoeGateUpOnednnBf16,
                                  kCpuMoeGateUp,    kCpuMoeDownEigen,     kCpuMoeDownOnednn,   kCpuMoeDownOnednnBf16,
                                  kCpuMoeDown,      kCpuMoeDownParts,     kCpuMoeSum,          kCpuAttend,
-                                 kCpuIndexSelect,  kCpuCompressPool};
+                                 kCpuIndexSelect,  kCpuCompressPool,     kCpuCustom};
   return kTable;
 }
 

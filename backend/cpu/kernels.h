@@ -22,5 +22,6 @@ extern const CpuEntry kCpuLinearEigen, kCpuMoeGateUpEigen, kCpuMoeDownEigen;
 extern const CpuEntry kCpuLinearOnednn, kCpuMoeGateUpOnednn, kCpuMoeDownOnednn;
 extern const CpuEntry kCpuLinearOnednnBf16, kCpuMoeGateUpOnednnBf16, kCpuMoeDownOnednnBf16;
 extern const CpuEntry kCpuAttend, kCpuIndexSelect, kCpuCompressPool;
+extern const CpuEntry kCpuCustom;
 
 }  // namespace v4rt

@@ -11,5 +11,6 @@ struct KernelSource {
 };
 
 std::span<const KernelSource> kernel_sources();
+const KernelSource& kernel_source(std::string_view name);  // throws Error(kInternal) when there is none
 
 }  // namespace v4rt

@@ -15,7 +15,7 @@ std::span<const OpenclEntry> opencl_kernels() {
       kOpenclRingAppend, kOpenclRingRead,     kOpenclCompressPool,     kOpenclIndexSelect,   kOpenclAttend,
       kOpenclAttendWide, kOpenclHcPre,        kOpenclHcPost,           kOpenclHcHead,        kOpenclRouteTopK,
       kOpenclRouteHash,  kOpenclSwiglu,       kOpenclMoeGateUpClblast, kOpenclMoeGateUp,     kOpenclMoeDownClblast,
-      kOpenclMoeDown,    kOpenclMoeDownParts, kOpenclMoeSum,           kOpenclRepack,
+      kOpenclMoeDown,    kOpenclMoeDownParts, kOpenclMoeSum,           kOpenclRepack,        kOpenclCustom,
   };
   return table;
 }

@@ -73,11 +73,16 @@ std::unique_ptr<Queue> OpenclDevice::create_queue() {
 
 std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, std::vector<std::string> definitions,
                                                        const char* name, size_t group) {
+  return function(kernel_source(file), std::move(definitions), name, group);
+}
+
+std::unique_ptr<OpenclFunction> OpenclDevice::function(const KernelSource& source, std::vector<std::string> definitions,
+                                                       const std::string& name, size_t group) {
   if (capabilities_.lanes == Lanes::kVector)
     group = 1;
   else if (group != 64)
     definitions.push_back(fmt::format("GROUP={}", group));
-  return std::make_unique<OpenclFunction>(programs_->function(file, definitions, name),
+  return std::make_unique<OpenclFunction>(programs_->function(source, definitions, name),
                                           fmt::format("{}: {}", info_.name, name), group);
 }
 

@@ -9,6 +9,7 @@
 
 #include "backend/kernel_table.h"
 #include "backend/opencl/capabilities.h"
+#include "backend/opencl/kernel_sources.h"
 #include "backend/opencl/opencl_kernel.h"
 #include "backend/opencl/program_cache.h"
 
@@ -34,6 +35,9 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   // of one.
   std::unique_ptr<OpenclFunction> function(std::string_view file, std::vector<std::string> definitions,
                                            const char* name, size_t group = 64);
+  // The same of a source from elsewhere.
+  std::unique_ptr<OpenclFunction> function(const KernelSource& source, std::vector<std::string> definitions,
+                                           const std::string& name, size_t group = 64);
   // Whether FP8 and FP4 codes may be decoded as halves (weights.cl): asked of the device once, over all codes.
   bool decodes_by_halves();
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps

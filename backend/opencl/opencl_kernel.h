@@ -36,6 +36,9 @@ class OpenclFunction {
     set_bytes(index++, &memory.object, sizeof(cl_mem), memory.serial);
     set_bytes(index++, &memory.offset, sizeof(cl_ulong), memory.offset);
   }
+  void set(cl_uint& index, std::span<const Tensor> tensors) const {
+    for (const Tensor& tensor : tensors) set(index, tensor.values);
+  }
   void set(cl_uint& index, int32_t value) const { set_word(index, std::bit_cast<uint32_t>(value)); }
   void set(cl_uint& index, float value) const { set_word(index, std::bit_cast<uint32_t>(value)); }
   void set(cl_uint& index, uint32_t value) const { set_word(index, value); }

@@ -7,29 +7,22 @@
 
 #include "backend/opencl/kernel_arguments.h"
 #include "backend/opencl/kernel_sources.h"
+#include "ops/core/hash.h"
 #include "ops/core/log.h"
 
 namespace v4rt {
 namespace {
 
-std::string_view text_of(std::string_view file) {
-  for (const KernelSource& source : kernel_sources()) {
-    if (source.name == file) return source.text;
-  }
-  fail(Code::kInternal, "no kernel file is called {}", file);
-}
-
 // Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
-std::string source_of(std::string_view file, std::string_view name) {
+std::string source_of(std::string_view text, std::string_view name) {
   constexpr std::string_view kShared[] = {"exact_math.h", "common.cl",  "row_ops.cl", "row_format.cl", "slots.cl",
                                           "head_tile.cl", "weights.cl", "dot.cl",     "wide_dot.cl"};
-  std::vector<std::string_view> parts(std::begin(kShared), std::end(kShared));
-  parts.push_back(file);
   std::string source;
-  for (std::string_view part : parts) {
-    source += text_of(part);
+  for (std::string_view part : kShared) {
+    source += kernel_source(part).text;
     source += '\n';
   }
+  source += text;
   return with_buffer_offsets(with_one_kernel(source, name));
 }
 
@@ -55,6 +48,13 @@ std::vector<std::byte> binary_of(cl_program program) {
 
 }  // namespace
 
+const KernelSource& kernel_source(std::string_view name) {
+  for (const KernelSource& source : kernel_sources()) {
+    if (source.name == name) return source;
+  }
+  fail(Code::kInternal, "no kernel file is called {}", name);
+}
+
 ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& c, std::string device_name,
                            const std::string& directory)
     : context_(context),
@@ -75,26 +75,28 @@ ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Cap
         device_name_, entry.what, entry.device, entry.path);
 }
 
-cl::Function ProgramCache::function(std::string_view file, const std::vector<std::string>& definitions,
-                                    const char* name) {
+cl::Function ProgramCache::function(const KernelSource& source, const std::vector<std::string>& definitions,
+                                    const std::string& name) {
   std::string options = common_options_;
   for (const std::string& definition : definitions) options += " -D" + definition;
   const std::lock_guard lock(mutex_);
-  const auto [place, is_new] = entries_.try_emplace(fmt::format("{} {} {}", file, name, options));
+  const auto [place, is_new] =
+      entries_.try_emplace(fmt::format("{} {} {} {}", source.name, to_string(hash_of(source.text)), name, options));
   Entry& entry = place->second;
   if (is_new) {
-    entry.file = file;
+    entry.file = source.name;
+    entry.text = source.text;
     entry.name = name;
     entry.options = options;
-    entry.key = fmt::format("{} of {} {}\n{}{}\n{}", name, file, fmt::join(definitions, " "), identity_, options,
-                            source_of(file, name));
+    entry.key = fmt::format("{} of {} {}\n{}{}\n{}", name, source.name, fmt::join(definitions, " "), identity_, options,
+                            source_of(source.text, name));
   }
   cl::Function made = entry.built_here ? cl::Function() : stored_function(entry);
   if (!made) {
     if (!entry.built_here) build(entry);
     cl_int status = CL_SUCCESS;
-    made = cl::Function(clCreateKernel(entry.program.get(), name, &status));
-    cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, name, file));
+    made = cl::Function(clCreateKernel(entry.program.get(), name.c_str(), &status));
+    cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, name, source.name));
   }
   entry.made = true;
   return made;
@@ -122,7 +124,7 @@ cl::Function ProgramCache::stored_function(Entry& entry) const {
 }
 
 void ProgramCache::build(Entry& entry) const {
-  const std::string source = source_of(entry.file, entry.name);
+  const std::string source = source_of(entry.text, entry.name);
   const char* text = source.c_str();
   cl_int status = CL_SUCCESS;
   cl::Program program(clCreateProgramWithSource(context_, 1, &text, nullptr, &status));
@@ -145,7 +147,7 @@ std::vector<DeviceProgram> ProgramCache::programs() {
     if (!entry.program) continue;  // did not build
     DeviceProgram& program = list.emplace_back();
     program.file = entry.file;
-    program.source = source_of(entry.file, entry.name);
+    program.source = source_of(entry.text, entry.name);
     program.options = entry.options;
     program.log = build_log(entry.program.get(), device_);
     program.binary = binary_of(entry.program.get());

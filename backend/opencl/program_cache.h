@@ -10,6 +10,7 @@
 #include "backend/device.h"
 #include "backend/opencl/capabilities.h"
 #include "backend/opencl/cl.h"
+#include "backend/opencl/kernel_sources.h"
 
 namespace v4rt {
 
@@ -21,15 +22,16 @@ class ProgramCache {
   ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& capabilities, std::string device_name,
                const std::string& directory);
 
-  // Kernel `name` of kernels/`file` built with the definitions ("DIM=128") as -D options. Throws Error(kDevice) with
-  // the compiler's log.
-  cl::Function function(std::string_view file, const std::vector<std::string>& definitions, const char* name);
+  // Kernel `name` of the source built with the definitions ("DIM=128") as -D options. Throws Error(kDevice) with the
+  // compiler's log.
+  cl::Function function(const KernelSource& source, const std::vector<std::string>& definitions,
+                        const std::string& name);
 
   std::vector<DeviceProgram> programs();
 
  private:
   struct Entry {
-    std::string file, name, options, key;
+    std::string file, text, name, options, key;
     cl::Program program;      // empty: not loaded or built yet
     bool made = false;        // a function of it
     bool built_here = false;  // from source; a stored binary may turn out to be unusable

@@ -36,7 +36,7 @@ void SteppedRun::begin(std::span<const int32_t> ids) {
   rows_.resize(ids.size());
   fill_rows({&segment_, 1}, rows_);
   program_ = &program(n);
-  program_->write("ids", ids);
+  program_->write("ids", std::as_bytes(ids));
   program_->executor().begin({{&segment_, 1}, rows_});
   next_ = 0;
 }

@@ -20,6 +20,10 @@ Bindings with_io(const Plan& plan, const Bindings& bindings) {
   return all;
 }
 
+void check_fits(std::string_view name, size_t bytes, const Buffer& memory) {
+  check(bytes <= memory.bytes(), Code::kInvalidArgument, "{} has {} bytes, not {}", name, memory.bytes(), bytes);
+}
+
 }  // namespace
 
 Program::Program(const Plan& plan, const Bindings& bindings)
@@ -33,20 +37,25 @@ Program::Place Program::output(std::string_view name) const {
   for (const auto& [known, slot] : plan_.outputs) {
     if (known == name) return place(slot);
   }
-  fail(Code::kInternal, "this plan has no output {}", name);
+  fail(Code::kInvalidArgument, "this plan has no output {}", name);
 }
 
-void Program::write(std::string_view input, std::span<const int32_t> values) {
+void Program::write(std::string_view input, std::span<const std::byte> values) {
+  bool known = false;
   for (const auto& [name, slot] : plan_.inputs) {
     if (name != input) continue;
     const Place to = place(slot);
-    queues_[to.device]->upload(*to.memory, 0, std::as_bytes(values));
+    check_fits(name, values.size(), *to.memory);
+    queues_[to.device]->upload(*to.memory, 0, values);
+    known = true;
   }
+  check(known, Code::kInvalidArgument, "this plan has no input {}", input);
 }
 
-void Program::read(std::string_view name, std::span<float> values) {
+void Program::read(std::string_view name, std::span<std::byte> values) {
   const Place from = output(name);
-  queues_[from.device]->download(std::as_writable_bytes(values), *from.memory, 0);
+  check_fits(name, values.size(), *from.memory);
+  queues_[from.device]->download(values, *from.memory, 0);
 }
 
 void Program::take(std::string_view name, const Program& from, size_t bytes) {

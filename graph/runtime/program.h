@@ -15,10 +15,12 @@ class Program {
   // bindings.tensor gives the memory of state and weight slots; queues and plan must outlive the program.
   Program(const Plan& plan, const Bindings& bindings);
 
-  void write(std::string_view input, std::span<const int32_t> values);  // the leading ones
+  // The leading values of an input, or of an output, for which it waits. Throws Error(kInvalidArgument) when there is
+  // no such one or it has no room for so many.
+  void write(std::string_view input, std::span<const std::byte> values);
+  void read(std::string_view output, std::span<std::byte> values);
   void run(const Step& step) { executor_.run(step); }
   void run(const Step& step, std::span<double> seconds) { executor_.run(step, seconds); }
-  void read(std::string_view output, std::span<float> values);  // the leading ones; waits for them
   // What `from` left in its output `name` becomes this program's input of that name, the leading rows.
   void take(std::string_view name, const Program& from, size_t bytes);
   const Plan& plan() const { return plan_; }

@@ -131,7 +131,7 @@ void Session::Impl::check_tokens(std::span<const int32_t> tokens, int64_t positi
 void Session::Impl::run_rows(Program& program, std::string_view input, std::span<const int32_t> tokens) {
   const std::span<Row> live = std::span(rows).first(tokens.size());
   fill_rows(segments, live);
-  program.write(input, tokens);
+  program.write(input, std::as_bytes(tokens));
   if (step_times) {
     seconds.resize(program.plan().steps.size());
     program.run({segments, live}, seconds);
@@ -191,7 +191,7 @@ std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int 
     if (!progress(done, total)) return {};
   }
   const std::span<float> out = logits_of(1, logits);
-  last->read("logits", out);
+  last->read("logits", std::as_writable_bytes(out));
   shared.check_files();
   check_logits("the logit", out, position(slot) - 1);
   return out;
@@ -211,14 +211,14 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
       ids.assign(part.begin() + 1, part.end());
       ids.push_back(done + n < total ? tokens[static_cast<size_t>(done + n)]
                                      : part.back());  // the last row's is not handed on
-      all.write("next_ids", ids);
+      all.write("next_ids", std::as_bytes(std::span<const int32_t>(ids)));
     }
     const std::span<float> main = logits_of(n, logits);
     const std::span<float> second = hand_mtp ? logits_of(n, mtp_logits) : std::span<float>{};
     run(all, part);
-    all.read("logits", main);
+    all.read("logits", std::as_writable_bytes(main));
     shared.check_files();
-    if (hand_mtp) all.read("mtp_logits", second);
+    if (hand_mtp) all.read("mtp_logits", std::as_writable_bytes(second));
     const auto v = static_cast<size_t>(vocab);
     for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
       const bool has_mtp = hand_mtp && done + static_cast<int64_t>(i) + 1 < total;
@@ -257,7 +257,7 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
   run(batch, ids);
   const bool all = kind == LogitsOf::kAllRows;
   const std::span<float> out = logits_of(all ? total : static_cast<int64_t>(items.size()), logits);
-  batch.read("logits", out);
+  batch.read("logits", std::as_writable_bytes(out));
   shared.check_files();
   const auto v = static_cast<size_t>(vocab);
   size_t row = 0;
@@ -316,7 +316,7 @@ size_t Session::Impl::draft_some(std::span<const DraftItem> items, size_t first,
     if (j > 0) block.take("streams", *last, drafted.size() * stream_bytes());
     run_rows(block, "next_ids", ids);
     const std::span<float> out = logits_of(n_segments, logits);
-    block.read("logits", out);
+    block.read("logits", std::as_writable_bytes(out));
     last = &block;
     ids.clear();
     for (size_t s = 0; s < drafted.size(); ++s) {

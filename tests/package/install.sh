@@ -43,7 +43,9 @@ says_the_same() { # WHAT PROGRAM
 cmake -S "$source/tests/package/outside" -B "$work/outside" -DCMAKE_PREFIX_PATH="$prefix" -DEXAMPLES="$source/examples" \
   -DCMAKE_C_COMPILER="$cc" >"$work/log" 2>&1 && cmake --build "$work/outside" >>"$work/log" 2>&1 ||
   { cat "$work/log"; exit 1; }
-for program in c_v4rt c_static cc_v4rt cc_static sdk_backend; do says_the_same "find_package, $program" "$work/outside/$program"; done
+for program in c_v4rt c_static cc_v4rt cc_static custom_backend; do says_the_same "find_package, $program" "$work/outside/$program"; done
+
+for program in custom_op csa_layer; do "$work/outside/$program" cpu reference || wrong "$program"; done
 
 # The lines of README.md.
 mkdir "$work/readme"

@@ -12,7 +12,7 @@ extern const OpenclEntry kOpenclRingAppend, kOpenclRingRead, kOpenclCompressPool
 extern const OpenclEntry kOpenclHcPre, kOpenclHcPost, kOpenclHcHead;
 extern const OpenclEntry kOpenclRouteTopK, kOpenclRouteHash, kOpenclSwiglu, kOpenclMoeGateUp, kOpenclMoeDown,
     kOpenclMoeDownParts, kOpenclMoeSum;
-extern const OpenclEntry kOpenclRepack;
+extern const OpenclEntry kOpenclRepack, kOpenclCustom;
 extern const OpenclEntry kOpenclLinearClblast, kOpenclMoeGateUpClblast, kOpenclMoeDownClblast;  // of a library
 
 }  // namespace v4rt
