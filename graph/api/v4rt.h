@@ -194,8 +194,9 @@ typedef struct v4rt_snapshot v4rt_snapshot;
 V4RT_API v4rt_status v4rt_session_open(v4rt_model* model, v4rt_session** session);
 V4RT_API void v4rt_session_close(v4rt_session* session);
 
-/* Called between chunks of a long prompt, by v4rt_session_feed and v4rt_generate: tokens done, tokens in all. If it
- * stops, the sequence holds the chunks that it has read. `progress` NULL: none. */
+/* Called by v4rt_session_feed and v4rt_generate when they read more than one token: after each chunk but the last, and
+ * after each layer of a chunk but its last, when its tokens count in part: tokens done, tokens in all. If it stops, the sequence
+ * holds the chunks that were read to their end. `progress` NULL: none. */
 V4RT_API v4rt_status v4rt_session_on_progress(v4rt_session* session,
                                               int (*progress)(int64_t done, int64_t total, void* user), void* user);
 

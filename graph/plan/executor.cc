@@ -59,6 +59,22 @@ void Executor::run(const Step& step) {
   for (size_t i = 0; i < commands_.size(); ++i) execute(i, step);
 }
 
+bool Executor::run(const Step& step, const std::function<bool(double done)>& go_on) {
+  begin(step);
+  int layer = -1;
+  for (size_t i = 0; i < commands_.size(); ++i) {
+    const auto* launch = std::get_if<Launch>(&plan_.steps[i]);
+    const int next = launch != nullptr ? layer_of(launch->node) : layer;
+    if (next > layer && layer >= 0) {
+      for (Queue* queue : queues_) queue->finish();
+      if (!go_on(static_cast<double>(i) / static_cast<double>(commands_.size()))) return false;
+    }
+    layer = std::max(layer, next);
+    execute(i, step);
+  }
+  return true;
+}
+
 void Executor::run(const Step& step, std::span<double> seconds) {
   using Clock = std::chrono::steady_clock;
   begin(step);

@@ -27,6 +27,9 @@ class Executor {
   Executor(const Plan& plan, const Bindings& bindings);
 
   void run(const Step& step);  // allocates nothing; returns when everything is enqueued
+  // The same for who may want it to end: waits for each layer, and then asks whether to go on, with the share that is
+  // done. False if it did not run to its end.
+  bool run(const Step& step, const std::function<bool(double done)>& go_on);
   // The same for profiles: waits for each step before the next begins. seconds[i] is the time of plan.steps[i] alone.
   void run(const Step& step, std::span<double> seconds);
   // And for who looks between: the beginning of a run, and one step of the plan; all of them, in their order.

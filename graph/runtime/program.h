@@ -20,6 +20,7 @@ class Program {
   void write(std::string_view input, std::span<const std::byte> values);
   void read(std::string_view output, std::span<std::byte> values);
   void run(const Step& step) { executor_.run(step); }
+  bool run(const Step& step, const std::function<bool(double done)>& go_on) { return executor_.run(step, go_on); }
   void run(const Step& step, std::span<double> seconds) { executor_.run(step, seconds); }
   // What `from` left in its output `name` becomes this program's input of that name, the leading rows.
   void take(std::string_view name, const Program& from, size_t bytes);

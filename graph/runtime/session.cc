@@ -33,8 +33,11 @@ struct Session::Impl {
   Program& program(int tokens, LogitsOf logits);
   std::unique_ptr<Program> bind(const Plan& plan);
   void grow_arenas();
-  void run(Program& program, std::span<const int32_t> ids);  // the segments in `segments`; moves their positions
-  void run_rows(Program& program, std::string_view input, std::span<const int32_t> ids);
+  // The segments in `segments`; moves their positions. False, and they are where they were, if `go_on` says so.
+  using GoOnFn = std::function<bool(double done)>;
+  bool run(Program& program, std::span<const int32_t> ids, const GoOnFn& go_on = {});
+  bool run_rows(Program& program, std::string_view input, std::span<const int32_t> ids, const GoOnFn& go_on = {});
+  bool read_chunk(Program& program, std::span<const int32_t> ids, int64_t done, int64_t total);
   std::span<float> logits_of(int64_t rows, std::vector<float>& host) const;
   void check_logits(std::string_view name, std::span<const float> logits, int64_t position) const;
   void finish() const;
@@ -128,7 +131,8 @@ void Session::Impl::check_tokens(std::span<const int32_t> tokens, int64_t positi
         bad - tokens.begin(), bad == tokens.end() ? 0 : *bad, vocab);
 }
 
-void Session::Impl::run_rows(Program& program, std::string_view input, std::span<const int32_t> tokens) {
+bool Session::Impl::run_rows(Program& program, std::string_view input, std::span<const int32_t> tokens,
+                             const GoOnFn& go_on) {
   const std::span<Row> live = std::span(rows).first(tokens.size());
   fill_rows(segments, live);
   program.write(input, std::as_bytes(tokens));
@@ -136,21 +140,51 @@ void Session::Impl::run_rows(Program& program, std::string_view input, std::span
     seconds.resize(program.plan().steps.size());
     program.run({segments, live}, seconds);
     step_times(program.plan(), {segments, live}, seconds);
+  } else if (go_on) {
+    return program.run({segments, live}, go_on);
   } else {
     program.run({segments, live});
   }
+  return true;
 }
 
-void Session::Impl::run(Program& program, std::span<const int32_t> tokens) {
+bool Session::Impl::run(Program& program, std::span<const int32_t> tokens, const GoOnFn& go_on) {
   for (const Segment& segment : segments) {
     Sequence& sequence = sequences[static_cast<size_t>(segment.slot)];
     sequence.written = std::max<int64_t>(sequence.written, segment.position + segment.n_tokens);
   }
-  run_rows(program, "ids", tokens);
+  if (!run_rows(program, "ids", tokens, go_on)) return false;
   for (const Segment& segment : segments) {
     sequences[static_cast<size_t>(segment.slot)].append(tokens.first(static_cast<size_t>(segment.n_tokens)));
     tokens = tokens.subspan(static_cast<size_t>(segment.n_tokens));
   }
+  return true;
+}
+
+// A chunk of one sequence, asking `progress` after each layer. A layer that has run has written to its rings, which may
+// be needed again.
+bool Session::Impl::read_chunk(Program& program, std::span<const int32_t> tokens, int64_t done, int64_t total) {
+  if (!progress || tokens.size() == 1) return run(program, tokens);
+  const int slot = segments.front().slot;
+  const int64_t at = position(slot);
+  finish();
+  const std::vector<std::byte> rings = state->save_rows(slot, rings_at(at));
+  const auto go_back = [&] {
+    finish();
+    state->load_rows(slot, rings_at(at), rings);
+    put_down(slot, at);
+  };
+  bool whole = false;
+  try {
+    whole = run(program, tokens, [&](double share) {
+      return progress(done + static_cast<int64_t>(share * static_cast<double>(tokens.size())), total);
+    });
+  } catch (...) {
+    go_back();
+    throw;
+  }
+  if (!whole) go_back();
+  return whole;
 }
 
 std::span<float> Session::Impl::logits_of(int64_t n, std::vector<float>& host) const {
@@ -184,7 +218,7 @@ std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int 
     const auto n = static_cast<int32_t>(std::min<int64_t>(chunk, total - done));
     segments.assign(1, {slot, static_cast<int32_t>(position(slot)), n});
     last = &program(shared.plan_tokens(n), LogitsOf::kLastRows);
-    run(*last, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)));
+    if (!read_chunk(*last, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), done, total)) return {};
     done += n;
     if (done == total || !progress) continue;
     finish();  // what is reported must be done

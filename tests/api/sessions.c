@@ -68,7 +68,7 @@ void test_session(v4rt_model* model) {
 }
 
 static int stop_after(int64_t done, int64_t total, void* user) {
-  EXPECT(total == 30 && done % 8 == 0);
+  EXPECT(total == 30 && done < total);
   return done < *(const int64_t*)user;
 }
 

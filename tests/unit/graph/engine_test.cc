@@ -63,7 +63,9 @@ TEST(Engine, TurnsAwayWhatWouldWaitTooLong) {
     const auto id = engine.submit(request(4, 1000), answers);
     more = id.has_value();
     if (more) taken.push_back(answers), ids.push_back(*id);
-    if (!more) EXPECT_FALSE(answers->pop(Clock::now()).has_value()) << "what was not taken has nothing to say";
+    if (!more) {
+      EXPECT_FALSE(answers->pop(Clock::now()).has_value()) << "what was not taken has nothing to say";
+    }
   }
   EXPECT_EQ(taken.size(), 2u);
   for (const uint64_t id : ids) engine.cancel(id);

@@ -153,25 +153,54 @@ TEST_P(SessionTest, ResetForgetsOneSequenceOnly) {
   EXPECT_EQ(copy_of(session.feed(ids, 1)), expected);
 }
 
-TEST_P(SessionTest, ProgressIsReportedAndCanStop) {
+// After each layer of a chunk but its last, and after each chunk but the last.
+TEST_P(SessionTest, ProgressIsReported) {
   Session session(open());
-  const std::vector<int32_t> ids = tiny_ids(20);
   std::vector<int64_t> seen;
   session.on_progress([&](int64_t done, int64_t total) {
     EXPECT_EQ(total, 20);
     seen.push_back(done);
     return true;
   });
-  EXPECT_FALSE(session.feed(ids).empty());
-  EXPECT_EQ(seen, (std::vector<int64_t>{7, 14}));
-  session.reset();
-  session.on_progress([](int64_t done, int64_t) { return done < 14; });
-  EXPECT_TRUE(session.feed(ids).empty());
-  EXPECT_EQ(session.position(), 14);
-  session.on_progress(nullptr);
-  const std::vector<float> rest = copy_of(session.feed(std::span(ids).subspan(14)));
-  session.reset();
-  EXPECT_EQ(copy_of(session.feed(ids)), rest);
+  EXPECT_FALSE(session.feed(tiny_ids(20)).empty());
+  EXPECT_TRUE(std::ranges::is_sorted(seen));
+  EXPECT_EQ(std::ranges::count(seen, 7), 1);
+  EXPECT_EQ(std::ranges::count(seen, 14), 1);
+  const size_t layers = static_cast<size_t>(session.model().config().num_layers);
+  EXPECT_EQ(seen.size(), 3 * (layers - 1) + 2);
+  EXPECT_LT(seen.back(), 20);
+}
+
+// Whenever it is stopped, by a false or by an exception, the sequence holds whole chunks and goes on from there.
+TEST_P(SessionTest, ReadingCanStopAnywhere) {
+  Session whole(open()), session(open());
+  const std::vector<int32_t> ids = tiny_ids(40);
+  const std::vector<float> expected = copy_of(whole.feed(ids));
+  size_t calls = 0, stop_at = 0;
+  struct Stop {};
+  for (bool stopped = true; stopped; ++stop_at) {
+    session.reset();
+    calls = 0;
+    stopped = false;
+    session.on_progress([&](int64_t, int64_t) {
+      if (calls++ < stop_at) return true;
+      stopped = true;
+      if (stop_at % 2 == 0) return false;
+      throw Stop();
+    });
+    try {
+      EXPECT_EQ(session.feed(ids).empty(), stopped);
+    } catch (const Stop&) {
+    }
+    session.on_progress(nullptr);
+    const int64_t at = session.position();
+    EXPECT_EQ(at, stopped ? at / 7 * 7 : 40);
+    if (stopped) {
+      EXPECT_EQ(copy_of(session.feed(std::span(ids).subspan(static_cast<size_t>(at)))), expected) << stop_at;
+    }
+    EXPECT_TRUE(session.snapshot().bytes == whole.snapshot().bytes) << stop_at;
+  }
+  EXPECT_GT(stop_at, 15u);
 }
 
 // Every bad argument is found before anything changes.
