@@ -106,6 +106,13 @@ v4rt_status v4rt_session_checkpoint(v4rt_session* session, int32_t slot) {
   });
 }
 
+v4rt_status v4rt_session_drop_checkpoint(v4rt_session* session, int32_t slot, int64_t position) {
+  return guarded([&] {
+    require(session, "v4rt_session_drop_checkpoint: session");
+    session->session.drop_checkpoint(position, slot);
+  });
+}
+
 v4rt_status v4rt_session_fork(v4rt_session* session, int32_t from, int32_t to) {
   return guarded([&] {
     require(session, "v4rt_session_fork: session");
@@ -149,31 +156,6 @@ v4rt_status v4rt_session_restore(v4rt_session* session, int32_t slot, const v4rt
 }
 
 void v4rt_snapshot_close(v4rt_snapshot* snapshot) { delete snapshot; }
-
-v4rt_status v4rt_sampler_open(const v4rt_model* model, const v4rt_sampler_options* options, v4rt_sampler** sampler) {
-  return guarded([&] {
-    require(model, "v4rt_sampler_open: model");
-    require(sampler, "v4rt_sampler_open: sampler");
-    const auto o = v4rt::api::read_options(options, "v4rt_sampler_options");
-    const v4rt::SamplerOptions chosen{
-        .temperature = o.temperature, .top_p = o.top_p == 0 ? 1.0f : o.top_p, .seed = o.seed};
-    const int64_t vocab_size = model->model->config().vocab_size;
-    *sampler = new v4rt_sampler{v4rt::Sampler(chosen, vocab_size), static_cast<size_t>(vocab_size)};
-  });
-}
-
-void v4rt_sampler_close(v4rt_sampler* sampler) { delete sampler; }
-
-v4rt_status v4rt_sampler_sample(v4rt_sampler* sampler, const float* logits, size_t n_logits, int32_t* id) {
-  return guarded([&] {
-    require(sampler, "v4rt_sampler_sample: sampler");
-    require(logits, "v4rt_sampler_sample: logits");
-    require(id, "v4rt_sampler_sample: id");
-    v4rt::check(n_logits == sampler->vocab_size, Code::kInvalidArgument,
-                "v4rt_sampler_sample: {} logits; the sampler's model has {}", n_logits, sampler->vocab_size);
-    *id = sampler->sampler.sample({logits, n_logits});
-  });
-}
 
 namespace {
 

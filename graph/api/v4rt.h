@@ -195,8 +195,8 @@ V4RT_API v4rt_status v4rt_session_open(v4rt_model* model, v4rt_session** session
 V4RT_API void v4rt_session_close(v4rt_session* session);
 
 /* Called by v4rt_session_feed and v4rt_generate when they read more than one token: after each chunk but the last, and
- * after each layer of a chunk but its last, when its tokens count in part: tokens done, tokens in all. If it stops, the sequence
- * holds the chunks that were read to their end. `progress` NULL: none. */
+ * after each layer of a chunk but its last, when its tokens count in part: tokens done, tokens in all. If it stops, the
+ * sequence holds the chunks that were read to their end. `progress` NULL: none. */
 V4RT_API v4rt_status v4rt_session_on_progress(v4rt_session* session,
                                               int (*progress)(int64_t done, int64_t total, void* user), void* user);
 
@@ -239,6 +239,7 @@ V4RT_API v4rt_status v4rt_session_reset(v4rt_session* session, int32_t slot); /*
 V4RT_API v4rt_status v4rt_session_truncate(v4rt_session* session, int32_t slot, int64_t position);
 /* Keeps what it takes to come back to this position, until the sequence is truncated before it, reset or restored. */
 V4RT_API v4rt_status v4rt_session_checkpoint(v4rt_session* session, int32_t slot);
+V4RT_API v4rt_status v4rt_session_drop_checkpoint(v4rt_session* session, int32_t slot, int64_t position);
 /* Sequence `to` becomes a copy of `from`, on the devices. */
 V4RT_API v4rt_status v4rt_session_fork(v4rt_session* session, int32_t from, int32_t to);
 
@@ -319,21 +320,82 @@ V4RT_API v4rt_status v4rt_chat_encode(const v4rt_tokenizer* tokenizer, const v4r
 V4RT_API v4rt_status v4rt_chat_render(const v4rt_message* messages, size_t n_messages, const v4rt_chat_options* options,
                                       char** text);
 
+/* Takes an answer apart as its tokens come: reasoning up to </think>, then content, then calls of tools. Control tokens
+ * count by their ids: the same characters written as text are text. */
+typedef struct v4rt_reply v4rt_reply;
+
+typedef struct v4rt_reply_options {
+  size_t struct_size;
+  int32_t thinking; /* as of v4rt_chat_options: the answer begins with reasoning */
+  int32_t calls;    /* 1: calls of tools become pieces; 0: they are content as they are written */
+} v4rt_reply_options;
+
+typedef enum v4rt_piece_kind {
+  V4RT_PIECE_REASONING = 0,
+  V4RT_PIECE_CONTENT = 1,
+  V4RT_PIECE_CALL = 2,      /* the name of a tool: a call begins .. */
+  V4RT_PIECE_ARGUMENTS = 3, /* .. has its arguments, which together are a JSON object .. */
+  V4RT_PIECE_CALL_END = 4,  /* .. and ends; one that does not was cut, and is none */
+} v4rt_piece_kind;
+
+V4RT_API v4rt_status v4rt_reply_open(const v4rt_tokenizer* tokenizer, const v4rt_reply_options* options,
+                                     v4rt_reply** reply);
+V4RT_API void v4rt_reply_close(v4rt_reply* reply);
+/* Hands over what the next token makes known: any number of pieces of whole UTF-8 characters, valid during the call of
+ * `piece`, which stops the call by 0. */
+V4RT_API v4rt_status v4rt_reply_push(v4rt_reply* reply, int32_t token,
+                                     int (*piece)(int32_t kind, const char* text, size_t n_bytes, void* user),
+                                     void* user);
+/* The same at the end of the answer, for what was held back. */
+V4RT_API v4rt_status v4rt_reply_end(v4rt_reply* reply,
+                                    int (*piece)(int32_t kind, const char* text, size_t n_bytes, void* user),
+                                    void* user);
+
 /* ---- Sampling and generation */
 
 typedef struct v4rt_sampler v4rt_sampler;
 
+typedef struct v4rt_logit_bias {
+  int32_t id;
+  float bias; /* added to the token's logit: -100 to 100 */
+} v4rt_logit_bias;
+
+/* What is done, in this order, each to what the one before left; what is 0 does nothing: logit_bias,
+ * repetition_penalty, frequency_penalty, presence_penalty, temperature, min_p, top_k, top_p, and a draw that depends on
+ * the seed alone. */
 typedef struct v4rt_sampler_options {
   size_t struct_size;
-  float temperature; /* 0: always the largest logit */
-  float top_p;       /* in (0, 1]; 0: 1 */
+  float temperature; /* 0: always the largest logit, and no other step but bias and penalties */
+  float top_p;       /* in (0, 1]: keeps the fewest tokens, likeliest first, that have this share together */
   uint64_t seed;
+  int32_t top_k;            /* keeps so many, the likeliest */
+  float min_p;              /* keeps tokens of at least this share of the largest probability */
+  float repetition_penalty; /* for all tokens read or chosen: a positive logit is divided by it, others multiplied */
+  float presence_penalty;   /* -2 to 2, taken once from the logit of a token that was chosen */
+  float frequency_penalty;  /* -2 to 2, taken from it as often as it was chosen */
+  int32_t logprobs;         /* 1: v4rt_sampler_logprobs has the chosen token's, and those of the .. */
+  int32_t top_logprobs;     /* .. so many likeliest, at most 20 */
+  int32_t reserved;         /* 0 */
+  const v4rt_logit_bias* logit_bias; /* n_logit_bias of them */
+  size_t n_logit_bias;
 } v4rt_sampler_options;
+
+typedef struct v4rt_token_logprob {
+  int32_t id;
+  float logprob; /* natural logarithm of the model's own probability, before every step above */
+} v4rt_token_logprob;
 
 V4RT_API v4rt_status v4rt_sampler_open(const v4rt_model* model, const v4rt_sampler_options* options,
                                        v4rt_sampler** sampler);
 V4RT_API void v4rt_sampler_close(v4rt_sampler* sampler);
 V4RT_API v4rt_status v4rt_sampler_sample(v4rt_sampler* sampler, const float* logits, size_t n_logits, int32_t* id);
+/* For the penalties: a text begins, or goes on, with these tokens, and what was chosen so far counts as read.
+ * v4rt_generate does it. */
+V4RT_API v4rt_status v4rt_sampler_begin(v4rt_sampler* sampler, const int32_t* tokens, size_t n_tokens);
+V4RT_API v4rt_status v4rt_sampler_forget(v4rt_sampler* sampler); /* what was read and chosen; the draws go on */
+/* Of the token that was chosen last: it, then the likeliest in falling order. None unless options.logprobs; *logprobs
+ * is valid until the sampler's next call. In on_token, it is that token's. */
+V4RT_API v4rt_status v4rt_sampler_logprobs(const v4rt_sampler* sampler, const v4rt_token_logprob** logprobs, size_t* n);
 
 typedef enum v4rt_stop {
   V4RT_STOP_END_TOKEN = 0,

@@ -16,6 +16,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -316,7 +317,8 @@ class Session {
     return ids;
   }
 
-  // Called between the chunks of a long prompt. feed() then throws V4RT_CANCELLED when `progress` stops it.
+  // Called after each chunk of a long prompt and after each layer of a chunk. feed() throws V4RT_CANCELLED when
+  // `progress` stops it; the sequence then holds whole chunks.
   void on_progress(std::function<bool(int64_t done, int64_t total)> progress) {
     auto made = progress ? std::make_unique<Progress>(std::move(progress)) : nullptr;
     const auto call = [](int64_t done, int64_t total, void* user) {
@@ -334,6 +336,9 @@ class Session {
   void reset(int slot = 0) { detail::check(v4rt_session_reset(get(), slot)); }
   void truncate(int64_t position, int slot = 0) { detail::check(v4rt_session_truncate(get(), slot, position)); }
   void checkpoint(int slot = 0) { detail::check(v4rt_session_checkpoint(get(), slot)); }
+  void drop_checkpoint(int64_t position, int slot = 0) {
+    detail::check(v4rt_session_drop_checkpoint(get(), slot, position));
+  }
   void fork(int from, int to) { detail::check(v4rt_session_fork(get(), from, to)); }
 
   Snapshot snapshot(int slot = 0) const {
@@ -461,10 +466,55 @@ inline std::string chat_render(std::span<const Message> messages, const ChatOpti
   return detail::take(text);
 }
 
-struct SamplerOptions {
+enum class PieceKind {
+  kReasoning = V4RT_PIECE_REASONING,
+  kContent = V4RT_PIECE_CONTENT,
+  kCall = V4RT_PIECE_CALL,
+  kArguments = V4RT_PIECE_ARGUMENTS,
+  kCallEnd = V4RT_PIECE_CALL_END,
+};
+
+// Takes an answer apart as its tokens come: piece(PieceKind, std::string_view text), with whole characters.
+class Reply {
+ public:
+  Reply(const Tokenizer& tokenizer, bool thinking, bool calls) {
+    const v4rt_reply_options c{sizeof(c), thinking, calls};
+    v4rt_reply* reply = nullptr;
+    detail::check(v4rt_reply_open(tokenizer.get(), &c, &reply));
+    handle_.reset(reply);
+  }
+
+  template <class F>
+  void push(int32_t token, F&& piece) {
+    hand_over(piece, [&](auto call, void* user) { return v4rt_reply_push(handle_.get(), token, call, user); });
+  }
+  template <class F>
+  void end(F&& piece) {
+    hand_over(piece, [&](auto call, void* user) { return v4rt_reply_end(handle_.get(), call, user); });
+  }
+
+ private:
+  template <class F, class Read>
+  static void hand_over(F& piece, const Read& read) {
+    auto typed = [&](int32_t kind, const char* text, size_t n) {
+      return piece(static_cast<PieceKind>(kind), std::string_view(text, n));
+    };
+    detail::Callback<decltype(typed)> callback(typed);
+    callback.check(read([](int32_t kind, const char* text, size_t n,
+                           void* user) { return static_cast<decltype(callback)*>(user)->call(kind, text, n); },
+                        &callback));
+  }
+  detail::Handle<v4rt_reply, v4rt_reply_close> handle_;
+};
+
+struct SamplerOptions {   // their order and meaning: v4rt_sampler_options
   float temperature = 0;  // 0: always the largest logit
   float top_p = 1;
   uint64_t seed = 0;
+  int32_t top_k = 0;
+  float min_p = 0, repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
+  std::vector<v4rt_logit_bias> logit_bias = {};
+  std::optional<int32_t> logprobs = {};  // of the chosen token and of so many likeliest
 };
 
 class Sampler {
@@ -475,6 +525,15 @@ class Sampler {
     c.temperature = options.temperature;
     c.top_p = options.top_p;
     c.seed = options.seed;
+    c.top_k = options.top_k;
+    c.min_p = options.min_p;
+    c.repetition_penalty = options.repetition_penalty;
+    c.presence_penalty = options.presence_penalty;
+    c.frequency_penalty = options.frequency_penalty;
+    c.logprobs = options.logprobs ? 1 : 0;
+    c.top_logprobs = options.logprobs.value_or(0);
+    c.logit_bias = options.logit_bias.data();
+    c.n_logit_bias = options.logit_bias.size();
     v4rt_sampler* sampler = nullptr;
     detail::check(v4rt_sampler_open(model.get(), &c, &sampler));
     handle_.reset(sampler);
@@ -484,6 +543,18 @@ class Sampler {
     int32_t id = 0;
     detail::check(v4rt_sampler_sample(get(), logits.data(), logits.size(), &id));
     return id;
+  }
+  // A text begins with these tokens, or goes on: for the penalties. generate() does it.
+  void begin(std::span<const int32_t> tokens) {
+    detail::check(v4rt_sampler_begin(get(), tokens.data(), tokens.size()));
+  }
+  void forget() { detail::check(v4rt_sampler_forget(get())); }
+  // Of the token chosen last: it, then the likeliest; valid until the next call.
+  std::span<const v4rt_token_logprob> logprobs() const {
+    const v4rt_token_logprob* all = nullptr;
+    size_t n = 0;
+    detail::check(v4rt_sampler_logprobs(get(), &all, &n));
+    return {all, n};
   }
 
   v4rt_sampler* get() const { return handle_.get(); }

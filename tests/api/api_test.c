@@ -54,7 +54,13 @@ static void test_layouts(void) {
   AT(v4rt_chat_options, keep_reasoning, 20), AT(v4rt_chat_options, no_bos, 24);
   AT(v4rt_chat_options, allow_closed, 28), EXPECT(sizeof(v4rt_chat_options) == 32);
   AT(v4rt_sampler_options, temperature, 8), AT(v4rt_sampler_options, top_p, 12), AT(v4rt_sampler_options, seed, 16);
-  EXPECT(sizeof(v4rt_sampler_options) == 24);
+  AT(v4rt_sampler_options, top_k, 24), AT(v4rt_sampler_options, min_p, 28);
+  AT(v4rt_sampler_options, repetition_penalty, 32), AT(v4rt_sampler_options, presence_penalty, 36);
+  AT(v4rt_sampler_options, frequency_penalty, 40), AT(v4rt_sampler_options, logprobs, 44);
+  AT(v4rt_sampler_options, top_logprobs, 48), AT(v4rt_sampler_options, reserved, 52);
+  AT(v4rt_sampler_options, logit_bias, 56), AT(v4rt_sampler_options, n_logit_bias, 64);
+  EXPECT(sizeof(v4rt_sampler_options) == 72 && sizeof(v4rt_logit_bias) == 8 && sizeof(v4rt_token_logprob) == 8);
+  AT(v4rt_reply_options, thinking, 8), AT(v4rt_reply_options, calls, 12), EXPECT(sizeof(v4rt_reply_options) == 16);
   AT(v4rt_batch_item, tokens, 8), AT(v4rt_batch_item, n_tokens, 16), AT(v4rt_batch_item, slot, 24);
   AT(v4rt_batch_item, reserved, 28), EXPECT(sizeof(v4rt_batch_item) == 32);
   AT(v4rt_generate_options, max_tokens, 8), AT(v4rt_generate_options, slot, 16);
@@ -212,6 +218,58 @@ static void test_chat(const char* path) {
   v4rt_tokenizer_close(tokenizer);
 }
 
+struct Answer {
+  char text[5][64]; /* by v4rt_piece_kind */
+  int calls, stop;
+};
+
+static int take_piece(int32_t kind, const char* text, size_t n_bytes, void* user) {
+  struct Answer* answer = user;
+  strncat(answer->text[kind], text, n_bytes);
+  ++answer->calls;
+  return answer->stop == 0;
+}
+
+static void test_reply(const char* path) {
+  v4rt_tokenizer* tokenizer = NULL;
+  v4rt_reply* reply = NULL;
+  v4rt_reply_options options = {.struct_size = sizeof(options), .thinking = 1, .calls = 1};
+  int32_t ids[64];
+  size_t n = 0;
+  const char text[] =
+      "Hm.</think>Look:\n\n<\xef\xbd\x9c"
+      "DSML\xef\xbd\x9ctool_calls>\n<\xef\xbd\x9c"
+      "DSML\xef\xbd\x9cinvoke name=\"f\">\n</\xef\xbd\x9c"
+      "DSML\xef\xbd\x9cinvoke>\n</\xef\xbd\x9c"
+      "DSML\xef\xbd\x9ctool_calls>";
+  OK(v4rt_tokenizer_open(path, &tokenizer));
+  OK(v4rt_tokenizer_encode(tokenizer, text, sizeof(text) - 1, 1, ids, 64, &n));
+  OK(v4rt_reply_open(tokenizer, &options, &reply));
+  if (reply == NULL) return;
+  struct Answer answer = {.calls = 0};
+  for (size_t i = 0; i < n; ++i) OK(v4rt_reply_push(reply, ids[i], take_piece, &answer));
+  OK(v4rt_reply_end(reply, take_piece, &answer));
+  EXPECT(strcmp(answer.text[V4RT_PIECE_REASONING], "Hm.") == 0);
+  EXPECT(strcmp(answer.text[V4RT_PIECE_CONTENT], "Look:") == 0);
+  EXPECT(strcmp(answer.text[V4RT_PIECE_CALL], "f") == 0);
+  EXPECT(strcmp(answer.text[V4RT_PIECE_ARGUMENTS], "{}") == 0);
+  v4rt_reply_close(reply);
+
+  OK(v4rt_reply_open(tokenizer, NULL, &reply));
+  answer.stop = 1;
+  FAILS(v4rt_reply_push(reply, ids[0], take_piece, &answer), V4RT_CANCELLED, "stopped by the caller");
+  FAILS(v4rt_reply_push(reply, ids[0], NULL, NULL), V4RT_INVALID_ARGUMENT, "piece");
+  FAILS(v4rt_reply_push(NULL, ids[0], take_piece, &answer), V4RT_INVALID_ARGUMENT, "reply");
+  FAILS(v4rt_reply_end(reply, NULL, NULL), V4RT_INVALID_ARGUMENT, "piece");
+  v4rt_reply_close(reply);
+  v4rt_reply_close(NULL);
+  FAILS(v4rt_reply_open(NULL, NULL, &reply), V4RT_INVALID_ARGUMENT, "tokenizer");
+  FAILS(v4rt_reply_open(tokenizer, NULL, NULL), V4RT_INVALID_ARGUMENT, "reply");
+  options.calls = 2;
+  FAILS(v4rt_reply_open(tokenizer, &options, &reply), V4RT_INVALID_ARGUMENT, "calls is 2");
+  v4rt_tokenizer_close(tokenizer);
+}
+
 static void* fail_elsewhere(void* unused) {
   (void)unused;
   FAILS(v4rt_devices(NULL, NULL), V4RT_INVALID_ARGUMENT, "visit");
@@ -235,6 +293,7 @@ int main(int argc, char** argv) {
   test_devices();
   test_tokenizer(argv[1]);
   test_chat(argv[1]);
+  test_reply(argv[1]);
   test_errors_are_per_thread();
   test_bad_models(argv[1], argv[2]);
   test_newer_options(argv[1]);

@@ -146,6 +146,62 @@ static int keep_token(int32_t id, void* user) {
   return tokens->count != tokens->stop_after;
 }
 
+/* logits: 3 for tokens 77 and 78, 0 for all others. */
+static void test_sampler_options(v4rt_model* model, const float* logits) {
+  v4rt_sampler* sampler = NULL;
+  const v4rt_logit_bias bias[] = {{9, 4.5f}, {77, -100}};
+  v4rt_sampler_options options = {.struct_size = sizeof(options),
+                                  .repetition_penalty = 2,
+                                  .presence_penalty = 0.25f,
+                                  .frequency_penalty = 0.25f,
+                                  .logprobs = 1,
+                                  .top_logprobs = 2,
+                                  .logit_bias = bias,
+                                  .n_logit_bias = 2};
+  OK(v4rt_sampler_open(model, &options, &sampler));
+  if (sampler == NULL) return;
+  /* 9: 4.5, then 4.5 / 2 - 0.5, less than the 3 of 78; then 78 is at 1 */
+  const int32_t expected[] = {9, 78, 9, 9};
+  const v4rt_token_logprob* logprobs = NULL;
+  size_t n = 7;
+  int32_t id = -1;
+  OK(v4rt_sampler_logprobs(sampler, &logprobs, &n));
+  EXPECT(n == 0);
+  for (int i = 0; i < 4; ++i) {
+    OK(v4rt_sampler_sample(sampler, logits, 2048, &id));
+    EXPECT(id == expected[i]);
+    OK(v4rt_sampler_logprobs(sampler, &logprobs, &n));
+    EXPECT(n == 3 && logprobs[0].id == id && logprobs[1].id == 77 && logprobs[2].id == 78);
+    EXPECT(logprobs[1].logprob == logprobs[2].logprob && logprobs[0].logprob <= logprobs[1].logprob);
+  }
+  OK(v4rt_sampler_forget(sampler));
+  OK(v4rt_sampler_sample(sampler, logits, 2048, &id));
+  EXPECT(id == 9);
+  OK(v4rt_sampler_forget(sampler));
+  const int32_t read = 9;
+  OK(v4rt_sampler_begin(sampler, &read, 1));
+  OK(v4rt_sampler_sample(sampler, logits, 2048, &id));
+  EXPECT(id == 78);
+  FAILS(v4rt_sampler_begin(sampler, NULL, 1), V4RT_INVALID_ARGUMENT, "tokens");
+  FAILS(v4rt_sampler_begin(NULL, &read, 1), V4RT_INVALID_ARGUMENT, "sampler");
+  FAILS(v4rt_sampler_forget(NULL), V4RT_INVALID_ARGUMENT, "sampler");
+  FAILS(v4rt_sampler_logprobs(sampler, NULL, &n), V4RT_INVALID_ARGUMENT, "logprobs");
+  FAILS(v4rt_sampler_logprobs(sampler, &logprobs, NULL), V4RT_INVALID_ARGUMENT, "n is NULL");
+  v4rt_sampler_close(sampler);
+
+  options.logit_bias = NULL;
+  FAILS(v4rt_sampler_open(model, &options, &sampler), V4RT_INVALID_ARGUMENT, "logit_bias");
+  options.n_logit_bias = 0;
+  options.top_logprobs = 21;
+  FAILS(v4rt_sampler_open(model, &options, &sampler), V4RT_INVALID_ARGUMENT, "21");
+  options.top_logprobs = 0;
+  options.min_p = 2;
+  FAILS(v4rt_sampler_open(model, &options, &sampler), V4RT_INVALID_ARGUMENT, "min_p");
+  options.min_p = 0;
+  options.reserved = 1;
+  FAILS(v4rt_sampler_open(model, &options, &sampler), V4RT_UNSUPPORTED, "reserved");
+}
+
 void test_sampler(v4rt_model* model) {
   v4rt_sampler* sampler = NULL;
   v4rt_sampler_options options = {.struct_size = sizeof(options), .temperature = -1};
@@ -168,6 +224,7 @@ void test_sampler(v4rt_model* model) {
   FAILS(v4rt_sampler_sample(sampler, logits, 2047, &id), V4RT_INVALID_ARGUMENT, "2047");
   FAILS(v4rt_sampler_sample(sampler, NULL, 2048, &id), V4RT_INVALID_ARGUMENT, "logits");
   FAILS(v4rt_sampler_sample(sampler, logits, 2048, NULL), V4RT_INVALID_ARGUMENT, "id");
+  test_sampler_options(model, logits);
   logits[5] = NAN;
   FAILS(v4rt_sampler_sample(sampler, logits, 2048, &id), V4RT_CORRUPT, "token 5");
   free(logits);

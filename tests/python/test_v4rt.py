@@ -226,6 +226,34 @@ def test_chat():
         tokenizer.encode_chat([{"role": "nobody", "content": ""}])
 
 
+def test_sampler_options(model, session):
+    logits = session.feed(PROMPT)
+    best, second = logits.argsort()[::-1][:2]
+    biased = v4rt.Sampler(model, logit_bias={int(second): 100}, logprobs=2)
+    assert biased.sample(logits) == second
+    assert [token for token, _ in biased.logprobs] == [second, best, second]
+    assert biased.logprobs[0] == biased.logprobs[2] and biased.logprobs[1][1] > biased.logprobs[2][1]
+    penalised = v4rt.Sampler(model, presence_penalty=2, frequency_penalty=2, repetition_penalty=100)
+    penalised.begin([int(best)])
+    assert penalised.sample(logits) != best
+    penalised.forget()
+    assert penalised.sample(logits) == best
+    assert {v4rt.Sampler(model, temperature=5, top_k=1, seed=seed).sample(logits) for seed in range(9)} == {best}
+    with pytest.raises(v4rt.Error, match="min_p"):
+        v4rt.Sampler(model, min_p=3)
+    session.checkpoint()
+    session.drop_checkpoint(session.position)
+
+
+def test_reply():
+    tokenizer = v4rt.Tokenizer(v4rt.mini())
+    reply = v4rt.Reply(tokenizer, thinking=True)
+    pieces = [p for token in tokenizer.encode("Hm.</think>Yes", special=True) for p in reply.push(int(token))]
+    pieces += reply.end()
+    assert "".join(text for kind, text in pieces if kind == "reasoning") == "Hm."
+    assert "".join(text for kind, text in pieces if kind == "content") == "Yes"
+
+
 def test_sampler(model, session):
     logits = session.feed(PROMPT)
     assert v4rt.Sampler(model).sample(logits) == ANSWER[0] == int(logits.argmax())

@@ -77,6 +77,8 @@ std::vector<int32_t> chat_encode(const v4rt::Tokenizer& tokenizer,
                             keep_reasoning, bos, false});
 }
 
+using Pieces = std::vector<std::pair<int, std::string>>;  // of a reply: kind and text
+
 // One turn of generation without a detour through Python: appends ids and samples, if there is a sampler.
 std::optional<int32_t> advance(v4rt::Session& session, v4rt::Sampler* sampler, std::span<const int32_t> ids, int slot) {
   const std::span<const float> logits = session.feed(ids, slot);
@@ -169,12 +171,46 @@ NB_MODULE(_native, m) {
   nb::class_<v4rt::Sampler>(m, "Sampler")
       .def(
           "__init__",
-          [](v4rt::Sampler* self, const v4rt::Model& model, float temperature, float top_p, uint64_t seed) {
-            new (self) v4rt::Sampler(model, {temperature, top_p, seed});
+          [](v4rt::Sampler* self, const v4rt::Model& model, float temperature, float top_p, uint64_t seed,
+             int32_t top_k, float min_p, float repetition_penalty, float presence_penalty, float frequency_penalty,
+             const std::vector<std::pair<int32_t, float>>& logit_bias, std::optional<int32_t> logprobs) {
+            std::vector<v4rt_logit_bias> bias;
+            for (const auto& [id, value] : logit_bias) bias.push_back({id, value});
+            new (self) v4rt::Sampler(model, {temperature, top_p, seed, top_k, min_p, repetition_penalty,
+                                             presence_penalty, frequency_penalty, std::move(bias), logprobs});
           },
-          "model"_a, "temperature"_a, "top_p"_a, "seed"_a)
+          "model"_a, "temperature"_a, "top_p"_a, "seed"_a, "top_k"_a, "min_p"_a, "repetition_penalty"_a,
+          "presence_penalty"_a, "frequency_penalty"_a, "logit_bias"_a, "logprobs"_a.none())
+      .def(
+          "begin", [](v4rt::Sampler& self, const Ids& ids) { self.begin(span(ids)); }, "ids"_a)
+      .def("forget", &v4rt::Sampler::forget)
+      .def("logprobs",
+           [](const v4rt::Sampler& self) {
+             std::vector<std::pair<int32_t, float>> all;
+             for (const v4rt_token_logprob& t : self.logprobs()) all.emplace_back(t.id, t.logprob);
+             return all;
+           })
       .def(
           "sample", [](v4rt::Sampler& self, const Logits& logits) { return self.sample(span(logits)); }, "logits"_a);
+
+  nb::class_<v4rt::Reply>(m, "Reply")
+      .def(nb::init<const v4rt::Tokenizer&, bool, bool>(), "tokenizer"_a, "thinking"_a, "calls"_a)
+      .def(
+          "push",
+          [](v4rt::Reply& self, int32_t token) {
+            Pieces pieces;
+            self.push(token, [&](v4rt::PieceKind kind, std::string_view text) {
+              pieces.emplace_back(static_cast<int>(kind), text);
+            });
+            return pieces;
+          },
+          "token"_a)
+      .def("end", [](v4rt::Reply& self) {
+        Pieces pieces;
+        self.end(
+            [&](v4rt::PieceKind kind, std::string_view text) { pieces.emplace_back(static_cast<int>(kind), text); });
+        return pieces;
+      });
 
   nb::class_<v4rt::Snapshot>(m, "Snapshot")
       .def(
@@ -247,6 +283,7 @@ NB_MODULE(_native, m) {
       .def("reset", &v4rt::Session::reset, "slot"_a, released)
       .def("truncate", &v4rt::Session::truncate, "position"_a, "slot"_a, released)
       .def("checkpoint", &v4rt::Session::checkpoint, "slot"_a, released)
+      .def("drop_checkpoint", &v4rt::Session::drop_checkpoint, "position"_a, "slot"_a)
       .def("fork", &v4rt::Session::fork, "source"_a, "to"_a, released)
       .def("snapshot", &v4rt::Session::snapshot, "slot"_a, released)
       .def("restore", &v4rt::Session::restore, "snapshot"_a, "slot"_a, released);

@@ -27,7 +27,7 @@ from . import _native
 from ._native import Error, Snapshot
 
 __all__ = [
-    "Error", "Model", "Sampler", "Session", "Snapshot", "Tokenizer", "devices", "memory_needed", "mini", "__version__",
+    "Error", "Model", "Reply", "Sampler", "Session", "Snapshot", "Tokenizer", "devices", "memory_needed", "mini", "__version__",
 ]
 __version__: str = _native.version()
 
@@ -147,13 +147,50 @@ class Model:
 
 
 class Sampler:
-    """Chooses tokens. temperature 0: always the largest logit."""
+    """Chooses tokens. temperature 0: always the largest logit. What is done, in this order: logit_bias, the penalties
+    (repetition, frequency, presence), temperature, min_p, top_k, top_p, and a draw that depends on the seed alone.
+    logprobs: keep the log-probabilities of the chosen token and of this many likeliest."""
 
-    def __init__(self, model: Model, *, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0) -> None:
-        self._sampler = _native.Sampler(model._model, temperature, top_p, seed)
+    def __init__(self, model: Model, *, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0, top_k: int = 0,
+                 min_p: float = 0.0, repetition_penalty: float = 1.0, presence_penalty: float = 0.0,
+                 frequency_penalty: float = 0.0, logit_bias: Mapping[int, float] | None = None,
+                 logprobs: int | None = None) -> None:
+        self._sampler = _native.Sampler(
+            model._model, temperature, top_p, seed, top_k, min_p, repetition_penalty, presence_penalty,
+            frequency_penalty, list((logit_bias or {}).items()), logprobs)
 
     def sample(self, logits: npt.ArrayLike) -> int:
         return self._sampler.sample(np.ascontiguousarray(logits, dtype=np.float32))
+
+    def begin(self, ids: Ids) -> None:
+        """A text begins with these tokens, or goes on: for the penalties. Session.generate() does it."""
+        self._sampler.begin(_ids(ids))
+
+    def forget(self) -> None:
+        """What was read and chosen; the draws go on."""
+        self._sampler.forget()
+
+    @property
+    def logprobs(self) -> list[tuple[int, float]]:
+        """Of the token chosen last: it, then the likeliest, as (id, natural logarithm of its probability)."""
+        return self._sampler.logprobs()
+
+
+class Reply:
+    """Takes an answer apart as its tokens come: pieces (kind, text), where kind is "reasoning", "content", "call" (the
+    name of a tool), "arguments" (in pieces, together a JSON object) or "call_end"."""
+
+    _kinds = ("reasoning", "content", "call", "arguments", "call_end")
+
+    def __init__(self, tokenizer: Tokenizer, *, thinking: bool = False, calls: bool = True) -> None:
+        self._reply = _native.Reply(tokenizer._tokenizer, thinking, calls)
+
+    def push(self, token: int) -> list[tuple[str, str]]:
+        return [(self._kinds[kind], text) for kind, text in self._reply.push(token)]
+
+    def end(self) -> list[tuple[str, str]]:
+        """What was held back, when the answer has ended."""
+        return [(self._kinds[kind], text) for kind, text in self._reply.end()]
 
 
 class Session:
@@ -190,7 +227,8 @@ class Session:
         return self._session.draft(token, n, slot)
 
     def on_progress(self, progress: Callable[[int, int], bool | None] | None) -> None:
-        """progress(done, total) is called between the chunks of a long prompt; False stops, with an Error."""
+        """progress(done, total) is called after each chunk of a long prompt and after each layer of a chunk. False
+        stops, with an Error; the sequence then holds whole chunks."""
         self._session.on_progress(progress and (lambda done, total: progress(done, total) is not False))
 
     def reset(self, slot: int = 0) -> None:
@@ -203,6 +241,9 @@ class Session:
     def checkpoint(self, slot: int = 0) -> None:
         """Keeps what it takes to come back to this position."""
         self._session.checkpoint(slot)
+
+    def drop_checkpoint(self, position: int, slot: int = 0) -> None:
+        self._session.drop_checkpoint(position, slot)
 
     def fork(self, source: int, to: int) -> None:
         """Sequence `to` becomes a copy of `source`."""
@@ -224,6 +265,7 @@ class Session:
             self.feed(prompt, slot)
             return
         native = (sampler or Sampler(self.model))._sampler
+        native.begin(_ids(prompt))
         ends = () if ignore_end_token else self.model.end_tokens
         token = self._session.advance(native, _ids(prompt), slot)
         while token not in ends and self.position_of(slot) < self.model.context:
