@@ -320,7 +320,7 @@ V4RT_API v4rt_status v4rt_chat_encode(const v4rt_tokenizer* tokenizer, const v4r
 V4RT_API v4rt_status v4rt_chat_render(const v4rt_message* messages, size_t n_messages, const v4rt_chat_options* options,
                                       char** text);
 
-/* Takes an answer apart as its tokens come: reasoning up to </think>, then content, then calls of tools. Control tokens
+/* Takes an answer apart as its tokens come: the reasoning, then content, then calls of tools. Control tokens
  * count by their ids: the same characters written as text are text. */
 typedef struct v4rt_reply v4rt_reply;
 
@@ -333,9 +333,9 @@ typedef struct v4rt_reply_options {
 typedef enum v4rt_piece_kind {
   V4RT_PIECE_REASONING = 0,
   V4RT_PIECE_CONTENT = 1,
-  V4RT_PIECE_CALL = 2,      /* the name of a tool: a call begins .. */
-  V4RT_PIECE_ARGUMENTS = 3, /* .. has its arguments, which together are a JSON object .. */
-  V4RT_PIECE_CALL_END = 4,  /* .. and ends; one that does not was cut, and is none */
+  V4RT_PIECE_CALL = 2,      /* the name of a tool: a call begins */
+  V4RT_PIECE_ARGUMENTS = 3, /* its arguments: together a JSON object */
+  V4RT_PIECE_CALL_END = 4,  /* a call without an end was cut, and is none */
 } v4rt_piece_kind;
 
 V4RT_API v4rt_status v4rt_reply_open(const v4rt_tokenizer* tokenizer, const v4rt_reply_options* options,
@@ -373,8 +373,8 @@ typedef struct v4rt_sampler_options {
   float repetition_penalty; /* for all tokens read or chosen: a positive logit is divided by it, others multiplied */
   float presence_penalty;   /* -2 to 2, taken once from the logit of a token that was chosen */
   float frequency_penalty;  /* -2 to 2, taken from it as often as it was chosen */
-  int32_t logprobs;         /* 1: v4rt_sampler_logprobs has the chosen token's, and those of the .. */
-  int32_t top_logprobs;     /* .. so many likeliest, at most 20 */
+  int32_t logprobs;         /* 1: v4rt_sampler_logprobs has those of the chosen token and */
+  int32_t top_logprobs;     /* of so many likeliest, at most 20 */
   int32_t reserved;         /* 0 */
   const v4rt_logit_bias* logit_bias; /* n_logit_bias of them */
   size_t n_logit_bias;

@@ -52,10 +52,10 @@ class Session {
   };
   std::span<const int32_t> draft(std::span<const DraftItem> items, int n);
 
-  // Called by feed() of more than one token: after each chunk but the last, and after each layer of a chunk but its last,
-  // when its tokens count in part. Tokens done, tokens in all. Return false to stop: feed throws nothing and returns an
-  // empty span, having kept the chunks that it has read to their end. Other devices than the cpu take longer, for they
-  // are waited for.
+  // Called by feed() of more than one token: after each chunk but the last, and after each layer of a chunk but its
+  // last, when its tokens count in part. Tokens done, tokens in all. Return false to stop: feed throws nothing and
+  // returns an empty span, having kept the chunks that it has read to their end. Other devices than the cpu take
+  // longer, for they are waited for.
   void on_progress(std::function<bool(int64_t done, int64_t total)> fn);
 
   // While set, a plan waits for each step before the next begins, and after each run `fn` gets the times: seconds[i] of
