@@ -88,23 +88,42 @@ Grammar GrammarBuilder::finish(Label begin, std::string_view what) {
   return std::move(grammar_);
 }
 
-// The least solution, from above. Most parts follow what they lead to, so that one pass nearly always finds it.
+// From the return backwards, the least depths first: what is found then is final.
 void GrammarBuilder::measure_depth() {
   std::vector<Grammar::Instruction>& program = grammar_.program;
-  for (Grammar::Instruction& i : program) i.depth = i.kind == Kind::kReturn ? 0 : kNever;
-  const auto depth = [&](Label label) { return program[static_cast<size_t>(label)].depth; };
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (Grammar::Instruction& i : program) {
-      int32_t least = i.depth;
-      switch (i.kind) {
-        case Kind::kBytes: least = grammar_.sets[static_cast<size_t>(i.set)].any() ? depth(i.next) : kNever; break;
-        case Kind::kSplit: least = std::min(depth(i.next), depth(i.other)); break;
-        case Kind::kCall: least = std::max(std::min(depth(i.other) + 1, kNever), depth(i.next)); break;
-        case Kind::kReturn: break;
+  const auto leads_to = [](const Grammar::Instruction& i) {
+    return std::pair(i.kind != Kind::kReturn ? i.next : -1,
+                     i.kind == Kind::kSplit || i.kind == Kind::kCall ? i.other : -1);
+  };
+  // Who leads to an instruction: sources[first[label]] and the following, up to first[label + 1].
+  std::vector<size_t> first(program.size() + 1);
+  for (const Grammar::Instruction& i : program)
+    for (const auto [a, b] = leads_to(i); const Label to : {a, b})
+      if (to >= 0) ++first[static_cast<size_t>(to)];
+  for (size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
+  std::vector<Label> sources(first.back());
+  for (size_t i = 0; i < program.size(); ++i)
+    for (const auto [a, b] = leads_to(program[i]); const Label to : {a, b})
+      if (to >= 0) sources[--first[static_cast<size_t>(to)]] = static_cast<Label>(i);
+
+  for (Grammar::Instruction& i : program) i.depth = kNever;
+  const auto depth_of = [&](Label label) { return program[static_cast<size_t>(label)].depth; };
+  std::vector<std::vector<Label>> found(kMaxGrammarDepth + 1);  // by depth
+  found[0].push_back(kReturn);
+  for (int32_t depth = 0; depth <= kMaxGrammarDepth; ++depth) {
+    std::vector<Label>& here = found[static_cast<size_t>(depth)];
+    for (size_t n = 0; n < here.size(); ++n) {
+      const auto label = static_cast<size_t>(here[n]);
+      if (program[label].depth != kNever) continue;
+      program[label].depth = depth;
+      for (size_t s = first[label]; s < first[label + 1]; ++s) {
+        const Grammar::Instruction& source = program[static_cast<size_t>(sources[s])];
+        if (source.depth != kNever) continue;
+        if (source.kind == Kind::kBytes && grammar_.sets[static_cast<size_t>(source.set)].none()) continue;
+        const int32_t its =
+            source.kind == Kind::kCall ? std::max(depth_of(source.other) + 1, depth_of(source.next)) : depth;
+        if (its <= kMaxGrammarDepth) found[static_cast<size_t>(its)].push_back(sources[s]);
       }
-      changed |= least != i.depth;
-      i.depth = least;
     }
   }
 }

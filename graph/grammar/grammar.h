@@ -68,8 +68,14 @@ class GrammarBuilder {
   template <class Part>
   Label repeat(int64_t least, int64_t most, Label next, const Part& part) {
     Label entry = next;
-    for (int64_t i = least; i < most; ++i) entry = either(part(entry), next);
-    for (int64_t i = 0; i < least; ++i) entry = part(entry);
+    const auto prepend = [&](int64_t n, const auto& more) {
+      for (Label before = -1; n > 0 && entry != before; --n) {
+        before = entry;
+        entry = more();  // the same: there is nothing in it
+      }
+    };
+    prepend(most - least, [&] { return either(part(entry), next); });
+    prepend(least, [&] { return part(entry); });
     return entry;
   }
 

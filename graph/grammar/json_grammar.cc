@@ -28,9 +28,10 @@ JsonGrammar::JsonGrammar(GrammarBuilder& builder) : builder_(builder) {
   value_ = builder_.declare();
   object_ = object({}, value_);
   array_ = array({}, value_, 0, kNoEnd);
+  const Label string = builder_.literal("\"", characters(0, kNoEnd, true, builder_.literal("\"", kReturn)));
   const Label values[] = {object_,
                           array_,
-                          string(0, kNoEnd, kReturn),
+                          string,
                           number_,
                           builder_.literal("true", kReturn),
                           builder_.literal("false", kReturn),
@@ -93,10 +94,6 @@ JsonGrammar::Label JsonGrammar::characters(int64_t least, int64_t most, bool quo
   for (; left < most - least; ++left) entry = builder_.either(one(entry, run_of(left + 1)), next);
   for (; left < most; ++left) entry = one(entry, run_of(left + 1));
   return entry;
-}
-
-JsonGrammar::Label JsonGrammar::string(int64_t least, int64_t most, Label next) {
-  return builder_.literal("\"", characters(least, most, true, builder_.literal("\"", next)));
 }
 
 JsonGrammar::Label JsonGrammar::quoted(std::string_view text, Label next) {

@@ -18,10 +18,10 @@ class JsonGrammar {
   explicit JsonGrammar(GrammarBuilder& builder);
 
   Label space(Label next) { return builder_.call(space_, next); }
-  Label string(int64_t least, int64_t most, Label next);  // lengths in characters
   // The inside of a string, or text that is not in quotes and may hold anything but control tokens.
   Label characters(int64_t least, int64_t most, bool quoted, Label next);
-  Label quoted(std::string_view text, Label next);  // this string
+  Label quoted(std::string_view text, Label next);                         // this string
+  Label long_character(Label next) { return builder_.call(long_, next); }  // any of more than one byte
 
   // What ends in a return, to be called.
   Label number() const { return number_; }

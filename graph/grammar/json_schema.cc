@@ -5,6 +5,8 @@
 #include <string_view>
 
 #include "graph/grammar/number_range.h"
+#include "graph/grammar/pattern.h"
+#include "loaders/files/json_file.h"
 
 namespace v4rt {
 namespace {
@@ -15,12 +17,12 @@ constexpr size_t kMostSteps = 4096;  // to all alternatives of a schema
 constexpr size_t kMostSchemas = 4096, kMostNameBytes = 256;
 
 using Names = std::span<const std::string_view>;
-constexpr std::string_view kAnnotations[] = {"title",    "description", "default",  "examples",
-                                             "$schema",  "$id",         "$comment", "deprecated",
-                                             "readOnly", "writeOnly",   "$defs",    "definitions"};
+constexpr std::string_view kAnnotations[] = {"title", "description", "default",      "examples", "$schema",
+                                             "$id",   "$comment",    "deprecated",   "readOnly", "writeOnly",
+                                             "$defs", "definitions", "discriminator"};
 constexpr std::string_view kOfObjects[] = {"properties", "required", "additionalProperties"};
 constexpr std::string_view kOfArrays[] = {"items", "prefixItems", "minItems", "maxItems"};
-constexpr std::string_view kOfStrings[] = {"minLength", "maxLength"};
+constexpr std::string_view kOfStrings[] = {"minLength", "maxLength", "pattern", "format"};
 constexpr std::string_view kOfNumbers[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"};
 constexpr std::string_view kTypeOnly[] = {"type"}, kOfValues[] = {"type", "enum", "const"}, kReference[] = {"$ref"};
 constexpr std::string_view kTypes[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
@@ -35,8 +37,8 @@ void check_keywords(const JsonField& schema, std::initializer_list<Names> taken,
   for (const auto& [keyword, value] : schema.object().value().items()) {
     const auto takes = [&](Names names) { return is_one(keyword, names); };
     check(is_one(keyword, kAnnotations) || std::ranges::any_of(taken, takes), Code::kInvalidArgument,
-          "{}: the keyword {} is not supported{}", schema.place().empty() ? "the schema" : schema.place(),
-          python_string(keyword), beside);
+          "{}: the keyword \"{}\" is not supported{}", schema.place().empty() ? "the schema" : schema.place(),
+          printable(keyword), beside);
   }
 }
 
@@ -72,7 +74,9 @@ std::vector<std::string> types_of(const JsonField& schema) {
 }
 
 JsonField member(const JsonField& object, const std::string& name) {
-  return {object.value().at(name), object.place().empty() ? name : object.place() + "." + name};
+  constexpr size_t kLong = 300;  // places are for messages
+  const std::string place = object.place().size() > kLong ? "..." : object.place();
+  return {object.value().at(name), fmt::format("{}{}{}", place, place.empty() ? "" : ".", printable(name))};
 }
 
 NumberRange range_of(const JsonField& schema) {
@@ -128,8 +132,7 @@ JsonSchema::Branches JsonSchema::parameter(const JsonField& schema, Label next) 
   std::vector<std::string> texts, values;
   for (const Simple& simple : alternatives(schema)) {
     if (simple.type == "string") {
-      const auto [least, most] = counts(simple.schema, "minLength", "maxLength");
-      text.push_back(json_.characters(least, most, false, next));
+      text.push_back(characters(simple.schema, false, next));
     } else if (simple.type == "const") {
       const JsonField& value = simple.schema;
       value.is_string() ? texts.push_back(value.string()) : values.push_back(python_json(value.value()));
@@ -161,14 +164,19 @@ void JsonSchema::expand(const JsonField& schema, size_t& steps, std::vector<Simp
     check_keywords(schema, {kReference}, " beside $ref");
     return expand(target(schema["$ref"]), steps, out);
   }
-  for (const char* const keyword : {"anyOf", "allOf"}) {
+  for (const char* const keyword : {"anyOf", "oneOf", "allOf"}) {
     const JsonField list = schema[keyword];
     if (!list.present()) continue;
     const std::string_view only[] = {keyword};
     check_keywords(schema, {only}, fmt::format(" beside {}", keyword));
-    check(keyword[1] == 'n' || list.size() == 1, Code::kInvalidArgument, "{}: only an allOf of one schema is supported",
-          schema.place());
-    for (size_t i = 0; i < list.size(); ++i) expand(list[i], steps, out);
+    check(only[0] != "allOf" || list.size() == 1, Code::kInvalidArgument,
+          "{}: only an allOf of one schema is supported", schema.place());
+    for (size_t i = 0; i < list.size(); ++i) {
+      std::vector<Simple> more;
+      expand(list[i], steps, more);
+      if (only[0] == "oneOf") check_apart(schema, out, more, steps);
+      out.insert(out.end(), more.begin(), more.end());
+    }
     return;
   }
   if (schema.value().contains("enum") || schema.value().contains("const")) return expand_values(schema, out);
@@ -188,13 +196,49 @@ void JsonSchema::expand_values(const JsonField& schema, std::vector<Simple>& out
   for (size_t i = 0; i < list.size(); ++i) add(list[i]);
 }
 
+// That no value is of both: oneOf is anyOf then.
+void JsonSchema::check_apart(const JsonField& schema, std::span<const Simple> some, std::span<const Simple> others,
+                             size_t& steps) const {
+  for (const Simple& a : some)
+    for (const Simple& b : others)
+      check(
+          are_apart(a, b, steps), Code::kInvalidArgument,
+          "{}: a value may be of two schemas of this oneOf; make a required member another const in each, or use anyOf",
+          schema.place());
+}
+
+bool JsonSchema::are_apart(const Simple& a, const Simple& b, size_t& steps) const {
+  const auto kind = [](const Simple& simple) -> std::string {
+    const OrderedJson& value = simple.schema.value();
+    if (simple.type == "integer" || (simple.type == "const" && has_type(value, "number"))) return "number";
+    return simple.type == "const" ? value.type_name() : simple.type;
+  };
+  if (kind(a) != kind(b)) return kind(a) != "any" && kind(b) != "any";
+  const auto differ = [](const Simple& one, const Simple& other) {
+    return one.type == "const" && other.type == "const" && one.schema.value() != other.schema.value();
+  };
+  if (differ(a, b)) return true;
+  if (a.type != "object" || b.type != "object") return false;
+  const std::vector<Property> others = properties(b.schema);
+  return std::ranges::any_of(properties(a.schema), [&](const Property& property) {
+    const auto same = std::ranges::find(others, property.name, &Property::name);
+    if (!property.required || same == others.end() || !same->required) return false;
+    std::vector<Simple> here, there;
+    expand(property.schema, steps, here);
+    expand(same->schema, steps, there);
+    return std::ranges::all_of(here, [&](const Simple& one) {
+      return std::ranges::all_of(there, [&](const Simple& other) { return differ(one, other); });
+    });
+  });
+}
+
 JsonField JsonSchema::target(const JsonField& reference) const {
   const std::string& path = reference.string();
   if (path == "#") return root_;
   if (!path.starts_with("#/")) reference.refuse("a place in this schema, such as #/$defs/name");
   try {
     const OrderedJson::json_pointer pointer(path.substr(1));
-    return {root_.value().at(pointer), root_.place() + path};
+    return {root_.value().at(pointer), root_.place() + printable(path)};
   } catch (const OrderedJson::exception&) {
     reference.refuse("a place in this schema: nothing is there");
   }
@@ -207,13 +251,24 @@ Label JsonSchema::rule(const Simple& simple) {
   if (type == "boolean") return builder_.either(builder_.literal("true", kReturn), builder_.literal("false", kReturn));
   if (type == "object") return object(schema);
   if (type == "array") return array(schema);
-  if (type == "string") {
-    const auto [least, most] = counts(schema, "minLength", "maxLength");
-    return json_.string(least, most, kReturn);
-  }
+  if (type == "string") return builder_.literal("\"", characters(schema, true, builder_.literal("\"", kReturn)));
   const bool whole = type == "integer";
   if (!has_one(schema, kOfNumbers)) return whole ? json_.integer() : json_.number();
   return whole ? integers_in(range_of(schema), builder_) : numbers_in(range_of(schema), builder_);
+}
+
+// The inside of a string.
+Label JsonSchema::characters(const JsonField& schema, bool quoted, Label next) {
+  const JsonField expression = schema["pattern"], format = schema["format"];
+  const auto [least, most] = counts(schema, "minLength", "maxLength");
+  if (!expression.present() && !format.present()) return json_.characters(least, most, quoted, next);
+  check(least == 0 && most == JsonGrammar::kNoEnd && !(expression.present() && format.present()),
+        Code::kInvalidArgument, "{}: of pattern, format, and minLength with maxLength, only one is supported at a time",
+        schema.place());
+  if (expression.present()) return pattern(expression.string(), quoted, expression.place(), builder_, json_, next);
+  const std::string known = format_pattern(format.string());
+  if (known.empty()) format.refuse(kFormats);
+  return pattern(known, quoted, format.place(), builder_, json_, next);
 }
 
 std::vector<JsonSchema::Property> JsonSchema::properties(const JsonField& schema) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,10 +11,11 @@
 
 namespace v4rt {
 
-// Grammars of JSON schemas: type, enum, const, anyOf, $ref within the schema; properties, required,
-// additionalProperties; items, prefixItems, minItems, maxItems; minLength, maxLength; minimum, maximum and the
-// exclusive ones. Members come in the order of the schema, and those that it does not name only where it says what they
-// are, or names none. Throws Error(kInvalidArgument) for any other keyword that would count, with its place.
+// Grammars of JSON schemas: type, enum, const, anyOf, allOf of one, oneOf where no value can be of two, $ref within the
+// schema; properties, required, additionalProperties; items, prefixItems, minItems, maxItems; minLength and maxLength,
+// or pattern, or format; minimum, maximum and the exclusive ones. Members come in the order of the schema, and those
+// that it does not name only where it says what they are, or names none. Throws Error(kInvalidArgument) for any other
+// keyword that would count, with its place.
 class JsonSchema {
  public:
   using Label = Grammar::Label;
@@ -51,7 +53,11 @@ class JsonSchema {
   void expand_values(const JsonField& schema, std::vector<Simple>& out) const;
   JsonField target(const JsonField& reference) const;
   std::vector<Property> properties(const JsonField& schema) const;
+  void check_apart(const JsonField& schema, std::span<const Simple> some, std::span<const Simple> others,
+                   size_t& steps) const;
+  bool are_apart(const Simple& a, const Simple& b, size_t& steps) const;
   Label rule(const Simple& simple);
+  Label characters(const JsonField& schema, bool quoted, Label next);
   Label object(const JsonField& schema);
   Label array(const JsonField& schema);
 

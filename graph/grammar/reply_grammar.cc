@@ -3,6 +3,7 @@
 #include <list>
 
 #include "graph/grammar/json_schema.h"
+#include "loaders/files/json_file.h"
 
 namespace v4rt {
 namespace {
@@ -75,7 +76,7 @@ class ReplyGrammar {
       const JsonSchema::Property& property = properties[i];
       check(property.name.find_first_of("\"&<>\n") == std::string::npos, Code::kInvalidArgument,
             "{}: the parameter {} has a name that calls cannot hold", tool.parameters.place(),
-            python_string(property.name));
+            printable(property.name));
       const JsonSchema::Branches value = schema.parameter(property.schema, tag("</", "parameter>", after));
       std::vector<Label> kinds;
       if (value.text >= 0) kinds.push_back(builder_.literal("true\">", value.text));

@@ -26,6 +26,8 @@ int32_t plain_characters(std::string_view text) {
   return n;
 }
 
+bool is_control(char byte) { return static_cast<unsigned char>(byte) >= kOtherToken; }
+
 TokenTrie::Part part_of(std::vector<std::pair<std::string_view, int32_t>> tokens) {
   std::ranges::sort(tokens);
   TokenTrie::Part part;
@@ -62,6 +64,8 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer, int64_t vocab_size, std::span<c
       bytes_ += static_cast<char>(kEndToken);
     } else if (tokenizer.is_added(id)) {
       bytes_ += static_cast<char>(id == marker ? kDsmlByte : id == end_think ? kEndThinkByte : kOtherToken);
+    } else if (std::ranges::any_of(tokenizer.token_bytes(id), is_control)) {  // single bytes are tokens, too
+      bytes_ += static_cast<char>(kOtherToken);
     } else {
       bytes_ += tokenizer.token_bytes(id);
     }

@@ -28,6 +28,8 @@ def leaf(r):
         {"type": "boolean"}, {"type": "null"}, {"const": r.choice([name(r), 7, None, {"a": [1, "b"]}])},
         {"enum": [name(r), name(r) + '"\n', r.randint(-9, 9), None][: r.randint(1, 4)]},
         {"type": ["string", "boolean"], "maxLength": 5, "description": "either"},
+        {"type": "string", "pattern": r.choice(["^[a-f]{2,5}$", "^(ab|c?d)*[^x]{1,3}$", r"^\w+-\d{1,4}\.?$", '^\\"?[é€a-z]{1,4}$'])},
+        {"type": "string", "format": r.choice(["date", "time", "date-time", "uuid", "email", "ipv4"])},
     ])
 
 

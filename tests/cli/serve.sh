@@ -128,8 +128,8 @@ ask $chats '{"messages":[{"role":"user","content":"Name a city."}],"thinking":{"
 for i in 0 1 2; do fits "$(value /choices/$i/message/content)"; done
 ask $chats "$(chat 'Say something.' '"response_format":{"type":"json_object"},"max_tokens":2000')"; exits 200
 value /choices/0/message/content >"$work/said"; check "an object" "$json_value" "$work/said" ''
-ask $chats "$(chat hi '"response_format":{"type":"json_schema","json_schema":{"schema":{"type":"string","pattern":"a"}}}')"
-exits 400; out_has 'response_format.json_schema.schema: the keyword \"pattern\" is not supported'
+ask $chats "$(chat hi '"response_format":{"type":"json_schema","json_schema":{"schema":{"type":"string","not":{}}}}')"
+exits 400; out_has 'response_format.json_schema.schema: the keyword \"not\" is not supported'
 ask $chats "$(chat hi '"response_format":{"type":"json_schema"}')"; exits 400; out_has "json_schema is missing"
 strict="{\"type\":\"function\",\"function\":{\"name\":\"travel\",\"strict\":true,\"parameters\":$schema}}"
 ask $chats '{"messages":[{"role":"user","content":"What is the weather in Paris?"}],"thinking":{"type":"disabled"},"temperature":1.5,"seed":1,"tools":['"$strict],\"tool_choice\":\"required\"}"

@@ -138,6 +138,18 @@ void write_chat(Seeds seeds) {
   seeds.add("\ntool\tx");
 }
 
+void write_schema(Seeds seeds) {
+  const std::string choices = std::string(1, '\0') + "any 40 bytes choose what the text says.";
+  for (
+      const char* schema :
+      {"{}",
+       R"({"type":"object","properties":{"a":{"type":"string","maxLength":3},"b":{"enum":[1,"x",null]}},"required":["a"]})",
+       R"({"anyOf":[{"type":"integer","minimum":-5,"maximum":120},{"type":"number","exclusiveMinimum":0}]})",
+       R"({"type":"array","prefixItems":[{"const":{"k":"\u00e9"}}],"items":{"$ref":"#/$defs/d"},"minItems":1,"$defs":{"d":{"type":["null","boolean"]}}})",
+       R"({"additionalProperties":{"$ref":"#"},"properties":{"ab":false,"\u00e9":true}})"})
+    seeds.add(schema + choices);
+}
+
 }  // namespace
 }  // namespace v4rt
 
@@ -152,5 +164,6 @@ int main(int argc, char** argv) {
   v4rt::write_tokenizer({folder, "tokenizer"});
   v4rt::write_weight_file({folder, "weight_file"});
   v4rt::write_chat({folder, "chat"});
+  v4rt::write_schema({folder, "schema"});
   return 0;
 }

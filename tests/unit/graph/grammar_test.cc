@@ -93,6 +93,30 @@ TEST(Grammar, TakesWhatTheSchemaTakes) {
       {R"({"type":"integer","minimum":1000})", {"1000", "999999999999999"}, {"999", "-1000"}},
       {R"({"type":"number","minimum":0,"maximum":1})", {"0", "1", "0.25"}, {"1.5", "-0.1", "2"}},
       {R"({"type":"number","exclusiveMinimum":0,"exclusiveMaximum":1})", {"0.5", "0.001"}, {"0", "1", "0.0"}},
+      {R"({"type":"string","pattern":"^[a-c]{2,3}(x|\\d+)?$"})",
+       {R"("ab")", R"("abcx")", R"("ab123")"},
+       {R"("a")", R"("abx1")", R"("")"}},
+      {R"({"pattern":"b+"})", {R"("b")", R"("abbc")", R"("\n€b")"}, {R"("a")", R"("")"}},
+      {R"({"pattern":"^a|b$"})", {R"("ax")", R"("xb")"}, {R"("xa")", R"("bx")"}},
+      {R"({"pattern":"^[^a\"]\\.\\n\"é?.$"})",
+       {R"("b.\n\"éx")", R"("€.\n\"€")"},
+       {R"("a.\n\"x")", R"("b.n\"x")", R"("b.\n"x")"}},
+      {R"({"pattern":"^(?:[\\w-]+/?)*$"})", {R"("")", R"("a-b/c_d")"}, {R"("a//b")"}},
+      {R"({"type":"string","format":"date"})",
+       {R"("2024-02-28")", R"("1999-12-31")"},
+       {R"("2024-02-30")", R"("2024-04-31")", R"("24-1-1")"}},
+      {R"({"format":"date-time"})",
+       {R"("2024-01-30T23:59:59.5Z")", R"("2024-01-30T00:00:00+02:00")"},
+       {R"("2024-01-30")", R"("2024-01-30T24:00:00Z")"}},
+      {R"({"format":"uuid"})", {R"("123e4567-e89b-12d3-a456-426614174000")"}, {R"("123e4567")"}},
+      {R"({"format":"email"})", {R"("ann.b@mail.example.org")"}, {R"("ann")", R"("@b.org")"}},
+      {R"({"format":"ipv4"})", {R"("192.168.0.255")"}, {R"("192.168.0.256")", R"("1.2.3")"}},
+      {R"({"format":"uri"})", {R"("https://example.org/a/b.html")"}, {R"("example")"}},
+      {R"({"oneOf":[{"type":"string"},{"type":"integer"},{"const":null}]})", {R"("a")", "1", "null"}, {"true"}},
+      {R"({"oneOf":[{"properties":{"k":{"const":"a"},"n":{"type":"null"}},"required":["k"]},{"$ref":"#/$defs/b"}],
+           "discriminator":{"propertyName":"k"},"$defs":{"b":{"properties":{"k":{"enum":["b","c"]}},"required":["k"]}}})",
+       {R"({"k":"a","n":null})", R"({"k":"c"})"},
+       {R"({"k":"b","n":null})", R"({"k":"d"})"}},
       {R"({"type":"number","minimum":-2})", {"-2", "-1.5", "-0.5", "0", "3.75"}, {"-2.5", "-3"}},
   };
   for (const Case& c : cases) {
@@ -122,9 +146,18 @@ std::string refused(const std::string& schema) {
 }
 
 TEST(Grammar, RefusesWhatItCannotFollow) {
-  EXPECT_EQ(refused(R"({"properties":{"a":{"type":"string","pattern":"x"}}})"),
-            "schema.properties.a: the keyword \"pattern\" is not supported");
-  EXPECT_THAT(refused(R"({"oneOf":[]})"), HasSubstr("\"oneOf\" is not supported"));
+  EXPECT_EQ(refused(R"({"properties":{"a":{"type":"string","not":{}}}})"),
+            "schema.properties.a: the keyword \"not\" is not supported");
+  EXPECT_THAT(refused(R"({"oneOf":[{"type":"number"},{"type":"integer"}]})"), HasSubstr("may be of two schemas"));
+  EXPECT_THAT(refused(R"({"oneOf":[{"type":"object"},{"required":["a"]}]})"), HasSubstr("may be of two schemas"));
+  EXPECT_THAT(refused(R"({"oneOf":[{},{"const":1}]})"), HasSubstr("may be of two schemas"));
+  for (const std::string wrong :
+       {"(", "a)", "[", "*", "a{2", "a{3,2}", "(?=a)", "(?<!a)", "\\\\1", "\\\\b", "[é-ü]", "[b-a]", "a$b", "\\\\"})
+    EXPECT_THAT(refused(R"({"pattern":")" + wrong + R"("})"), HasSubstr("schema.pattern: the pattern")) << wrong;
+  EXPECT_THAT(refused(R"({"pattern":"a","maxLength":3})"), HasSubstr("only one is supported at a time"));
+  EXPECT_THAT(refused(R"({"format":"secret"})"), HasSubstr("schema.format is \"secret\", not date"));
+  EXPECT_THAT(refused(R"({"pattern":"((a{1000}){1000}){1000}"})"), HasSubstr("make it smaller"));
+  EXPECT_EQ(refused(R"({"pattern":"((){1000000}){1000000}"})"), "no error");
   EXPECT_THAT(refused(R"({"anyOf":[{}],"type":"string"})"), HasSubstr("\"type\" is not supported beside anyOf"));
   EXPECT_THAT(refused(R"({"enum":[1],"minimum":3})"), HasSubstr("\"minimum\" is not supported beside enum"));
   EXPECT_THAT(refused(R"({"allOf":[{},{}]})"), HasSubstr("only an allOf of one schema"));
@@ -238,6 +271,15 @@ TEST(TokenMatcher, AllowsExactlyWhatTheGrammarTakes) {
       matcher.accept(id);
     }
   }
+}
+
+// The vocabulary has a token for each byte, also for those that stand for control tokens here.
+TEST(TokenMatcher, TakesNoByteForAControlToken) {
+  TokenMatcher matcher(grammar_of(R"({"const":1})"), trie(), tokenizer()->encode("1"));
+  std::vector<int32_t> ids;
+  for (int32_t id = 0; id < kVocab; ++id)
+    if (has(matcher.allowed(), id)) ids.push_back(id);
+  EXPECT_EQ(ids, std::vector<int32_t>{kEnd});
 }
 
 TEST(TokenMatcher, GoesBackAndRefuses) {

@@ -69,6 +69,32 @@ std::vector<int32_t> prompt_of(size_t n, int32_t seed) {
 class Scheduled : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Drafts, Scheduled, testing::Values(0, 1, 3));
 
+// After an even token an odd one, and after an odd one an even one.
+class Alternating final : public TokenFilter {
+ public:
+  std::span<const uint64_t> allowed() override {
+    mask_ = odd(ids_.empty() ? 0 : ids_.back()) ? 0x5555'5555 : 0xaaaa'aaaa;
+    return {&mask_, 1};
+  }
+  void accept(int32_t id) override {
+    ASSERT_EQ(possible({&id, 1}), 1u);
+    ids_.push_back(id);
+  }
+  size_t possible(std::span<const int32_t> ids) override {
+    int32_t last = ids_.empty() ? 0 : ids_.back();
+    size_t n = 0;
+    for (; n < ids.size() && ids[n] >= 0 && odd(ids[n]) != odd(last); ++n) last = ids[n];
+    return n;
+  }
+  size_t accepted() const override { return ids_.size(); }
+  void rewind(size_t n) override { ids_.resize(n); }
+
+ private:
+  static bool odd(int32_t id) { return id % 2 != 0; }
+  std::vector<int32_t> ids_;
+  uint64_t mask_ = 0;
+};
+
 TEST_P(Scheduled, EveryRequestGetsWhatItGetsAlone) {
   const auto model = open();
   Session session(open(kSlots, 512, GetParam()));
@@ -80,6 +106,7 @@ TEST_P(Scheduled, EveryRequestGetsWhatItGetsAlone) {
         request(prompt_of(1 + i * i, static_cast<int32_t>(i)), static_cast<int64_t>(i * 3 % 10), answers[i]));
     requests.back().sampler = {.temperature = i % 2 == 0 ? 0.0f : 1.5f, .seed = i};
     if (i % 3 == 0) requests.back().options.end_tokens = {5, 9};
+    if (i % 4 == 1) requests.back().sampler.filter = [] { return std::make_unique<Alternating>(); };
     EXPECT_EQ(scheduler.submit(requests.back()), i + 1);
   }
   EXPECT_EQ(scheduler.waiting(), answers.size());
@@ -93,6 +120,7 @@ TEST_P(Scheduled, EveryRequestGetsWhatItGetsAlone) {
     EXPECT_EQ(answers[i].result.stop, expected.result.stop) << i;
     EXPECT_EQ(answers[i].result.tokens, expected.result.tokens) << i;
     EXPECT_LE(answers[i].result.accepted, answers[i].result.drafted) << i;
+    for (size_t n = 0; i % 4 == 1 && n < answers[i].ids.size(); ++n) EXPECT_EQ(answers[i].ids[n] % 2, (n + 1) % 2) << i;
   }
 }
 
