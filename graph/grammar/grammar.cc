@@ -46,8 +46,7 @@ GrammarBuilder::Label GrammarBuilder::literal(std::string_view text, Label next)
 
 GrammarBuilder::Label GrammarBuilder::one_of(std::vector<std::string> texts, Label next) {
   std::ranges::sort(texts);
-  const auto again = std::ranges::unique(texts);
-  texts.erase(again.begin(), again.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
   return one_of(texts, 0, next);
 }
 

@@ -36,7 +36,7 @@ bool has_one(const JsonField& schema, Names names) {
 void check_keywords(const JsonField& schema, std::initializer_list<Names> taken, std::string_view beside) {
   for (const auto& [keyword, value] : schema.object().value().items()) {
     const auto takes = [&](Names names) { return is_one(keyword, names); };
-    check(is_one(keyword, kAnnotations) || std::ranges::any_of(taken, takes), Code::kInvalidArgument,
+    check(takes(kAnnotations) || keyword.starts_with("x-") || std::ranges::any_of(taken, takes), Code::kInvalidArgument,
           "{}: the keyword \"{}\" is not supported{}", schema.place().empty() ? "the schema" : schema.place(),
           printable(keyword), beside);
   }

@@ -77,6 +77,7 @@ TEST(Grammar, TakesWhatTheSchemaTakes) {
       {R"({"prefixItems":[{"type":"integer"}],"items":{"type":"null"}})",
        {"[]", "[1]", "[1,null,null]"},
        {"[null]", "[1,2]"}},
+      {R"({"type":"null","title":"t","default":3,"x-order":1})", {"null"}, {"3"}},
       {R"({"type":"array","maxItems":0})", {"[]"}, {"[1]"}},
       {R"({"enum":["a",1,null,{"b":[1]}]})", {R"("a")", "1", "null", R"({"b": [1]})"}, {R"("b")", "2"}},
       {R"({"type":"string","enum":["a",1]})", {R"("a")"}, {"1"}},
