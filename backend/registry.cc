@@ -41,6 +41,20 @@ std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused
 #endif
 }
 
+std::shared_ptr<Device> create_host_opencl([[maybe_unused]] const DeviceOptions& options) {
+#ifdef V4RT_HAVE_OPENCL
+  const HostOpencl& host = options.host_opencl;
+  check(host.context != nullptr && host.device != nullptr, Code::kInvalidArgument,
+        "opencl:host is a context and a device of the host program's, which has given none");
+  return adopt_opencl_device({static_cast<cl_context>(host.context), static_cast<cl_device_id>(host.device),
+                              static_cast<cl_command_queue>(host.queue)},
+                             options.cache_dir, options.lanes, fast_options(options),
+                             {options.max_group, options.local_memory});
+#else
+  return create_opencl(0, options);
+#endif
+}
+
 // If a driver failed, it may have the device.
 [[noreturn]] void fail_unknown(std::string_view name, const DeviceOptions& options) {
   const DeviceList list = list_devices(options);
@@ -92,12 +106,21 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
   const std::string wanted = lower(name);
   if (wanted == "reference") return create_reference_device();
   if (wanted == "cpu") return create_cpu_device(options.threads, fast_options(options));
+  if (wanted == "opencl:host") return create_host_opencl(options);
   if (const int index = opencl_index(wanted); index >= 0) return create_opencl(index, options);
   for (const DeviceInfo& device : list_devices(options).devices) {
     if (!wanted.empty() && lower(device.description).find(wanted) != std::string::npos)
       return create_device(device.name, options);
   }
   fail_unknown(name, options);
+}
+
+OpenclRange opencl_range([[maybe_unused]] const Buffer& buffer) {
+#ifdef V4RT_HAVE_OPENCL
+  if (const auto* known = dynamic_cast<const OpenclBuffer*>(&buffer))
+    return {known->memory().object, known->memory().offset};
+#endif
+  fail(Code::kUnsupported, "this memory is not of an OpenCL device");
 }
 
 }  // namespace v4rt

@@ -13,6 +13,13 @@
 
 namespace v4rt {
 
+// OpenCL objects of a host program, which are retained: a cl_context, a cl_device_id of it, and a cl_command_queue of
+// both that runs commands in order, or nullptr for queues of v4rt's own. What v4rt enqueues runs after what the host
+// has enqueued there before.
+struct HostOpencl {
+  void *context = nullptr, *device = nullptr, *queue = nullptr;
+};
+
 struct DeviceOptions {
   int threads = 0;                                       // cpu: 0 = one per processor that the process may use
   Fast fast = Fast::kNever;                              // may take products whose order of summation is a library's
@@ -22,12 +29,22 @@ struct DeviceOptions {
   std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the device's type and vectors
   // opencl: no more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has
   size_t max_group = 0, local_memory = 0;
+  HostOpencl host_opencl;  // of the device "opencl:host"
 };
 
-// "reference", "cpu", "opencl" (the first device), "opencl:1", or a part of a device's description, case ignored.
-// Throws Error: kNotFound, with a list of the devices there are; kDevice if a driver failed, which may have that
-// device; kUnsupported if the backend was not built in.
+// "reference", "cpu", "opencl" (the first device), "opencl:1", "opencl:host" (options.host_opencl), or a part of a
+// device's description, case ignored. Throws Error: kNotFound, with a list of the devices there are; kDevice if a
+// driver failed, which may have that device; kUnsupported if the backend was not built in; kInvalidArgument when the
+// host's objects do not belong together.
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options = {});
+
+// Where a buffer of an OpenCL device lies: at `offset` bytes of a cl_mem, which is the buffer's. Throws
+// Error(kUnsupported) for buffers of other devices.
+struct OpenclRange {
+  void* memory;
+  size_t offset;
+};
+OpenclRange opencl_range(const Buffer& buffer);
 
 // Every device of every backend; cheap, nothing is compiled. Drivers that fail and devices that cannot be used are
 // listed as problems, one line each, with the call and its code or the reason.

@@ -12,9 +12,11 @@
 namespace v4rt {
 namespace {
 
-DeviceInfo describe(const Capabilities& c, int index) {
+std::string name_of(size_t index) { return fmt::format("opencl:{}", index); }
+
+DeviceInfo describe(const Capabilities& c, const std::string& name) {
   DeviceInfo info;
-  info.name = fmt::format("opencl:{}", index);
+  info.name = name;
   info.description = fmt::format("{}, {}, driver {}", c.device_name, c.platform_name, c.driver_version);
   info.alignment = c.alignment;
   info.max_allocation = c.max_allocation;
@@ -29,18 +31,27 @@ void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, vo
 
 }  // namespace
 
-OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index,
-                           const std::string& cache_dir, FastOptions fast)
+OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, const std::string& name,
+                           const std::string& cache_dir, FastOptions fast, const OpenclLoan& loan)
     : TableDevice(opencl_kernels(), std::move(fast)),
       site_(site),
       capabilities_(capabilities),
-      info_(describe(capabilities, index)),
+      info_(describe(capabilities, name)),
       budget_(std::make_shared<MemoryBudget>()) {
-  const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
-                                              reinterpret_cast<cl_context_properties>(site.platform), 0};
-  cl_int status = CL_SUCCESS;
-  context_ = cl::Context(clCreateContext(properties, 1, &site_.device, &log_driver_message, nullptr, &status));
-  cl::check_call(status, info_.name + ": clCreateContext");
+  if (loan.context != nullptr) {
+    cl::check_call(clRetainContext(loan.context), info_.name + ": clRetainContext");
+    context_ = cl::Context(loan.context);
+  } else {
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                                reinterpret_cast<cl_context_properties>(site.platform), 0};
+    cl_int status = CL_SUCCESS;
+    context_ = cl::Context(clCreateContext(properties, 1, &site_.device, &log_driver_message, nullptr, &status));
+    cl::check_call(status, info_.name + ": clCreateContext");
+  }
+  if (loan.queue != nullptr) {
+    cl::check_call(clRetainCommandQueue(loan.queue), info_.name + ": clRetainCommandQueue");
+    lent_queue_ = cl::CommandQueue(loan.queue);
+  }
   budget_->limit = capabilities_.memory;
   programs_ = std::make_unique<ProgramCache>(context_.get(), site_, capabilities_, info_.name, cache_dir);
 }
@@ -68,7 +79,7 @@ BufferPtr OpenclDevice::import_host(std::span<const std::byte> memory) {
 }
 
 std::unique_ptr<Queue> OpenclDevice::create_queue() {
-  return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name);
+  return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name, lent_queue_.get());
 }
 
 std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, std::vector<std::string> definitions,
@@ -94,7 +105,7 @@ bool OpenclDevice::decodes_by_halves() {
                                  "HALVES=1", "WHOLE=1", "ABREAST=8"},
                                 "probe_halves");
     const BufferPtr wrong = allocate(sizeof(int32_t));
-    OpenclQueue queue(context_.get(), site_.device, info_.name);
+    OpenclQueue queue(context_.get(), site_.device, info_.name, lent_queue_.get());
     int32_t count = 0;
     queue.upload(*wrong, 0, std::as_bytes(std::span(&count, 1)));
     (*probe)(queue, {1}, wrong);
@@ -118,10 +129,66 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) 
   const OpenclSites found = find_opencl_sites();
   problems.insert(problems.end(), found.problems.begin(), found.problems.end());
   for (const OpenclSite& site : found.sites) {
-    infos.push_back(describe(query_capabilities(site), static_cast<int>(infos.size())));
+    infos.push_back(describe(query_capabilities(site), name_of(infos.size())));
   }
   return infos;
 }
+
+namespace {
+
+std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, const std::string& cache_dir,
+                             std::optional<Lanes> lanes, const FastOptions& fast, const GroupLimits& limits,
+                             const OpenclLoan& loan) {
+  Capabilities capabilities = query_capabilities(site);
+  capabilities.lanes = lanes.value_or(capabilities.lanes);
+  if (limits.max_group > 0) capabilities.max_group = std::min(capabilities.max_group, limits.max_group);
+  if (limits.local_memory > 0) capabilities.local_memory = std::min(capabilities.local_memory, limits.local_memory);
+  constexpr size_t kLeastGroup = 64;  // of the kernels that sum in 64 lanes
+  check(capabilities.lanes == Lanes::kVector || capabilities.max_group >= kLeastGroup, Code::kUnsupported,
+        "{}: {}: its work-groups have at most {} work-items, kernels with a lane per work-item need {}; those with "
+        "vector lanes (--lanes vector) need one",
+        name, capabilities.device_name, capabilities.max_group, kLeastGroup);
+  while (true) {
+    auto device = std::make_shared<OpenclDevice>(site, capabilities, name, cache_dir, fast, loan);
+    const ArithmeticFault fault = fault_of(ask_arithmetic(*device));
+    if (fault.what.empty()) return device;
+    check(go_round(fault, capabilities), Code::kUnsupported,
+          "{}: {}: it does not compute as v4rt defines it, so answers would be others: {}", device->info().name,
+          device->info().description, fault.what);
+  }
+}
+
+// A property of a context or queue of the host's, which must be one.
+template <class T, class Object>
+T lent_value(cl_int (*ask)(Object, cl_uint, size_t, void*, size_t*), Object object, cl_uint question,
+             std::string_view what) {
+  T value{};
+  const cl_int status = ask(object, question, sizeof(T), &value, nullptr);
+  check(status == CL_SUCCESS, Code::kInvalidArgument, "opencl:host: the host's {}: {}", what, cl::error_name(status));
+  return value;
+}
+
+void check_loan(const OpenclLoan& loan) {
+  std::vector<cl_device_id> devices(
+      lent_value<cl_uint>(clGetContextInfo, loan.context, CL_CONTEXT_NUM_DEVICES, "context"));
+  cl::check_call(clGetContextInfo(loan.context, CL_CONTEXT_DEVICES, devices.size() * sizeof(cl_device_id),
+                                  devices.data(), nullptr),
+                 "opencl:host: clGetContextInfo");
+  check(std::ranges::find(devices, loan.device) != devices.end(), Code::kInvalidArgument,
+        "opencl:host: the host's device is not one of its context");
+  if (loan.queue == nullptr) return;
+  const auto of_queue = [&]<class T>(T, cl_uint question) {
+    return lent_value<T>(clGetCommandQueueInfo, loan.queue, question, "queue");
+  };
+  check(of_queue(cl_context(), CL_QUEUE_CONTEXT) == loan.context &&
+            of_queue(cl_device_id(), CL_QUEUE_DEVICE) == loan.device,
+        Code::kInvalidArgument, "opencl:host: the host's queue is of another context or device");
+  check((of_queue(cl_command_queue_properties(), CL_QUEUE_PROPERTIES) & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE) == 0,
+        Code::kInvalidArgument,
+        "opencl:host: the host's queue runs commands out of order; v4rt needs one that does not");
+}
+
+}  // namespace
 
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes,
                                              const FastOptions& fast, const GroupLimits& limits) {
@@ -129,24 +196,19 @@ std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache
   check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
         "opencl:{}: there is no such device, {} found{}{}", index, sites.size(), problems.empty() ? "" : "\n  ",
         fmt::join(problems, "\n  "));
-  const OpenclSite& site = sites[static_cast<size_t>(index)];
-  Capabilities capabilities = query_capabilities(site);
-  capabilities.lanes = lanes.value_or(capabilities.lanes);
-  if (limits.max_group > 0) capabilities.max_group = std::min(capabilities.max_group, limits.max_group);
-  if (limits.local_memory > 0) capabilities.local_memory = std::min(capabilities.local_memory, limits.local_memory);
-  constexpr size_t kLeastGroup = 64;  // of the kernels that sum in 64 lanes
-  check(capabilities.lanes == Lanes::kVector || capabilities.max_group >= kLeastGroup, Code::kUnsupported,
-        "opencl:{}: {}: its work-groups have at most {} work-items, kernels with a lane per work-item need {}; those "
-        "with vector lanes (--lanes vector) need one",
-        index, capabilities.device_name, capabilities.max_group, kLeastGroup);
-  while (true) {
-    auto device = std::make_shared<OpenclDevice>(site, capabilities, index, cache_dir, fast);
-    const ArithmeticFault fault = fault_of(ask_arithmetic(*device));
-    if (fault.what.empty()) return device;
-    check(go_round(fault, capabilities), Code::kUnsupported,
-          "{}: {}: it does not compute as v4rt defines it, so answers would be others: {}", device->info().name,
-          device->info().description, fault.what);
-  }
+  const auto at = static_cast<size_t>(index);
+  return open(sites[at], name_of(at), cache_dir, lanes, fast, limits, {});
+}
+
+std::shared_ptr<Device> adopt_opencl_device(const OpenclLoan& loan, const std::string& cache_dir,
+                                            std::optional<Lanes> lanes, const FastOptions& fast,
+                                            const GroupLimits& limits) {
+  check_loan(loan);
+  const OpenclSite site{cl::device_value<cl_platform_id>(loan.device, CL_DEVICE_PLATFORM), loan.device};
+  const std::string reason = unusable_because(site);
+  check(reason.empty(), Code::kUnsupported, "opencl:host: {}: {}", cl::device_text(loan.device, CL_DEVICE_NAME),
+        reason);
+  return open(site, "opencl:host", cache_dir, lanes, fast, limits, loan);
 }
 
 }  // namespace v4rt

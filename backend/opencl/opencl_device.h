@@ -15,11 +15,18 @@
 
 namespace v4rt {
 
-// One OpenCL device with a context of its own.
+// What a host program that uses OpenCL itself lends: retained. `queue` may be nullptr.
+struct OpenclLoan {
+  cl_context context = nullptr;
+  cl_device_id device = nullptr;
+  cl_command_queue queue = nullptr;
+};
+
+// One OpenCL device with a context of its own, or of the host program.
 class OpenclDevice final : public TableDevice<OpenclDevice> {
  public:
-  OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, int index, const std::string& cache_dir,
-               FastOptions fast = {});
+  OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, const std::string& name,
+               const std::string& cache_dir, FastOptions fast = {}, const OpenclLoan& loan = {});
   OpenclDevice(const OpenclDevice&) = delete;
   OpenclDevice& operator=(const OpenclDevice&) = delete;
 
@@ -47,6 +54,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   Capabilities capabilities_;
   DeviceInfo info_;
   cl::Context context_;
+  cl::CommandQueue lent_queue_;
   std::shared_ptr<MemoryBudget> budget_;
   std::unique_ptr<ProgramCache> programs_;
   std::once_flag halves_asked_;
@@ -66,5 +74,11 @@ struct GroupLimits {
 // cache_dir keeps no programs on disk; without `lanes` the device decides (capabilities.h).
 std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes = {},
                                              const FastOptions& fast = {}, const GroupLimits& limits = {});
+
+// The device "opencl:host". Throws Error(kInvalidArgument) when the objects do not belong together or the queue is out
+// of order, and as create_opencl_device.
+std::shared_ptr<Device> adopt_opencl_device(const OpenclLoan& loan, const std::string& cache_dir,
+                                            std::optional<Lanes> lanes = {}, const FastOptions& fast = {},
+                                            const GroupLimits& limits = {});
 
 }  // namespace v4rt

@@ -19,11 +19,11 @@ void OpenclQueue::verify(cl_int status, std::string_view call) const {
   if (status != CL_SUCCESS) cl::check_call(status, fmt::format("{}: {}", device_name_, call));
 }
 
-OpenclQueue::OpenclQueue(cl_context context, cl_device_id device, std::string device_name)
+OpenclQueue::OpenclQueue(cl_context context, cl_device_id device, std::string device_name, cl_command_queue lent)
     : context_(context), device_name_(std::move(device_name)) {
-  cl_int status = CL_SUCCESS;
-  queue_ = cl::CommandQueue(clCreateCommandQueue(context, device, 0, &status));
-  verify(status, "clCreateCommandQueue");
+  cl_int status = lent != nullptr ? clRetainCommandQueue(lent) : CL_SUCCESS;
+  queue_ = cl::CommandQueue(lent != nullptr ? lent : clCreateCommandQueue(context, device, 0, &status));
+  verify(status, lent != nullptr ? "clRetainCommandQueue" : "clCreateCommandQueue");
   for (Staging& staging : staging_) staging.bytes.resize(kStagingBytes);
 }
 

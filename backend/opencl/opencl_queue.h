@@ -16,7 +16,8 @@ struct Grid {
 
 class OpenclQueue final : public Queue {
  public:
-  OpenclQueue(cl_context context, cl_device_id device, std::string device_name);
+  // `lent`: a queue of the host program's, or nullptr for one of its own.
+  OpenclQueue(cl_context context, cl_device_id device, std::string device_name, cl_command_queue lent = nullptr);
   ~OpenclQueue() override;
   OpenclQueue(const OpenclQueue&) = delete;
   OpenclQueue& operator=(const OpenclQueue&) = delete;

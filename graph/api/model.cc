@@ -99,6 +99,7 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   options.weight_cache_hint = "set v4rt_model_options.weight_cache to a folder";
   options.device_options.threads = o.threads;
   options.device_options.fast = static_cast<v4rt::Fast>(o.fast);
+  options.device_options.host_opencl = {o.opencl_context, o.opencl_device, o.opencl_queue};
   options.numbers = o.numbers == V4RT_PLAIN ? v4rt::NumberMode::kPlain : v4rt::NumberMode::kFaithful;
   if (o.context > 0) options.context = o.context;
   options.chunk = o.chunk;

@@ -39,6 +39,22 @@ v4rt_status v4rt_session_feed(v4rt_session* session, int32_t slot, const int32_t
   });
 }
 
+v4rt_status v4rt_session_feed_opencl(v4rt_session* session, int32_t slot, const int32_t* tokens, size_t n_tokens,
+                                     void** memory, uint64_t* offset) {
+  return guarded([&] {
+    require(session, "v4rt_session_feed_opencl: session");
+    require(tokens, "v4rt_session_feed_opencl: tokens");
+    require(memory, "v4rt_session_feed_opencl: memory");
+    require(offset, "v4rt_session_feed_opencl: offset");
+    const v4rt::Tensor logits = session->session.feed_on_device({tokens, n_tokens}, slot);
+    go_on(logits.values != nullptr ? 1 : 0, "v4rt_session_feed_opencl");
+    const v4rt::OpenclRange range = v4rt::opencl_range(*logits.values);
+    if (session->session.model().options().device_options.host_opencl.queue == nullptr) session->session.finish();
+    *memory = range.memory;
+    *offset = range.offset;
+  });
+}
+
 v4rt_status v4rt_session_feed_batch(v4rt_session* session, const v4rt_batch_item* items, size_t n_items,
                                     const float** logits) {
   return guarded([&] {

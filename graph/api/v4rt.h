@@ -129,6 +129,12 @@ typedef struct v4rt_model_options {
   int32_t mtp;      /* 1: build the MTP block too, which the checkpoint must have: for v4rt_session_score */
   int32_t no_mmap;  /* 1: files are read into memory when the model is opened; 0: they are mapped */
   int32_t reserved; /* 0 */
+  /* Of a program that uses OpenCL itself, for the device "opencl:host": a cl_context, a cl_device_id of it, and a
+   * cl_command_queue of both that runs commands in order, or NULL. They are retained while the model lives. What v4rt
+   * enqueues runs after what the program has enqueued there before. */
+  void* opencl_context;
+  void* opencl_device;
+  void* opencl_queue;
 } v4rt_model_options;
 
 /* Files are mapped for as long as the model lives. Replacing a file by another of its name does no harm. Writing to it
@@ -205,6 +211,13 @@ V4RT_API v4rt_status v4rt_session_on_progress(v4rt_session* session,
  * number (V4RT_CORRUPT): then they hold the tokens, and are to be reset or restored. */
 V4RT_API v4rt_status v4rt_session_feed(v4rt_session* session, int32_t slot, const int32_t* tokens, size_t n_tokens,
                                        const float** logits);
+
+/* The same on an OpenCL device, with the logits left there: vocab_size floats at *offset bytes of *memory, a cl_mem
+ * that is the session's, valid until its next call. They are there when what is enqueued on the host's queue so far is
+ * done; without such a queue the call waits. Whether they are finite is not looked at. V4RT_UNSUPPORTED where they are
+ * made elsewhere. */
+V4RT_API v4rt_status v4rt_session_feed_opencl(v4rt_session* session, int32_t slot, const int32_t* tokens,
+                                              size_t n_tokens, void** memory, uint64_t* offset);
 
 typedef struct v4rt_batch_item {
   size_t struct_size;

@@ -115,6 +115,7 @@ struct ModelOptions {
   v4rt_numbers numbers = V4RT_FAITHFUL;
   v4rt_fast fast = V4RT_EXACT;
   bool mtp = false, no_mmap = false;
+  void *opencl_context = nullptr, *opencl_device = nullptr, *opencl_queue = nullptr;  // of the device "opencl:host"
 };
 
 namespace detail {
@@ -149,6 +150,9 @@ class Options {
     c_.fast = options.fast;
     c_.mtp = options.mtp ? 1 : 0;
     c_.no_mmap = options.no_mmap ? 1 : 0;
+    c_.opencl_context = options.opencl_context;
+    c_.opencl_device = options.opencl_device;
+    c_.opencl_queue = options.opencl_queue;
   }
   Options(const Options&) = delete;
   Options& operator=(const Options&) = delete;
@@ -310,6 +314,17 @@ class Session {
         &callback));
   }
 
+  // The same, with the logits left on the OpenCL device: v4rt_session_feed_opencl.
+  struct OpenclLogits {
+    void* memory = nullptr;
+    uint64_t offset = 0;
+  };
+  OpenclLogits feed_opencl(std::span<const int32_t> tokens, int slot = 0) {
+    OpenclLogits logits;
+    check(v4rt_session_feed_opencl(get(), slot, tokens.data(), tokens.size(), &logits.memory, &logits.offset));
+    return logits;
+  }
+
   // Guesses the n tokens after `next`, which has not been fed; -1 where there is nothing to go by.
   std::vector<int32_t> draft(int32_t next, int n, int slot = 0) {
     std::vector<int32_t> ids(static_cast<size_t>(n > 0 ? n : 0));
@@ -317,8 +332,7 @@ class Session {
     return ids;
   }
 
-  // Called after each chunk of a long prompt and after each layer of a chunk. feed() throws V4RT_CANCELLED when
-  // `progress` stops it; the sequence then holds whole chunks.
+  // Called after chunks and layers; when `progress` stops it, feed() throws V4RT_CANCELLED, and whole chunks stay.
   void on_progress(std::function<bool(int64_t done, int64_t total)> progress) {
     auto made = progress ? std::make_unique<Progress>(std::move(progress)) : nullptr;
     const auto call = [](int64_t done, int64_t total, void* user) {
@@ -466,15 +480,7 @@ inline std::string chat_render(std::span<const Message> messages, const ChatOpti
   return detail::take(text);
 }
 
-enum class PieceKind {
-  kReasoning = V4RT_PIECE_REASONING,
-  kContent = V4RT_PIECE_CONTENT,
-  kCall = V4RT_PIECE_CALL,
-  kArguments = V4RT_PIECE_ARGUMENTS,
-  kCallEnd = V4RT_PIECE_CALL_END,
-};
-
-// Takes an answer apart as its tokens come: piece(PieceKind, std::string_view text), with whole characters.
+// Takes an answer apart as its tokens come: piece(v4rt_piece_kind, std::string_view text), with whole characters.
 class Reply {
  public:
   Reply(const Tokenizer& tokenizer, bool thinking, bool calls) {
@@ -497,7 +503,7 @@ class Reply {
   template <class F, class Read>
   static void hand_over(F& piece, const Read& read) {
     auto typed = [&](int32_t kind, const char* text, size_t n) {
-      return piece(static_cast<PieceKind>(kind), std::string_view(text, n));
+      return piece(static_cast<v4rt_piece_kind>(kind), std::string_view(text, n));
     };
     detail::Callback<decltype(typed)> callback(typed);
     callback.check(read([](int32_t kind, const char* text, size_t n,

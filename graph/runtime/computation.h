@@ -48,6 +48,9 @@ class Computation {
     read(output, std::as_writable_bytes(std::span<T>(values)));
   }
 
+  // Where an output is on its device (backend/registry.h: opencl_range), and stays from run to run.
+  const Tensor& tensor(std::string_view output) const { return program_->tensor(output); }
+
   void clear();  // all states, to zero
   const Plan& plan() const { return plan_; }
 

@@ -33,12 +33,16 @@ Program::Place Program::place(SlotId slot) const {
   return {executor_.tensor(slot).values.get(), static_cast<size_t>(plan_.slots[static_cast<size_t>(slot)].device)};
 }
 
-Program::Place Program::output(std::string_view name) const {
+SlotId Program::output_slot(std::string_view name) const {
   for (const auto& [known, slot] : plan_.outputs) {
-    if (known == name) return place(slot);
+    if (known == name) return slot;
   }
   fail(Code::kInvalidArgument, "this plan has no output {}", name);
 }
+
+Program::Place Program::output(std::string_view name) const { return place(output_slot(name)); }
+
+const Tensor& Program::tensor(std::string_view output) const { return executor_.tensor(output_slot(output)); }
 
 void Program::write(std::string_view input, std::span<const std::byte> values) {
   bool known = false;

@@ -22,6 +22,7 @@ class Program {
   void run(const Step& step) { executor_.run(step); }
   bool run(const Step& step, const std::function<bool(double done)>& go_on) { return executor_.run(step, go_on); }
   void run(const Step& step, std::span<double> seconds) { executor_.run(step, seconds); }
+  const Tensor& tensor(std::string_view output) const;  // where it is on its device
   // What `from` left in its output `name` becomes this program's input of that name, the leading rows.
   void take(std::string_view name, const Program& from, size_t bytes);
   const Plan& plan() const { return plan_; }
@@ -34,6 +35,7 @@ class Program {
   };
   Place place(SlotId slot) const;
   Place output(std::string_view name) const;
+  SlotId output_slot(std::string_view name) const;
 
   const Plan& plan_;
   std::span<const std::unique_ptr<Queue>> queues_;

@@ -17,6 +17,7 @@ struct Session::Impl {
   explicit Impl(std::shared_ptr<const Model> opened);
 
   std::span<const float> feed(std::span<const int32_t> tokens, int slot);
+  Program* read(std::span<const int32_t> tokens, int slot);  // the one that made the logits; nullptr: it was stopped
   void score(std::span<const int32_t> tokens, const RowFn& row, int slot);
   std::span<const float> feed_batch(std::span<const BatchItem> items, LogitsOf kind);
   std::span<const int32_t> draft(std::span<const DraftItem> items, int n);
@@ -210,7 +211,7 @@ void Session::Impl::finish() const {
   for (const auto& queue : queues) queue->finish();
 }
 
-std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int slot) {
+Program* Session::Impl::read(std::span<const int32_t> tokens, int slot) {
   check_tokens(tokens, sequence(slot).position);
   const auto total = static_cast<int64_t>(tokens.size());
   Program* last = nullptr;
@@ -218,12 +219,19 @@ std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int 
     const auto n = static_cast<int32_t>(std::min<int64_t>(chunk, total - done));
     segments.assign(1, {slot, static_cast<int32_t>(position(slot)), n});
     last = &program(shared.plan_tokens(n), LogitsOf::kLastRows);
-    if (!read_chunk(*last, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), done, total)) return {};
+    if (!read_chunk(*last, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), done, total))
+      return nullptr;
     done += n;
     if (done == total || !progress) continue;
     finish();  // what is reported must be done
-    if (!progress(done, total)) return {};
+    if (!progress(done, total)) return nullptr;
   }
+  return last;
+}
+
+std::span<const float> Session::Impl::feed(std::span<const int32_t> tokens, int slot) {
+  Program* const last = read(tokens, slot);
+  if (last == nullptr) return {};
   const std::span<float> out = logits_of(1, logits);
   last->read("logits", std::as_writable_bytes(out));
   shared.check_files();
@@ -381,6 +389,12 @@ Session::Session(std::shared_ptr<const Model> model) {
 Session::~Session() = default;
 
 std::span<const float> Session::feed(std::span<const int32_t> tokens, int slot) { return impl_->feed(tokens, slot); }
+Tensor Session::feed_on_device(std::span<const int32_t> tokens, int slot) {
+  Program* const last = impl_->read(tokens, slot);
+  if (last == nullptr) return {};
+  impl_->shared.check_files();
+  return last->tensor("logits");
+}
 void Session::score(std::span<const int32_t> tokens, const RowFn& row, int slot) { impl_->score(tokens, row, slot); }
 std::span<const float> Session::feed_batch(std::span<const BatchItem> items, LogitsOf logits) {
   return impl_->feed_batch(items, logits);
@@ -388,6 +402,7 @@ std::span<const float> Session::feed_batch(std::span<const BatchItem> items, Log
 std::span<const int32_t> Session::draft(std::span<const DraftItem> items, int n) { return impl_->draft(items, n); }
 void Session::on_progress(std::function<bool(int64_t, int64_t)> fn) { impl_->progress = std::move(fn); }
 void Session::on_step_times(StepTimesFn fn) { impl_->step_times = std::move(fn); }
+void Session::finish() { impl_->finish(); }
 int64_t Session::position(int slot) const { return impl_->sequence(slot).position; }
 const Model& Session::model() const { return *impl_->model; }
 

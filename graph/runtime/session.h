@@ -31,6 +31,11 @@ class Session {
   // call. Throws Error(kInvalidArgument): no tokens, an id outside the vocabulary, more than the context holds.
   std::span<const float> feed(std::span<const int32_t> tokens, int slot = 0);
 
+  // The same, with the logits left where they are made, f32 [1, V], and not waited for: for programs that go on with
+  // them on the device (backend/registry.h: opencl_range). Valid until the next call; no memory when on_progress()
+  // stopped it. Whether they are finite is not looked at.
+  Tensor feed_on_device(std::span<const int32_t> tokens, int slot = 0);
+
   // As feed, and hands over the logits of every position: row(i, logits [V], mtp_logits [V] or empty) for token i of
   // `tokens`. mtp_logits of row i come from the streams at i and token i + 1, so the last row has none; the block keeps
   // state that only score() fills, so there are any only when the sequence was empty before.
@@ -63,6 +68,7 @@ class Session {
   using StepTimesFn = std::function<void(const Plan& plan, const Step& step, std::span<const double> seconds)>;
   void on_step_times(StepTimesFn fn);
 
+  void finish();  // waits for what feed_on_device() has begun
   int64_t position(int slot = 0) const;
   void reset(int slot = 0);
 

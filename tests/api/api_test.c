@@ -41,7 +41,8 @@ static void test_layouts(void) {
   AT(v4rt_model_options, threads, 92), AT(v4rt_model_options, numbers, 96), AT(v4rt_model_options, fast, 100);
   AT(v4rt_model_options, slots, 104), AT(v4rt_model_options, rewind, 108), AT(v4rt_model_options, draft, 112);
   AT(v4rt_model_options, mtp, 116), AT(v4rt_model_options, no_mmap, 120), AT(v4rt_model_options, reserved, 124);
-  EXPECT(sizeof(v4rt_model_options) == 128);
+  AT(v4rt_model_options, opencl_context, 128), AT(v4rt_model_options, opencl_device, 136);
+  AT(v4rt_model_options, opencl_queue, 144), EXPECT(sizeof(v4rt_model_options) == 152);
   AT(v4rt_model_info, vocab_size, 8), AT(v4rt_model_info, context, 16), AT(v4rt_model_info, layers, 24);
   AT(v4rt_model_info, bos_token, 28), AT(v4rt_model_info, eos_token, 32), AT(v4rt_model_info, has_mtp, 36);
   AT(v4rt_model_info, weight_bytes, 40), AT(v4rt_model_info, state_bytes, 48), AT(v4rt_model_info, arena_bytes, 56);
@@ -326,6 +327,9 @@ int main(int argc, char** argv) {
     OK(v4rt_session_feed(session, 0, kPrompt, 3, NULL));
     v4rt_session_close(session);
   }
+#ifdef V4RT_HAVE_OPENCL
+  if (strcmp(argv[2], "opencl") == 0) test_host_opencl(argv[1]);
+#endif
   printf("%d checks, %d failed\n", checks, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -37,4 +37,6 @@ void test_cancelled_prompt(v4rt_model* model);
 void test_sampler(v4rt_model* model);
 void test_generate(v4rt_model* model);
 void test_sequences(const char* path, const char* device);
+
+void test_host_opencl(const char* path); /* host_opencl.c: where the build has OpenCL */
 void test_score(const char* path, const char* device);

@@ -199,16 +199,13 @@ NB_MODULE(_native, m) {
           "push",
           [](v4rt::Reply& self, int32_t token) {
             Pieces pieces;
-            self.push(token, [&](v4rt::PieceKind kind, std::string_view text) {
-              pieces.emplace_back(static_cast<int>(kind), text);
-            });
+            self.push(token, [&](v4rt_piece_kind kind, std::string_view text) { pieces.emplace_back(kind, text); });
             return pieces;
           },
           "token"_a)
       .def("end", [](v4rt::Reply& self) {
         Pieces pieces;
-        self.end(
-            [&](v4rt::PieceKind kind, std::string_view text) { pieces.emplace_back(static_cast<int>(kind), text); });
+        self.end([&](v4rt_piece_kind kind, std::string_view text) { pieces.emplace_back(kind, text); });
         return pieces;
       });
 

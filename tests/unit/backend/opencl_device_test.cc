@@ -130,7 +130,7 @@ TEST_F(OpenclDeviceTest, AllocationsBeyondTheDeviceAreRefusedWithFigures) {
 TEST_F(OpenclDeviceTest, TheSumOfAllocationsHasALimit) {
   Capabilities small = device_->capabilities();
   small.memory = 1 << 20;
-  const OpenclDevice device(find_opencl_sites().sites[0], small, 0, "");
+  const OpenclDevice device(find_opencl_sites().sites[0], small, "opencl:0", "");
   auto& limited = const_cast<OpenclDevice&>(device);
   BufferPtr first = limited.allocate(600 << 10);
   EXPECT_EQ(code_of([&] { limited.allocate(600 << 10); }), Code::kOutOfMemory);

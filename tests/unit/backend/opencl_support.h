@@ -17,7 +17,7 @@ namespace v4rt {
 inline std::shared_ptr<OpenclDevice> test_opencl(const std::string& cache_dir = {}) {
   const std::vector<OpenclSite> sites = find_opencl_sites().sites;
   if (sites.empty()) return nullptr;
-  return std::make_shared<OpenclDevice>(sites[0], query_capabilities(sites[0]), 0, cache_dir);
+  return std::make_shared<OpenclDevice>(sites[0], query_capabilities(sites[0]), "opencl:0", cache_dir);
 }
 
 template <std::invocable<Capabilities&> Change>
@@ -26,7 +26,7 @@ std::shared_ptr<OpenclDevice> test_opencl(const Change& change) {
   if (sites.empty()) return nullptr;
   Capabilities capabilities = query_capabilities(sites[0]);
   change(capabilities);
-  return std::make_shared<OpenclDevice>(sites[0], capabilities, 0, "");
+  return std::make_shared<OpenclDevice>(sites[0], capabilities, "opencl:0", "");
 }
 
 inline BufferPtr uploaded(Device& device, Queue& queue, std::span<const std::byte> bytes) {
