@@ -35,7 +35,7 @@ bool has_one(const JsonField& schema, Names names) {
 // `schema` has no keywords that count but these.
 void check_keywords(const JsonField& schema, std::initializer_list<Names> taken, std::string_view beside) {
   for (const auto& [keyword, value] : schema.object().value().items()) {
-    const auto takes = [&](Names names) { return is_one(keyword, names); };
+    const auto takes = [&name = keyword](Names names) { return is_one(name, names); };
     check(takes(kAnnotations) || keyword.starts_with("x-") || std::ranges::any_of(taken, takes), Code::kInvalidArgument,
           "{}: the keyword \"{}\" is not supported{}", schema.place().empty() ? "the schema" : schema.place(),
           printable(keyword), beside);
