@@ -3,8 +3,8 @@
 #include <memory>
 #include <vector>
 
+#include "backend/conformance/case_data.h"
 #include "backend/device.h"
-#include "tests/conformance/case_data.h"
 
 namespace v4rt {
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "tests/conformance/case.h"
+#include "backend/conformance/case.h"
 
 namespace v4rt {
 

@@ -13,6 +13,7 @@ clblast_packages=(libclblast-dev)
 server_packages=(libcpp-httplib-dev)
 # clang-format for the structure test, curl for the server's, dpkg-dev for the Debian packages, doxygen for the reference
 test_packages=(libgtest-dev libgmock-dev clang-format-14 curl dpkg-dev doxygen)
+browser_packages=(chromium)  # opens the page of v4rt compare in a test
 fuzz_packages=(clang-14 libclang-rt-14-dev)  # libFuzzer and the sanitizers, for tests/fuzz/run.sh
 python_packages=(python3-venv python3-dev)  # for pip: the Python package, and what the tests compare with
 lint_packages=(clang-tidy-14)  # for tests/lint.sh

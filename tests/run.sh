@@ -12,6 +12,8 @@ build_all -DV4RT_TESTS=ON
 { install_packages "${python_packages[@]}" && "$root/tests/text/reference.sh" "$build/reference"; } ||
   say "Going on without DeepSeek-V4's own tokenizer: the tests that need it are left out."
 
+install_packages "${browser_packages[@]}" || say "Going on without a browser: the page of v4rt compare is not opened."
+
 results=$build/results.xml
 rm -f "$results"
 status=0

@@ -32,6 +32,7 @@ void add_logits(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
 void add_receipt(CLI::App& app, Action& action);
 void add_compare(CLI::App& app, Action& action);
+void add_check(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);

@@ -119,6 +119,7 @@ int run_command_line(int argc, char** argv) {
   add_perplexity(app, action);
   add_receipt(app, action);
   add_compare(app, action);
+  add_check(app, action);
   add_bench(app, action);
   add_synth(app, action);
   add_verify(app, action);

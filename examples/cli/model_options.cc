@@ -1,6 +1,7 @@
 #include "examples/cli/model_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -86,6 +87,13 @@ void check_patterns(const Model& model) {
   }
 }
 
+// With --strict: no node may have been refused by the device that it was meant for.
+void check_strict(const Model& model) {
+  const std::vector<std::string>& refusals = model.plan(model.options().chunk, LogitsOf::kLastRows).refusals;
+  check(refusals.empty(), Code::kUnsupported, "--strict: {} nodes would run elsewhere:\n  {}", refusals.size(),
+        fmt::join(refusals, "\n  "));
+}
+
 }  // namespace
 
 CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
@@ -94,7 +102,7 @@ CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
       ->check(nonempty());
 }
 
-void add_plan_options(CLI::App& command, ModelArguments& a) {
+void add_device_options(CLI::App& command, ModelArguments& a) {
   command
       .add_option("--device", a.device,
                   "reference, cpu, opencl, opencl:1, or a part of a device's name (see 'v4rt devices')")
@@ -104,6 +112,19 @@ void add_plan_options(CLI::App& command, ModelArguments& a) {
                   "Let the device be no more than an accelerator that is described: the name of a profile, or a file; "
                   "what that refuses runs on the cpu (backend/profiles)")
       ->check(nonempty());
+  command
+      .add_option("--threads", a.threads,
+                  "Threads of the cpu device (default: one per processor that the process may use)")
+      ->transform(between(1, 4096));
+  command
+      .add_option("--lanes", a.lanes,
+                  "The form of OpenCL kernels, vector or work-items (default: what suits the device); the results are "
+                  "the same")
+      ->check(CLI::IsMember({"vector", "work-items"}));
+}
+
+void add_plan_options(CLI::App& command, ModelArguments& a) {
+  add_device_options(command, a);
   command.add_option("--numbers", a.numbers, "faithful: rounded as the release rounds; plain: fp32 throughout")
       ->check(CLI::IsMember({"faithful", "plain"}))
       ->capture_default_str();
@@ -116,22 +137,15 @@ void add_plan_options(CLI::App& command, ModelArguments& a) {
           "Prompt tokens read at once; the results do not depend on it (default: 2048, fewer where memory is short)")
       ->transform(between(1, 1 << 16));
   command
-      .add_option("--threads", a.threads,
-                  "Threads of the cpu device (default: one per processor that the process may use)")
-      ->transform(between(1, 4096));
-  command
       .add_option("--place", a.place,
                   "PATTERN=DEVICE: nodes whose name matches run there; may be repeated, first match wins")
       ->allow_extra_args(false);
-  command
-      .add_option("--lanes", a.lanes,
-                  "The form of OpenCL kernels, vector or work-items (default: what suits the device); the results are "
-                  "the same")
-      ->check(CLI::IsMember({"vector", "work-items"}));
 }
 
 void add_options(CLI::App& command, ModelArguments& a) {
   add_plan_options(command, a);
+  command.add_flag("--strict", a.strict,
+                   "Let no node run on another device than it was meant for: an error with every reason instead");
   command
       .add_flag(
           "--fast{auto}", a.fast,
@@ -191,6 +205,19 @@ std::vector<int32_t> encode_text(const Tokenizer& tokenizer, const std::string& 
   return ids;
 }
 
+std::string device_name(const ModelArguments& arguments) {
+  return arguments.profile.empty() ? arguments.device : arguments.device + "+" + arguments.profile;
+}
+
+DeviceOptions device_options(const ModelArguments& a) {
+  DeviceOptions options;
+  options.threads = a.threads;
+  options.fast = fast_mode(a);
+  if (!a.no_cache) options.cache_dir = cache_folder();
+  if (!a.lanes.empty()) options.lanes = a.lanes == "vector" ? Lanes::kVector : Lanes::kWorkItems;
+  return options;
+}
+
 NumberMode number_mode(const ModelArguments& arguments) {
   return arguments.numbers == "plain" ? NumberMode::kPlain : NumberMode::kFaithful;
 }
@@ -214,17 +241,13 @@ int drafts(const ModelArguments& a, const V4Config& config) {
 
 ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a, int64_t positions) {
   ModelOptions options;
-  options.device = a.device;
+  options.device = device_name(a);
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
   if (!a.profile.empty()) {  // what it refuses must find a device
-    options.device += "+" + a.profile;
     options.place.emplace_back("*", options.device);
     options.place.emplace_back("*", "cpu");
   }
-  options.device_options.threads = a.threads;
-  options.device_options.fast = fast_mode(a);
-  if (!a.no_cache) options.device_options.cache_dir = cache_folder();
-  if (!a.lanes.empty()) options.device_options.lanes = a.lanes == "vector" ? Lanes::kVector : Lanes::kWorkItems;
+  options.device_options = device_options(a);
   options.weight_cache = a.weight_cache;
   options.weight_cache_hint = "--weight-cache " + (cache_folder().empty() ? "DIR" : cache_folder() + "/weights");
   options.memory = a.memory;
@@ -253,6 +276,7 @@ std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const Mode
   try {
     auto model = Model::open(checkpoint.weights, options);
     check_patterns(*model);
+    if (a.strict) check_strict(*model);
     return model;
   } catch (const Error&) {
     progress->clear();

@@ -19,6 +19,7 @@ struct ModelArguments {
   std::string numbers = "faithful";
   std::vector<std::string> place;
   std::string profile;  // empty: none
+  bool strict = false;  // every node on the device that it was meant for
   int64_t context = 0;  // 0: as much as is needed
   int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;
@@ -32,9 +33,10 @@ struct ModelArguments {
   std::string fast;  // auto, always; empty: exact
 };
 
-CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);  // the positional MODEL
-void add_plan_options(CLI::App& command, ModelArguments& arguments);  // --device and other options that plans depend on
-void add_options(CLI::App& command, ModelArguments& arguments);       // these, and how the model runs
+CLI::Option* add_model(CLI::App& command, ModelArguments& arguments);   // the positional MODEL
+void add_device_options(CLI::App& command, ModelArguments& arguments);  // --device and what it depends on
+void add_plan_options(CLI::App& command, ModelArguments& arguments);    // these, and others that plans depend on
+void add_options(CLI::App& command, ModelArguments& arguments);         // these, and how the model runs
 
 void add_draft(CLI::App& command, ModelArguments& arguments);  // --draft
 // 0, with a notice, where the checkpoint has no MTP block.
@@ -59,6 +61,8 @@ ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a
 std::shared_ptr<const Model> open_model(const Checkpoint& checkpoint, const ModelArguments& arguments,
                                         int64_t positions, bool mtp = false);
 
+std::string device_name(const ModelArguments& arguments);  // with the profile
+DeviceOptions device_options(const ModelArguments& arguments);
 NumberMode number_mode(const ModelArguments& arguments);
 Fast fast_mode(const ModelArguments& arguments);
 

@@ -28,6 +28,8 @@ short() {
   case $command in
     'v4rt synth '*) command+=' --layers 1 --experts 6 --vocab 64' ;;
     'v4rt bench '*) command+=' -r 1' ;;
+    'v4rt compare '*) command+=' -p 8 -n 2 -r 1 --continue 2' ;;
+    'v4rt check '*) command+=' --ops take_last' ;;
     'v4rt run '*) command+=' -n 4' ;;
   esac
   echo "$command"
@@ -56,7 +58,7 @@ asks() { # LINE COMMAND
 }
 
 runs() { # LINE COMMAND: it is run and succeeds
-  if [[ $2 == *'--device opencl'* ]] && ! grep -q opencl devices; then
+  if [[ $2 == *opencl* ]] && ! grep -q opencl devices; then
     echo "no OpenCL device: not run: $2"
     return
   fi

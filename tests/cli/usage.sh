@@ -3,7 +3,7 @@
 
 call --help; exits 0; out_has "run"; out_has "perplexity"; out_has "v4rt run mini"
 check "no messages" [ ! -s "$work/err" ]
-for command in run chat inspect devices explain logits perplexity receipt compare bench synth verify tune kernels cache; do
+for command in run chat inspect devices explain logits perplexity receipt compare check bench synth verify tune kernels cache; do
   call "$command" --help; exits 0; out_has "--help"
 done
 call run --help

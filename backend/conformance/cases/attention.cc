@@ -1,6 +1,6 @@
 #include "ops/attention/attention.h"
 
-#include "tests/conformance/case.h"
+#include "backend/conformance/case.h"
 
 namespace v4rt {
 namespace {

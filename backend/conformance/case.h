@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <ostream>
 #include <string>
 #include <vector>
 
@@ -41,8 +40,6 @@ struct Case {
 
   const Fill& fill(size_t input) const { return fills[input < fills.size() ? input : fills.size() - 1]; }
 };
-
-inline void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }  // what GoogleTest shows of a case
 
 std::vector<Case> dense_cases();
 std::vector<Case> attention_cases();

@@ -1,10 +1,10 @@
+#include "backend/conformance/case.h"
 #include "ops/basic/basic.h"
 #include "ops/layout/repack.h"
 #include "ops/linear/linear.h"
 #include "ops/norm/norm.h"
 #include "ops/quant/quant.h"
 #include "ops/rope/rope.h"
-#include "tests/conformance/case.h"
 
 namespace v4rt {
 namespace {

@@ -1,4 +1,4 @@
-#include "tests/conformance/case_data.h"
+#include "backend/conformance/case_data.h"
 
 #include <algorithm>
 #include <cmath>

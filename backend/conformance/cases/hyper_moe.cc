@@ -1,6 +1,6 @@
+#include "backend/conformance/case.h"
 #include "ops/hyper/hyper.h"
 #include "ops/moe/moe.h"
-#include "tests/conformance/case.h"
 
 namespace v4rt {
 

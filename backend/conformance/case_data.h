@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/conformance/case.h"
 #include "backend/device.h"
-#include "tests/conformance/case.h"
 
 namespace v4rt {
 
