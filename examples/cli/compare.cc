@@ -23,7 +23,7 @@ namespace {
 struct CompareArguments {
   ModelArguments model;
   std::vector<std::string> devices;
-  std::string file, ids, report, trace;
+  std::string file, ids, against, report, trace;
   int64_t prompt = 128, decode_tokens = 16, more = 32;
   int repetitions = 2;
   bool json = false, plain = false;
@@ -84,10 +84,11 @@ class Comparison {
  public:
   Comparison(const CompareArguments& a, const Checkpoint& checkpoint, Text text, Trace* trace)
       : a_(a), checkpoint_(checkpoint), text_(std::move(text)), trace_(trace) {
+    if (!a.against.empty()) golden_ = read_golden(a.against, checkpoint.weights->config().vocab_size, text_.ids);
     const auto all = static_cast<int64_t>(text_.ids.size());
     check(all >= 2, Code::kInvalidArgument, "{}: {} tokens; at least two are needed", text_.name, all);
     constexpr int64_t kDecoded = 4;  // ops of as many single tokens
-    report_ = {.model = a.model.model, .commit = commit(), .text = text_.name, .ids = all};
+    report_ = {.model = a.model.model, .commit = commit(), .text = text_.name, .ids = all, .against = a.against};
     report_.decoded = std::min(kDecoded, all - 1);
     report_.prompt = std::min(a.prompt, all - report_.decoded);
   }
@@ -98,9 +99,10 @@ class Comparison {
       ModelArguments arguments = variant_of(a_, name);
       report_.devices.push_back({.name = name, .bench = bench(arguments)});
       arguments.chunk = static_cast<int>(report_.prompt);
-      const auto model = open_model(checkpoint_, arguments, report_.ids + a_.more);
+      const auto model = open_model(checkpoint_, arguments, positions());
       Compared& device = report_.devices.back();
       device.memory = memory_map(*model, arguments.chunk);
+      compare_with_golden(device, model);
       if (first != nullptr) compare(device, first, model);
       if (first == nullptr) first = model;
     }
@@ -108,6 +110,12 @@ class Comparison {
   }
 
  private:
+  int64_t positions() const {
+    int64_t most = report_.ids + a_.more;
+    for (const GoldenText& text : golden_) most = std::max(most, std::ssize(text.ids));
+    return most;
+  }
+
   BenchReport bench(const ModelArguments& arguments) const {
     return run_bench(checkpoint_, arguments,
                      {.prompts = {a_.prompt},
@@ -116,6 +124,14 @@ class Comparison {
                       .repetitions = a_.repetitions,
                       .ops = true,
                       .trace = trace_});
+  }
+
+  void compare_with_golden(Compared& device, const std::shared_ptr<const Model>& model) const {
+    for (const GoldenText& text : golden_) {
+      Progress progress(fmt::format("comparing {} with {}", device.name, a_.against));
+      Session session(model);
+      device.golden.emplace_back(text.name, compare_golden(text, session, shown_by(progress)));
+    }
   }
 
   void compare(Compared& device, const std::shared_ptr<const Model>& first, const std::shared_ptr<const Model>& model) {
@@ -135,6 +151,7 @@ class Comparison {
   const Checkpoint& checkpoint_;
   const Text text_;
   Trace* const trace_;
+  std::vector<GoldenText> golden_;
   CompareReport report_;
 };
 
@@ -157,7 +174,8 @@ int compare(const CompareArguments& a) {
     std::error_code error;
     std::filesystem::create_directories(a.report, error);
     check(!error, Code::kInvalidArgument, "--report {}: cannot be made: {}", a.report, error.message());
-    const std::vector<std::string> inputs = input_files(checkpoint, a.model);
+    std::vector<std::string> inputs = input_files(checkpoint, a.model);
+    if (!a.against.empty()) inputs.push_back(a.against);
     page.emplace(a.report + "/index.html", inputs);
     data.emplace(a.report + "/compare.json", inputs);
   }
@@ -197,6 +215,14 @@ void add_compare(CLI::App& app, Action& action) {
       ->check(nonempty())
       ->excludes(file);
   add_plain(*command, a.plain);
+  command
+      ->add_option(
+          "--against", a.against,
+          "A safetensors file of logits that another program computed, to hold every device to: NAME.ids I32 or "
+          "I64 [n] and NAME.logits F32 [n, vocabulary], row i after token i, for every text NAME in it; with "
+          "NAME.positions [m], logits after these tokens alone, [m, vocabulary]. 'logits' without ids, as "
+          "'v4rt logits' writes it, belongs to the text that is read")
+      ->check(nonempty());
   command->add_option("-p,--prompt-tokens", a.prompt, "Tokens to read at once, for times and for ops")
       ->transform(between(int64_t{1}, int64_t{1} << 16))
       ->capture_default_str();

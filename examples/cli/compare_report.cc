@@ -10,6 +10,7 @@
 #include "examples/cli/compare_page.h"
 #include "examples/cli/format.h"
 #include "graph/plan/plan.h"
+#include "loaders/text/utf8.h"
 #include "ops/core/human.h"
 
 namespace v4rt::cli {
@@ -48,20 +49,42 @@ std::string device_table(const CompareReport& report) {
   return table(cells, "<>>>><");
 }
 
+const std::vector<std::string> kLogitHeadings = {"equal logits", "same best", "first difference",
+                                                 "largest",      "mean KL",   "largest KL"};
+
+std::vector<std::string> logit_cells(const LogitError& e) {
+  return {fmt::format("{} of {}", e.equal, e.positions),
+          fmt::format("{:.1f} %", 100.0 * static_cast<double>(e.same_best) / static_cast<double>(e.positions)),
+          e.first < 0 ? "none" : fmt::format("position {}", e.first),
+          fmt::format("{:.3g}", e.largest),
+          fmt::format("{:.3g}", e.mean_divergence()),
+          fmt::format("{:.3g}", e.largest_divergence)};
+}
+
 std::string text_table(const CompareReport& report) {
-  Cells cells = {
-      {"device", "equal logits", "same best", "first difference", "largest", "mean KL", "largest KL", "said alike"}};
+  Cells cells = {{"device"}};
+  std::ranges::copy(kLogitHeadings, std::back_inserter(cells[0]));
+  cells[0].emplace_back("said alike");
   for (const Compared& device : report.devices) {
     if (!device.text) continue;
     const TextComparison& t = *device.text;
-    cells.push_back(
-        {device.name, fmt::format("{} of {}", t.equal, t.positions),
-         fmt::format("{:.1f} %", 100.0 * static_cast<double>(t.same_best) / static_cast<double>(t.positions)),
-         t.first < 0 ? "none" : fmt::format("position {}", t.first), fmt::format("{:.3g}", t.largest),
-         fmt::format("{:.3g}", t.mean_divergence), fmt::format("{:.3g}", t.largest_divergence),
-         fmt::format("{}{} tokens", t.said_alike == t.said ? "all " : "", t.said_alike)});
+    cells.push_back({device.name});
+    std::ranges::move(logit_cells(t.logits), std::back_inserter(cells.back()));
+    cells.back().push_back(fmt::format("{}{} tokens", t.said_alike == t.said ? "all " : "", t.said_alike));
   }
   return table(cells, "<>>>>>>>");
+}
+
+std::string golden_table(const CompareReport& report) {
+  Cells cells = {{"device", "text"}};
+  std::ranges::copy(kLogitHeadings, std::back_inserter(cells[0]));
+  for (const Compared& device : report.devices) {
+    for (const auto& [text, error] : device.golden) {
+      cells.push_back({device.name, escaped(text)});
+      std::ranges::move(logit_cells(error), std::back_inserter(cells.back()));
+    }
+  }
+  return fmt::format("beside {}\n\n{}", escaped(report.against), table(cells, "<<>>>>>>"));
 }
 
 // Microseconds a token of each op, a column for each device.
@@ -135,16 +158,30 @@ Json to_json(const OpComparison& ops) {
   return json;
 }
 
+Json to_json(const LogitError& e) {
+  return {{"positions", e.positions},
+          {"equal", e.equal},
+          {"first_difference", e.first < 0 ? Json(nullptr) : Json(e.first)},
+          {"same_best", e.same_best},
+          {"largest_difference", number(e.largest)},
+          {"mean_kl", number(e.mean_divergence())},
+          {"largest_kl", number(e.largest_divergence)}};
+}
+
 Json to_json(const TextComparison& t) {
-  return {{"positions", t.positions},
-          {"equal", t.equal},
-          {"first_difference", t.first < 0 ? Json(nullptr) : Json(t.first)},
-          {"same_best", t.same_best},
-          {"largest_difference", number(t.largest)},
-          {"mean_kl", number(t.mean_divergence)},
-          {"largest_kl", number(t.largest_divergence)},
-          {"continued", t.said},
-          {"continued_alike", t.said_alike}};
+  Json json = to_json(t.logits);
+  json["continued"] = t.said;
+  json["continued_alike"] = t.said_alike;
+  return json;
+}
+
+Json golden_json(const Compared& device) {
+  Json json = Json::array();
+  for (const auto& [text, error] : device.golden) {
+    json.push_back({{"name", text}});
+    json.back().update(to_json(error));
+  }
+  return json;
 }
 
 Json to_json(const MemoryMap& memory) {
@@ -170,6 +207,7 @@ Json to_json(const CompareReport& report, const Compared& device) {
           {"ops", device.ops ? to_json(*device.ops) : Json(nullptr)},
           {"ops_note", device.ops_note.empty() ? Json(nullptr) : Json(device.ops_note)},
           {"text", device.text ? to_json(*device.text) : Json(nullptr)},
+          {"golden", golden_json(device)},
           {"memory", to_json(device.memory)},
           {"bench", to_json(device.bench)}};
 }
@@ -198,6 +236,7 @@ std::string to_text(const CompareReport& report) {
                                  report.model, report.commit, report.prompt, report.decoded, report.text, report.ids);
   text += device_table(report);
   if (report.devices.size() > 1) text += "\n" + text_table(report);
+  if (!report.against.empty()) text += "\n" + golden_table(report);
   for (const std::string_view kind : {"prefill", "decode"}) text += "\n" + time_table(report, kind);
   for (const Compared& device : report.devices)
     if (device.ops && device.ops->first) text += "\n" + error_table(device);
@@ -205,8 +244,13 @@ std::string to_text(const CompareReport& report) {
 }
 
 Json to_json(const CompareReport& report) {
-  Json json = {{"model", report.model},     {"commit", report.commit},        {"text", report.text},
-               {"text_tokens", report.ids}, {"prompt_tokens", report.prompt}, {"decoded_tokens", report.decoded},
+  Json json = {{"model", report.model},
+               {"commit", report.commit},
+               {"text", report.text},
+               {"text_tokens", report.ids},
+               {"prompt_tokens", report.prompt},
+               {"decoded_tokens", report.decoded},
+               {"against", report.against.empty() ? Json(nullptr) : Json(report.against)},
                {"devices", Json::array()}};
   for (const Compared& device : report.devices) json["devices"].push_back(to_json(report, device));
   return json;

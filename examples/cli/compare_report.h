@@ -3,6 +3,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "examples/cli/bench_report.h"
@@ -34,12 +35,14 @@ struct Compared {
   std::optional<OpComparison> ops;  // empty: not compared; of the first device
   std::string ops_note;             // why
   std::optional<TextComparison> text;
+  std::vector<std::pair<std::string, LogitError>> golden;  // by text, beside CompareReport::against
 };
 
 struct CompareReport {
   std::string model, commit, text;  // where the ids are from
   int64_t ids = 0;                  // of the text
   int64_t prompt = 0, decoded = 0;  // for which ops were compared
+  std::string against;              // a file of golden logits; empty: none
   std::vector<Compared> devices;    // the others are compared with the first
 };
 

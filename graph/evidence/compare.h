@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/evidence/golden.h"
 #include "graph/evidence/value_error.h"
 #include "graph/runtime/session.h"
 
@@ -36,20 +37,30 @@ struct OpComparison {
 OpComparison compare_ops(const std::shared_ptr<const Model>& expected, const std::shared_ptr<const Model>& actual,
                          std::span<const int32_t> ids, int64_t prompt, const std::function<void(double done)>& done);
 
+// How logits differ over positions of a text.
+struct LogitError {
+  int64_t positions = 0;
+  int64_t equal = 0;                              // positions with equal bits
+  int64_t first = -1;                             // the first without; -1: all are equal
+  int64_t same_best = 0;                          // positions with the same most probable token
+  double largest = 0;                             // difference of two logits
+  double divergence = 0, largest_divergence = 0;  // of the distributions: KL(expected || actual), in nats; the sum
+
+  double mean_divergence() const { return divergence / static_cast<double>(positions); }
+};
+
 // What two models say about the same text, and by themselves after it.
 struct TextComparison {
-  int64_t positions = 0;
-  int64_t equal = 0;                                   // positions with equal bits
-  int64_t first = -1;                                  // the first without; -1: all are equal
-  int64_t same_best = 0;                               // positions with the same most probable token
-  double largest = 0;                                  // difference of two logits
-  double mean_divergence = 0, largest_divergence = 0;  // of the distributions: KL(expected || actual), in nats
-  int64_t said = 0;                                    // tokens of the continuation, always the most probable
-  int64_t said_alike = 0;                              // before the first that differs
+  LogitError logits;
+  int64_t said = 0;        // tokens of the continuation, always the most probable
+  int64_t said_alike = 0;  // before the first that differs
 };
 
 // Both sessions must be empty. `more`: tokens to continue with.
 TextComparison compare_texts(Session& expected, Session& actual, std::span<const int32_t> ids, int64_t more,
                              const std::function<void(double done)>& done);
+
+// What a model says about a text whose logits are known. The session must be empty and have room for the text.
+LogitError compare_golden(const GoldenText& expected, Session& actual, const std::function<void(double done)>& done);
 
 }  // namespace v4rt

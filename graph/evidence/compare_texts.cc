@@ -32,8 +32,9 @@ double divergence(std::span<const float> p, std::span<const float> q) {
   return std::max(sum, 0.0);
 }
 
-void compare_position(TextComparison& result, std::span<const float> expected, std::span<const float> actual) {
-  const int64_t position = result.positions++;
+void compare_position(LogitError& result, int64_t position, std::span<const float> expected,
+                      std::span<const float> actual) {
+  ++result.positions;
   result.same_best += best(expected) == best(actual) ? 1 : 0;
   if (std::memcmp(expected.data(), actual.data(), expected.size_bytes()) == 0) {
     ++result.equal;
@@ -43,12 +44,13 @@ void compare_position(TextComparison& result, std::span<const float> expected, s
   for (size_t i = 0; i < expected.size(); ++i)
     result.largest = std::max(result.largest, std::abs(static_cast<double>(actual[i]) - expected[i]));
   const double here = divergence(expected, actual);
-  result.mean_divergence += here;  // the sum, until the end
+  result.divergence += here;
   result.largest_divergence = std::max(result.largest_divergence, here);
 }
 
-void read_text(Session& expected, Session& actual, std::span<const int32_t> ids, TextComparison& result,
-               const std::function<void(int64_t)>& done) {
+LogitError read_text(Session& expected, Session& actual, std::span<const int32_t> ids,
+                     const std::function<void(int64_t)>& done) {
+  LogitError result;
   std::vector<float> wanted;
   for (size_t at = 0; at < ids.size(); at += kPart) {
     const auto part = ids.subspan(at, std::min(kPart, ids.size() - at));
@@ -57,12 +59,12 @@ void read_text(Session& expected, Session& actual, std::span<const int32_t> ids,
       wanted.insert(wanted.end(), logits.begin(), logits.end());
     });
     actual.score(part, [&](int64_t i, std::span<const float> logits, std::span<const float>) {
-      compare_position(result, std::span(wanted).subspan(static_cast<size_t>(i) * logits.size(), logits.size()),
-                       logits);
+      compare_position(result, result.positions,
+                       std::span(wanted).subspan(static_cast<size_t>(i) * logits.size(), logits.size()), logits);
     });
     done(result.positions);
   }
-  result.mean_divergence /= static_cast<double>(result.positions);
+  return result;
 }
 
 }  // namespace
@@ -76,7 +78,7 @@ TextComparison compare_texts(Session& expected, Session& actual, std::span<const
   const auto report = [&, total = static_cast<double>(ids.size()) + static_cast<double>(more)](int64_t n) {
     done(static_cast<double>(n) / total);
   };
-  read_text(expected, actual, ids.first(ids.size() - 1), result, report);
+  result.logits = read_text(expected, actual, ids.first(ids.size() - 1), report);
   int32_t next = ids.back();  // the last token begins the continuation
   while (result.said < more) {
     const int32_t wanted = best(expected.feed({&next, 1}));
@@ -84,8 +86,22 @@ TextComparison compare_texts(Session& expected, Session& actual, std::span<const
     if (wanted != best(actual.feed({&next, 1}))) return result;
     ++result.said_alike;
     next = wanted;
-    report(result.positions + result.said);
+    report(result.logits.positions + result.said);
   }
+  return result;
+}
+
+LogitError compare_golden(const GoldenText& expected, Session& actual, const std::function<void(double done)>& done) {
+  LogitError result;
+  std::vector<float> wanted(static_cast<size_t>(actual.model().config().vocab_size));
+  const auto total = static_cast<double>(expected.ids.size());
+  actual.score(expected.ids, [&](int64_t position, std::span<const float> logits, std::span<const float>) {
+    const auto row = static_cast<size_t>(result.positions);
+    if (row == expected.positions.size() || expected.positions[row] != position) return;
+    expected.read(row, wanted);
+    compare_position(result, position, wanted, logits);
+    done(static_cast<double>(position + 1) / total);
+  });
   return result;
 }
 

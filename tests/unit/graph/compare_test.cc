@@ -118,23 +118,23 @@ TEST(CompareOps, NeedsTheSameNumbers) {
 TEST(CompareTexts, EqualModelsSayTheSame) {
   Session a(tiny_model()), b(tiny_model(create_device("cpu", {.threads = 2})));
   const TextComparison text = compare_texts(a, b, tiny_ids(20), 8, [](double) {});
-  EXPECT_EQ(text.positions, 19);
-  EXPECT_EQ(text.equal, 19);
-  EXPECT_EQ(text.same_best, 19);
-  EXPECT_EQ(text.first, -1);
-  EXPECT_EQ(text.largest_divergence, 0);
+  EXPECT_EQ(text.logits.positions, 19);
+  EXPECT_EQ(text.logits.equal, 19);
+  EXPECT_EQ(text.logits.same_best, 19);
+  EXPECT_EQ(text.logits.first, -1);
+  EXPECT_EQ(text.logits.largest_divergence, 0);
   EXPECT_EQ(text.said_alike, 8);
 }
 
 TEST(CompareTexts, MeasuresHowFarOthersAre) {
   Session a(tiny_model()), b(tiny_model(create_reference_device(), NumberMode::kFaithful));
   const TextComparison text = compare_texts(a, b, tiny_ids(20), 8, [](double) {});
-  EXPECT_LT(text.equal, 19);
-  EXPECT_GE(text.first, 0);
-  EXPECT_GT(text.largest, 0);
-  EXPECT_GT(text.mean_divergence, 0);
-  EXPECT_GE(text.largest_divergence, text.mean_divergence);
-  EXPECT_LT(text.mean_divergence, 0.1);  // roundings
+  EXPECT_LT(text.logits.equal, 19);
+  EXPECT_GE(text.logits.first, 0);
+  EXPECT_GT(text.logits.largest, 0);
+  EXPECT_GT(text.logits.mean_divergence(), 0);
+  EXPECT_GE(text.logits.largest_divergence, text.logits.mean_divergence());
+  EXPECT_LT(text.logits.mean_divergence(), 0.1);  // roundings
 }
 
 TEST(CompareValues, CountsPlacesOfTheType) {
