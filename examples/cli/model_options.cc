@@ -43,6 +43,18 @@ std::pair<std::string, std::string> placement(const std::string& rule) {
   return {rule.substr(0, equals), rule.substr(equals + 1)};
 }
 
+// Each limit is bytes of the host's memory, or "DEVICE=BYTES".
+void limit_memory(ModelOptions& options, const std::vector<std::string>& limits) {
+  for (const std::string& limit : limits) {
+    const size_t equals = limit.rfind('=');
+    const size_t bytes = std::stoull(limit.substr(equals == std::string::npos ? 0 : equals + 1));
+    if (equals == std::string::npos)
+      options.memory = bytes;
+    else
+      options.device_memory.emplace_back(limit.substr(0, equals), bytes);
+  }
+}
+
 int64_t context_for(const ModelArguments& arguments, int64_t positions, const V4Config& config) {
   const int64_t limit = config.max_position;
   if (arguments.context > 0) {
@@ -90,7 +102,7 @@ void check_patterns(const Model& model) {
 // With --strict: no node may have been refused by the device that it was meant for.
 void check_strict(const Model& model) {
   const std::vector<std::string>& refusals = model.plan(model.options().chunk, LogitsOf::kLastRows).refusals;
-  check(refusals.empty(), Code::kUnsupported, "--strict: {} nodes would run elsewhere:\n  {}", refusals.size(),
+  check(refusals.empty(), Code::kUnsupported, "--strict: some nodes would run elsewhere:\n  {}",
         fmt::join(refusals, "\n  "));
 }
 
@@ -158,9 +170,13 @@ void add_options(CLI::App& command, ModelArguments& a) {
       "~/.cache/v4rt/weights");
   weight_cache->check(nonempty());
   command
-      .add_option("--memory", a.memory,
-                  "Host memory that the model may take, such as 8GiB (default: what is available)")
-      ->transform(bytes_between(1, uint64_t{1} << 60));
+      .add_option(
+          "--memory", a.memory,
+          "Host memory that the model may take, such as 8GiB (default: what is available); or that of a device, "
+          "such as opencl:0=512MiB: what does not fit moves to the next device that --place names, or the cpu; "
+          "may be repeated")
+      ->transform(after_equals(bytes_between(1, uint64_t{1} << 60)))
+      ->allow_extra_args(false);
   command
       .add_flag("--no-mmap", a.no_mmap,
                 "Read files whole in place of mapping them: nothing that happens to them later matters")
@@ -243,14 +259,14 @@ ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a
   ModelOptions options;
   options.device = device_name(a);
   for (const std::string& rule : a.place) options.place.push_back(placement(rule));
-  if (!a.profile.empty()) {  // what it refuses must find a device
+  limit_memory(options, a.memory);
+  if (!a.profile.empty() || !options.device_memory.empty()) {  // what is refused, or has no room, must find a device
     options.place.emplace_back("*", options.device);
     options.place.emplace_back("*", "cpu");
   }
   options.device_options = device_options(a);
   options.weight_cache = a.weight_cache;
   options.weight_cache_hint = "--weight-cache " + (cache_folder().empty() ? "DIR" : cache_folder() + "/weights");
-  options.memory = a.memory;
   options.numbers = number_mode(a);
   options.context = context_for(a, positions, checkpoint.weights->config());
   options.chunk = a.chunk;

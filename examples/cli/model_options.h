@@ -23,10 +23,10 @@ struct ModelArguments {
   int64_t context = 0;  // 0: as much as is needed
   int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;
-  int slots = 1;             // sequences at once
-  int draft = 0;             // tokens to guess
-  std::string weight_cache;  // empty: none
-  uint64_t memory = 0;       // bytes; 0: what is available
+  int slots = 1;                    // sequences at once
+  int draft = 0;                    // tokens to guess
+  std::string weight_cache;         // empty: none
+  std::vector<std::string> memory;  // bytes of the host, and "DEVICE=BYTES"; empty: what is available
   bool no_mmap = false;
   std::string lanes;  // empty: by the device's type and vectors
   bool no_cache = false;

@@ -51,6 +51,21 @@ inline CLI::Validator bytes_between(uint64_t low, uint64_t high) {
           fmt::format("[{} - {}]", low, high)};
 }
 
+// NAME=VALUE, or a value alone: what is said about values.
+inline CLI::Validator after_equals(CLI::Validator of_value) {
+  const std::string description = of_value.get_description();
+  return {[of_value = std::move(of_value)](std::string& text) -> std::string {
+            const size_t equals = text.rfind('=');
+            if (equals == 0) return fmt::format("'{}' names nothing before '='", text);
+            const std::string name = equals == std::string::npos ? "" : text.substr(0, equals + 1);
+            std::string value = text.substr(name.size());
+            std::string problem = of_value(value);
+            text = name + value;
+            return problem;
+          },
+          description};
+}
+
 // A name, for instance of a file, or something else that may not be empty.
 inline CLI::Validator nonempty(std::string what = "name") {
   return {[=](const std::string& text) { return text.empty() ? fmt::format("the {} is empty", what) : ""; }, ""};

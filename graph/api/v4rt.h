@@ -110,7 +110,8 @@ typedef struct v4rt_model_options {
                                there; the first match wins. v4rt_model_explain lists the nodes */
   size_t n_place;
   const char* const* memory; /* n_memory limits "DEVICE=BYTES" of what the model and one session may take of a device;
-                                one that would take more is V4RT_OUT_OF_MEMORY before anything is allocated */
+                                what does not fit moves to the other devices that `place` names, in its order. Without
+                                one that has room: V4RT_OUT_OF_MEMORY before anything is allocated */
   size_t n_memory;
   const char* cache_dir;    /* where compiled OpenCL programs and what fast measures are kept; NULL: nowhere */
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */

@@ -82,6 +82,10 @@ class Placer {
   void place_group(const Group& group) {
     std::vector<std::string> refusals;
     for (const int device : candidates(graph_, group, options_)) {
+      if (const Move* move = move_of(group, device)) {
+        refusals.push_back(fmt::format("{} has no room for {}: {}", name(device), move->pattern, move->why));
+        continue;
+      }
       const size_t before = refusals.size();
       for (const NodeId id : group.nodes) {
         const std::string refusal = decide(id, device);
@@ -89,12 +93,23 @@ class Placer {
           refusals.push_back(fmt::format("{} refuses {}: {}", name(device), graph_.node(id).name, refusal));
       }
       if (refusals.size() != before) continue;
-      for (const std::string& refusal : refusals) {
-        refusals_.push_back(fmt::format("{}; placed on {}", refusal, name(device)));
-      }
+      for (const std::string& refusal : refusals) add(fmt::format("{}; placed on {}", refusal, name(device)));
       return;
     }
     for (const std::string& refusal : refusals) homeless_ += "\n  " + refusal;
+  }
+
+  const Move* move_of(const Group& group, int device) const {
+    const auto found = std::ranges::find_if(options_.moves, [&](const Move& move) {
+      return move.device == device && std::ranges::any_of(group.nodes, [&](NodeId id) {
+               return glob_match(move.pattern, graph_.node(id).name);
+             });
+    });
+    return found == options_.moves.end() ? nullptr : &*found;
+  }
+
+  void add(std::string refusal) {  // those of moves are the same for many nodes
+    if (std::ranges::find(refusals_, refusal) == refusals_.end()) refusals_.push_back(std::move(refusal));
   }
 
   // Empty when the device takes the node, otherwise why not.

@@ -16,10 +16,18 @@ struct PlaceRule {
   int device;
 };
 
+// Nodes whose name matches the glob leave a device that would take them: it has no room for them.
+struct Move {
+  std::string pattern;
+  int device;
+  std::string why;
+};
+
 struct PlaceOptions {
   std::vector<std::shared_ptr<Device>> devices;  // [0] is the default of every node
   std::vector<PlaceRule> rules;                  // the first match wins; if its device refuses, the next match is tried
   std::vector<std::pair<std::string, int>> state_devices;  // states placed by an earlier plan stay where they are
+  std::vector<Move> moves;                                 // go where they would go if the device refused them
 };
 
 // Where and how a node runs: chosen once, and used by all later passes.

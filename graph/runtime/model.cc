@@ -6,6 +6,7 @@
 
 #include "graph/plan/compile.h"
 #include "graph/runtime/model_impl.h"
+#include "graph/runtime/movable.h"
 #include "graph/runtime/profiles.h"
 #include "ops/core/host.h"
 #include "ops/core/human.h"
@@ -100,7 +101,7 @@ Graph Model::Impl::graph(int tokens, LogitsOf logits, int64_t context) {
 
 std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits,
                                              const std::function<void(double done)>& progress) {
-  PlaceOptions compile_options{.devices = devices, .rules = rules, .state_devices = {}};
+  PlaceOptions compile_options{.devices = devices, .rules = rules, .state_devices = {}, .moves = moves};
   for (const StateInfo& state : states) compile_options.state_devices.emplace_back(state.name, state.device);
   auto plan = std::make_unique<Plan>(compile(graph(tokens, logits, options.context), compile_options, progress));
   log::info("plan of {} tokens: {} steps, {} refusals", tokens, plan->steps.size(), plan->refusals.size());
@@ -139,14 +140,56 @@ void Model::Impl::add_states(const Plan& plan) {
 }
 
 void Model::Impl::make_first_plans() {
-  if (options.chunk > 0) return make_plans_of_chunk();
-  options.chunk = static_cast<int>(std::min<int64_t>(kMostTokens, options.context));
-  while (make_plans_of_chunk(), (options.chunk > kFewTokens && !chunk_fits()) || (options.chunk > 1 && !arenas_fit())) {
-    options.chunk = options.chunk > kFewTokens ? std::max(options.chunk / 2, kFewTokens) : options.chunk / 2;
+  const bool may_shrink = options.chunk == 0;
+  if (may_shrink) options.chunk = static_cast<int>(std::min<int64_t>(kMostTokens, options.context));
+  while (make_plans_of_chunk(), make_room(may_shrink)) {
     plans.clear();
     states.clear();
     weights = empty_store();
   }
+}
+
+// Whether plans made anew take less memory: with a smaller chunk, or with nodes moved to devices that have room. First
+// working memory gets small, since it would be no smaller elsewhere.
+bool Model::Impl::make_room(bool may_shrink) {
+  const bool may_halve = may_shrink && options.chunk > kFewTokens;
+  if (!(may_halve && !arenas_are_small()) && move_what_does_not_fit()) return true;
+  if (!(may_halve && !chunk_fits()) && !(may_shrink && options.chunk > 1 && !arenas_fit())) return false;
+  options.chunk = may_halve ? std::max(options.chunk / 2, kFewTokens) : options.chunk / 2;
+  return true;
+}
+
+// Adds to the moves what leaves devices that are too full; false: nothing can.
+bool Model::Impl::move_what_does_not_fit() {
+  const size_t before = moves.size();
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const int device = static_cast<int>(i);
+    const DeviceInfo info = limits(device);
+    const size_t needed = need(device, options.context).total();
+    if (info.memory == 0 || needed <= info.memory) continue;
+    size_t freed = 0;
+    for (const Movable& m : movable_from(device)) {
+      if (freed >= needed - info.memory) break;
+      freed += m.bytes;
+      moves.push_back({m.pattern, device,
+                       fmt::format("it takes {}, and {} may be used", human_bytes(m.bytes), human_bytes(info.memory))});
+    }
+  }
+  return moves.size() > before;
+}
+
+// What may leave a device, in the order of leaving; it must have somewhere to go.
+std::vector<Movable> Model::Impl::movable_from(int device) {
+  std::vector<const Plan*> all;
+  for (const auto& [key, plan] : plans) all.push_back(plan.get());
+  std::vector<Movable> movable = v4rt::movable_from(device, all, [&](const Slot& slot) {
+    return slot.storage == Storage::kWeight ? weights.to_copy(slot) : slot.type.bytes();
+  });
+  std::erase_if(movable, [&](const Movable& m) {
+    const auto left = std::ranges::count(moves, m.pattern, &Move::pattern);
+    return left + 1 >= std::ssize(devices);
+  });
+  return movable;
 }
 
 // Whether working memory is as small as one buffer has to be: without that nothing runs, however few tokens are read.
@@ -158,14 +201,22 @@ bool Model::Impl::arenas_fit() {
   return true;
 }
 
+// Whether working memory leaves room for the rest on every device.
+bool Model::Impl::arenas_are_small() {
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const size_t memory = limits(static_cast<int>(i)).memory;
+    if (memory > 0 && need(static_cast<int>(i), options.context).arena > memory / 8) return false;
+  }
+  return true;
+}
+
 // Whether the plans leave room for others on every device.
 bool Model::Impl::chunk_fits() {
   for (size_t i = 0; i < devices.size(); ++i) {
-    const DeviceInfo info = limits(static_cast<int>(i));
-    const MemoryNeed mine = need(static_cast<int>(i), options.context);
-    if (!exceeds(info, mine).empty() || (info.memory > 0 && mine.arena > info.memory / 8)) return false;
+    const int device = static_cast<int>(i);
+    if (!exceeds(limits(device), need(device, options.context)).empty()) return false;
   }
-  return exceeds_host(host_need(), host_memory()).empty();
+  return arenas_are_small() && exceeds_host(host_need(), host_memory()).empty();
 }
 
 std::vector<int> Model::Impl::plan_tokens() const {

@@ -29,7 +29,8 @@ struct ModelOptions {
   // How users of the program ask for such a folder ("--weight-cache DIR"), for a message when memory is short.
   std::string weight_cache_hint = "set ModelOptions::weight_cache to a folder";
   size_t memory = 0;  // bytes of host memory that the model may take; 0: all that are available
-  // {device name, bytes}: what the model and one session may take of a device, if that is less than it has.
+  // {device name, bytes}: what the model and one session may take of a device, if that is less than it has. What does
+  // not fit moves to the next device that `place` names for it, or any other; Plan::refusals say what, and why.
   std::vector<std::pair<std::string, size_t>> device_memory;
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that state is allocated for

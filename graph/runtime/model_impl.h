@@ -12,6 +12,7 @@
 #include "graph/passes/place.h"
 #include "graph/runtime/memory_check.h"
 #include "graph/runtime/model.h"
+#include "graph/runtime/movable.h"
 #include "graph/runtime/weight_store.h"
 
 namespace v4rt {
@@ -65,6 +66,7 @@ struct Model::Impl {
   ModelOptions options;
   std::vector<std::shared_ptr<Device>> devices;
   std::vector<PlaceRule> rules;
+  std::vector<Move> moves;        // of what devices have no room for
   std::vector<StateInfo> states;  // of all plans of open(), in their order
 
   std::mutex mutex;  // guards what follows
@@ -76,6 +78,10 @@ struct Model::Impl {
   std::string device_names() const;
   WeightStore empty_store() const;
   void make_plans_of_chunk();
+  bool make_room(bool may_shrink);
+  bool move_what_does_not_fit();
+  std::vector<Movable> movable_from(int device);
+  bool arenas_are_small();
   bool chunk_fits();
   bool arenas_fit();
   HostNeed host_need();

@@ -85,6 +85,11 @@ void WeightStore::add(const Plan& plan) {
   }
 }
 
+size_t WeightStore::to_copy(const Slot& slot) const {
+  const auto found = std::ranges::find_if(missing_, [&](const Missing& m) { return m.key == key(slot) && !m.cached; });
+  return found == missing_.end() ? 0 : bytes_of(found->type);
+}
+
 std::string WeightStore::cached_name(const Key& key) {
   const auto [first, count] = range(key);
   return count == 0 ? std::get<0>(key) : fmt::format("{}[{}:{}]", std::get<0>(key), first, first + count);

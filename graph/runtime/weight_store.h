@@ -41,7 +41,8 @@ class WeightStore {
   }  // what load() has copied, or is going to
   size_t largest_copied(int device) const { return largest_[static_cast<size_t>(device)]; }  // one buffer of these
   size_t staging_bytes(int device) const { return staging_[static_cast<size_t>(device)]; }   // at most, during load()
-  size_t bytes() const;  // of all weights of all plans
+  size_t to_copy(const Slot& slot) const;  // bytes of it that load() is going to copy; 0: it is used in place
+  size_t bytes() const;                    // of all weights of all plans
 
  private:
   // A weight may be on several devices, in several layouts, and cut into ranges.

@@ -49,6 +49,18 @@ call run "$work/model" "${small[@]}" --memory 10KiB --weight-cache "$work/kept";
 call run "$work/model" "${small[@]}" --memory much; refuses 2 "--memory"
 call run "$work/model" "${small[@]}" --no-mmap --weight-cache "$work/kept"; refuses 2 "--no-mmap"
 
+# Memory of a device: what does not fit runs on the next, and is named.
+limited=(-p 'The capital of' -n 6)
+call run mini "${limited[@]}"; exits 0; cp "$work/out" "$work/moved"
+call run mini "${limited[@]}" --device reference --memory reference=1MiB; exits 0; same_files "$work/out" "$work/moved"
+call explain mini --device reference --memory reference=1MiB --memory 8GiB; exits 0
+out_has "reference has no room for L04.*: it takes"; out_has "and 1.00 MiB may be used; placed on cpu"
+call run mini "${limited[@]}" --device reference --memory reference=1MiB --strict; refuses 1 "--strict" "reference has no room for L04.*"
+call run mini "${limited[@]}" --memory cpu=1KiB; refuses 1 "are more than the 1.00 KiB of cpu"
+call run mini "${limited[@]}" --memory nowhere=1GiB; refuses 1 "nowhere" "only cpu"
+call run mini "${limited[@]}" --memory cpu=much; refuses 2 "--memory" "'much'"
+call run mini "${limited[@]}" --memory =1GiB; refuses 2 "--memory" "names nothing"
+
 # Threads: whose stacks find no room. Sanitizers need all the address space there is.
 limited() { called="v4rt $* with 2 GB of address space" status=0; (ulimit -v 2000000; "$v4rt" "$@") >"$work/out" 2>"$work/err" </dev/null || status=$?; }
 limited --version

@@ -1,48 +1,17 @@
 // The memory that opening a model is said to take is what it and a session take, on every backend; and nothing else.
+// What does not fit on a device runs on the next, with the same bits.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <random>
 
 #include "graph/runtime/generate.h"
+#include "tests/support/counting_device.h"
 #include "tests/support/models.h"
 
 namespace v4rt {
 namespace {
-
-struct Count {
-  size_t live = 0, most = 0, largest = 0;
-};
-
-// A device whose allocations are counted; everything else is `inner`'s.
-class CountingDevice final : public Device {
- public:
-  CountingDevice(std::shared_ptr<Device> inner, std::shared_ptr<Count> count)
-      : inner_(std::move(inner)), count_(std::move(count)) {}
-
-  const DeviceInfo& info() const override { return inner_->info(); }
-  Support supports(const OpCall& call) const override { return inner_->supports(call); }
-  std::unique_ptr<Kernel> make(const OpCall& call, int kernel) override { return inner_->make(call, kernel); }
-  Layout weight_layout(const TensorType& weight) const override { return inner_->weight_layout(weight); }
-  BufferPtr import_host(std::span<const std::byte> memory) override { return inner_->import_host(memory); }
-  std::unique_ptr<Queue> create_queue() override { return inner_->create_queue(); }
-
-  BufferPtr allocate(size_t bytes) override {
-    BufferPtr buffer = inner_->allocate(bytes);
-    count_->live += bytes;
-    count_->most = std::max(count_->most, count_->live);
-    count_->largest = std::max(count_->largest, bytes);
-    Buffer* raw = buffer.get();
-    return {raw, [buffer = std::move(buffer), count = count_, bytes](Buffer*) mutable {
-              buffer.reset();
-              count->live -= bytes;
-            }};
-  }
-
- private:
-  std::shared_ptr<Device> inner_;
-  std::shared_ptr<Count> count_;
-};
 
 class Memory : public testing::TestWithParam<std::string> {};
 
@@ -73,6 +42,104 @@ TEST_P(Memory, IsWhatWasSaid) {
 
 INSTANTIATE_TEST_SUITE_P(Devices, Memory, testing::ValuesIn(built_in_backends()),
                          [](const auto& info) { return info.param; });
+
+// A device with memory of its own, beside the cpu.
+class LimitedDevice {
+ public:
+  explicit LimitedDevice(const std::string& kind)
+      : count_(std::make_shared<Count>()),
+        limited_(std::make_shared<CountingDevice>(create_device(kind), count_, "limited")),
+        cpu_(create_device("cpu", {.threads = 2})) {}
+
+  ModelOptions options() const {
+    ModelOptions options{.device = "limited", .place = {{"*", "limited"}, {"*", "cpu"}}, .context = 128, .chunk = 16};
+    options.find_device = [this](std::string_view name) { return name == "cpu" ? cpu_ : limited_; };
+    return options;
+  }
+
+  Count& count() const { return *count_; }
+
+ private:
+  std::shared_ptr<Count> count_;
+  std::shared_ptr<Device> limited_, cpu_;
+};
+
+std::vector<float> logits_after(const std::shared_ptr<const Model>& model, size_t tokens) {
+  Session session(model);
+  const std::vector<int32_t> prompt(tokens, 17);
+  const auto logits = session.feed(prompt);
+  return {logits.begin(), logits.end()};
+}
+
+int64_t launches_on(const Model& model, int device) {
+  return std::ranges::count_if(model.plan(1, LogitsOf::kLastRows).steps, [&](const PlanStep& step) {
+    const auto* launch = std::get_if<Launch>(&step);
+    return launch != nullptr && launch->device == device;
+  });
+}
+
+void expect_same_bits_within_limits(const std::string& kind, int limits) {
+  const LimitedDevice device(kind);
+  ModelOptions options = device.options();
+  const auto weights = open_checkpoint(mini_path()).weights;
+  const MemoryNeed need = Model::memory_needed(weights, options)[0].need;
+  const size_t one_layer = need.arena + need.io + (need.weights + need.states) / 5;
+  const std::vector<float> expected = logits_after(Model::open(weights, options), 90);
+  std::mt19937 random(77);
+  for (int i = 0; i < limits; ++i) {
+    const size_t limit = one_layer + random() % (need.total() - one_layer);
+    SCOPED_TRACE(limit);
+    device.count() = {};
+    options.device_memory = {{"limited", limit}};
+    const auto model = Model::open(weights, options);
+    ASSERT_EQ(logits_after(model, 90), expected);
+    EXPECT_LE(device.count().most, limit);
+    EXPECT_GT(launches_on(*model, 0), 20);
+    EXPECT_GT(launches_on(*model, 1), 0);
+    EXPECT_THAT(model->plan(1, LogitsOf::kLastRows).refusals,
+                testing::AllOf(testing::Not(testing::IsEmpty()),
+                               testing::Each(testing::AllOf(testing::StartsWith("limited has no room for "),
+                                                            testing::EndsWith("; placed on cpu")))));
+  }
+}
+
+TEST(MemoryLimit, MovesToTheNextDeviceWhatDoesNotFit) { expect_same_bits_within_limits("cpu", 40); }
+
+TEST(MemoryLimit, HoldsForEveryBackend) {
+  for (const std::string& backend : built_in_backends()) expect_same_bits_within_limits(backend, 2);
+}
+
+// First what a token reads little of, then whole layers, the last first.
+TEST(MemoryLimit, MovesExpertsBeforeLayers) {
+  const LimitedDevice device("cpu");
+  ModelOptions options = device.options();
+  const auto weights = open_checkpoint(mini_path()).weights;
+  const size_t all = Model::memory_needed(weights, options)[0].need.total();
+  const auto moved = [&](size_t limit) {
+    options.device_memory = {{"limited", limit}};
+    return Model::open(weights, options)->plan(1, LogitsOf::kLastRows).refusals;
+  };
+  EXPECT_THAT(moved(all), testing::IsEmpty());
+  EXPECT_THAT(moved(all - 1), testing::ElementsAre(testing::HasSubstr("no room for L04.ffn.experts.*: it takes ")));
+  EXPECT_THAT(moved(all / 2), testing::Contains(testing::HasSubstr("no room for head: it takes 512.0 KiB, and ")));
+  options.chunk = 0;  // working memory gets smaller first
+  EXPECT_THAT(moved(all * 3 / 4), testing::Not(testing::Contains(testing::HasSubstr("L00.*"))));
+}
+
+TEST(MemoryLimit, WithoutADeviceThatHasRoomIsAnErrorWithTheFigures) {
+  const LimitedDevice device("cpu");
+  ModelOptions options = device.options();
+  options.place.clear();
+  options.device_memory = {{"limited", 1 << 20}};
+  try {
+    Model::open(open_checkpoint(mini_path()).weights, options);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), Code::kOutOfMemory);
+    EXPECT_THAT(e.what(), testing::HasSubstr("are more than the 1.00 MiB of limited"));
+  }
+  EXPECT_EQ(device.count().most, 0u);
+}
 
 }  // namespace
 }  // namespace v4rt

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "backend/device.h"
+
+namespace v4rt {
+
+struct Count {
+  size_t live = 0, most = 0, largest = 0;
+};
+
+// A device whose allocations are counted; everything else is `inner`'s. With another name it is one with memory of its
+// own, which uses none of the host's in place.
+class CountingDevice final : public Device {
+ public:
+  CountingDevice(std::shared_ptr<Device> inner, std::shared_ptr<Count> count, const std::string& name = "")
+      : inner_(std::move(inner)), count_(std::move(count)), info_(inner_->info()), imports_(name.empty()) {
+    if (!name.empty()) info_.name = name;
+  }
+
+  const DeviceInfo& info() const override { return info_; }
+  Support supports(const OpCall& call) const override { return inner_->supports(call); }
+  std::unique_ptr<Kernel> make(const OpCall& call, int kernel) override { return inner_->make(call, kernel); }
+  Layout weight_layout(const TensorType& weight) const override { return inner_->weight_layout(weight); }
+  BufferPtr import_host(std::span<const std::byte> memory) override {
+    return imports_ ? inner_->import_host(memory) : nullptr;
+  }
+  std::unique_ptr<Queue> create_queue() override { return inner_->create_queue(); }
+
+  BufferPtr allocate(size_t bytes) override {
+    BufferPtr buffer = inner_->allocate(bytes);
+    count_->live += bytes;
+    count_->most = std::max(count_->most, count_->live);
+    count_->largest = std::max(count_->largest, bytes);
+    Buffer* raw = buffer.get();
+    return {raw, [buffer = std::move(buffer), count = count_, bytes](Buffer*) mutable {
+              buffer.reset();
+              count->live -= bytes;
+            }};
+  }
+
+ private:
+  std::shared_ptr<Device> inner_;
+  std::shared_ptr<Count> count_;
+  DeviceInfo info_;
+  bool imports_;
+};
+
+}  // namespace v4rt
