@@ -18,7 +18,7 @@ BufferPtr OpenclBuffer::allocate(cl_context context, size_t bytes, const std::sh
   if (memory == nullptr) {
     budget->used -= bytes;
     check(fits, Code::kOutOfMemory, "{} bytes asked, {} in use, the device has {}", bytes, used, budget->limit);
-    fail(Code::kOutOfMemory, "{} bytes asked, {} in use: {} ({})", bytes, used, cl::error_name(status), status);
+    cl::throw_error(status, fmt::format("{} bytes asked, {} in use", bytes, used));
   }
   return whole(cl::Memory(memory), bytes, budget);
 }

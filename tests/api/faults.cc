@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 namespace faults {
@@ -22,6 +23,7 @@ namespace {
 
 std::atomic<Kind> armed{Kind::kNone};
 std::atomic<int64_t> calls{0}, target{0}, allocations{0};
+std::atomic<const char*> failing_from{nullptr};  // kOpencl: the names of calls that go on failing
 
 template <class F>
 F* next(F*, const char* name) {
@@ -32,7 +34,20 @@ F* next(F*, const char* name) {
 
 bool due(Kind kind) { return armed == kind && ++calls == target; }
 
+bool opencl_due(const char* call) {
+  const char* from = failing_from;
+  if (from == nullptr) return due(Kind::kOpencl);
+  if (armed != Kind::kOpencl || std::strncmp(call, from, std::strlen(from)) != 0) return false;
+  return ++calls >= target && target > 0;
+}
+
+void arm_opencl_from(const char* call, int64_t nth) {
+  arm(Kind::kOpencl, nth);
+  failing_from = call;
+}
+
 void arm(Kind kind, int64_t nth) {
+  failing_from = nullptr;
   calls = 0;
   target = nth;
   armed = kind;

@@ -5,6 +5,8 @@
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 
+#include <string_view>
+
 #include "tests/api/faults.h"
 
 namespace {
@@ -14,27 +16,41 @@ F* next(F*, const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
 }
 
-bool due() { return faults::due(faults::Kind::kOpencl); }
+// What a driver says when a call fails.
+cl_int failure_of(std::string_view call) {
+  if (call == "clBuildProgram") return CL_BUILD_PROGRAM_FAILURE;
+  if (call == "clCreateBuffer") return CL_MEM_OBJECT_ALLOCATION_FAILURE;
+  return call.starts_with("clCreate") ? CL_OUT_OF_HOST_MEMORY : CL_OUT_OF_RESOURCES;
+}
 
 }  // namespace
 
-// A call that returns its status; one that returns an object and its status through the last argument; one that gives
-// an object back, which never fails here, as a program could not go on.
-#define RETURNS_STATUS(name, parameters, arguments)      \
-  extern "C" cl_int name parameters {                    \
-    static const auto real = next(&name, #name);         \
-    return due() ? CL_OUT_OF_RESOURCES : real arguments; \
+// A call that returns its status; one that also makes an event, if that is asked for; one that returns an object and
+// its status through the last argument; one that gives an object back, which never fails here, as a program could not
+// go on.
+#define RETURNS_STATUS(name, parameters, arguments)                        \
+  extern "C" cl_int name parameters {                                      \
+    static const auto real = next(&name, #name);                           \
+    return faults::opencl_due(#name) ? failure_of(#name) : real arguments; \
   }
-#define RETURNS_OBJECT(type, name, parameters, arguments)   \
-  extern "C" type name parameters {                         \
-    static const auto real = next(&name, #name);            \
-    if (!due()) {                                           \
-      const type made = real arguments;                     \
-      if (made != nullptr) ++faults::opencl_objects;        \
-      return made;                                          \
-    }                                                       \
-    if (status != nullptr) *status = CL_OUT_OF_HOST_MEMORY; \
-    return nullptr;                                         \
+#define MAKES_EVENT(name, parameters, arguments)                        \
+  extern "C" cl_int name parameters {                                   \
+    static const auto real = next(&name, #name);                        \
+    if (faults::opencl_due(#name)) return failure_of(#name);            \
+    const cl_int status = real arguments;                               \
+    if (status == CL_SUCCESS && e != nullptr) ++faults::opencl_objects; \
+    return status;                                                      \
+  }
+#define RETURNS_OBJECT(type, name, parameters, arguments) \
+  extern "C" type name parameters {                       \
+    static const auto real = next(&name, #name);          \
+    if (!faults::opencl_due(#name)) {                     \
+      const type made = real arguments;                   \
+      if (made != nullptr) ++faults::opencl_objects;      \
+      return made;                                        \
+    }                                                     \
+    if (status != nullptr) *status = failure_of(#name);   \
+    return nullptr;                                       \
   }
 #define RELEASES(name, type)                     \
   extern "C" cl_int name(type object) {          \
@@ -48,6 +64,7 @@ RELEASES(clReleaseCommandQueue, cl_command_queue)
 RELEASES(clReleaseMemObject, cl_mem)
 RELEASES(clReleaseProgram, cl_program)
 RELEASES(clReleaseKernel, cl_kernel)
+RELEASES(clReleaseEvent, cl_event)
 RETURNS_STATUS(clGetPlatformIDs, (cl_uint n, cl_platform_id* ids, cl_uint* found), (n, ids, found))
 RETURNS_STATUS(clGetDeviceIDs, (cl_platform_id p, cl_device_type t, cl_uint n, cl_device_id* ids, cl_uint* found),
                (p, t, n, ids, found))
@@ -57,26 +74,26 @@ RETURNS_STATUS(clBuildProgram,
                (cl_program p, cl_uint n, const cl_device_id* ds, const char* o, void (*f)(cl_program, void*), void* u),
                (p, n, ds, o, f, u))
 RETURNS_STATUS(clSetKernelArg, (cl_kernel k, cl_uint i, size_t n, const void* v), (k, i, n, v))
-RETURNS_STATUS(clEnqueueNDRangeKernel,
-               (cl_command_queue q, cl_kernel k, cl_uint d, const size_t* o, const size_t* g, const size_t* l,
-                cl_uint n, const cl_event* w, cl_event* e),
-               (q, k, d, o, g, l, n, w, e))
-RETURNS_STATUS(clEnqueueReadBuffer,
-               (cl_command_queue q, cl_mem m, cl_bool b, size_t o, size_t s, void* p, cl_uint n, const cl_event* w,
-                cl_event* e),
-               (q, m, b, o, s, p, n, w, e))
-RETURNS_STATUS(clEnqueueWriteBuffer,
-               (cl_command_queue q, cl_mem m, cl_bool b, size_t o, size_t s, const void* p, cl_uint n,
-                const cl_event* w, cl_event* e),
-               (q, m, b, o, s, p, n, w, e))
-RETURNS_STATUS(clEnqueueFillBuffer,
-               (cl_command_queue q, cl_mem m, const void* p, size_t ps, size_t o, size_t s, cl_uint n,
-                const cl_event* w, cl_event* e),
-               (q, m, p, ps, o, s, n, w, e))
-RETURNS_STATUS(clEnqueueCopyBuffer,
-               (cl_command_queue q, cl_mem a, cl_mem b, size_t ao, size_t bo, size_t s, cl_uint n, const cl_event* w,
-                cl_event* e),
-               (q, a, b, ao, bo, s, n, w, e))
+MAKES_EVENT(clEnqueueNDRangeKernel,
+            (cl_command_queue q, cl_kernel k, cl_uint d, const size_t* o, const size_t* g, const size_t* l, cl_uint n,
+             const cl_event* w, cl_event* e),
+            (q, k, d, o, g, l, n, w, e))
+MAKES_EVENT(clEnqueueReadBuffer,
+            (cl_command_queue q, cl_mem m, cl_bool b, size_t o, size_t s, void* p, cl_uint n, const cl_event* w,
+             cl_event* e),
+            (q, m, b, o, s, p, n, w, e))
+MAKES_EVENT(clEnqueueWriteBuffer,
+            (cl_command_queue q, cl_mem m, cl_bool b, size_t o, size_t s, const void* p, cl_uint n, const cl_event* w,
+             cl_event* e),
+            (q, m, b, o, s, p, n, w, e))
+MAKES_EVENT(clEnqueueFillBuffer,
+            (cl_command_queue q, cl_mem m, const void* p, size_t ps, size_t o, size_t s, cl_uint n, const cl_event* w,
+             cl_event* e),
+            (q, m, p, ps, o, s, n, w, e))
+MAKES_EVENT(clEnqueueCopyBuffer,
+            (cl_command_queue q, cl_mem a, cl_mem b, size_t ao, size_t bo, size_t s, cl_uint n, const cl_event* w,
+             cl_event* e),
+            (q, a, b, ao, bo, s, n, w, e))
 RETURNS_STATUS(clWaitForEvents, (cl_uint n, const cl_event* events), (n, events))
 RETURNS_STATUS(clGetPlatformInfo, (cl_platform_id p, cl_platform_info i, size_t n, void* v, size_t* r), (p, i, n, v, r))
 RETURNS_STATUS(clGetProgramBuildInfo,
@@ -87,7 +104,11 @@ RETURNS_STATUS(clGetKernelWorkGroupInfo,
                (cl_kernel k, cl_device_id d, cl_kernel_work_group_info i, size_t n, void* v, size_t* r),
                (k, d, i, n, v, r))
 RETURNS_STATUS(clFlush, (cl_command_queue q), (q))
-RETURNS_STATUS(clFinish, (cl_command_queue q), (q))
+extern "C" cl_int clFinish(cl_command_queue q) {
+  static const auto real = next(&clFinish, "clFinish");
+  const cl_int status = real(q);  // in any case: a device that fails runs nothing any more
+  return faults::opencl_due("clFinish") ? failure_of("clFinish") : status;
+}
 RETURNS_OBJECT(cl_context, clCreateContext,
                (const cl_context_properties* p, cl_uint n, const cl_device_id* ds,
                 void (*f)(const char*, const void*, size_t, void*), void* u, cl_int* status),

@@ -1,6 +1,8 @@
 // Whatever fails, at its n-th call, while a program opens a model and generates: no crash and no leak, a status that
 // says it, and the same calls work afterwards, with the same results. faults_test MODEL DEVICE KIND RUNS: that many
-// n's, spread over all calls of the kind (allocation, file, thread, opencl); 0: every n.
+// n's, spread over all calls of the kind (allocation, file, thread, opencl); 0: every n. Of OpenCL two kinds more,
+// whose calls go on failing from the n-th on, while the model must work on another device: those of one name
+// (clBuildProgram), and "lost": all of them.
 
 #include "tests/api/faults.h"
 
@@ -41,9 +43,8 @@ int keep(int32_t id, void* user) {
 
 struct Program {
   const char* model_path;
-  const char* device;
 
-  Run operator()() const {
+  Run operator()(const char* device) const {
     constexpr int32_t kPrompt[] = {0, 320, 1843, 652, 844, 1218, 313, 260, 5, 17};
     Run run;
     v4rt_model_options options{};
@@ -101,16 +102,20 @@ std::vector<int64_t> spread(int64_t total, int64_t count) {
 
 int main(int argc, char** argv) {
   if (argc != 5) return 2;
-  const Program program{argv[1], argv[2]};
+  const Program program{argv[1]};
+  const char* const device = argv[2];
   const std::string kind_name = argv[3];
   const faults::Kind kind = kind_name == "allocation" ? faults::Kind::kAllocation
                             : kind_name == "file"     ? faults::Kind::kFile
                             : kind_name == "thread"   ? faults::Kind::kThread
                                                       : faults::Kind::kOpencl;
+  const bool goes_on = kind == faults::Kind::kOpencl && kind_name != "opencl";
+  const std::string call = kind_name == "lost" ? "" : kind_name;
+  const auto arm = [&](int64_t n) { goes_on ? faults::arm_opencl_from(call.c_str(), n) : faults::arm(kind, n); };
   v4rt_log_to([](int, const char*, void*) {}, nullptr, V4RT_LOG_ERROR);
-  program();  // what is made once and kept
-  faults::arm(kind, 0);
-  const Run good = program();
+  program(device);  // what is made once and kept
+  arm(0);
+  const Run good = program(device);
   const int64_t total = faults::disarm();
   if (good.status != V4RT_OK || good.count < 6 || total == 0) {
     wrong("nothing to compare with");
@@ -120,28 +125,37 @@ int main(int argc, char** argv) {
   int64_t live = 0;
   int refused = 0, runs = 0;
   for (const int64_t n : spread(total, std::atoll(argv[4]))) {
-    faults::arm(kind, n);
-    const Run run = program();
-    faults::disarm();
+    ++runs;
+    arm(n);
+    const Run run = program(device);
     const std::string where = kind_name + " " + std::to_string(n) + " of " + std::to_string(total);
     if (run.status != V4RT_OK) {
       ++refused;
       if (run.status == V4RT_INTERNAL || std::strlen(v4rt_last_error()) == 0)
         wrong(where + ": " + v4rt_status_name(run.status));
+      if (goes_on && std::strstr(v4rt_last_error(), device) == nullptr) wrong(where + ": the device is not named");
+    } else if (goes_on) {
+      wrong(where + ": nobody noticed");
     } else if (!run.same_tokens(good)) {
       wrong(where + ": other tokens");
     }
-    // Drivers keep memory of their own, so that of OpenCL the objects are counted; messages of the first failures stay.
-    const auto left = [&] {
-      return kind == faults::Kind::kOpencl ? +faults::opencl_objects : faults::live_allocations();
-    };
-    if (++runs == 4) live = left();
-    if (runs > 4 && left() > live) {
-      wrong(where + ": " + std::to_string(left() - live) + " were left");
-      live = left();
+    if (goes_on) {
+      const Run elsewhere = program("cpu");
+      if (elsewhere.status != V4RT_OK || !elsewhere.same_tokens(good)) wrong(where + ": not the same on the cpu");
+    }
+    faults::disarm();
+    if (faults::opencl_objects != 0) {
+      wrong(where + ": " + std::to_string(faults::opencl_objects) + " OpenCL objects were left");
+      faults::opencl_objects = 0;
+    }
+    if (kind == faults::Kind::kOpencl) continue;       // drivers keep memory of their own
+    if (runs == 4) live = faults::live_allocations();  // messages of the first failures stay
+    if (runs > 4 && faults::live_allocations() > live) {
+      wrong(where + ": " + std::to_string(faults::live_allocations() - live) + " were left");
+      live = faults::live_allocations();
     }
   }
-  const Run after = program();
+  const Run after = program(device);
   if (after.status != V4RT_OK || !after.same_tokens(good)) wrong("afterwards: not the same tokens");
   std::printf("%lld calls of kind %s, %d of them failed in turn, %d runs were refused, %d problems\n",
               static_cast<long long>(total), argv[3], runs, refused, failures);
