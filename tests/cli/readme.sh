@@ -38,6 +38,7 @@ short() {
 # A server runs until the next one, or the end; `curl` asks it.
 serves() { # LINE COMMAND
   called="$1: $2" status=0
+  [ -z "$server" ] || kill $server 2>/dev/null || true
   bash -c "exec $2 --port 0" >"$work/out" 2>"$work/err" &
   server=$!
   for _ in $(seq 600); do
