@@ -80,6 +80,7 @@ TEST_P(Devices, StatesLast) {
   EXPECT_EQ(step(1, 5), 0);
   EXPECT_EQ(step(0, 7), 3);
   EXPECT_EQ(step(1, 9), 5);
+  EXPECT_THAT([&] { step(2, 1); }, ThrowsMessage<Error>(HasSubstr("no sequence 2: the states are for 2")));
   computation.clear();
   EXPECT_EQ(step(0, 1), 0);
 }
@@ -156,6 +157,40 @@ TEST(CustomOps, GoWhereTheyAreTaken) {
   EXPECT_EQ(y[0], 3);
 }
 
+// The same, on OpenCL in two parts of a row.
+class InParts final : public PlusOne {
+ public:
+  OpenclKernel opencl_kernel(const OpCall&) const override {
+    return {.name = "plus",
+            .source = R"(
+KERNEL void plus(__global const float* restrict x, __global float* restrict y) {
+  const size_t at = get_group_id(1) * N + get_group_id(0) * (N / 2);
+  for (int i = LANE; i < N / 2; i += GROUP) y[at + i] = x[at + i] + 1;
+}
+)",
+            .definitions = {fmt::format("N={}", kWidth)},
+            .parts = 2};
+  }
+};
+
+bool has_opencl() {
+  const auto backends = built_in_backends();
+  return std::ranges::find(backends, "opencl") != backends.end();
+}
+
+TEST(CustomOps, RowsMayBeInParts) {
+  if (!has_opencl()) GTEST_SKIP() << "built without OpenCL";
+  Builder g;
+  g.output("y", g.add<InParts>("plus", {g.input("x", kRows)}));
+  Computation computation(g.take(), on({"opencl"}));
+  computation.write("x", std::vector<float>(3 * kWidth, 2.0f));
+  const Segment three{.n_tokens = 3};
+  computation.run({&three, 1});
+  std::vector<float> y(3 * kWidth);
+  computation.read("y", y);
+  EXPECT_EQ(y, std::vector<float>(3 * kWidth, 3.0f));
+}
+
 class Unmarked final : public PlusOne {
  public:
   OpenclKernel opencl_kernel(const OpCall&) const override {
@@ -164,8 +199,7 @@ class Unmarked final : public PlusOne {
 };
 
 TEST(CustomOps, SourcesBeginWithTheirKernel) {
-  const auto backends = built_in_backends();
-  if (std::find(backends.begin(), backends.end(), "opencl") == backends.end()) GTEST_SKIP() << "built without OpenCL";
+  if (!has_opencl()) GTEST_SKIP() << "built without OpenCL";
   Builder g;
   g.output("y", g.add<Unmarked>("plus", {g.input("x", kRows)}));
   const Graph graph = g.take();

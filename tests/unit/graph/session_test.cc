@@ -171,39 +171,47 @@ TEST_P(SessionTest, ProgressIsReported) {
   EXPECT_LT(seen.back(), 20);
 }
 
-// Whenever it is stopped, by a false or by an exception, the sequence holds whole chunks and goes on from there.
+// Whenever it is stopped, by a false or by an exception, the sequence holds whole chunks and goes on from there. A
+// chunk writes over all rows that the compressors have not pooled, and no ring keeps more than it must.
 TEST_P(SessionTest, ReadingCanStopAnywhere) {
-  Session whole(open()), session(open());
+  constexpr int kChunk = 18;
+  ModelOptions options = tiny_options();
+  options.chunk = kChunk;
+  options.rewind = 0;
+  const auto model = open(options);
+  Session whole(model), session(model);
   const std::vector<int32_t> ids = tiny_ids(40);
   const std::vector<float> expected = copy_of(whole.feed(ids));
-  size_t calls = 0, stop_at = 0;
   struct Stop {};
-  for (bool stopped = true; stopped; ++stop_at) {
-    session.reset();
-    calls = 0;
-    stopped = false;
-    session.on_progress([&](int64_t, int64_t) {
-      if (calls++ < stop_at) return true;
-      stopped = true;
-      if (stop_at % 2 == 0) return false;
-      throw Stop();
-    });
-    try {
-      EXPECT_EQ(session.feed(ids).empty(), stopped);
-    } catch (const Stop&) {
+  for (const bool throws : {false, true}) {
+    size_t stop_at = 0;
+    for (bool stopped = true; stopped; ++stop_at) {
+      SCOPED_TRACE(fmt::format("{} at call {}", throws ? "an exception" : "a false", stop_at));
+      session.reset();
+      size_t calls = 0;
+      stopped = false;
+      session.on_progress([&](int64_t, int64_t) {
+        if (calls++ < stop_at) return true;
+        stopped = true;
+        if (throws) throw Stop();
+        return false;
+      });
+      try {
+        EXPECT_EQ(session.feed(ids).empty(), stopped);
+      } catch (const Stop&) {
+      }
+      session.on_progress(nullptr);
+      const int64_t at = session.position();
+      EXPECT_EQ(at, stopped ? at / kChunk * kChunk : 40);
+      if (stopped) {
+        EXPECT_EQ(copy_of(session.feed(std::span(ids).subspan(static_cast<size_t>(at)))), expected);
+      }
+      EXPECT_TRUE(session.snapshot().bytes == whole.snapshot().bytes);
     }
-    session.on_progress(nullptr);
-    const int64_t at = session.position();
-    EXPECT_EQ(at, stopped ? at / 7 * 7 : 40);
-    if (stopped) {
-      EXPECT_EQ(copy_of(session.feed(std::span(ids).subspan(static_cast<size_t>(at)))), expected) << stop_at;
-    }
-    EXPECT_TRUE(session.snapshot().bytes == whole.snapshot().bytes) << stop_at;
+    EXPECT_GT(stop_at, 6u);
   }
-  EXPECT_GT(stop_at, 15u);
 }
 
-// Every bad argument is found before anything changes.
 // Weights with the same names and shapes as all others here, but another identity.
 class MarkedWeights final : public WeightSource {
  public:
@@ -259,6 +267,7 @@ TEST_P(SessionTest, SnapshotsDependOnTheSequenceAlone) {
   EXPECT_EQ(copy_of(here.feed(next)), copy_of(there.feed(next, 1)));
 }
 
+// Every bad argument is found before anything changes.
 TEST_P(SessionTest, ErrorsLeaveTheSessionAsItWas) {
   ModelOptions options = tiny_options();
   options.slots = 2;
