@@ -308,6 +308,28 @@ TEST(TokenMatcher, GoesBackAndRefuses) {
   EXPECT_THROW(matcher.rewind(1), Error);
 }
 
+// More states than are kept: when some are forgotten, masks of others that had their numbers go too.
+TEST(TokenMatcher, ForgetsMasksWithTheirStates) {
+  std::mt19937 random(3);
+  OrderedJson texts = OrderedJson::array();
+  for (int i = 0; i < 600; ++i) {
+    std::string& text = texts.emplace_back(std::string()).get_ref<std::string&>();
+    for (int n = 0; n < 20; ++n) text += static_cast<char>('a' + random() % 26);
+  }
+  const auto grammar = grammar_of(OrderedJson{{"enum", texts}}.dump());
+  TokenMatcher matcher(grammar, trie());
+  for (int text = 0; text < 1200; ++text) {
+    matcher.rewind(0);
+    std::vector<int32_t> ids;
+    for (int32_t id = any_of(matcher.allowed(), random); id != kEnd; id = any_of(matcher.allowed(), random)) {
+      ASSERT_EQ(matcher.possible({&id, 1}), 1u) << text << " " << id;
+      matcher.accept(id);
+      ids.push_back(id);
+    }
+    ASSERT_TRUE(takes(grammar, tokenizer()->decode(ids)));
+  }
+}
+
 TEST(TokenMatcher, BeginsAfterAPrefix) {
   TokenMatcher matcher(grammar_of(R"({"const":"abc"})"), trie(), tokenizer()->encode("\"ab"));
   matcher.accept(tokenizer()->encode("c")[0]);
