@@ -56,6 +56,7 @@ using Event = Handle<cl_event, &clReleaseEvent>;
 template <class T>
 T device_value(cl_device_id device, cl_device_info question, T fallback = {}) {
   T value = fallback;
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): a platform is a pointer
   return clGetDeviceInfo(device, question, sizeof(T), &value, nullptr) == CL_SUCCESS ? value : fallback;
 }
 std::string device_text(cl_device_id device, cl_device_info question);

@@ -171,9 +171,9 @@ T lent_value(cl_int (*ask)(Object, cl_uint, size_t, void*, size_t*), Object obje
 void check_loan(const OpenclLoan& loan) {
   std::vector<cl_device_id> devices(
       lent_value<cl_uint>(clGetContextInfo, loan.context, CL_CONTEXT_NUM_DEVICES, "context"));
-  cl::check_call(clGetContextInfo(loan.context, CL_CONTEXT_DEVICES, devices.size() * sizeof(cl_device_id),
-                                  devices.data(), nullptr),
-                 "opencl:host: clGetContextInfo");
+  cl::check_call(
+      clGetContextInfo(loan.context, CL_CONTEXT_DEVICES, std::span(devices).size_bytes(), devices.data(), nullptr),
+      "opencl:host: clGetContextInfo");
   check(std::ranges::find(devices, loan.device) != devices.end(), Code::kInvalidArgument,
         "opencl:host: the host's device is not one of its context");
   if (loan.queue == nullptr) return;

@@ -15,7 +15,7 @@ class HostWeights final : public WeightSource {
   bool has(std::string_view) const override { return weight_ != nullptr; }
   WeightView get(std::string_view name) const override {
     check(weight_ != nullptr, Code::kInvalidArgument, "the graph has a weight {}, and no weights were given", name);
-    const WeightView view = weight_(name);
+    WeightView view = weight_(name);
     size_t bytes = 0, scale_bytes = 0;
     for (const auto part : view.parts) bytes += part.size();
     for (const auto part : view.scale_parts) scale_bytes += part.size();
@@ -47,7 +47,7 @@ Computation::Computation(const Graph& graph, const PlaceOptions& options, const 
     const auto device = static_cast<size_t>(slot.device);
     Tensor made{slot.type, plan_.devices[device]->allocate(slot.type.bytes()), nullptr};
     slots_ = std::min(slots_, slot.type.shape[0]);
-    return states_.emplace_back(slot.name, queues_[device].get(), std::move(made)).tensor;
+    return states_.emplace_back(State{slot.name, queues_[device].get(), std::move(made)}).tensor;
   };
   program_ = std::make_unique<Program>(plan_, Bindings{.queues = queues_, .arenas = arenas_, .tensor = tensor});
   for (const auto& [name, slot] : plan_.inputs)

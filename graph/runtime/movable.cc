@@ -55,8 +55,8 @@ std::vector<Movable> movable_from(int device, std::span<const Plan* const> plans
     }
   }
   std::erase_if(units, [](const Unit& unit) { return unit.movable.bytes == 0; });
-  std::ranges::reverse(units);
-  std::ranges::stable_partition(units, [](const Unit& unit) { return unit.sparse; });
+  std::reverse(units.begin(), units.end());
+  std::stable_partition(units.begin(), units.end(), [](const Unit& unit) { return unit.sparse; });
   std::vector<Movable> movable;
   for (Unit& unit : units) movable.push_back(std::move(unit.movable));
   return movable;

@@ -68,7 +68,7 @@ template <class W, bool kCareful, int kGroups, int kRows>
 HWY_INLINE void step(const uint32_t* (&p)[kGroups], int64_t far, const float* const (&x)[kRows], int64_t k,
                      F16 (&c)[kRows][kGroups]) {
   // Of a lone row, the weights of all groups would take more registers than its elements do.
-  constexpr int kTogether = kRows == 1 ? 1 : kGroups;
+  constexpr int kTogether = kRows == 1 ? 1 : kGroups;  // NOLINT(bugprone-branch-clone): kGroups may be 1
 #pragma GCC unroll 8
   for (int first = 0; first < kGroups; first += kTogether) {
     F16 w[kTogether][W::kUnit];
@@ -187,20 +187,16 @@ template <class W, int kRows, class RowFn>
 void sum_groups(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& row, int64_t n, float* y) {
   constexpr int kGroups = few_groups<kRows>();
   Row rows[kRows];
-  float* sums[kRows];
-  for (int64_t r = 0; r < kRows; ++r) {
-    rows[r] = row(std::min(r, n - 1));
-    sums[r] = y + std::min(r, n - 1) * 16 * n_groups;
-  }
-  int64_t g = 0;
-  const auto next = [&]<int kStep>() HWY_ATTR {
-    sum_rows<W, kStep, kRows>(w, group + g, rows, sums);
-    for (float*& sum : sums) sum += 16 * kStep;
-    g += kStep;
+  for (int64_t r = 0; r < kRows; ++r) rows[r] = row(std::min(r, n - 1));
+  const auto sum = [&]<int kStep>(int64_t g) HWY_ATTR {
+    float* to[kRows];
+    for (int64_t r = 0; r < kRows; ++r) to[r] = y + (std::min(r, n - 1) * n_groups + g) * 16;
+    sum_rows<W, kStep, kRows>(w, group + g, rows, to);
   };
-  while (g + kGroups <= n_groups) next.template operator()<kGroups>();
+  int64_t g = 0;
+  for (; g + kGroups <= n_groups; g += kGroups) sum.template operator()<kGroups>(g);
   if constexpr (kGroups > 1) {
-    while (g < n_groups) next.template operator()<1>();
+    for (; g < n_groups; ++g) sum.template operator()<1>(g);
   }
 }
 
