@@ -163,6 +163,7 @@ template <class T, class Object>
 T lent_value(cl_int (*ask)(Object, cl_uint, size_t, void*, size_t*), Object object, cl_uint question,
              std::string_view what) {
   T value{};
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): objects are pointers
   const cl_int status = ask(object, question, sizeof(T), &value, nullptr);
   check(status == CL_SUCCESS, Code::kInvalidArgument, "opencl:host: the host's {}: {}", what, cl::error_name(status));
   return value;
