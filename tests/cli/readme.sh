@@ -36,13 +36,18 @@ short() {
 }
 
 # A server runs until the next one, or the end; `curl` asks it.
+stops() {
+  [ -z "$server" ] || { kill $server && wait $server; } 2>/dev/null || true
+  server=
+}
+
 serves() { # LINE COMMAND
   called="$1: $2" status=0
-  [ -z "$server" ] || kill $server 2>/dev/null || true
+  stops  # before its output is another's: what it says while it ends would stand there too
   bash -c "exec $2 --port 0" >"$work/out" 2>"$work/err" &
   server=$!
   for _ in $(seq 600); do
-    port=$(grep -oP 'listening at http://\S+:\K[0-9]+' "$work/err") && break
+    port=$(grep -aoP 'listening at http://\S+:\K[0-9]+' "$work/err") && break
     kill -0 $server 2>/dev/null || break
     sleep 0.1
   done
@@ -155,7 +160,7 @@ commands() { # LINE KIND TEXT
 
 v4rt devices >devices
 server= port=
-trap '[ -z "$server" ] || kill $server; rm -rf "$work"' EXIT
+trap 'stops; rm -rf "$work"' EXIT
 ran=0 understood=0 figures=0
 for document in $documents; do
   while read -r line kind text; do
