@@ -2,6 +2,7 @@
 
 // The complete interface between the graph and the devices that run it.
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -31,6 +32,18 @@ struct DeviceInfo {
   size_t max_allocation = 0;          // bytes in one buffer; 0 = unknown
   size_t memory = 0;                  // bytes in all; 0 = unknown
   std::vector<std::string> features;  // features that kernels are chosen by: "avx512bf16", "fp64", "subgroups"
+};
+
+// The best that a device does, measured: 1e9 bytes a second that are read and summed, out of a buffer larger than
+// caches; 1e9 FLOP a second of multiply-adds (2 each) in registers: of f32, of pairs of bf16, of tiles of bf16 in a
+// matrix unit. 0: it has none, or nobody knows.
+struct DeviceSpeed {
+  double read_gbs = 0, buffer_bytes = 0;
+  double f32_gflops = 0, bf16_gflops = 0, matrix_gflops = 0;
+
+  double best_bf16_gflops() const {  // of all that multiply bf16 numbers exactly, f32 among them
+    return std::max({f32_gflops, bf16_gflops, matrix_gflops});
+  }
 };
 
 // One op compiled for fixed shapes. Immutable and owned by plans; several queues may launch it.
@@ -88,6 +101,9 @@ class Device {
   }  // zero-copy read-only view, or nullptr: "upload it"
   virtual std::unique_ptr<Queue> create_queue() = 0;
   virtual std::vector<DeviceProgram> programs() { return {}; }  // of the kernels made so far
+  // For reports. Takes about a second, and up to 1 GiB of memory. A shared machine changes from one second to the next,
+  // so measure it often.
+  virtual DeviceSpeed measure_speed() { return {}; }
 };
 
 }  // namespace v4rt

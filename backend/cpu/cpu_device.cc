@@ -3,11 +3,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "backend/cpu/cpu_kernel.h"
+#include "backend/cpu/host_speed.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/amx.h"
 #include "backend/cpu/simd/target.h"
@@ -99,6 +101,10 @@ BufferPtr CpuDevice::allocate(size_t bytes) {
 BufferPtr CpuDevice::import_host(std::span<const std::byte> memory) {
   if (reinterpret_cast<uintptr_t>(memory.data()) % 4 != 0) return nullptr;
   return borrow_host(memory);
+}
+
+DeviceSpeed CpuDevice::measure_speed() {
+  return measure_host(threads_, std::ranges::find(info_.features, "amx") != info_.features.end());
 }
 
 ThreadPool& CpuDevice::pool() {

@@ -20,6 +20,7 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
   BufferPtr allocate(size_t bytes) override;
   BufferPtr import_host(std::span<const std::byte> memory) override;
   std::unique_ptr<Queue> create_queue() override;
+  DeviceSpeed measure_speed() override;
 
   int threads() const { return threads_; }
   const simd::DotPaths& paths() const { return paths_; }

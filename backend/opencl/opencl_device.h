@@ -36,6 +36,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   BufferPtr import_host(std::span<const std::byte> memory) override;
   std::unique_ptr<Queue> create_queue() override;
   std::vector<DeviceProgram> programs() override { return programs_->programs(); }
+  DeviceSpeed measure_speed() override;  // speed.cc
 
   const Capabilities& capabilities() const { return capabilities_; }
   // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group` work-items; with vector lanes

@@ -68,6 +68,7 @@ class ProfiledDevice final : public Device {
   }
   std::unique_ptr<Queue> create_queue() override { return inner_->create_queue(); }
   std::vector<DeviceProgram> programs() override { return inner_->programs(); }
+  DeviceSpeed measure_speed() override { return inner_->measure_speed(); }
 
  private:
   std::shared_ptr<Device> inner_;

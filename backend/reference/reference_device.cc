@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "backend/cpu/host_speed.h"
 #include "backend/host_buffer.h"
 #include "ops/core/arith.h"
 #include "ops/ref_context.h"
@@ -71,6 +72,7 @@ class ReferenceDevice final : public Device {
 
   BufferPtr import_host(std::span<const std::byte> memory) override { return borrow_host(memory); }
   std::unique_ptr<Queue> create_queue() override { return std::make_unique<ReferenceQueue>(); }
+  DeviceSpeed measure_speed() override { return measure_host(1, /*matrix_unit=*/false); }
 
  private:
   DeviceInfo info_{.name = "reference",

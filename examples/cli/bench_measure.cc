@@ -77,7 +77,7 @@ struct Task {
 
 class Bench {
  public:
-  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, const Machine& machine,
+  Bench(const std::shared_ptr<const Model>& model, const BenchPlan& plan, Device* machine,
         const std::function<void(double)>& between)
       : plan_(plan), machine_(machine), between_(between), session_(model) {
     int64_t most = plan.depth;
@@ -183,8 +183,7 @@ class Bench {
   }
 
   void measure_machine(Task& task) {
-    if (machine_.threads > 0)
-      task.result.machine.push_back(cli::measure_machine(machine_.threads, machine_.matrix_unit));
+    if (machine_ != nullptr) task.result.machine.push_back(machine_->measure_speed());
   }
 
   double timed(Task& task) {
@@ -241,7 +240,7 @@ class Bench {
   }
 
   const BenchPlan& plan_;
-  const Machine machine_;
+  Device* const machine_;
   const std::function<void(double)>& between_;
   Session session_;
   std::vector<int32_t> ids_;
@@ -267,18 +266,18 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-MachineSpeed median(const std::vector<MachineSpeed>& speeds) {
-  const auto of = [&](double MachineSpeed::*figure) {
+DeviceSpeed median(const std::vector<DeviceSpeed>& speeds) {
+  const auto of = [&](double DeviceSpeed::*figure) {
     std::vector<double> figures;
     figures.reserve(speeds.size());
-    for (const MachineSpeed& speed : speeds) figures.push_back(speed.*figure);
+    for (const DeviceSpeed& speed : speeds) figures.push_back(speed.*figure);
     return median(figures);
   };
-  MachineSpeed speed = speeds.front();
-  speed.read_gbs = of(&MachineSpeed::read_gbs);
-  speed.peak_gflops = of(&MachineSpeed::peak_gflops);
-  speed.bf16_gflops = of(&MachineSpeed::bf16_gflops);
-  speed.matrix_gflops = of(&MachineSpeed::matrix_gflops);
+  DeviceSpeed speed = speeds.front();
+  speed.read_gbs = of(&DeviceSpeed::read_gbs);
+  speed.f32_gflops = of(&DeviceSpeed::f32_gflops);
+  speed.bf16_gflops = of(&DeviceSpeed::bf16_gflops);
+  speed.matrix_gflops = of(&DeviceSpeed::matrix_gflops);
   return speed;
 }
 
@@ -290,7 +289,7 @@ std::vector<double> Measurement::tokens_per_s() const {
 
 double Measurement::median_seconds() const { return median(seconds); }
 
-double Measurement::share_of(double MachineSpeed::*limit, double giga_per_run) const {
+double Measurement::share_of(double DeviceSpeed::*limit, double giga_per_run) const {
   std::vector<double> shares;
   for (size_t i = 0; i + 1 < machine.size(); ++i) {
     const double around = (machine[i].*limit + machine[i + 1].*limit) / 2;
@@ -299,8 +298,8 @@ double Measurement::share_of(double MachineSpeed::*limit, double giga_per_run) c
   return median(shares);
 }
 
-std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
-                                 const Machine& machine, const std::function<void(double done)>& between) {
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, Device* machine,
+                                 const std::function<void(double done)>& between) {
   return Bench(model, plan, machine, between).run();
 }
 

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "examples/cli/bench_machine.h"
 #include "graph/evidence/trace.h"
 #include "graph/runtime/session.h"
 
@@ -51,29 +50,25 @@ struct Measurement {
   double accept = 0;
   int sequences = 1;  // that take turns in `tokens`, one token of each in a step
   bool synthetic = false;
-  bool fast = false;                  // with --fast
-  std::vector<double> seconds;        // of each repetition
-  std::vector<MachineSpeed> machine;  // before each repetition, and after the last; empty: not measured
-  Touched touched;                    // by one repetition
-  std::vector<OpTime> ops;            // slowest first; empty unless asked for
+  bool fast = false;                 // with --fast
+  std::vector<double> seconds;       // of each repetition
+  std::vector<DeviceSpeed> machine;  // before each repetition, and after the last; empty: not measured
+  Touched touched;                   // by one repetition
+  std::vector<OpTime> ops;           // slowest first; empty unless asked for
 
   std::vector<double> tokens_per_s() const;
   double median_seconds() const;
   // The median of the repetitions' shares of what the machine did around each of them; 0: not measured.
-  double share_of(double MachineSpeed::*limit, double giga_per_run) const;
+  double share_of(double DeviceSpeed::*limit, double giga_per_run) const;
 };
 
 double median(std::vector<double> values);
-MachineSpeed median(const std::vector<MachineSpeed>& speeds);  // of each figure; at least one
+DeviceSpeed median(const std::vector<DeviceSpeed>& speeds);  // of each figure; at least one
 
 // Runs everything once to warm up and once for each repetition, and with `ops` once more for each, waiting for every
-// launch. `between(done)` is called before each run, done in [0, 1]. The best that the machine can do is measured
-// between the repetitions.
-struct Machine {
-  int threads = 0;  // used; 0: the machine is not measured
-  bool matrix_unit = false;
-};
-std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan,
-                                 const Machine& machine, const std::function<void(double done)>& between);
+// launch. `between(done)` is called before each run, done in [0, 1]. The best that `machine` can do is measured between
+// the repetitions; nullptr: nothing is.
+std::vector<Measurement> measure(const std::shared_ptr<const Model>& model, const BenchPlan& plan, Device* machine,
+                                 const std::function<void(double done)>& between);
 
 }  // namespace v4rt::cli

@@ -42,7 +42,7 @@ bool numbers_are_bf16(const BenchReport& report, const OpTime& op) {
 std::optional<Limit> limit(const BenchReport& report, const OpTime& op) {
   if (!report.machine || report.machine->read_gbs <= 0 || op.seconds <= 0) return {};
   const double memory = op.touched.all_bytes() / (report.machine->read_gbs * kGiga);
-  const double peak = numbers_are_bf16(report, op) ? report.machine->best_bf16_gflops() : report.machine->peak_gflops;
+  const double peak = numbers_are_bf16(report, op) ? report.machine->best_bf16_gflops() : report.machine->f32_gflops;
   const double compute = op.touched.flops / (peak * kGiga);
   return Limit{memory >= compute, std::max(memory, compute) / op.seconds};
 }
@@ -57,21 +57,20 @@ std::string title(const BenchReport& report, const Measurement& m) {
   return fmt::format("decode {} at {}{}{}", tokens, m.depth, m.synthetic ? " (state made up)" : "", draft);
 }
 
-double read_share(const Measurement& m) {
-  return m.share_of(&MachineSpeed::read_gbs, m.touched.memory_bytes() / kGiga);
-}
-double peak_share(const Measurement& m) { return m.share_of(&MachineSpeed::peak_gflops, m.touched.flops / kGiga); }
-double matrix_share(const Measurement& m) { return m.share_of(&MachineSpeed::matrix_gflops, m.touched.flops / kGiga); }
+double read_share(const Measurement& m) { return m.share_of(&DeviceSpeed::read_gbs, m.touched.memory_bytes() / kGiga); }
+double peak_share(const Measurement& m) { return m.share_of(&DeviceSpeed::f32_gflops, m.touched.flops / kGiga); }
+double matrix_share(const Measurement& m) { return m.share_of(&DeviceSpeed::matrix_gflops, m.touched.flops / kGiga); }
 
 std::string percent(double part, double whole) { return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "-"; }
 
 std::string machine_text(const BenchReport& report) {
   if (!report.machine) return "limits not measured: " + report.machine_note;
-  const MachineSpeed& m = *report.machine;
+  const DeviceSpeed& m = *report.machine;
+  const std::string threads =
+      report.threads > 0 ? fmt::format(" of {} thread{}", report.threads, report.threads == 1 ? "" : "s") : "";
   std::string text = fmt::format(
-      "limits of {} thread{}, measured between the runs: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma "
-      "in registers)",
-      m.threads, m.threads == 1 ? "" : "s", m.read_gbs, human_bytes(m.buffer_bytes), m.peak_gflops);
+      "limits{}, measured between the runs: reading {:.2f} GB/s (sums over {}), {:.1f} GFLOP/s (f32 fma in registers)",
+      threads, m.read_gbs, human_bytes(m.buffer_bytes), m.f32_gflops);
   if (m.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", m.bf16_gflops);
   if (m.matrix_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 tiles of the matrix unit)", m.matrix_gflops);
   return text;
@@ -203,9 +202,9 @@ Json to_json(const BenchReport& report, const Measurement& m) {
                {"peak_share", measured(peak_share(m))},
                {"matrix_share", measured(matrix_share(m))}};
   if (m.fast) json["over_exact"] = measured(over_exact(report, m));
-  for (const MachineSpeed& speed : m.machine) {
+  for (const DeviceSpeed& speed : m.machine) {
     json["read_gbs_around"].push_back(speed.read_gbs);
-    json["peak_gflops_around"].push_back(speed.peak_gflops);
+    json["peak_gflops_around"].push_back(speed.f32_gflops);
     json["matrix_gflops_around"].push_back(speed.matrix_gflops);
   }
   if (m.ops.empty()) return json;
@@ -257,7 +256,7 @@ Json to_json(const BenchReport& report) {
     return m == nullptr ? Json(nullptr) : Json(figure(*m));
   };
   const auto speed = [](const Measurement& m) { return median(m.tokens_per_s()); };
-  const MachineSpeed machine = report.machine.value_or(MachineSpeed{});
+  const DeviceSpeed machine = report.machine.value_or(DeviceSpeed{});
   Json json = {
       {"model", report.model},
       {"device", report.device},
@@ -275,7 +274,7 @@ Json to_json(const BenchReport& report) {
        of("decode", [](const Measurement& m) { return m.touched.memory_bytes() / static_cast<double>(m.tokens); })},
       {"decode_gbs", of("decode", [](const Measurement& m) { return rates(m).gbs; })},
       {"read_gbs", measured(machine.read_gbs)},
-      {"peak_gflops", measured(machine.peak_gflops)},
+      {"peak_gflops", measured(machine.f32_gflops)},
       {"peak_bf16_gflops", measured(machine.bf16_gflops)},
       {"peak_matrix_gflops", measured(machine.matrix_gflops)}};
   const auto fast =

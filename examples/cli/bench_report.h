@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "examples/cli/bench_machine.h"
 #include "examples/cli/bench_measure.h"
 #include "examples/cli/huge_pages.h"
 
@@ -16,7 +15,7 @@ struct BenchReport {
   std::string fast;  // auto, always: what is measured beside the exact way; empty: nothing
   int threads = 0;   // 0: up to the device
   int chunk = 0, repetitions = 0;
-  std::optional<MachineSpeed> machine;    // medians
+  std::optional<DeviceSpeed> machine;     // medians
   std::string machine_note;               // why there is none
   std::optional<HugePageUse> huge_pages;  // while the model was open
   std::vector<Measurement> measurements;

@@ -12,35 +12,36 @@
 namespace v4rt::cli {
 namespace {
 
-// OpenCL devices of CPU type have vector lanes; the limits of the host apply to them too.
+// OpenCL devices of CPU type have vector lanes; a profile changes nothing about where a device runs.
 bool is_cpu(const DeviceInfo& device) {
-  const auto& features = device.features;
-  return device.name == "cpu" || device.name == "reference" ||
-         std::find(features.begin(), features.end(), "vector_lanes") != features.end();
-}
-
-// Whether this process may use one; the cpu device asks the system for it.
-bool has_matrix_unit() {
-  const auto features = create_device("cpu")->info().features;
-  return std::find(features.begin(), features.end(), "amx") != features.end();
+  const std::string name = device.name.substr(0, device.name.find('+'));
+  return name == "cpu" || name == "reference" ||
+         std::ranges::find(device.features, "vector_lanes") != device.features.end();
 }
 
 struct DeviceSummary {
-  std::string names, descriptions, not_cpu;
-  int threads = 1;  // that the CPUs among them use at once
+  std::string names, descriptions;
+  int threads = 0;            // that they use at once; 0: not all are CPUs
+  Device* machine = nullptr;  // whose limits are those of the run; nullptr: there are several
 };
 
 DeviceSummary summarise(const Model& model, int threads) {
   DeviceSummary summary;
-  for (const auto& device : model.plan(1, LogitsOf::kLastRows).devices) {
+  const auto& devices = model.plan(1, LogitsOf::kLastRows).devices;
+  const bool cpus = std::ranges::all_of(devices, [](const auto& device) { return is_cpu(device->info()); });
+  for (const auto& device : devices) {
     const DeviceInfo& info = device->info();
     const char* separator = summary.names.empty() ? "" : ", ";
     summary.names += separator + info.name;
     summary.descriptions += separator + info.description;
-    if (!is_cpu(info)) summary.not_cpu = info.name;
-    const int mine = info.name == "reference" ? 1 : info.name == "cpu" && threads > 0 ? threads : usable_processors();
+    if (!cpus) continue;
+    const int mine = info.name == "reference"                      ? 1
+                     : info.name.starts_with("cpu") && threads > 0 ? threads
+                                                                   : usable_processors();
+    if (mine > summary.threads) summary.machine = device.get();
     summary.threads = std::max(summary.threads, mine);
   }
+  if (devices.size() == 1) summary.machine = devices.front().get();
   return summary;
 }
 
@@ -60,9 +61,8 @@ BenchReport run_bench(const Checkpoint& checkpoint, const ModelArguments& a, con
     const auto model = open_model(checkpoint, arguments, positions);
     devices = summarise(*model, a.threads);
     chunk = model->options().chunk;
-    const Machine machine{devices.not_cpu.empty() ? devices.threads : 0, has_matrix_unit()};
     Progress progress(fast ? "measuring --fast" : "measuring");
-    std::vector<Measurement> measurements = measure(model, what, machine, [&](double done) {
+    std::vector<Measurement> measurements = measure(model, what, devices.machine, [&](double done) {
       if (InterruptGuard::raised()) throw Interrupted();
       progress.update(done);
     });
@@ -84,20 +84,19 @@ BenchReport run_bench(const Checkpoint& checkpoint, const ModelArguments& a, con
                      .mode = a.numbers,
                      .commit = commit(),
                      .fast = a.fast,
-                     .threads = devices.not_cpu.empty() ? devices.threads : 0,
+                     .threads = devices.threads,
                      .chunk = chunk,
                      .repetitions = plan.repetitions,
                      .machine = {},
                      .machine_note = {},
                      .huge_pages = huge_pages,
                      .measurements = std::move(measurements)};
-  if (devices.not_cpu.empty()) {
-    std::vector<MachineSpeed> speeds;
-    for (const Measurement& m : report.measurements) speeds.insert(speeds.end(), m.machine.begin(), m.machine.end());
+  std::vector<DeviceSpeed> speeds;
+  for (const Measurement& m : report.measurements) speeds.insert(speeds.end(), m.machine.begin(), m.machine.end());
+  if (speeds.empty())
+    report.machine_note = fmt::format("the limits of {} are not the same", devices.names);
+  else
     report.machine = median(speeds);
-  } else {
-    report.machine_note = fmt::format("{} is no CPU, and the limits of the host are not its own", devices.not_cpu);
-  }
   return report;
 }
 

@@ -7,12 +7,40 @@
 #include "examples/cli/command.h"
 #include "examples/cli/format.h"
 #include "examples/cli/huge_pages.h"
+#include "examples/cli/model_options.h"
+#include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
+#include "graph/evidence/device_figures.h"
 #include "graph/runtime/report.h"
 #include "ops/core/human.h"
 
 namespace v4rt::cli {
 namespace {
+
+struct DevicesArguments {
+  std::string device;  // of those to measure; empty: all
+  bool measure = false, json = false;
+};
+
+std::string figures_text(const DeviceFigures& f) {
+  std::string text =
+      fmt::format("  measured    reads {:.2f} GB/s, {:.1f} GFLOP/s (f32)", f.speed.read_gbs, f.speed.f32_gflops);
+  if (f.speed.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", f.speed.bf16_gflops);
+  if (f.speed.matrix_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 tiles)", f.speed.matrix_gflops);
+  return text + fmt::format(
+                    "\n              a launch {:.2f} us; new memory {:.2f} GB/s, uploads {:.2f} GB/s, downloads {:.2f} "
+                    "GB/s\n",
+                    f.launch_us, f.allocate_gbs, f.upload_gbs, f.download_gbs);
+}
+
+nlohmann::ordered_json figures_json(const std::optional<DeviceFigures>& f) {
+  if (!f) return nullptr;
+  return {{"read_gbs", f->speed.read_gbs},           {"read_bytes", f->speed.buffer_bytes},
+          {"f32_gflops", f->speed.f32_gflops},       {"bf16_gflops", f->speed.bf16_gflops},
+          {"matrix_gflops", f->speed.matrix_gflops}, {"launch_us", f->launch_us},
+          {"allocate_gbs", f->allocate_gbs},         {"upload_gbs", f->upload_gbs},
+          {"download_gbs", f->download_gbs}};
+}
 
 std::string describe(const DeviceInfo& device) {
   std::string text = fmt::format("{}\n  {}\n", device.name, device.description);
@@ -20,7 +48,25 @@ std::string describe(const DeviceInfo& device) {
   if (device.max_allocation > 0) text += fmt::format("  one buffer  at most {}\n", human_bytes(device.max_allocation));
   text += fmt::format("  alignment   {} bytes\n", device.alignment);
   if (!device.features.empty()) text += fmt::format("  features    {}\n", fmt::join(device.features, ", "));
+  if (const auto figures = kept_figures(cache_folder(), device)) text += figures_text(*figures);
   return text;
+}
+
+// Measures the devices, or the one that was asked for, and keeps the figures. What cannot be used is a problem more.
+void measure(const DevicesArguments& a, DeviceList& found) {
+  const std::string only = a.device.empty() ? "" : create_device(a.device)->info().name;
+  std::vector<DeviceInfo> infos = found.devices;
+  if (!only.empty()) std::erase_if(infos, [&](const DeviceInfo& device) { return device.name != only; });
+  Progress progress("measuring");
+  for (size_t i = 0; i < infos.size(); ++i) {
+    progress.update(static_cast<double>(i) / static_cast<double>(infos.size()), infos[i].name);
+    try {
+      const auto device = create_device(infos[i].name, {.cache_dir = cache_folder()});
+      keep_figures(cache_folder(), infos[i], measure_figures(*device));
+    } catch (const Error& error) {
+      found.problems.push_back(error.what());
+    }
+  }
 }
 
 // Huge pages save page walks while weights stream.
@@ -30,11 +76,16 @@ std::string huge_page_text(const std::string& mode) {
   return "unknown";
 }
 
-int devices(bool as_json) {
-  const DeviceList found = list_devices();
+int devices(const DevicesArguments& a) {
+  check(!a.measure || !cache_folder().empty(), Code::kNotFound,
+        "--measure: there is no folder to keep figures in: set HOME or XDG_CACHE_HOME");
+  DeviceList found = list_devices();
+  if (a.measure) measure(a, found);
   const std::string mode = huge_page_mode();
-  if (as_json) {
+  if (a.json) {
     nlohmann::ordered_json json = devices_report(found);
+    for (size_t i = 0; i < found.devices.size(); ++i)
+      json["devices"][i]["measured"] = figures_json(kept_figures(cache_folder(), found.devices[i]));
     json["transparent_huge_pages"] = mode.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(mode);
     print(json_text(json));
     return kSuccess;
@@ -51,10 +102,15 @@ int devices(bool as_json) {
 }  // namespace
 
 void add_devices(CLI::App& app, Action& action) {
-  auto as_json = std::make_shared<bool>(false);
-  CLI::App* command = app.add_subcommand("devices", "List every backend and device with what it can do.");
-  command->add_flag("--json", *as_json, "Print JSON");
-  command->callback([as_json, &action] { action = [as_json] { return devices(*as_json); }; });
+  auto arguments = std::make_shared<DevicesArguments>();
+  CLI::App* command = app.add_subcommand(
+      "devices", "List every backend and device with what it can do, and what it was measured to do.");
+  auto* measure = command->add_flag("--measure", arguments->measure,
+                                    "Measure each device, some seconds: reading, arithmetic, the cost of a launch, new "
+                                    "memory and transfers; the figures are kept, by device and driver");
+  command->add_option("--device", arguments->device, "Measure this one alone")->check(nonempty())->needs(measure);
+  command->add_flag("--json", arguments->json, "Print JSON");
+  command->callback([arguments, &action] { action = [arguments] { return devices(*arguments); }; });
 }
 
 }  // namespace v4rt::cli

@@ -7,6 +7,10 @@ completion=$' if not self._debug:\n        return self._current_process\n\n    d
 call devices; exits 0; out_has "$device"; out_has "transparent huge pages: "
 call devices --json; exits 0; out_has "\"name\": \"$device"
 out_has '"transparent_huge_pages": '"$(sed -nE 's/.*\[(.*)\].*/"\1"/p' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo null)"
+call devices --measure --device "$device"; exits 0; out_has "a launch "; out_has "uploads"
+call devices --json; exits 0; out_has '"launch_us"'
+call devices --device "$device"; refuses 2 "--measure"
+call devices --measure --device nowhere; refuses 1 "no device named 'nowhere'"
 
 call run mini --device "$device" -p "$prompt" --numbers plain --save-ids "$work/ids"
 exits 0; out_is "$completion"; err_has "end token"; err_has "tokens/s"; err_has "first token"

@@ -1,15 +1,14 @@
-#include "examples/cli/bench_machine.h"
+#include "backend/cpu/host_speed.h"
 
 // The loops are compiled for every instruction set, and the best one of the processor is used. The accumulators are an
-// array, so vectors of unknown size are left out.
-#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
+// array, which vectors of unknown size would not allow.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "examples/cli/bench_machine.cc"
+#define HWY_TARGET_INCLUDE "backend/cpu/host_speed.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace v4rt::cli {
+namespace v4rt {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
@@ -50,7 +49,7 @@ double multiply_add(int64_t rounds, float* sink) {
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace v4rt::cli
+}  // namespace v4rt
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
@@ -73,7 +72,7 @@ HWY_AFTER_NAMESPACE();
 #include "ops/core/error.h"
 #include "ops/core/host.h"
 
-namespace v4rt::cli {
+namespace v4rt {
 
 HWY_EXPORT(sum_words);
 HWY_EXPORT(multiply_add);
@@ -112,15 +111,15 @@ double best_rate(int threads, int passes, const std::function<void(int)>& prepar
     const int started = static_cast<int>(others.size());
     for (int thread = started; thread < threads; ++thread)
       together.arrive_and_drop();  // so that nobody waits for threads that did not start
-    fail(Code::kOutOfMemory, "the machine's speed: thread {} of {} does not start: {}; ask for fewer with --threads",
-         started + 2, threads, e.code().message());
+    fail(Code::kOutOfMemory, "the speed of {1} threads: thread {0} does not start: {2}; ask for fewer", started + 2,
+         threads, e.code().message());
   }
   run(0);
   return best;
 }
 
-void measure_reading(MachineSpeed& speed) {
-  const auto threads = static_cast<size_t>(speed.threads);
+void measure_reading(int n_threads, DeviceSpeed& speed) {
+  const auto threads = static_cast<size_t>(n_threads);
   const size_t wanted = std::min(size_t{1} << 30, available_memory() / 4);
   const size_t part = std::max(kPart, wanted / threads / kPart * kPart), bytes = part * threads;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -136,7 +135,7 @@ void measure_reading(MachineSpeed& speed) {
     sums[static_cast<size_t>(thread)] += HWY_DYNAMIC_DISPATCH(sum_words)(part_of(thread), part_words);
     return static_cast<double>(part);
   };
-  speed.read_gbs = best_rate(speed.threads, 8, prepare, work) / 1e9;
+  speed.read_gbs = best_rate(n_threads, 8, prepare, work) / 1e9;
   speed.buffer_bytes = static_cast<double>(bytes);
   munmap(memory, bytes);
 }
@@ -206,19 +205,17 @@ bool has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 
 }  // namespace
 
-double MachineSpeed::best_bf16_gflops() const { return std::max({peak_gflops, bf16_gflops, matrix_gflops}); }
-
-MachineSpeed measure_machine(int threads, [[maybe_unused]] bool matrix_unit) {
-  MachineSpeed speed{.threads = std::max(1, threads)};
-  measure_reading(speed);
-  speed.peak_gflops =
-      measure_peak(speed.threads, [](int64_t n, float* sink) { return HWY_DYNAMIC_DISPATCH(multiply_add)(n, sink); });
+DeviceSpeed measure_host(int threads, [[maybe_unused]] bool matrix_unit) {
+  DeviceSpeed speed;
+  measure_reading(threads, speed);
+  speed.f32_gflops =
+      measure_peak(threads, [](int64_t n, float* sink) { return HWY_DYNAMIC_DISPATCH(multiply_add)(n, sink); });
 #if defined(__x86_64__)
-  if (has_bf16()) speed.bf16_gflops = measure_peak(speed.threads, multiply_add_bf16);
-  if (matrix_unit) speed.matrix_gflops = measure_peak(speed.threads, multiply_tiles);
+  if (has_bf16()) speed.bf16_gflops = measure_peak(threads, multiply_add_bf16);
+  if (matrix_unit) speed.matrix_gflops = measure_peak(threads, multiply_tiles);
 #endif
   return speed;
 }
 
-}  // namespace v4rt::cli
+}  // namespace v4rt
 #endif
