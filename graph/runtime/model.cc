@@ -51,8 +51,9 @@ Model::Impl::Impl(std::shared_ptr<const WeightSource> weight_source, const Model
   device_index(options.device);
   for (const auto& [pattern, name] : options.place) rules.push_back({pattern, device_index(name)});
   for (const auto& [name, bytes] : options.device_memory) {
-    check(std::ranges::any_of(devices, [&](const auto& device) { return device->info().name == name; }),
-          Code::kNotFound, "memory of {}: the model uses no device of that name, only {}", name, device_names());
+    check(
+        std::ranges::any_of(devices, [&, &wanted = name](const auto& device) { return device->info().name == wanted; }),
+        Code::kNotFound, "memory of {}: the model uses no device of that name, only {}", name, device_names());
     check(bytes > 0, Code::kInvalidArgument, "memory of {}: 0 bytes hold no model", name);
   }
   weights = empty_store();
