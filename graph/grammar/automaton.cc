@@ -170,7 +170,10 @@ Automaton::State Automaton::intern() {
     return known;
   }
   states_.push_back(fresh);
-  next_.resize(next_.size() + classes_, kUnknown);
+  ByteSet taken;
+  for (size_t i = fresh.begin; i < fresh.begin + fresh.n; ++i)
+    taken |= grammar_->sets[static_cast<size_t>(grammar_->program[static_cast<size_t>(threads_[i].at)].set)];
+  for (const uint8_t byte : grammar_->bytes_of) next_.push_back(taken[byte] ? kUnknown : kDead);
   const auto state = static_cast<State>(states_.size()) - 1;
   state_index_.add(hash, state, [&](int32_t i) { return hash_of(states_[static_cast<size_t>(i)]); });
   return state;

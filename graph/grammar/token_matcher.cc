@@ -87,22 +87,25 @@ void TokenMatcher::make_mask(std::vector<uint64_t>& mask) {
         "the vocabulary has no token for what the grammar needs next");
 }
 
-// The walk: the states of the bytes above a node are in path_.
 void TokenMatcher::add(const TokenTrie::Part& part, std::vector<uint64_t>& mask) {
-  path_[0] = state_;
-  for (size_t i = 0; i < part.nodes.size();) {
-    const TokenTrie::Node& node = part.nodes[i];
-    const State state = automaton_.next(path_[node.depth], node.byte);
-    if (state == Automaton::kDead) {
-      i = static_cast<size_t>(node.skip);
+  const auto children_of = [&](size_t node, State state) {
+    return Level{state, part.nodes[node].children, part.nodes[node + 1].children};
+  };
+  size_t depth = 0;
+  path_[0] = children_of(0, state_);
+  while (true) {
+    if (path_[depth].at == path_[depth].end) {
+      if (depth-- == 0) return;
       continue;
     }
-    path_[node.depth + 1u] = state;
-    for (int32_t at = node.ids_begin; at < node.ids_end; ++at) {
-      const auto id = static_cast<size_t>(part.ids[static_cast<size_t>(at)]);
+    const auto at = static_cast<size_t>(path_[depth].at++);
+    const State state = automaton_.next(path_[depth].state, part.nodes[at].byte);
+    if (state == Automaton::kDead) continue;
+    for (int32_t i = part.nodes[at].ids; i < part.nodes[at + 1].ids; ++i) {
+      const auto id = static_cast<size_t>(part.ids[static_cast<size_t>(i)]);
       mask[id / 64] |= uint64_t{1} << (id % 64);
     }
-    ++i;
+    if (part.nodes[at].children < part.nodes[at + 1].children) path_[++depth] = children_of(at, state);
   }
 }
 

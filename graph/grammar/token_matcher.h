@@ -39,7 +39,11 @@ class TokenMatcher final : public TokenFilter {
   State state_;
   std::vector<int32_t> tokens_;  // of the prefix and accepted
   const size_t prefix_;
-  std::vector<State> path_;  // of a walk
+  struct Level {  // of a walk: where it is among the children of a node
+    State state;  // after the bytes down to them
+    int32_t at, end;
+  };
+  std::vector<Level> path_;
 
   struct Mask {
     State of = Automaton::kDead;

@@ -30,25 +30,27 @@ bool is_control(char byte) { return static_cast<unsigned char>(byte) >= kOtherTo
 
 TokenTrie::Part part_of(std::vector<std::pair<std::string_view, int32_t>> tokens) {
   std::ranges::sort(tokens);
-  TokenTrie::Part part;
-  std::vector<size_t> open;  // the nodes from the top to where we are
-  const auto close = [&](size_t depth) {
-    for (; open.size() > depth; open.pop_back()) part.nodes[open.back()].skip = static_cast<int32_t>(part.nodes.size());
+  struct Below {  // a node: the tokens that begin as it says
+    size_t begin, end, depth;
   };
-  std::string_view before;
-  for (const auto& [bytes, id] : tokens) {
-    close(static_cast<size_t>(std::ranges::mismatch(before, bytes).in1 - before.begin()));
-    const auto at = static_cast<int32_t>(part.ids.size());
-    for (size_t i = open.size(); i < bytes.size(); ++i) {
-      open.push_back(part.nodes.size());
-      part.nodes.push_back({static_cast<uint8_t>(bytes[i]), static_cast<uint16_t>(i), 0, at, at});
+  TokenTrie::Part part{.nodes = {{}}};
+  std::vector<Below> below = {{0, tokens.size(), 0}};
+  for (size_t i = 0; i < below.size(); ++i) {
+    auto [at, end, depth] = below[i];
+    part.nodes[i].ids = static_cast<int32_t>(part.ids.size());
+    part.nodes[i].children = static_cast<int32_t>(below.size());
+    part.depth = std::max(part.depth, depth);
+    for (; at < end && tokens[at].first.size() == depth; ++at) part.ids.push_back(tokens[at].second);
+    while (at < end) {
+      const size_t begin = at;
+      const char byte = tokens[begin].first[depth];
+      while (at < end && tokens[at].first[depth] == byte) ++at;
+      below.push_back({begin, at, depth + 1});
+      part.nodes.push_back({.byte = static_cast<uint8_t>(byte)});
     }
-    part.ids.push_back(id);
-    part.nodes[open.back()].ids_end = at + 1;
-    part.depth = std::max(part.depth, bytes.size());
-    before = bytes;
   }
-  close(0);
+  part.nodes.push_back(
+      {.children = static_cast<int32_t>(part.nodes.size()), .ids = static_cast<int32_t>(part.ids.size())});
   return part;
 }
 

@@ -18,12 +18,12 @@ class TokenTrie {
   // `vocab_size` is the model's, which may have ids that the tokenizer lacks: no grammar takes those.
   TokenTrie(const Tokenizer& tokenizer, int64_t vocab_size, std::span<const int32_t> end_tokens);
 
-  // In the order of a walk that goes down first. A node that is not taken is skipped with all below it.
+  // The root first, then level by level, so that the children of a node, most of which lead nowhere when a grammar is
+  // asked, lie side by side. What a node has ends where the next one's begins; the last node has nothing.
   struct Node {
     uint8_t byte;
-    uint16_t depth;              // bytes above it
-    int32_t skip;                // the node after all below it
-    int32_t ids_begin, ids_end;  // tokens that end here: of ids()
+    int32_t children;  // of nodes
+    int32_t ids;       // of the tokens that end here
   };
   struct Part {
     std::vector<Node> nodes;
