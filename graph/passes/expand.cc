@@ -3,8 +3,8 @@
 namespace v4rt {
 namespace {
 
-Request request_of_part(const Request& whole, const OpPart& part, const std::vector<TensorType>& made) {
-  Request request{.op = part.op};
+DeviceRequest request_of_part(const DeviceRequest& whole, const OpPart& part, const std::vector<TensorType>& made) {
+  DeviceRequest request{.op = part.op};
   for (const OpPart::From& from : part.inputs) {
     const auto at = static_cast<size_t>(from.input);
     request.inputs.push_back(from.input < 0 ? made[static_cast<size_t>(-1 - from.input)]
@@ -22,12 +22,12 @@ ValueId append_value(Graph& graph, Value value) {
 
 }  // namespace
 
-std::optional<Expansion> expand(const Device& device, int device_index, const Request& request) {
+std::optional<Expansion> expand(const Device& device, int device_index, const DeviceRequest& request) {
   const size_t most = device.info().max_allocation;
   if (most == 0) return std::nullopt;
   Expansion expansion{.parts = request.op->expand(request.inputs, most)};
   for (const OpPart& part : expansion.parts) {
-    const Request wanted = request_of_part(request, part, expansion.made);
+    const DeviceRequest wanted = request_of_part(request, part, expansion.made);
     Offer offer = ask(device, wanted);
     if (!offer.support) return std::nullopt;
     expansion.made.push_back(wanted.outputs[0]);

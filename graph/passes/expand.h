@@ -15,7 +15,7 @@ struct Expansion {
 };
 
 // Empty if the op cannot be expanded or the device refuses a part.
-std::optional<Expansion> expand(const Device& device, int device_index, const Request& request);
+std::optional<Expansion> expand(const Device& device, int device_index, const DeviceRequest& request);
 
 // Appends the parts of `node` to `graph`, which already has the node's inputs; the last part makes its output.
 void append_parts(Graph& graph, const Node& node, const Expansion& expansion);

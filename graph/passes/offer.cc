@@ -12,7 +12,7 @@ bool can_repack(const Device& device, const TensorType& from, const TensorType& 
 }
 
 // The inputs, with each weight matrix in the layout the device wants, if it can make that.
-std::vector<TensorType> wanted(const Device& device, const Request& request) {
+std::vector<TensorType> wanted(const Device& device, const DeviceRequest& request) {
   std::vector<TensorType> types = request.inputs;
   for (size_t i = 0; i < types.size(); ++i) {
     const Role role = request.op->input(i).role;
@@ -24,7 +24,7 @@ std::vector<TensorType> wanted(const Device& device, const Request& request) {
   return types;
 }
 
-Support weights_fit(const Device& device, const Request& request, const std::vector<TensorType>& inputs) {
+Support weights_fit(const Device& device, const DeviceRequest& request, const std::vector<TensorType>& inputs) {
   const size_t most = device.info().max_allocation;
   for (size_t i = 0; most > 0 && i < inputs.size(); ++i) {
     if (!request.constant[i] || inputs[i].bytes() <= most) continue;
@@ -35,15 +35,15 @@ Support weights_fit(const Device& device, const Request& request, const std::vec
   return {};
 }
 
-Support supports(const Device& device, const Request& request, const std::vector<TensorType>& inputs) {
+Support supports(const Device& device, const DeviceRequest& request, const std::vector<TensorType>& inputs) {
   Support fits = weights_fit(device, request, inputs);
   return fits ? device.supports({*request.op, inputs, request.outputs}) : fits;
 }
 
 }  // namespace
 
-Request request_of(const Graph& graph, const Node& node) {
-  Request request{.op = node.op};
+DeviceRequest request_of(const Graph& graph, const Node& node) {
+  DeviceRequest request{.op = node.op};
   for (const ValueId id : node.in) {
     request.inputs.push_back(graph.value(id).type);
     request.constant.push_back(graph.value(id).origin == Origin::kWeight);
@@ -52,7 +52,7 @@ Request request_of(const Graph& graph, const Node& node) {
   return request;
 }
 
-Offer ask(const Device& device, const Request& request) {
+Offer ask(const Device& device, const DeviceRequest& request) {
   std::vector<TensorType> preferred = wanted(device, request);
   if (preferred != request.inputs) {
     if (Support support = supports(device, request, preferred)) return {std::move(support), std::move(preferred)};

@@ -115,7 +115,7 @@ class Placer {
   // Empty when the device takes the node, otherwise why not.
   std::string decide(NodeId id, int index) {
     const Device& device = *options_.devices[static_cast<size_t>(index)];
-    const Request request = request_of(graph_, graph_.node(id));
+    const DeviceRequest request = request_of(graph_, graph_.node(id));
     Decision& decision = decisions_[static_cast<size_t>(id)];
     Offer offer = ask(device, request);
     decision = {{index, offer.support.kernel, std::move(offer.inputs), {}}, std::nullopt};
