@@ -105,7 +105,8 @@ DeviceList list_devices(const DeviceOptions& options) {
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options) {
   const std::string wanted = lower(name);
   if (wanted == "reference") return create_reference_device();
-  if (wanted == "cpu") return create_cpu_device(options.threads, fast_options(options));
+  if (wanted == "cpu")
+    return create_cpu_device(options.threads, fast_options(options), simd::fastest_paths(), options.cpu);
   if (wanted == "opencl:host") return create_host_opencl(options);
   if (const int index = opencl_index(wanted); index >= 0) return create_opencl(index, options);
   for (const DeviceInfo& device : list_devices(options).devices) {

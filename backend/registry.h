@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/cpu_options.h"
 #include "backend/device.h"
 #include "backend/fast.h"
 #include "backend/lanes.h"
@@ -21,7 +22,8 @@ struct HostOpencl {
 };
 
 struct DeviceOptions {
-  int threads = 0;                                       // cpu: 0 = one per processor that the process may use
+  int threads = 0;  // cpu: 0 = one per processor that the process may use
+  CpuOptions cpu;
   Fast fast = Fast::kNever;                              // may take products whose order of summation is a library's
   bool measure_again = false;                            // for Fast::kAuto: replaces stored measurements
   std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 
 #include "backend/cpu/cpu_kernel.h"
 #include "backend/cpu/host_speed.h"
@@ -36,7 +37,8 @@ std::string cpu_brand() {
 
 class CpuQueue final : public Queue {
  public:
-  explicit CpuQueue(std::shared_ptr<CpuDevice> device) : device_(std::move(device)), pool_(device_->pool()) {}
+  explicit CpuQueue(std::shared_ptr<CpuDevice> device)
+      : device_(std::move(device)), pool_(device_->pool()), turns_(device_->turns()) {}
 
   void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override {
     if (!src.empty()) std::memcpy(dst.host() + offset, src.data(), src.size());
@@ -50,22 +52,32 @@ class CpuQueue final : public Queue {
   }
   void begin(const Step&) override {}
   void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
-    static_cast<const CpuKernel&>(kernel).run({args, step, pool_});
+    std::unique_lock<Turns> turn;
+    if (turns_ != nullptr) turn = std::unique_lock(*turns_);
+    static_cast<const CpuKernel&>(kernel).run({args, step, *pool_});
   }
   void finish() override {}
 
  private:
-  std::shared_ptr<CpuDevice> device_;  // keeps the pool alive
-  ThreadPool& pool_;
+  const std::shared_ptr<CpuDevice> device_;
+  const std::shared_ptr<ThreadPool> pool_;
+  Turns* const turns_;  // null: none are taken
 };
+
+void* allocate_pages(size_t bytes, size_t alignment, void*) {
+  void* memory = std::aligned_alloc(alignment, round_up(bytes, alignment));
+  if (memory != nullptr && alignment >= kHugePage) (void)madvise(memory, bytes, MADV_HUGEPAGE);  // fewer page walks
+  return memory;
+}
 
 }  // namespace
 
-CpuDevice::CpuDevice(int threads, FastOptions fast, const simd::DotPaths& paths)
+CpuDevice::CpuDevice(int threads, FastOptions fast, const simd::DotPaths& paths, const CpuOptions& options)
     : TableDevice(cpu_kernels(), std::move(fast)),
       asked_threads_(threads),
       threads_(threads > 0 ? threads : usable_processors()),
-      paths_(paths) {
+      paths_(paths),
+      options_(options) {
   const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   info_.name = "cpu";
   info_.features = simd::features();
@@ -87,14 +99,16 @@ BufferPtr CpuDevice::allocate(size_t bytes) {
   check(bytes <= info_.memory, Code::kOutOfMemory,
         "cpu: {} bytes are more than this machine's {}; a shorter context or fewer slots need less", bytes,
         info_.memory);
-  const bool large = bytes >= 4 * kHugePage;
-  const size_t alignment = large ? kHugePage : kAlignment;
-  const size_t rounded = round_up(bytes == 0 ? 1 : bytes, alignment);
-  void* memory = std::aligned_alloc(alignment, rounded);
+  const size_t alignment = bytes >= 4 * kHugePage ? kHugePage : kAlignment, n = std::max<size_t>(bytes, 1);
+  static constexpr HostMemory kSystem{allocate_pages, [](void* memory, size_t, size_t, void*) { std::free(memory); }};
+  const HostMemory source = options_.memory.allocate != nullptr ? options_.memory : kSystem;
+  void* memory = source.allocate(n, alignment, source.user);
   check(memory != nullptr, Code::kOutOfMemory,
         "cpu: cannot allocate {} bytes; a shorter context or fewer slots need less", bytes);
-  if (large) (void)madvise(memory, rounded, MADV_HUGEPAGE);  // a hint: fewer page walks while weights stream
-  return std::make_shared<HostBuffer>(static_cast<std::byte*>(memory), bytes, std::shared_ptr<void>(memory, std::free));
+  const std::shared_ptr<void> owner(memory, [=](void* m) { source.release(m, n, alignment, source.user); });
+  check(reinterpret_cast<uintptr_t>(memory) % alignment == 0, Code::kInvalidArgument,
+        "cpu: the host program's allocator gave {}, which is not a multiple of {}", memory, alignment);
+  return std::make_shared<HostBuffer>(static_cast<std::byte*>(memory), bytes, owner);
 }
 
 // Kernels read whole elements of at most four bytes; memory with less alignment has to be copied.
@@ -107,14 +121,15 @@ DeviceSpeed CpuDevice::measure_speed() {
   return measure_host(threads_, std::ranges::find(info_.features, "amx") != info_.features.end());
 }
 
-ThreadPool& CpuDevice::pool() {
+std::shared_ptr<ThreadPool> CpuDevice::pool() {
+  if (options_.sharing == ThreadSharing::kOwn) return start_pool();
   std::call_once(pool_once_, [this] { pool_ = start_pool(); });
-  return *pool_;
+  return pool_;
 }
 
 // Results do not depend on the number of threads, so fewer are an error only if the number was asked for.
-std::unique_ptr<ThreadPool> CpuDevice::start_pool() const {
-  auto pool = std::make_unique<ThreadPool>(threads_);
+std::shared_ptr<ThreadPool> CpuDevice::start_pool() const {
+  auto pool = std::make_shared<ThreadPool>(threads_);
   if (pool->threads() == threads_) return pool;
   const std::string fact = fmt::format("cpu: {} of {} threads could be started: {}", pool->threads(), threads_,
                                        pool->start_error().message());
@@ -126,8 +141,9 @@ std::unique_ptr<ThreadPool> CpuDevice::start_pool() const {
 
 std::unique_ptr<Queue> CpuDevice::create_queue() { return std::make_unique<CpuQueue>(shared_from_this()); }
 
-std::shared_ptr<Device> create_cpu_device(int threads, FastOptions fast, const simd::DotPaths& paths) {
-  return std::make_shared<CpuDevice>(threads, std::move(fast), paths);
+std::shared_ptr<Device> create_cpu_device(int threads, FastOptions fast, const simd::DotPaths& paths,
+                                          const CpuOptions& options) {
+  return std::make_shared<CpuDevice>(threads, std::move(fast), paths, options);
 }
 
 }  // namespace v4rt

@@ -6,6 +6,8 @@
 
 #include "backend/cpu/simd/dot.h"
 #include "backend/cpu/thread_pool.h"
+#include "backend/cpu/turns.h"
+#include "backend/cpu_options.h"
 #include "backend/kernel_table.h"
 
 namespace v4rt {
@@ -13,7 +15,8 @@ namespace v4rt {
 class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared_from_this<CpuDevice> {
  public:
   // threads, 0: one per processor that the process may use. paths: how the exact products are formed.
-  explicit CpuDevice(int threads, FastOptions fast = {}, const simd::DotPaths& paths = simd::fastest_paths());
+  explicit CpuDevice(int threads, FastOptions fast = {}, const simd::DotPaths& paths = simd::fastest_paths(),
+                     const CpuOptions& options = {});
 
   const DeviceInfo& info() const override { return info_; }
   Layout weight_layout(const TensorType& weight) const override;
@@ -24,22 +27,26 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
 
   int threads() const { return threads_; }
   const simd::DotPaths& paths() const { return paths_; }
-  // Threads start with the first queue, so that listing devices is cheap. Throws Error if a number was asked for and
-  // cannot be started.
-  ThreadPool& pool();
+  // Those of a queue. Threads start with the first one, so that listing devices is cheap. Throws Error if a number was
+  // asked for and cannot be started.
+  std::shared_ptr<ThreadPool> pool();
+  Turns* turns() { return options_.sharing == ThreadSharing::kTurns ? &turns_ : nullptr; }
 
  private:
-  std::unique_ptr<ThreadPool> start_pool() const;
+  std::shared_ptr<ThreadPool> start_pool() const;
 
   DeviceInfo info_;
   int asked_threads_;  // 0: as many as there are processors
   int threads_;
   simd::DotPaths paths_;
+  const CpuOptions options_;
+  Turns turns_;
   std::once_flag pool_once_;
-  std::unique_ptr<ThreadPool> pool_;
+  std::shared_ptr<ThreadPool> pool_;
 };
 
 std::shared_ptr<Device> create_cpu_device(int threads, FastOptions fast = {},
-                                          const simd::DotPaths& paths = simd::fastest_paths());
+                                          const simd::DotPaths& paths = simd::fastest_paths(),
+                                          const CpuOptions& options = {});
 
 }  // namespace v4rt
