@@ -1,5 +1,6 @@
 #include "graph/runtime/engine.h"
 
+#include <system_error>
 #include <utility>
 
 #include "ops/core/log.h"
@@ -7,40 +8,65 @@
 namespace v4rt {
 namespace {
 
-// One request's end of an AnswerQueue. A request that is dropped without a word, because the scheduler threw or is no
+// One request's end of an AnswerQueue. A request that is dropped without a word, because there is no scheduler any
 // more, still ends: the last copy of its callbacks takes this with it.
 class Ticket {
  public:
-  Ticket(std::shared_ptr<AnswerQueue> answers, size_t number) : answers_(std::move(answers)), number_(number) {}
+  Ticket(std::shared_ptr<AnswerQueue> answers, size_t number, std::shared_ptr<const std::exception_ptr> failure)
+      : answers_(std::move(answers)), failure_(std::move(failure)), number_(number) {}
   ~Ticket() {
-    if (over_) return;
-    end({.stop = StopReason::kCancelled},
-        std::make_exception_ptr(Error(Code::kDevice, "the engine stopped before the answer was complete")));
+    if (!end_.empty()) end({.stop = StopReason::kCancelled}, *failure_);
   }
   Ticket(const Ticket&) = delete;
   Ticket& operator=(const Ticket&) = delete;
 
   void token(int32_t id, std::span<const TokenLogprob> logprobs) {
-    answers_->push({.request = number_, .token = id, .logprobs = {logprobs.begin(), logprobs.end()}});
+    std::list<AnswerQueue::Event> one;
+    one.push_back({.request = number_, .token = id, .logprobs = {logprobs.begin(), logprobs.end()}});
+    answers_->push(std::move(one));
   }
   void end(const GenerateResult& result, const std::exception_ptr& error) {
-    over_ = true;
-    answers_->push({.request = number_, .result = result, .error = error});
+    end_.front().request = number_;
+    end_.front().result = result;
+    end_.front().error = error;
+    end_.front().at = AnswerQueue::Clock::now();
+    answers_->push(std::move(end_));
   }
-  void forget() { over_ = true; }  // it was not taken
+  void forget() { end_.clear(); }  // it was not taken
 
  private:
   const std::shared_ptr<AnswerQueue> answers_;
+  const std::shared_ptr<const std::exception_ptr> failure_;
   const size_t number_;
-  bool over_ = false;
+  std::list<AnswerQueue::Event> end_{1};  // until it was pushed
 };
+
+std::string message_of(const std::exception_ptr& error) {
+  if (!error) return {};
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "unknown exception";
+  }
+}
 
 }  // namespace
 
-void AnswerQueue::push(Event event) {
-  const std::lock_guard lock(mutex_);
-  events_.push_back(std::move(event));
-  came_.notify_one();
+void AnswerQueue::push(std::list<Event> events) {
+  {
+    const std::lock_guard lock(mutex_);
+    events_.splice(events_.end(), events);
+    came_.notify_one();
+  }
+  const std::lock_guard lock(news_mutex_);
+  if (news_) news_();
+}
+
+void AnswerQueue::silence() {
+  const std::lock_guard lock(news_mutex_);
+  news_ = nullptr;
 }
 
 std::optional<AnswerQueue::Event> AnswerQueue::pop(Clock::time_point until) {
@@ -52,10 +78,17 @@ std::optional<AnswerQueue::Event> AnswerQueue::pop(Clock::time_point until) {
 }
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
-    : session_(std::move(model)), max_waiting_(options.max_waiting) {
+    : session_(std::move(model)),
+      max_waiting_(options.max_waiting),
+      failure_(std::make_shared<std::exception_ptr>()),
+      stopped_(std::make_exception_ptr(Error(Code::kDevice, "the engine was stopped"))) {
   if (options.cache) cache_.emplace(*options.cache, session_);
-  scheduler_.emplace(session_, cache_ ? &*cache_ : nullptr);
-  thread_ = std::thread([this] { run(); });
+  scheduler_ = std::make_unique<Scheduler>(session_, cache_ ? &*cache_ : nullptr);
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    fail(Code::kOutOfMemory, "the engine's thread cannot be started: {}; raise the limit of processes", error.what());
+  }
 }
 
 Engine::~Engine() {
@@ -64,7 +97,7 @@ Engine::~Engine() {
 }
 
 std::optional<uint64_t> Engine::submit(Request request, std::shared_ptr<AnswerQueue> answers, size_t number) {
-  const auto ticket = std::make_shared<Ticket>(std::move(answers), number);
+  const auto ticket = std::make_shared<Ticket>(std::move(answers), number, failure_);
   request.on_token = [ticket](int32_t id, std::span<const TokenLogprob> logprobs) {
     ticket->token(id, logprobs);
     return true;
@@ -74,7 +107,7 @@ std::optional<uint64_t> Engine::submit(Request request, std::shared_ptr<AnswerQu
   };
   const std::lock_guard lock(mutex_);
   try {
-    check(failure_.empty(), Code::kDevice, "{}", failure_);
+    if (*failure_) std::rethrow_exception(*failure_);
     // Those that wait for no more than the next step count as running.
     const auto slots = static_cast<size_t>(session_.model().options().slots);
     if (scheduler_->waiting() + scheduler_->running() >= slots + max_waiting_) {
@@ -91,14 +124,14 @@ std::optional<uint64_t> Engine::submit(Request request, std::shared_ptr<AnswerQu
   }
 }
 
-void Engine::cancel(uint64_t id) {
+void Engine::cancel(uint64_t id) noexcept {
   const std::lock_guard lock(mutex_);
   if (scheduler_) scheduler_->cancel(id);
 }
 
-void Engine::stop() {
+void Engine::stop(std::exception_ptr why) noexcept {
   const std::lock_guard lock(mutex_);
-  stop_ = true;
+  if (!stop_) stop_ = why ? std::move(why) : stopped_;
   wake_.notify_one();
 }
 
@@ -114,30 +147,33 @@ size_t Engine::running() const {
 
 std::string Engine::failure() const {
   const std::lock_guard lock(mutex_);
-  return failure_;
+  return message_of(*failure_);
 }
 
 // Only this thread ever takes the scheduler away, so it may step it without the lock.
 void Engine::run() {
+  std::exception_ptr why;
   try {
-    while (true) {
+    while (!why) {
       const bool busy = scheduler_->step();
       std::unique_lock lock(mutex_);
       if (!busy) wake_.wait(lock, [this] { return submitted_ || stop_; });
       submitted_ = false;
-      if (stop_) break;
+      why = stop_;
     }
-    close("the engine was stopped");
-  } catch (const std::exception& error) {
-    log::message(log::Level::kError, "the engine ends: {}", error.what());
-    close(error.what());
+  } catch (...) {
+    why = std::current_exception();
+    try {
+      log::message(log::Level::kError, "the engine ends: {}", message_of(why));
+    } catch (const std::exception&) {  // requests are told in any case
+    }
   }
-}
-
-void Engine::close(std::string why) {
-  const std::lock_guard lock(mutex_);
-  failure_ = std::move(why);
-  scheduler_.reset();
+  std::unique_ptr<Scheduler> dropped;  // after the lock: requests that end tell their owners
+  {
+    const std::lock_guard lock(mutex_);
+    *failure_ = std::move(why);
+    dropped = std::move(scheduler_);
+  }
 }
 
 }  // namespace v4rt

@@ -3,7 +3,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
+#include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,13 +29,19 @@ class AnswerQueue {
     Clock::time_point at = Clock::now();
   };
 
-  void push(Event event);
+  // `news`: called after each push, by the thread that pushes, which is an engine's.
+  explicit AnswerQueue(std::function<void()> news = {}) : news_(std::move(news)) {}
+
+  void push(std::list<Event> events);                 // in a list, so that the last one takes no memory when it comes
   std::optional<Event> pop(Clock::time_point until);  // nothing: none came until then
+  void silence();                                     // no news any more; waits for those on their way
 
  private:
-  std::mutex mutex_;
+  std::mutex news_mutex_;
+  std::function<void()> news_;  // guarded by it
+  std::mutex mutex_;            // guards what follows
   std::condition_variable came_;
-  std::deque<Event> events_;
+  std::list<Event> events_;
 };
 
 struct EngineOptions {
@@ -43,7 +50,7 @@ struct EngineOptions {
 };
 
 // A scheduler with a thread of its own that steps it, for programs whose requests come from many threads. Every request
-// that was taken ends with one event, also when the device fails or the engine stops.
+// that was taken ends with one event, also when the device fails, memory runs out or the engine stops.
 class Engine {
  public:
   // Throws Error when the folder of the cache cannot be used.
@@ -51,10 +58,11 @@ class Engine {
   ~Engine();
 
   // The request's callbacks are the engine's: its tokens and its end go to `answers`, marked with `number`. Nothing:
-  // as many wait as may. Throws Error as Scheduler::submit does, and kDevice after a failure.
+  // as many wait as may. Throws Error as Scheduler::submit does, and after a failure that.
   std::optional<uint64_t> submit(Request request, std::shared_ptr<AnswerQueue> answers, size_t number = 0);
-  void cancel(uint64_t id);
-  void stop();  // what is under way fails, and whatever is submitted later
+  void cancel(uint64_t id) noexcept;
+  // What is under way fails, and whatever is submitted later: with `why`, or an Error that says so.
+  void stop(std::exception_ptr why = {}) noexcept;
 
   size_t waiting() const;
   size_t running() const;
@@ -63,7 +71,6 @@ class Engine {
 
  private:
   void run();
-  void close(std::string why);
 
   Session session_;
   std::optional<PrefixCache> cache_;
@@ -71,9 +78,11 @@ class Engine {
 
   mutable std::mutex mutex_;  // guards what follows, but for step()
   std::condition_variable wake_;
-  std::optional<Scheduler> scheduler_;  // none after a failure
-  std::string failure_;
-  bool submitted_ = false, stop_ = false;
+  std::unique_ptr<Scheduler> scheduler_;               // none after a failure,
+  const std::shared_ptr<std::exception_ptr> failure_;  // which requests that are dropped end with
+  const std::exception_ptr stopped_;
+  std::exception_ptr stop_;  // what stop() was told
+  bool submitted_ = false;
   std::thread thread_;
 };
 

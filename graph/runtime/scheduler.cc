@@ -45,6 +45,7 @@ struct Scheduler::Job {
   std::vector<int32_t> tokens;  // of the prompt and after it, and guesses while a step runs
   int64_t fed = 0;              // of them are in the sequence
   int64_t take = 0;             // of them go into the next step
+  bool cancel_asked = false;    // by cancel(); guarded by the scheduler's mutex
   bool cancelled = false;
   int slot = -1;
   Clock::time_point begin, read;
@@ -71,9 +72,13 @@ uint64_t Scheduler::submit(Request request) {
   return next_id_++;
 }
 
-void Scheduler::cancel(uint64_t id) {
+void Scheduler::cancel(uint64_t id) noexcept {
   const std::lock_guard lock(mutex_);
-  cancelled_.insert(id);
+  const auto mark = [id](const std::unique_ptr<Job>& job) {
+    if (job != nullptr && job->id == id) job->cancel_asked = true;
+  };
+  std::ranges::for_each(waiting_, mark);
+  std::ranges::for_each(slots_, mark);
 }
 
 size_t Scheduler::waiting() const {
@@ -101,42 +106,46 @@ bool Scheduler::step() {
   return busy || waiting() > 0;
 }
 
+std::unique_ptr<Scheduler::Job> Scheduler::take_cancelled() {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find_if(waiting_, [](const auto& job) { return job->cancel_asked; });
+  if (found == waiting_.end()) return nullptr;
+  std::unique_ptr<Job> job = std::move(*found);
+  waiting_.erase(found);
+  return job;
+}
+
 // Cancelled ones end here, whether they wait or run.
 void Scheduler::admit() {
-  std::vector<std::unique_ptr<Job>> dropped, admitted;
+  while (const std::unique_ptr<Job> job = take_cancelled()) finish(*job, StopReason::kCancelled);
+  std::vector<Job*> admitted;
+  admitted.reserve(slots_.size());
   {
     const std::lock_guard lock(mutex_);
-    for (auto& job : slots_) {
-      if (job != nullptr && cancelled_.contains(job->id)) job->cancelled = true;
-    }
-    for (auto job = waiting_.begin(); job != waiting_.end();) {
-      if (!cancelled_.contains((*job)->id)) {
-        ++job;
-        continue;
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i] != nullptr) {
+        slots_[i]->cancelled |= slots_[i]->cancel_asked;
+      } else if (!waiting_.empty()) {
+        slots_[i] = std::move(waiting_.front());
+        waiting_.pop_front();
+        slots_[i]->slot = static_cast<int>(i);
+        admitted.push_back(slots_[i].get());
+        ++n_running_;
       }
-      dropped.push_back(std::move(*job));
-      job = waiting_.erase(job);
-    }
-    cancelled_.clear();
-    for (size_t free = slots_.size() - n_running_; free > 0 && !waiting_.empty(); --free) {
-      admitted.push_back(std::move(waiting_.front()));
-      waiting_.pop_front();
     }
   }
-  for (auto& job : dropped) finish(*job, StopReason::kCancelled);
   for (auto& job : slots_) {
     if (job != nullptr && job->cancelled) finish(*job, StopReason::kCancelled);
   }
-  for (auto& job : admitted) {
-    const auto slot = std::find(slots_.begin(), slots_.end(), nullptr);
-    job->slot = static_cast<int>(slot - slots_.begin());
+  for (Job* job : admitted) {
     job->begin = Clock::now();
     session_.reset(job->slot);
-    if (cache_ != nullptr) job->fed = cache_->restore(session_, job->slot, job->tokens, job->request.cache_space);
-    job->result.cached_tokens = job->fed;
-    *slot = std::move(job);
-    const std::lock_guard lock(mutex_);
-    ++n_running_;
+    try {
+      if (cache_ != nullptr) job->fed = cache_->restore(session_, job->slot, job->tokens, job->request.cache_space);
+      job->result.cached_tokens = job->fed;
+    } catch (...) {
+      finish(*job, StopReason::kCancelled, std::current_exception());
+    }
   }
 }
 
@@ -281,8 +290,8 @@ void Scheduler::finish(Job& job, StopReason reason, const std::exception_ptr& er
   std::unique_ptr<Job> mine;
   if (job.slot >= 0) {
     if (!error && job.fed > job.result.prompt_tokens) store(job);
-    mine = std::move(slots_[static_cast<size_t>(job.slot)]);
     const std::lock_guard lock(mutex_);
+    mine = std::move(slots_[static_cast<size_t>(job.slot)]);
     --n_running_;
   }
   job.result.stop = reason;

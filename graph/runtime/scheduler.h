@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <unordered_set>
 #include <vector>
 
 #include "graph/runtime/generate.h"
@@ -44,7 +43,7 @@ class Scheduler {
   // Throws Error(kInvalidArgument) when the prompt is empty, longer than the context, or holds an id outside the
   // vocabulary, and for options that no sampler takes.
   uint64_t submit(Request request);
-  void cancel(uint64_t id);  // its result is kCancelled; of one that is over, nothing happens
+  void cancel(uint64_t id) noexcept;  // its result is kCancelled; of one that is over, nothing happens
 
   // Admits, runs one step of the device and hands on its tokens. False when there is nothing to do.
   bool step();
@@ -56,6 +55,7 @@ class Scheduler {
   struct Job;
 
   void admit();
+  std::unique_ptr<Job> take_cancelled();  // of those that wait
   void plan_step();
   void guess();
   void run_step(std::span<Job* const> jobs, LogitsOf kind);
@@ -68,14 +68,13 @@ class Scheduler {
   const int64_t chunk_, context_;
   const int draft_;
 
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards what follows; step() alone changes slots_, and reads them without it
   std::deque<std::unique_ptr<Job>> waiting_;
-  std::unordered_set<uint64_t> cancelled_;
   uint64_t next_id_ = 1;
   size_t n_running_ = 0;
-
   std::vector<std::unique_ptr<Job>> slots_;  // by slot; null: free
-  std::vector<Job*> readers_, writers_;      // of this step
+
+  std::vector<Job*> readers_, writers_;  // of this step
   std::vector<BatchItem> items_;
 };
 
