@@ -80,6 +80,7 @@ const char* v4rt_status_name(int status) {
     case V4RT_DEVICE: return "device failed";
     case V4RT_INTERNAL: return "internal error";
     case V4RT_CANCELLED: return "cancelled";
+    case V4RT_BUSY: return "busy";
   }
   return "unknown status";
 }

@@ -43,6 +43,9 @@ namespace v4rt::api {
 struct Cancelled : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+struct Busy : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 v4rt_status to_status(Code code);
 v4rt_status report(v4rt_status status, std::string_view message) noexcept;  // sets v4rt_last_error()
@@ -58,6 +61,8 @@ v4rt_status guarded(F&& body) noexcept {
     return report(to_status(e.code()), e.what());
   } catch (const Cancelled& e) {
     return report(V4RT_CANCELLED, e.what());
+  } catch (const Busy& e) {
+    return report(V4RT_BUSY, e.what());
   } catch (const std::bad_alloc&) {
     return report(V4RT_OUT_OF_MEMORY, "out of host memory");
   } catch (const std::exception& e) {
@@ -116,5 +121,9 @@ void write_result(T value, T* result, std::string_view what) {
   value.struct_size = size;
   std::memcpy(result, &value, std::min(size, sizeof(T)));
 }
+
+SamplerOptions read_sampler(const v4rt_sampler_options* options);
+void write_generated(const GenerateResult& done, v4rt_stop stop, v4rt_generate_result* result);
+v4rt_stop to_stop(StopReason reason);
 
 }  // namespace v4rt::api

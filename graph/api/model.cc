@@ -82,6 +82,11 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   check_flag(o.mtp, "v4rt_model_options.mtp");
   check_flag(o.no_mmap, "v4rt_model_options.no_mmap");
   v4rt::api::check_reserved(o.reserved, "v4rt_model_options");
+  v4rt::check(o.reserved2 == 0, Code::kUnsupported, "v4rt_model_options.reserved2 is {}; leave it 0", o.reserved2);
+  v4rt::check(o.thread_sharing >= V4RT_THREADS_FIRST && o.thread_sharing <= V4RT_THREADS_OWN, Code::kInvalidArgument,
+              "v4rt_model_options.thread_sharing is {}; it is a v4rt_thread_sharing", o.thread_sharing);
+  v4rt::check((o.allocate == nullptr) == (o.release == nullptr), Code::kInvalidArgument,
+              "v4rt_model_options: allocate and release are set together or not at all");
   v4rt::check(o.slots >= 0 && o.rewind >= -1, Code::kInvalidArgument,
               "v4rt_model_options: slots {}, rewind {}; slots are 0 or more, rewind -1 or more", o.slots, o.rewind);
   if (o.n_place > 0) require(o.place, "v4rt_model_options.place");
@@ -99,6 +104,8 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   options.weight_cache_hint = "set v4rt_model_options.weight_cache to a folder";
   options.device_options.threads = o.threads;
   options.device_options.fast = static_cast<v4rt::Fast>(o.fast);
+  options.device_options.cpu = {static_cast<v4rt::ThreadSharing>(o.thread_sharing),
+                                {o.allocate, o.release, o.memory_user}};
   options.device_options.host_opencl = {o.opencl_context, o.opencl_device, o.opencl_queue};
   options.numbers = o.numbers == V4RT_PLAIN ? v4rt::NumberMode::kPlain : v4rt::NumberMode::kFaithful;
   if (o.context > 0) options.context = o.context;

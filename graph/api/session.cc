@@ -173,19 +173,28 @@ v4rt_status v4rt_session_restore(v4rt_session* session, int32_t slot, const v4rt
 
 void v4rt_snapshot_close(v4rt_snapshot* snapshot) { delete snapshot; }
 
-namespace {
-
-v4rt_stop to_stop(v4rt::StopReason reason) {
+v4rt_stop v4rt::api::to_stop(StopReason reason) {
   switch (reason) {
-    case v4rt::StopReason::kEndToken: return V4RT_STOP_END_TOKEN;
-    case v4rt::StopReason::kMaxTokens: return V4RT_STOP_MAX_TOKENS;
-    case v4rt::StopReason::kContextFull: return V4RT_STOP_CONTEXT_FULL;
-    case v4rt::StopReason::kCancelled: return V4RT_STOP_CANCELLED;
+    case StopReason::kEndToken: return V4RT_STOP_END_TOKEN;
+    case StopReason::kMaxTokens: return V4RT_STOP_MAX_TOKENS;
+    case StopReason::kContextFull: return V4RT_STOP_CONTEXT_FULL;
+    case StopReason::kCancelled: return V4RT_STOP_CANCELLED;
   }
   return V4RT_STOP_CANCELLED;
 }
 
-}  // namespace
+void v4rt::api::write_generated(const GenerateResult& done, v4rt_stop stop, v4rt_generate_result* result) {
+  v4rt_generate_result r{};
+  r.stop = stop;
+  r.prompt_tokens = done.prompt_tokens;
+  r.tokens = done.tokens;
+  r.cached_tokens = done.cached_tokens;
+  r.drafted = done.drafted;
+  r.accepted = done.accepted;
+  r.prefill_seconds = done.prefill_seconds;
+  r.decode_seconds = done.decode_seconds;
+  write_result(r, result, "v4rt_generate_result");
+}
 
 v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt,
                           const v4rt_generate_options* options, v4rt_sampler* sampler,
@@ -210,15 +219,6 @@ v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n
     const auto done = v4rt::generate(
         session->session, {prompt, n_prompt}, chosen, sampler != nullptr ? sampler->sampler : greedy,
         [&](int32_t id) { return on_token(id, user) != 0; }, o.slot);
-    if (result == nullptr) return;
-    v4rt_generate_result r{};
-    r.stop = to_stop(done.stop);
-    r.prompt_tokens = done.prompt_tokens;
-    r.tokens = done.tokens;
-    r.drafted = done.drafted;
-    r.accepted = done.accepted;
-    r.prefill_seconds = done.prefill_seconds;
-    r.decode_seconds = done.decode_seconds;
-    v4rt::api::write_result(r, result, "v4rt_generate_result");
+    if (result != nullptr) v4rt::api::write_generated(done, v4rt::api::to_stop(done.stop), result);
   });
 }

@@ -13,7 +13,7 @@
  *    otherwise the call is V4RT_UNSUPPORTED. In options, zero means the default; NULL options mean all defaults.
  *  - Whatever *_open gives is closed with *_close, which takes NULL. A handle keeps what it needs alive, so handles may
  *    be closed in any order. Texts and arrays that a function allocates are freed with v4rt_free.
- *  - A model and a tokenizer may be used from many threads; a session and a sampler from one thread at a time.
+ *  - A model, a tokenizer and an engine may be used from many threads; all else from one thread at a time.
  *  - Text is UTF-8, with lengths in bytes; it need not end in a zero byte. Paths, names and patterns do.
  *  - Callbacks return 1 to go on and 0 to stop; the call that stops is V4RT_CANCELLED. They must return: not by
  * longjmp, not by an exception.
@@ -48,6 +48,7 @@ typedef enum v4rt_status {
   V4RT_DEVICE = 6,    /* a driver or device failed */
   V4RT_INTERNAL = 7,  /* a bug of v4rt */
   V4RT_CANCELLED = 8, /* a callback of the caller said stop */
+  V4RT_BUSY = 9,      /* as many requests wait as may: try again later */
 } v4rt_status;
 
 V4RT_API const char* v4rt_version(void);           /* "0.1.0" */
@@ -103,6 +104,15 @@ typedef enum v4rt_fast {
   V4RT_FAST_ALWAYS = 2, /* wherever a library can */
 } v4rt_fast;
 
+/* Who computes when several sessions of a model run on the cpu device at the same time. The results do not depend on
+ * it. */
+typedef enum v4rt_thread_sharing {
+  V4RT_THREADS_FIRST = 0, /* the model's threads serve one operator of one session; a session that finds them busy
+                             computes on the thread of its caller meanwhile */
+  V4RT_THREADS_TURNS = 1, /* they serve all sessions in turn, an operator at a time, in the order of asking */
+  V4RT_THREADS_OWN = 2,   /* each session has `threads` of its own */
+} v4rt_thread_sharing;
+
 typedef struct v4rt_model_options {
   size_t struct_size;
   const char* device; /* "reference", "cpu", "opencl", "opencl:1", or a part of a device's description; NULL: "cpu" */
@@ -120,8 +130,7 @@ typedef struct v4rt_model_options {
   int64_t context;  /* positions a sequence can hold; 0: 4096 */
   int32_t chunk;    /* prompt tokens read at once; 0: 2048, or fewer where memory is short. The results do not depend
                        on it */
-  int32_t threads;  /* of the cpu device, shared by all sessions of the model; 0: one per processor that the process may
-                       use. A session that finds the threads busy with another one computes on the caller's thread */
+  int32_t threads;  /* of the cpu device, the caller's among them; 0: one per processor that the process may use */
   int32_t numbers;  /* a v4rt_numbers */
   int32_t fast;     /* a v4rt_fast */
   int32_t slots;    /* sequences that a session holds: slots 0 to slots - 1; 0: one */
@@ -136,6 +145,14 @@ typedef struct v4rt_model_options {
   void* opencl_context;
   void* opencl_device;
   void* opencl_queue;
+  /* Where the cpu device's buffers come from: weights that are copied, state, working memory, inputs and outputs, as
+   * v4rt_memory_needed counts them. Both or neither; called from any thread, until the model and its sessions are
+   * closed. `allocate` returns a multiple of `alignment`, a power of two, or NULL: V4RT_OUT_OF_MEMORY. */
+  void* (*allocate)(size_t bytes, size_t alignment, void* user);
+  void (*release)(void* memory, size_t bytes, size_t alignment, void* user);
+  void* memory_user;
+  int32_t thread_sharing; /* a v4rt_thread_sharing */
+  int32_t reserved2;      /* 0 */
 } v4rt_model_options;
 
 /* Files are mapped for as long as the model lives. Replacing a file by another of its name does no harm. Writing to it
@@ -416,6 +433,7 @@ typedef enum v4rt_stop {
   V4RT_STOP_MAX_TOKENS = 1,
   V4RT_STOP_CONTEXT_FULL = 2,
   V4RT_STOP_CANCELLED = 3,
+  V4RT_STOP_STRING = 4, /* of a v4rt_request */
 } v4rt_stop;
 
 typedef struct v4rt_generate_options {
@@ -435,6 +453,7 @@ typedef struct v4rt_generate_result {
   double prefill_seconds, decode_seconds;
   int32_t stop; /* a v4rt_stop */
   int32_t reserved;
+  int64_t cached_tokens; /* of the prompt, which an engine's cache held */
 } v4rt_generate_result;
 
 /* Feeds `prompt`, then samples token by token, until on_token or the session's progress stops it, which is no error
@@ -443,6 +462,82 @@ typedef struct v4rt_generate_result {
 V4RT_API v4rt_status v4rt_generate(v4rt_session* session, const int32_t* prompt, size_t n_prompt,
                                    const v4rt_generate_options* options, v4rt_sampler* sampler,
                                    int (*on_token)(int32_t id, void* user), void* user, v4rt_generate_result* result);
+
+/* ---- Engine: many requests at once, over the slots of a session of its own */
+
+/* A thread that takes a token of every sequence that is written, and parts of prompts, in each step. Requests begin in
+ * the order in which they come, as slots become free. Beginnings of prompts are kept, and not read again. What a
+ * request is answered does not depend on the others. With a model that was opened for drafts, they are made. */
+typedef struct v4rt_engine v4rt_engine;
+
+typedef struct v4rt_engine_options {
+  size_t struct_size;
+  const char* cache_folder;    /* where beginnings are kept between runs, also for other processes; NULL: nowhere */
+  uint64_t cache_folder_bytes; /* that may be kept there; 0: 4 GiB */
+  uint64_t cache_memory;       /* bytes of memory for beginnings; 0: 1 GiB */
+  int32_t no_cache;            /* 1: every prompt is read whole */
+  int32_t max_waiting;         /* requests without a slot; 0: 64 */
+} v4rt_engine_options;
+
+V4RT_API v4rt_status v4rt_engine_open(v4rt_model* model, const v4rt_engine_options* options, v4rt_engine** engine);
+/* Answers that are not complete end with V4RT_CANCELLED. Waits for the step that runs. */
+V4RT_API void v4rt_engine_close(v4rt_engine* engine);
+
+typedef struct v4rt_engine_info {
+  size_t struct_size;
+  int64_t waiting; /* requests without a slot */
+  int64_t running;
+} v4rt_engine_info;
+
+V4RT_API v4rt_status v4rt_engine_get_info(const v4rt_engine* engine, v4rt_engine_info* info);
+
+typedef struct v4rt_request {
+  size_t struct_size;
+  const int32_t* prompt; /* n_prompt of them */
+  size_t n_prompt;
+  const v4rt_sampler_options* sampler; /* NULL: greedy */
+  const v4rt_tokenizer* tokenizer;     /* for the text of events; NULL: they have none, and `stop` cannot be used */
+  const char* const* stop;             /* n_stop strings: the text ends before the first that comes */
+  size_t n_stop;
+  const char* cache_space;  /* beginnings are shared with requests of the same space alone; NULL: "" */
+  void (*news)(void* user); /* something has come for v4rt_answer_next; from the engine's thread, which waits for it. It
+                               must not call v4rt. NULL: none */
+  void* user;
+  int64_t max_tokens;       /* 0: 128 */
+  int32_t ignore_end_token; /* 1: go on after the model's end tokens */
+  int32_t reserved;         /* 0 */
+} v4rt_request;
+
+/* One request under way. `news` may be called before v4rt_answer_open returns, and is not after v4rt_answer_close. */
+typedef struct v4rt_answer v4rt_answer;
+
+/* V4RT_BUSY: as many wait as may. What `request` points to is copied, but for the tokenizer, which stays open. */
+V4RT_API v4rt_status v4rt_answer_open(v4rt_engine* engine, const v4rt_request* request, v4rt_answer** answer);
+V4RT_API void v4rt_answer_close(v4rt_answer* answer); /* cancels it, if it is not complete */
+/* Asks for its end, from any thread; what has been written before that stays. */
+V4RT_API v4rt_status v4rt_answer_cancel(v4rt_answer* answer);
+
+typedef enum v4rt_event_kind {
+  V4RT_EVENT_NONE = 0,  /* nothing came in time */
+  V4RT_EVENT_TOKEN = 1, /* the next token */
+  V4RT_EVENT_END = 2,   /* the answer is complete: v4rt_answer_result */
+} v4rt_event_kind;
+
+typedef struct v4rt_event {
+  size_t struct_size;
+  const char* text; /* n_bytes that became certain: whole UTF-8 characters, and none of a stop string */
+  size_t n_bytes;
+  const v4rt_token_logprob* logprobs; /* n_logprobs of them, as of v4rt_sampler_logprobs */
+  size_t n_logprobs;
+  int32_t kind;  /* a v4rt_event_kind */
+  int32_t token; /* of V4RT_EVENT_TOKEN */
+} v4rt_event;
+
+/* Waits for what comes next, at most so many seconds; less than 0: as long as it takes. What `event` points to is valid
+ * until the answer's next call. The status is that of the request: one that fails does not disturb the others. */
+V4RT_API v4rt_status v4rt_answer_next(v4rt_answer* answer, double seconds, v4rt_event* event);
+/* After V4RT_EVENT_END. Tokens after a stop string do not count. */
+V4RT_API v4rt_status v4rt_answer_result(const v4rt_answer* answer, v4rt_generate_result* result);
 
 #ifdef __cplusplus
 }

@@ -8,91 +8,26 @@
 //   std::span<const float> logits = session.feed(ids);
 //
 // A callback may return void, or a bool that is false to stop; an exception that it throws comes out of the call.
-// examples/minimal.cc goes from a path to text.
+// examples/minimal.cc goes from a path to text. Many requests at once: v4rt_engine.hpp.
 
 #include <v4rt.h>
 
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <v4rt_support.hpp>
+#include <v4rt_text.hpp>
 #include <vector>
 
 namespace v4rt {
 inline namespace api0 {  // the library has types of the same names inside
-
-class Error : public std::runtime_error {
- public:
-  Error(v4rt_status status, const char* message) : std::runtime_error(message), status_(status) {}
-  v4rt_status status() const { return status_; }
-
- private:
-  v4rt_status status_;
-};
-
-namespace detail {
-
-inline void check(v4rt_status status) {
-  if (status != V4RT_OK) throw Error(status, v4rt_last_error());
-}
-
-template <auto Close>
-struct Closer {
-  template <class T>
-  void operator()(T* handle) const {
-    Close(handle);
-  }
-};
-template <class T, auto Close>
-using Handle = std::unique_ptr<T, Closer<Close>>;
-
-inline std::string take(char* text) {
-  const Handle<char, v4rt_free> owner(text);
-  return text;
-}
-
-// A callback for C: `call` is C's answer, and check() throws what the callback threw.
-template <class F>
-class Callback {
- public:
-  explicit Callback(F& function) : function_(function) {}
-
-  template <class... Args>
-  int call(Args&&... args) noexcept {
-    try {
-      if constexpr (std::is_void_v<std::invoke_result_t<F&, Args...>>) {
-        function_(std::forward<Args>(args)...);
-        return 1;
-      } else {
-        return function_(std::forward<Args>(args)...) ? 1 : 0;
-      }
-    } catch (...) {
-      thrown_ = std::current_exception();
-      return 0;
-    }
-  }
-
-  void rethrow() {
-    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
-  }
-  void check(v4rt_status status) {
-    rethrow();
-    detail::check(status);
-  }
-
- private:
-  F& function_;
-  std::exception_ptr thrown_;
-};
-
-}  // namespace detail
 
 inline std::string version() { return v4rt_version(); }
 
@@ -114,7 +49,9 @@ struct ModelOptions {
   int slots = 1, rewind = 8, draft = 0;
   v4rt_numbers numbers = V4RT_FAITHFUL;
   v4rt_fast fast = V4RT_EXACT;
+  v4rt_thread_sharing thread_sharing = V4RT_THREADS_FIRST;
   bool mtp = false, no_mmap = false;
+  std::pmr::memory_resource* memory_resource = nullptr;  // of the cpu device's buffers; outlives model and sessions
   void *opencl_context = nullptr, *opencl_device = nullptr, *opencl_queue = nullptr;  // of the device "opencl:host"
 };
 
@@ -148,8 +85,16 @@ class Options {
     c_.draft = options.draft;
     c_.numbers = options.numbers;
     c_.fast = options.fast;
+    c_.thread_sharing = options.thread_sharing;
     c_.mtp = options.mtp ? 1 : 0;
     c_.no_mmap = options.no_mmap ? 1 : 0;
+    if (options.memory_resource != nullptr) {
+      c_.allocate = &allocate;
+      c_.release = [](void* memory, size_t bytes, size_t alignment, void* user) {
+        static_cast<std::pmr::memory_resource*>(user)->deallocate(memory, bytes, alignment);
+      };
+      c_.memory_user = options.memory_resource;
+    }
     c_.opencl_context = options.opencl_context;
     c_.opencl_device = options.opencl_device;
     c_.opencl_queue = options.opencl_queue;
@@ -161,6 +106,14 @@ class Options {
   void check(v4rt_status status) { progress_.check(status); }
 
  private:
+  static void* allocate(size_t bytes, size_t alignment, void* user) noexcept {
+    try {
+      return static_cast<std::pmr::memory_resource*>(user)->allocate(bytes, alignment);
+    } catch (...) {
+      return nullptr;
+    }
+  }
+
   Callback<const std::function<bool(std::string_view, double)>> progress_;
   std::vector<const char*> place_, memory_;
   v4rt_model_options c_{};
@@ -382,137 +335,6 @@ class Session {
   detail::Handle<v4rt_session, v4rt_session_close> handle_;
 };
 
-class Tokenizer {
- public:
-  static Tokenizer open(const std::string& path) {
-    v4rt_tokenizer* tokenizer = nullptr;
-    detail::check(v4rt_tokenizer_open(path.c_str(), &tokenizer));
-    return Tokenizer(tokenizer);
-  }
-  static Tokenizer parse(std::string_view json) {
-    v4rt_tokenizer* tokenizer = nullptr;
-    detail::check(v4rt_tokenizer_open_memory(json.data(), json.size(), &tokenizer));
-    return Tokenizer(tokenizer);
-  }
-
-  // With `special`, control tokens written in the text become their ids: not for text from others.
-  std::vector<int32_t> encode(std::string_view text, bool special = false) const {
-    std::vector<int32_t> ids(text.size());  // a token has one byte at least
-    size_t n = 0;
-    detail::check(v4rt_tokenizer_encode(get(), text.data(), text.size(), special ? 1 : 0, ids.data(), ids.size(), &n));
-    ids.resize(n);
-    return ids;
-  }
-
-  std::string decode(std::span<const int32_t> ids) const {
-    size_t n = 0;
-    detail::check(v4rt_tokenizer_decode(get(), ids.data(), ids.size(), nullptr, 0, &n));
-    std::string text(n, '\0');
-    detail::check(v4rt_tokenizer_decode(get(), ids.data(), ids.size(), text.data(), n, &n));
-    return text;
-  }
-
-  std::string_view token(int32_t id) const {  // its bytes, valid as long as the tokenizer
-    const char* bytes = nullptr;
-    size_t n = 0;
-    detail::check(v4rt_tokenizer_token(get(), id, &bytes, &n));
-    return {bytes, n};
-  }
-
-  v4rt_tokenizer* get() const { return handle_.get(); }
-
- private:
-  explicit Tokenizer(v4rt_tokenizer* handle) : handle_(handle) {}
-  detail::Handle<v4rt_tokenizer, v4rt_tokenizer_close> handle_;
-};
-
-struct Message {
-  std::string role;  // "system", "user", "assistant", "developer", "latest_reminder"
-  std::string content;
-  std::string reasoning = {};  // an assistant's
-};
-
-struct ChatOptions {
-  bool thinking = false;
-  v4rt_effort effort = V4RT_EFFORT_DEFAULT;
-  v4rt_chat_revision revision = V4RT_CHAT_PREVIEW;
-  bool keep_reasoning = false, bos = true, allow_closed = false;
-};
-
-namespace detail {
-
-class Conversation {  // for C; `messages` must outlive it
- public:
-  Conversation(std::span<const Message> messages, const ChatOptions& options) {
-    for (const Message& m : messages)
-      messages_.push_back({sizeof(v4rt_message), m.role.c_str(), m.content.data(), m.content.size(), m.reasoning.data(),
-                           m.reasoning.size()});
-    options_ = {sizeof(options_),       options.thinking, options.effort,      options.revision,
-                options.keep_reasoning, !options.bos,     options.allow_closed};
-  }
-  const v4rt_message* data() const { return messages_.data(); }
-  size_t size() const { return messages_.size(); }
-  const v4rt_chat_options* options() const { return &options_; }
-
- private:
-  std::vector<v4rt_message> messages_;
-  v4rt_chat_options options_{};
-};
-
-}  // namespace detail
-
-// The ids of a conversation, which end where the model is to go on.
-inline std::vector<int32_t> chat_encode(const Tokenizer& tokenizer, std::span<const Message> messages,
-                                        const ChatOptions& options = {}) {
-  const detail::Conversation c(messages, options);
-  size_t n = 0;
-  detail::check(v4rt_chat_encode(tokenizer.get(), c.data(), c.size(), c.options(), nullptr, 0, &n));
-  std::vector<int32_t> ids(n);
-  detail::check(v4rt_chat_encode(tokenizer.get(), c.data(), c.size(), c.options(), ids.data(), n, &n));
-  return ids;
-}
-
-// The same as one text, for people.
-inline std::string chat_render(std::span<const Message> messages, const ChatOptions& options = {}) {
-  const detail::Conversation c(messages, options);
-  char* text = nullptr;
-  detail::check(v4rt_chat_render(c.data(), c.size(), c.options(), &text));
-  return detail::take(text);
-}
-
-// Takes an answer apart as its tokens come: piece(v4rt_piece_kind, std::string_view text), with whole characters.
-class Reply {
- public:
-  Reply(const Tokenizer& tokenizer, bool thinking, bool calls) {
-    const v4rt_reply_options c{sizeof(c), thinking, calls};
-    v4rt_reply* reply = nullptr;
-    detail::check(v4rt_reply_open(tokenizer.get(), &c, &reply));
-    handle_.reset(reply);
-  }
-
-  template <class F>
-  void push(int32_t token, F&& piece) {
-    hand_over(piece, [&](auto call, void* user) { return v4rt_reply_push(handle_.get(), token, call, user); });
-  }
-  template <class F>
-  void end(F&& piece) {
-    hand_over(piece, [&](auto call, void* user) { return v4rt_reply_end(handle_.get(), call, user); });
-  }
-
- private:
-  template <class F, class Read>
-  static void hand_over(F& piece, const Read& read) {
-    auto typed = [&](int32_t kind, const char* text, size_t n) {
-      return piece(static_cast<v4rt_piece_kind>(kind), std::string_view(text, n));
-    };
-    detail::Callback<decltype(typed)> callback(typed);
-    callback.check(read([](int32_t kind, const char* text, size_t n,
-                           void* user) { return static_cast<decltype(callback)*>(user)->call(kind, text, n); },
-                        &callback));
-  }
-  detail::Handle<v4rt_reply, v4rt_reply_close> handle_;
-};
-
 struct SamplerOptions {   // their order and meaning: v4rt_sampler_options
   float temperature = 0;  // 0: always the largest logit
   float top_p = 1;
@@ -523,23 +345,32 @@ struct SamplerOptions {   // their order and meaning: v4rt_sampler_options
   std::optional<int32_t> logprobs = {};  // of the chosen token and of so many likeliest
 };
 
+namespace detail {
+
+inline v4rt_sampler_options for_c(const SamplerOptions& options) {  // which must outlive it
+  v4rt_sampler_options c{};
+  c.struct_size = sizeof(c);
+  c.temperature = options.temperature;
+  c.top_p = options.top_p;
+  c.seed = options.seed;
+  c.top_k = options.top_k;
+  c.min_p = options.min_p;
+  c.repetition_penalty = options.repetition_penalty;
+  c.presence_penalty = options.presence_penalty;
+  c.frequency_penalty = options.frequency_penalty;
+  c.logprobs = options.logprobs ? 1 : 0;
+  c.top_logprobs = options.logprobs.value_or(0);
+  c.logit_bias = options.logit_bias.data();
+  c.n_logit_bias = options.logit_bias.size();
+  return c;
+}
+
+}  // namespace detail
+
 class Sampler {
  public:
   explicit Sampler(const Model& model, const SamplerOptions& options = {}) {
-    v4rt_sampler_options c{};
-    c.struct_size = sizeof(c);
-    c.temperature = options.temperature;
-    c.top_p = options.top_p;
-    c.seed = options.seed;
-    c.top_k = options.top_k;
-    c.min_p = options.min_p;
-    c.repetition_penalty = options.repetition_penalty;
-    c.presence_penalty = options.presence_penalty;
-    c.frequency_penalty = options.frequency_penalty;
-    c.logprobs = options.logprobs ? 1 : 0;
-    c.top_logprobs = options.logprobs.value_or(0);
-    c.logit_bias = options.logit_bias.data();
-    c.n_logit_bias = options.logit_bias.size();
+    const v4rt_sampler_options c = detail::for_c(options);
     v4rt_sampler* sampler = nullptr;
     detail::check(v4rt_sampler_open(model.get(), &c, &sampler));
     handle_.reset(sampler);

@@ -22,7 +22,7 @@ static void test_statuses(void) {
   EXPECT(strcmp(v4rt_version(), version) == 0);
   EXPECT(v4rt_last_error() != NULL);
   EXPECT(strcmp(v4rt_status_name(V4RT_OK), "ok") == 0);
-  for (int status = V4RT_OK; status <= V4RT_CANCELLED; ++status)
+  for (int status = V4RT_OK; status <= V4RT_BUSY; ++status)
     EXPECT(strcmp(v4rt_status_name(status), "unknown status") != 0);
   EXPECT(strcmp(v4rt_status_name(-1), "unknown status") == 0);
   EXPECT(strcmp(v4rt_status_name(99), "unknown status") == 0);
@@ -42,7 +42,10 @@ static void test_layouts(void) {
   AT(v4rt_model_options, slots, 104), AT(v4rt_model_options, rewind, 108), AT(v4rt_model_options, draft, 112);
   AT(v4rt_model_options, mtp, 116), AT(v4rt_model_options, no_mmap, 120), AT(v4rt_model_options, reserved, 124);
   AT(v4rt_model_options, opencl_context, 128), AT(v4rt_model_options, opencl_device, 136);
-  AT(v4rt_model_options, opencl_queue, 144), EXPECT(sizeof(v4rt_model_options) == 152);
+  AT(v4rt_model_options, opencl_queue, 144), AT(v4rt_model_options, allocate, 152);
+  AT(v4rt_model_options, release, 160), AT(v4rt_model_options, memory_user, 168);
+  AT(v4rt_model_options, thread_sharing, 176), AT(v4rt_model_options, reserved2, 180);
+  EXPECT(sizeof(v4rt_model_options) == 184);
   AT(v4rt_model_info, vocab_size, 8), AT(v4rt_model_info, context, 16), AT(v4rt_model_info, layers, 24);
   AT(v4rt_model_info, bos_token, 28), AT(v4rt_model_info, eos_token, 32), AT(v4rt_model_info, has_mtp, 36);
   AT(v4rt_model_info, weight_bytes, 40), AT(v4rt_model_info, state_bytes, 48), AT(v4rt_model_info, arena_bytes, 56);
@@ -71,7 +74,19 @@ static void test_layouts(void) {
   AT(v4rt_generate_result, drafted, 24), AT(v4rt_generate_result, accepted, 32);
   AT(v4rt_generate_result, prefill_seconds, 40), AT(v4rt_generate_result, decode_seconds, 48);
   AT(v4rt_generate_result, stop, 56), AT(v4rt_generate_result, reserved, 60);
-  EXPECT(sizeof(v4rt_generate_result) == 64);
+  AT(v4rt_generate_result, cached_tokens, 64), EXPECT(sizeof(v4rt_generate_result) == 72);
+  AT(v4rt_engine_options, cache_folder, 8), AT(v4rt_engine_options, cache_folder_bytes, 16);
+  AT(v4rt_engine_options, cache_memory, 24), AT(v4rt_engine_options, no_cache, 32);
+  AT(v4rt_engine_options, max_waiting, 36), EXPECT(sizeof(v4rt_engine_options) == 40);
+  AT(v4rt_engine_info, waiting, 8), AT(v4rt_engine_info, running, 16), EXPECT(sizeof(v4rt_engine_info) == 24);
+  AT(v4rt_request, prompt, 8), AT(v4rt_request, n_prompt, 16), AT(v4rt_request, sampler, 24);
+  AT(v4rt_request, tokenizer, 32), AT(v4rt_request, stop, 40), AT(v4rt_request, n_stop, 48);
+  AT(v4rt_request, cache_space, 56), AT(v4rt_request, news, 64), AT(v4rt_request, user, 72);
+  AT(v4rt_request, max_tokens, 80), AT(v4rt_request, ignore_end_token, 88), AT(v4rt_request, reserved, 92);
+  EXPECT(sizeof(v4rt_request) == 96);
+  AT(v4rt_event, text, 8), AT(v4rt_event, n_bytes, 16), AT(v4rt_event, logprobs, 24);
+  AT(v4rt_event, n_logprobs, 32), AT(v4rt_event, kind, 40), AT(v4rt_event, token, 44);
+  EXPECT(sizeof(v4rt_event) == 48);
 #endif
 }
 
@@ -304,6 +319,8 @@ int main(int argc, char** argv) {
   test_score(argv[1], argv[2]);
   test_given_files(argv[1], argv[2]);
   test_sequences(argv[1], argv[2]);
+  test_engine(argv[1], argv[2]);
+  if (strcmp(argv[2], "cpu") == 0) test_allocator(argv[1]);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   if (strcmp(argv[2], "cpu") == 0) test_threads_that_do_not_start(argv[1]);
 #endif

@@ -26,6 +26,7 @@ void test_newer_options(const char* path);
 void test_bad_models(const char* path, const char* device);
 void test_cancelled_open(const char* path, const char* device);
 void test_memory(const char* path, const char* device);
+void test_allocator(const char* path);
 void test_threads_that_do_not_start(const char* path);
 void test_given_files(const char* path, const char* device);
 void test_info(const v4rt_model* model);
@@ -37,6 +38,8 @@ void test_cancelled_prompt(v4rt_model* model);
 void test_sampler(v4rt_model* model);
 void test_generate(v4rt_model* model);
 void test_sequences(const char* path, const char* device);
+
+void test_engine(const char* path, const char* device); /* engine.c */
 
 void test_host_opencl(const char* path); /* host_opencl.c: where the build has OpenCL */
 void test_score(const char* path, const char* device);

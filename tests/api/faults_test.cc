@@ -78,6 +78,24 @@ struct Program {
     call(v4rt_session_reset, session, 0);
     call(v4rt_session_restore, session, 0, snapshot);
     call(v4rt_generate, session, ids, n, &few, sampler, keep, &run, nullptr);
+    v4rt_engine* engine = nullptr;
+    v4rt_answer* answer = nullptr;
+    v4rt_request request{};
+    request.struct_size = sizeof(request);
+    request.prompt = kPrompt;
+    request.n_prompt = std::size(kPrompt);
+    request.tokenizer = tokenizer;
+    request.max_tokens = 3;
+    v4rt_event event{};
+    event.struct_size = sizeof(event);
+    call(v4rt_engine_open, model, nullptr, &engine);
+    call(v4rt_answer_open, engine, &request, &answer);
+    while (run.status == V4RT_OK && event.kind != V4RT_EVENT_END) {
+      call(v4rt_answer_next, answer, -1.0, &event);
+      if (run.status == V4RT_OK && event.kind == V4RT_EVENT_TOKEN) keep(event.token, &run);
+    }
+    v4rt_answer_close(answer);
+    v4rt_engine_close(engine);
     v4rt_sampler_close(sampler);
     v4rt_snapshot_close(snapshot);
     v4rt_session_close(session);

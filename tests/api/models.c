@@ -14,7 +14,7 @@ void test_newer_options(const char* path) {
   OK(v4rt_model_open(path, &options.known, &model));
   v4rt_model_close(model);
   options.newer[63] = 1;
-  FAILS(v4rt_model_open(path, &options.known, &model), V4RT_UNSUPPORTED, "v4rt_model_options: byte 215 is set");
+  FAILS(v4rt_model_open(path, &options.known, &model), V4RT_UNSUPPORTED, "v4rt_model_options: byte 247 is set");
   options.known.struct_size = SIZE_MAX;
   FAILS(v4rt_model_open(path, &options.known, &model), V4RT_INVALID_ARGUMENT, "struct_size");
 }
@@ -46,6 +46,12 @@ void test_bad_models(const char* path, const char* device) {
   options.reserved = 1;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_UNSUPPORTED, "reserved is 1");
   options.reserved = 0;
+  options.reserved2 = 1;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_UNSUPPORTED, "reserved2 is 1");
+  options.reserved2 = 0;
+  options.thread_sharing = 3;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "thread_sharing is 3");
+  options.thread_sharing = V4RT_THREADS_FIRST;
   const char *rule = "no_device=", *unknown = "no_such_device=8", *few = "cpu=many";
   options.place = &rule, options.n_place = 1;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "'no_device=' is not PATTERN=DEVICE");
@@ -122,6 +128,77 @@ void test_memory(const char* path, const char* device) {
   EXPECT(model == NULL);
   FAILS(v4rt_memory_needed(NULL, &options, &json), V4RT_INVALID_ARGUMENT, "path");
   FAILS(v4rt_memory_needed(path, &options, NULL), V4RT_INVALID_ARGUMENT, "json");
+}
+
+struct Heap {
+  size_t live, most, calls, fail_from;
+  size_t off; /* bytes past a multiple of what was asked for */
+};
+
+static void* heap_allocate(size_t bytes, size_t alignment, void* user) {
+  struct Heap* heap = user;
+  if (++heap->calls == heap->fail_from) return NULL;
+  char* memory = aligned_alloc(alignment, (bytes + heap->off + alignment - 1) / alignment * alignment);
+  if (memory == NULL) exit(1);
+  heap->live += bytes;
+  if (heap->live > heap->most) heap->most = heap->live;
+  return memory + heap->off;
+}
+
+static void heap_release(void* memory, size_t bytes, size_t alignment, void* user) {
+  struct Heap* heap = user;
+  EXPECT(bytes <= heap->live && alignment >= 64);
+  heap->live -= bytes;
+  free((char*)memory - heap->off);
+}
+
+static unsigned long long figure(const char* json, const char* name) {
+  const char* at = strstr(json, name);
+  return at == NULL ? 0 : strtoull(at + strlen(name), NULL, 10);
+}
+
+/* The program's allocator gives what the memory certificate says, and no more; it may fail at any call. */
+void test_allocator(const char* path) {
+  struct Heap heap = {0};
+  char* json = NULL;
+  v4rt_model* model = NULL;
+  v4rt_session* session = NULL;
+  v4rt_model_options options = {.struct_size = sizeof(options),
+                                .context = 300,
+                                .chunk = 16,
+                                .slots = 2,
+                                .allocate = heap_allocate,
+                                .release = heap_release,
+                                .memory_user = &heap};
+  OK(v4rt_memory_needed(path, &options, &json));
+  EXPECT(heap.calls == 0);
+  OK(v4rt_model_open(path, &options, &model));
+  EXPECT(heap.live == figure(json, "\"weight_bytes\": "));
+  OK(v4rt_session_open(model, &session));
+  const size_t all = heap.live, calls = heap.calls;
+  EXPECT(all == figure(json, "\"weight_bytes\": ") + figure(json, "\"state_bytes\": ") +
+                    figure(json, "\"arena_bytes\": ") + figure(json, "\"io_bytes\": "));
+  for (int i = 0; i < 20; ++i) OK(v4rt_session_feed(session, i % 2, kPrompt, kPromptLength, NULL));
+  EXPECT(heap.calls == calls && heap.most <= figure(json, "\"total_bytes\": "));
+  v4rt_session_close(session);
+  v4rt_model_close(model);
+  EXPECT(heap.live == 0);
+  v4rt_free(json);
+
+  for (size_t n = 1; n <= calls; ++n) {
+    heap.calls = 0, heap.fail_from = n;
+    model = NULL, session = NULL;
+    v4rt_status status = v4rt_model_open(path, &options, &model);
+    if (status == V4RT_OK) status = v4rt_session_open(model, &session);
+    EXPECT(status == V4RT_OUT_OF_MEMORY && session == NULL && strstr(v4rt_last_error(), "cannot allocate") != NULL);
+    v4rt_model_close(model);
+    EXPECT(heap.live == 0);
+  }
+  heap.fail_from = 0, heap.off = 32, model = NULL;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "not a multiple of 64");
+  EXPECT(heap.live == 0);
+  options.release = NULL;
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "set together");
 }
 
 static int read_file(uint64_t offset, void* to, size_t n, void* user) {

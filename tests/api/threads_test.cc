@@ -1,5 +1,5 @@
-// One model, eight threads with a session each: the same bits as alone. And ten thousand sessions, one after the other,
-// leave nothing behind. threads_test MODEL
+// One model, eight threads with a session each: the same bits as alone, however they share its threads. And ten
+// thousand sessions, one after the other, leave nothing behind. threads_test MODEL
 
 #include <malloc.h>
 
@@ -60,8 +60,13 @@ bool sessions_leave_nothing(const v4rt::Model& model) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const v4rt::Model model = v4rt::Model::open(argc > 1 ? argv[1] : "", {.context = 64, .chunk = 4, .threads = 3});
-  return threads_agree(model) && sessions_leave_nothing(model) ? 0 : 1;
+  v4rt::ModelOptions options{.context = 64, .chunk = 4, .threads = 3};
+  const std::string path = argc > 1 ? argv[1] : "";
+  for (const v4rt_thread_sharing sharing : {V4RT_THREADS_TURNS, V4RT_THREADS_OWN, V4RT_THREADS_FIRST}) {
+    options.thread_sharing = sharing;
+    if (!threads_agree(v4rt::Model::open(path, options))) return 1;
+  }
+  return sessions_leave_nothing(v4rt::Model::open(path, options)) ? 0 : 1;
 } catch (const std::exception& e) {
   std::fprintf(stderr, "threads_test: %s\n", e.what());
   return 1;

@@ -20,7 +20,7 @@ grep -q 'libv4rt0 (= ' <<<"$(field libv4rt-dev Depends)" || wrong "libv4rt-dev d
 there() { [ -n "$(find "$work/$1" -path "*$2" -print -quit)" ] || wrong "$1 has no $2"; }
 there libv4rt0 /libv4rt.so.0
 [ -z "$(find "$work/libv4rt0" -name '*.h' -o -name libv4rt.so)" ] || wrong "libv4rt0 has what belongs to libv4rt-dev"
-for file in /usr/include/v4rt.h /usr/include/v4rt.hpp /libv4rt.so /libv4rt.a /v4rtConfig.cmake /pkgconfig/v4rt.pc; do there libv4rt-dev "$file"; done
+for file in /usr/include/v4rt.h /usr/include/v4rt.hpp /usr/include/v4rt_engine.hpp /libv4rt.so /libv4rt.a /v4rtConfig.cmake /pkgconfig/v4rt.pc; do there libv4rt-dev "$file"; done
 there v4rt /usr/share/v4rt/models/v4-mini/config.json
 text=$("$work/v4rt/usr/bin/v4rt" run mini -p 'def f' -n 3 2>/dev/null) || wrong "the program does not run"
 [ -n "$text" ] || wrong "the program says nothing"

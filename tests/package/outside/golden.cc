@@ -5,7 +5,7 @@
 #include <iostream>
 #include <iterator>
 #include <stdexcept>
-#include <v4rt.hpp>
+#include <v4rt_engine.hpp>
 
 namespace {
 
@@ -122,6 +122,20 @@ int main(int argc, char** argv) try {
   const auto result =
       v4rt::generate(session, prompt, {}, sampler, [&](int32_t id) { std::cout << tokenizer.token(id); });
   require(result.stop == V4RT_STOP_END_TOKEN && model.end_tokens().size() == 1, "the end");
+
+  int news = 0;
+  std::string text;
+  v4rt::Engine engine(model);
+  v4rt::Answer cancelled = engine.ask({.prompt = prompt, .ignore_end_token = true});
+  v4rt::Answer answer = engine.ask({.prompt = prompt, .tokenizer = &tokenizer, .news = [&] { ++news; }});
+  cancelled.cancel();
+  while (const auto event = answer.next()) text += event->text;
+  require(answer.done() && answer.result().stop == V4RT_STOP_END_TOKEN && answer.result().tokens == result.tokens,
+          "an engine's answer");
+  require(news > 0 && text.starts_with(" if not self._debug:"), "its text");
+  while (!cancelled.done()) cancelled.next();
+  require(cancelled.result().stop == V4RT_STOP_CANCELLED && engine.info().running == 0, "one that is cancelled");
+  require(status_of([&] { engine.ask({.prompt = {}}); }) == V4RT_INVALID_ARGUMENT, "a bad request");
   return 0;
 } catch (const std::exception& e) {
   std::cerr << e.what() << "\n";
