@@ -210,13 +210,13 @@ for i in 1 2 3 4 5; do
   curl -s -N -m 60 -o "$work/long.$i" -H 'Content-Type: application/json' -d "$endless" "http://127.0.0.1:$port/v1/completions" &
   jobs[i]=$!
 done
-for _ in $(seq 100); do
+for _ in $(seq 1000); do
   ask /metrics; grep -q '^v4rt_sequences_waiting 2' "$work/out" && break; sleep 0.05
 done
 exits 200; out_has "v4rt_sequences_running 3"; out_has "v4rt_sequences_waiting 2"
 ask $chats "$capital"; refused 429 "try again later"; check "it says when" grep -qi '^Retry-After: ' "$work/head"
 kill "${jobs[@]}"; wait "${jobs[@]}" 2>/dev/null
-for _ in $(seq 100); do
+for _ in $(seq 1000); do
   ask /metrics; grep -q '^v4rt_sequences_running 0' "$work/out" && break; sleep 0.05
 done
 out_has "v4rt_sequences_running 0"; out_has "v4rt_sequences_waiting 0"
@@ -224,7 +224,7 @@ ask $chats "$capital"; exits 200; check "the same after that" [ "$(value /choice
 # More connections that say nothing than requests are served at once.
 idle=()
 for _ in $(seq 300); do exec {fd}<>"/dev/tcp/127.0.0.1/$port" && idle+=("$fd"); done
-ask $chats "$capital" -m 20; exits 200
+ask $chats "$capital" -m 60; exits 200
 for fd in "${idle[@]}"; do exec {fd}>&-; done
 
 # What is under way at SIGTERM is answered.
