@@ -72,7 +72,7 @@ static void test_many(v4rt_model* model, v4rt_engine* engine) {
     v4rt_sampler_close(sampler);
     v4rt_answer_close(answers[i]);
   }
-  EXPECT(news == kRequests * 10);
+  EXPECT(news >= kRequests * 9 && news <= kRequests * 10); /* the last is told after its event, unless that is taken */
   v4rt_session_close(session);
 }
 
