@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <optional>
 
 #include "backend/cpu/cpu_device.h"
 #include "backend/cpu/library/library_gemm.h"
+#include "backend/opencl_name.h"
 #include "backend/reference/reference_device.h"
 #ifdef V4RT_HAVE_OPENCL
 #include "backend/opencl/library/clblast.h"
@@ -32,9 +34,10 @@ std::vector<DeviceInfo> opencl_devices([[maybe_unused]] std::vector<std::string>
 #endif
 }
 
-std::shared_ptr<Device> create_opencl([[maybe_unused]] int index, [[maybe_unused]] const DeviceOptions& options) {
+std::shared_ptr<Device> create_opencl([[maybe_unused]] const OpenclName& name,
+                                      [[maybe_unused]] const DeviceOptions& options) {
 #ifdef V4RT_HAVE_OPENCL
-  return create_opencl_device(index, options.cache_dir, options.lanes, fast_options(options),
+  return create_opencl_device(name, options.cache_dir, options.lanes, fast_options(options),
                               {options.max_group, options.local_memory});
 #else
   fail(Code::kUnsupported, "this build has no OpenCL backend: configure with -DV4RT_OPENCL=ON");
@@ -51,7 +54,7 @@ std::shared_ptr<Device> create_host_opencl([[maybe_unused]] const DeviceOptions&
                              options.cache_dir, options.lanes, fast_options(options),
                              {options.max_group, options.local_memory});
 #else
-  return create_opencl(0, options);
+  return create_opencl({}, options);
 #endif
 }
 
@@ -64,15 +67,23 @@ std::shared_ptr<Device> create_host_opencl([[maybe_unused]] const DeviceOptions&
   fail(list.problems.empty() ? Code::kNotFound : Code::kDevice, "no device named '{}'; there is:{}", name, names);
 }
 
-// "opencl" -> 0, "opencl:2" -> 2, anything else -> -1.
-int opencl_index(std::string_view name) {
+// Empty for what is not the name of such a device.
+std::optional<OpenclName> opencl_name(std::string_view name) {
+  const auto number = [&](char before) -> std::optional<int> {
+    int value = -1;
+    if (!name.starts_with(before)) return {};
+    const auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), value);
+    if (error != std::errc{} || value < 0) return {};
+    name = {end, name.data() + name.size()};
+    return value;
+  };
   constexpr std::string_view kPrefix = "opencl";
-  if (!name.starts_with(kPrefix)) return -1;
+  if (!name.starts_with(kPrefix)) return {};
   name.remove_prefix(kPrefix.size());
-  if (name.empty()) return 0;
-  int index = -1;
-  const auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), index);
-  return name[0] == ':' && error == std::errc{} && end == name.data() + name.size() && index >= 0 ? index : -1;
+  if (name.empty()) return OpenclName{};
+  const std::optional<int> index = number(':');
+  const std::optional<int> part = index ? number('/') : std::nullopt;
+  return index && name.empty() ? std::optional(OpenclName{*index, part}) : std::nullopt;
 }
 
 }  // namespace
@@ -108,7 +119,7 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
   if (wanted == "cpu")
     return create_cpu_device(options.threads, fast_options(options), simd::fastest_paths(), options.cpu);
   if (wanted == "opencl:host") return create_host_opencl(options);
-  if (const int index = opencl_index(wanted); index >= 0) return create_opencl(index, options);
+  if (const auto opencl = opencl_name(wanted)) return create_opencl(*opencl, options);
   for (const DeviceInfo& device : list_devices(options).devices) {
     if (!wanted.empty() && lower(device.description).find(wanted) != std::string::npos)
       return create_device(device.name, options);

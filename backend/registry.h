@@ -34,7 +34,8 @@ struct DeviceOptions {
   HostOpencl host_opencl;  // of the device "opencl:host"
 };
 
-// "reference", "cpu", "opencl" (the first device), "opencl:1", "opencl:host" (options.host_opencl), or a part of a
+// "reference", "cpu", "opencl" (the first device), "opencl:1", "opencl:1/0" (a part: a NUMA domain of it, or a
+// half), "opencl:host" (options.host_opencl), or a part of a
 // device's description, case ignored. Throws Error: kNotFound, with a list of the devices there are; kDevice if a
 // driver failed, which may have that device; kUnsupported if the backend was not built in; kInvalidArgument when the
 // host's objects do not belong together.

@@ -60,6 +60,33 @@ OpenclSites find_opencl_sites() {
   return found;
 }
 
+std::vector<OpenclSite> parts_of(const OpenclSite& whole) {
+  // Where this is 0, clCreateSubDevices may not even be there.
+  const auto most = cl::device_value<cl_uint>(whole.device, CL_DEVICE_PARTITION_MAX_SUB_DEVICES);
+  const auto units = cl::device_value<cl_uint>(whole.device, CL_DEVICE_MAX_COMPUTE_UNITS);
+  const auto domains = cl::device_value<cl_device_affinity_domain>(whole.device, CL_DEVICE_PARTITION_AFFINITY_DOMAIN);
+  const auto divide = [&](std::span<const cl_device_partition_property> how) {
+    std::vector<OpenclSite> parts;
+    cl_uint count = 0;
+    if (clCreateSubDevices(whole.device, how.data(), 0, nullptr, &count) != CL_SUCCESS || count < 2) return parts;
+    std::vector<cl_device_id> devices(count);
+    if (clCreateSubDevices(whole.device, how.data(), count, devices.data(), nullptr) != CL_SUCCESS) return parts;
+    for (cl_device_id device : devices)
+      parts.push_back({whole.platform, device, std::make_shared<const cl::SubDevice>(device)});
+    return parts;
+  };
+  if (most < 2 || units < 2) return {};
+  if ((domains & CL_DEVICE_AFFINITY_DOMAIN_NUMA) != 0) {
+    const cl_device_partition_property by_memory[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN,
+                                                      CL_DEVICE_AFFINITY_DOMAIN_NUMA, 0};
+    if (auto parts = divide(by_memory); !parts.empty()) return parts;
+  }
+  const cl_device_partition_property halves[] = {
+      CL_DEVICE_PARTITION_BY_COUNTS, static_cast<cl_device_partition_property>(units - units / 2),
+      static_cast<cl_device_partition_property>(units / 2), CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+  return divide(halves);
+}
+
 std::string unusable_because(const OpenclSite& site) {
   if (cl::device_value<cl_bool>(site.device, CL_DEVICE_AVAILABLE) == CL_FALSE) return "it is not available";
   if (cl::device_value<cl_bool>(site.device, CL_DEVICE_COMPILER_AVAILABLE) == CL_FALSE) return "it has no compiler";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,11 +10,16 @@
 
 namespace v4rt {
 
-// One OpenCL device of one platform, as the platforms list them.
+// One OpenCL device of one platform, as the platforms list them, or a part of one.
 struct OpenclSite {
   cl_platform_id platform = nullptr;
   cl_device_id device = nullptr;
+  std::shared_ptr<const cl::SubDevice> part = {};  // owns `device` if that is a part
 };
+
+// The parts of a device, which share its memory and divide its compute units: one for each NUMA domain where the driver
+// divides by them, otherwise two halves. Empty: it cannot be divided.
+std::vector<OpenclSite> parts_of(const OpenclSite& whole);
 
 // Every device of every platform that can be used, in the loader's order; and what went wrong with others: the platform
 // or device, the call and its code, or the fact.

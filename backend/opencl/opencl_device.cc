@@ -191,14 +191,24 @@ void check_loan(const OpenclLoan& loan) {
 
 }  // namespace
 
-std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes,
-                                             const FastOptions& fast, const GroupLimits& limits) {
+std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
+                                             std::optional<Lanes> lanes, const FastOptions& fast,
+                                             const GroupLimits& limits) {
   const auto [sites, problems] = find_opencl_sites();
+  const int index = wanted.index;
   check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
         "opencl:{}: there is no such device, {} found{}{}", index, sites.size(), problems.empty() ? "" : "\n  ",
         fmt::join(problems, "\n  "));
   const auto at = static_cast<size_t>(index);
-  return open(sites[at], name_of(at), cache_dir, lanes, fast, limits, {});
+  const std::string name = name_of(at);
+  if (!wanted.part) return open(sites[at], name, cache_dir, lanes, fast, limits, {});
+  const std::vector<OpenclSite> parts = parts_of(sites[at]);
+  check(!parts.empty(), Code::kUnsupported, "{}: {} cannot be divided", name,
+        cl::device_text(sites[at].device, CL_DEVICE_NAME));
+  const auto part = static_cast<size_t>(*wanted.part);
+  check(part < parts.size(), Code::kNotFound, "{0}: it has {1} parts, {0}/0 to {0}/{2}", name, parts.size(),
+        parts.size() - 1);
+  return open(parts[part], fmt::format("{}/{}", name, part), cache_dir, lanes, fast, limits, {});
 }
 
 std::shared_ptr<Device> adopt_opencl_device(const OpenclLoan& loan, const std::string& cache_dir,

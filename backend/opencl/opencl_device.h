@@ -12,6 +12,7 @@
 #include "backend/opencl/kernel_sources.h"
 #include "backend/opencl/opencl_kernel.h"
 #include "backend/opencl/program_cache.h"
+#include "backend/opencl_name.h"
 
 namespace v4rt {
 
@@ -71,10 +72,11 @@ struct GroupLimits {
   size_t max_group = 0, local_memory = 0;
 };
 
-// Throws Error: kNotFound when there is no such device, kDevice when one may be missing because of a problem. An empty
-// cache_dir keeps no programs on disk; without `lanes` the device decides (capabilities.h).
-std::shared_ptr<Device> create_opencl_device(int index, const std::string& cache_dir, std::optional<Lanes> lanes = {},
-                                             const FastOptions& fast = {}, const GroupLimits& limits = {});
+// Throws Error: kNotFound when there is no such device or part, kDevice when one may be missing because of a problem.
+// An empty cache_dir keeps no programs on disk; without `lanes` the device decides (capabilities.h).
+std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
+                                             std::optional<Lanes> lanes = {}, const FastOptions& fast = {},
+                                             const GroupLimits& limits = {});
 
 // The device "opencl:host". Throws Error(kInvalidArgument) when the objects do not belong together or the queue is out
 // of order, and as create_opencl_device.

@@ -117,7 +117,8 @@ CLI::Option* add_model(CLI::App& command, ModelArguments& a) {
 void add_device_options(CLI::App& command, ModelArguments& a) {
   command
       .add_option("--device", a.device,
-                  "reference, cpu, opencl, opencl:1, or a part of a device's name (see 'v4rt devices')")
+                  "reference, cpu, opencl, opencl:1, opencl:1/0 (a NUMA domain of it, or a half), or a part of a "
+                  "device's name (see 'v4rt devices')")
       ->capture_default_str();
   command
       .add_option("--profile", a.profile,

@@ -40,6 +40,13 @@ if [ "$device" = opencl ]; then
   fi
 fi
 
+# Parts of a device, each with layers of its own.
+if [ "$device" = opencl ] && [ "$(nproc)" -ge 2 ]; then
+  call run mini --device opencl:0/0 --place 'L01.*=opencl:0/1' -p "$prompt" --numbers plain --save-ids "$work/parts"; exits 0; same_files "$work/ids" "$work/parts"
+  call run mini --device opencl:0/9999 -p a -n 1; refuses 2 "parts, opencl:0/0 to opencl:0/"
+  for name in opencl:0/ opencl:0/x opencl:/1 opencl/1; do call run mini --device $name -p a -n 1; refuses 2 "no device named '$name'"; done
+fi
+
 # The same choice for the same seed, whatever the chunk; another one for another seed.
 sample() { call run mini --device "$device" -p "$prompt" -n 12 --temperature 1.5 --top-p 0.95 --seed "$1" --chunk "$2" --save-ids "$work/$3"; exits 0; }
 sample 1 64 a; sample 1 3 b; same_files "$work/a" "$work/b"

@@ -58,11 +58,11 @@ TEST_F(OpenclDeviceTest, ListsWhatItCreates) {
     EXPECT_GT(list[i].max_allocation, 0u);
     EXPECT_GE(list[i].alignment, 64u);
   }
-  const auto device = create_opencl_device(0, "");
+  const auto device = create_opencl_device({}, "");
   EXPECT_EQ(device->info().name, list[0].name);
   EXPECT_EQ(device->info().description, list[0].description);
-  EXPECT_EQ(code_of([&] { create_opencl_device(static_cast<int>(list.size()), ""); }), Code::kNotFound);
-  EXPECT_EQ(code_of([] { create_opencl_device(-1, ""); }), Code::kNotFound);
+  EXPECT_EQ(code_of([&] { create_opencl_device({static_cast<int>(list.size())}, ""); }), Code::kNotFound);
+  EXPECT_EQ(code_of([] { create_opencl_device({-1}, ""); }), Code::kNotFound);
 }
 
 TEST_F(OpenclDeviceTest, CopiesOfAnySizeArrive) {
@@ -136,6 +136,25 @@ TEST_F(OpenclDeviceTest, TheSumOfAllocationsHasALimit) {
   EXPECT_EQ(code_of([&] { limited.allocate(600 << 10); }), Code::kOutOfMemory);
   first.reset();
   EXPECT_NE(limited.allocate(600 << 10), nullptr);
+}
+
+// What they share is checked with a model: cli.device.opencl.
+TEST_F(OpenclDeviceTest, PartsDivideTheComputeUnits) {
+  const OpenclSite whole = find_opencl_sites().sites[0];
+  const std::vector<OpenclSite> parts = parts_of(whole);
+  if (parts.empty()) {
+    EXPECT_EQ(code_of([] { create_opencl_device({0, 0}, ""); }), Code::kUnsupported);
+    GTEST_SKIP() << "the device cannot be divided";
+  }
+  unsigned units = 0;
+  for (const OpenclSite& part : parts) units += query_capabilities(part).compute_units;
+  EXPECT_EQ(units, query_capabilities(whole).compute_units);
+  EXPECT_EQ(create_opencl_device({0, 1}, "")->info().name, "opencl:0/1");
+  const auto beyond = static_cast<int>(parts.size());
+  const auto open = [&] { create_opencl_device({0, beyond}, ""); };
+  EXPECT_EQ(code_of(open), Code::kNotFound);
+  EXPECT_NE(message_of(open).find(fmt::format("{} parts, opencl:0/0 to opencl:0/{}", beyond, beyond - 1)),
+            std::string::npos);
 }
 
 TEST_F(OpenclDeviceTest, ImportsHostMemoryWhereItCan) {

@@ -11,10 +11,18 @@
 namespace v4rt {
 namespace {
 
+// Of OpenCL devices two parts, where they can be divided.
 std::vector<std::shared_ptr<Device>> all_devices() {
   std::vector<std::shared_ptr<Device>> devices{create_device("reference"), create_device("cpu", {.threads = 2})};
-  for (const DeviceInfo& device : list_devices().devices)
-    if (device.name.starts_with("opencl")) devices.push_back(create_device(device.name));
+  for (const DeviceInfo& device : list_devices().devices) {
+    if (!device.name.starts_with("opencl")) continue;
+    try {
+      for (const char* part : {"/0", "/1"}) devices.push_back(create_device(device.name + part));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::kUnsupported) << error.what();
+      devices.push_back(create_device(device.name));
+    }
+  }
   return devices;
 }
 
