@@ -99,12 +99,14 @@ static void test_text(const char* path, v4rt_engine* engine) {
   char stop[4] = {0};
   memcpy(stop, whole.text + 8, 3);
   const char* stops[] = {"no such text", stop};
-  request.stop = stops, request.n_stop = 2;
+  atomic_int news = 0;
+  request.stop = stops, request.n_stop = 2, request.max_tokens = 400, request.news = count_news, request.user = &news;
   OK(v4rt_answer_open(engine, &request, &answer));
   OK(take(answer, &cut));
   v4rt_answer_close(answer);
   EXPECT(strstr(cut.text, stop) == NULL && strncmp(cut.text, whole.text, strlen(cut.text)) == 0);
   EXPECT(cut.result.stop == V4RT_STOP_STRING && cut.result.tokens == cut.count && cut.count < whole.count);
+  EXPECT(news < 400); /* the rest is not written */
 
   request.tokenizer = NULL;
   FAILS(v4rt_answer_open(engine, &request, &answer), V4RT_INVALID_ARGUMENT, "tokenizer");

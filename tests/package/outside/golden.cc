@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <memory_resource>
 #include <stdexcept>
 #include <v4rt_engine.hpp>
 
@@ -29,6 +30,24 @@ std::string file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
+
+// Counts what is taken, and gives it back to the heap.
+class Counting : public std::pmr::memory_resource {
+ public:
+  size_t live = 0, most = 0;
+
+ private:
+  void* do_allocate(size_t bytes, size_t alignment) override {
+    void* memory = std::pmr::new_delete_resource()->allocate(bytes, alignment);
+    most = std::max(most, live += bytes);
+    return memory;
+  }
+  void do_deallocate(void* memory, size_t bytes, size_t alignment) override {
+    live -= bytes;
+    std::pmr::new_delete_resource()->deallocate(memory, bytes, alignment);
+  }
+  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
+};
 
 v4rt_status status_of(auto&& call) {
   try {
@@ -114,7 +133,15 @@ int main(int argc, char** argv) try {
        .read = [&](uint64_t offset,
                    std::span<std::byte> to) { std::memcpy(to.data(), weights.data() + offset, to.size()); }},
   };
-  require(v4rt::Model::open(files, {.context = 64, .chunk = 4}).info().layers == 5, "given files");
+  Counting heap;
+  {
+    const v4rt::Model given = v4rt::Model::open(files, {.context = 64, .chunk = 4, .memory_resource = &heap});
+    require(given.info().layers == 5 && heap.live > 0, "given files");
+    v4rt::Session(given).feed(prompt);
+  }
+  require(heap.most > 0 && heap.live == 0, "a memory resource");
+  const v4rt::ModelOptions none{.memory_resource = std::pmr::null_memory_resource()};
+  require(status_of([&] { v4rt::Model::open(files, none); }) == V4RT_OUT_OF_MEMORY, "one that has none");
   v4rt::Sampler sampler(model, {.temperature = 1, .top_p = 0.001F});  // the likeliest token, by another way
   session.reset();
   require(throws_mine([&](auto fail) { v4rt::generate(session, prompt, {}, sampler, fail); }), "on_token");

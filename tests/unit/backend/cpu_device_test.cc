@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 #include <random>
@@ -144,6 +146,35 @@ class Product {
   std::unique_ptr<Kernel> kernel_;
   std::vector<Tensor> args_;
 };
+
+std::shared_ptr<CpuDevice> sharing(ThreadSharing how) {
+  return std::make_shared<CpuDevice>(2, FastOptions{}, simd::fastest_paths(), CpuOptions{.sharing = how, .memory = {}});
+}
+
+TEST(CpuDevice, QueuesHaveThreadsOfTheirOwnWhereTheyAreToHave) {
+  for (const ThreadSharing how : {ThreadSharing::kFirst, ThreadSharing::kTurns, ThreadSharing::kOwn}) {
+    const auto device = sharing(how);
+    const auto one = device->pool(), other = device->pool();
+    EXPECT_EQ(one != other, how == ThreadSharing::kOwn);
+    EXPECT_EQ(device->turns() != nullptr, how == ThreadSharing::kTurns);
+  }
+}
+
+TEST(CpuDevice, ALaunchWaitsForItsTurn) {
+  const auto device = sharing(ThreadSharing::kTurns);
+  Product product(*device);
+  std::atomic<bool> done{false};
+  device->turns()->lock();
+  std::thread other([&] {
+    product.run();
+    done = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // in which it would be done, if it did not wait
+  EXPECT_FALSE(done);
+  device->turns()->unlock();
+  other.join();
+  EXPECT_TRUE(done);
+}
 
 TEST(CpuDevice, QueuesOfOneDeviceRunAtOnce) {
   const auto device = create_cpu_device(3);

@@ -149,7 +149,10 @@ TEST_F(OpenclDeviceTest, PartsDivideTheComputeUnits) {
   unsigned units = 0;
   for (const OpenclSite& part : parts) units += query_capabilities(part).compute_units;
   EXPECT_EQ(units, query_capabilities(whole).compute_units);
-  EXPECT_EQ(create_opencl_device({0, 1}, "")->info().name, "opencl:0/1");
+  const auto second = create_opencl_device({0, 1}, "");
+  EXPECT_EQ(second->info().name, "opencl:0/1");
+  EXPECT_EQ(dynamic_cast<const OpenclDevice&>(*second).capabilities().compute_units,
+            query_capabilities(parts[1]).compute_units);
   const auto beyond = static_cast<int>(parts.size());
   const auto open = [&] { create_opencl_device({0, beyond}, ""); };
   EXPECT_EQ(code_of(open), Code::kNotFound);
