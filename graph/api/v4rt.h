@@ -115,7 +115,8 @@ typedef enum v4rt_thread_sharing {
 
 typedef struct v4rt_model_options {
   size_t struct_size;
-  const char* device; /* "reference", "cpu", "opencl", "opencl:1", or a part of a device's description; NULL: "cpu" */
+  const char* device; /* "reference", "cpu", "opencl", "opencl:1", "opencl:1/0" (a NUMA domain of it, or a half), or a
+                         part of a device's description; NULL: "cpu" */
   const char* const* place; /* n_place rules "PATTERN=DEVICE", such as "*.experts.*=cpu": nodes whose name matches run
                                there; the first match wins. v4rt_model_explain lists the nodes */
   size_t n_place;

@@ -111,7 +111,8 @@ class Model:
 
     path: a folder, a .safetensors file, or the files themselves: {"config.json": bytes, "model.safetensors": bytes},
     of anything that shows its bytes, such as np.memmap; they are used in place where the device can.
-    device: "reference", "cpu", "opencl", "opencl:1", or a part of a device's description.
+    device: "reference", "cpu", "opencl", "opencl:1", "opencl:1/0" (a NUMA domain of it, or a half), or a part of a
+    device's description.
     place: "PATTERN=DEVICE": nodes whose name matches run there; explain() lists the nodes.
     memory: bytes by device name, which the model and one session may take.
     cache_dir, weight_cache: folders where compiled programs, and weights as the device wants them, are kept.
