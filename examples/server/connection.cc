@@ -72,10 +72,9 @@ ssize_t Connection::read(char* to, size_t size) {
 }
 
 ssize_t Connection::write(const char* from, size_t size) {
-  if (!ready(POLLOUT, limits_.write_seconds)) return -1;
   const ssize_t n = ::send(socket_, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
-  return n;
+  if (n >= 0 || (errno != EAGAIN && errno != EINTR)) return n;
+  return ready(POLLOUT, limits_.write_seconds) ? 0 : -1;
 }
 
 }  // namespace v4rt::server

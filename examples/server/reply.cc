@@ -9,6 +9,10 @@
 namespace v4rt::server {
 namespace {
 
+// Each look at an answer, and what is then written of it, takes a core for some 50 us: so all answers together are
+// looked at this often.
+constexpr auto kPace = std::chrono::milliseconds(2);
+
 double seconds_between(Reply::Clock::time_point from, Reply::Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
@@ -53,6 +57,7 @@ bool Reply::done() const {
 
 std::vector<Piece> Reply::next(Clock::time_point until) {
   std::vector<Piece> pieces = std::exchange(forced_, {});
+  answers_->gather(std::min(until, looked_ + kPace * static_cast<int64_t>(engine_.running())));
   std::optional<AnswerQueue::Event> event = answers_->pop(late_ ? until : std::min(until, deadline_));
   if (!event && !late_ && Clock::now() >= deadline_) {
     late_ = true;
@@ -62,6 +67,7 @@ std::vector<Piece> Reply::next(Clock::time_point until) {
       end(i, Finish::kTimeLimit);
     }
   }
+  if (event) looked_ = Clock::now();
   for (; event; event = answers_->pop({})) take(*event, pieces);
   return pieces;
 }

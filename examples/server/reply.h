@@ -21,7 +21,8 @@ class Reply {
   Reply(Engine& engine, const Tokenizer& tokenizer, Metrics& metrics, const Ask& ask, Clock::time_point deadline);
   ~Reply();
 
-  // Waits until `until` for something to come, and returns all that has. Throws ApiError when the model failed, or gave
+  // Waits until `until` for something to come, and returns all that has. With many answers under way, tokens that come
+  // soon after others wait for more. Throws ApiError when the model failed, or gave
   // nothing before the deadline.
   std::vector<Piece> next(Clock::time_point until);
   bool done() const;
@@ -53,6 +54,7 @@ class Reply {
   std::vector<Source> sources_;
   std::vector<Choice> choices_;
   std::vector<Piece> forced_;  // what the prompt says of the answers
+  Clock::time_point looked_;   // when something had come
   bool late_ = false;          // the deadline has passed: what was under way ends
 };
 

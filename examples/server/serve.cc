@@ -117,7 +117,8 @@ int serve(const ServeArguments& a) {
   options.model.sample_thinking = a.thinking_sampling == "honour";
 
   EngineOptions engine_options{.max_waiting = static_cast<size_t>(a.max_waiting)};
-  engine_options.cache = {.memory = a.cache_memory, .folder = a.cache.folder, .folder_bytes = a.cache.folder_bytes};
+  if (a.cache_memory > 0 || !a.cache.folder.empty())
+    engine_options.cache = {.memory = a.cache_memory, .folder = a.cache.folder, .folder_bytes = a.cache.folder_bytes};
   Engine engine(model, engine_options);
   server::Service service(engine, std::move(options));
   server::HttpServer http(service, {.body = a.max_body, .request_seconds = a.request_seconds});
@@ -193,8 +194,10 @@ void add_serve(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"ignore", "honour"}))
       ->capture_default_str();
   add_prefix_cache(*command, a.cache);
-  command->add_option("--prefix-cache-memory", a.cache_memory, "Memory for the state after prompts that may come again")
-      ->transform(bytes_between(1, uint64_t{1} << 62))
+  command
+      ->add_option("--prefix-cache-memory", a.cache_memory,
+                   "Memory for the state after prompts that may come again; 0: none is kept there")
+      ->transform(bytes_between(0, uint64_t{1} << 62))
       ->default_str("1GiB");
   command->add_flag("--quiet", a.quiet, "No line of JSON on standard error for each request");
   add_draft(*command, a.model);

@@ -191,7 +191,7 @@ HttpResponse Service::metrics() const { return {.type = "text/plain; version=0.0
 HttpResponse Service::reply(Ask ask, std::shared_ptr<ReplyFormat> format, const HttpRequest& request) {
   const auto deadline = Clock::now() + seconds(options_.answer_seconds);
   const auto reply = std::make_shared<Reply>(engine_, *options_.model.tokenizer, metrics_, ask, deadline);
-  constexpr auto kGlance = std::chrono::milliseconds(100);  // for a client that went away
+  constexpr auto kGlance = std::chrono::milliseconds(500);  // for a client that went away
   const auto quiet = seconds(options_.quiet_seconds);
   if (ask.stream) {
     return {.type = "text/event-stream",

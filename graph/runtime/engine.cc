@@ -57,8 +57,9 @@ std::string message_of(const std::exception_ptr& error) {
 void AnswerQueue::push(std::list<Event> events) {
   {
     const std::lock_guard lock(mutex_);
+    for (const Event& event : events) ends_ += event.token < 0;
     events_.splice(events_.end(), events);
-    came_.notify_one();
+    if (!gathering_ || ends_ > 0) came_.notify_one();
   }
   const std::lock_guard lock(news_mutex_);
   if (news_) news_();
@@ -74,7 +75,15 @@ std::optional<AnswerQueue::Event> AnswerQueue::pop(Clock::time_point until) {
   if (!came_.wait_until(lock, until, [this] { return !events_.empty(); })) return std::nullopt;
   Event event = std::move(events_.front());
   events_.pop_front();
+  ends_ -= event.token < 0;
   return event;
+}
+
+void AnswerQueue::gather(Clock::time_point until) {
+  std::unique_lock lock(mutex_);
+  gathering_ = true;
+  came_.wait_until(lock, until, [this] { return ends_ > 0; });
+  gathering_ = false;
 }
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)

@@ -34,6 +34,7 @@ class AnswerQueue {
 
   void push(std::list<Event> events);                 // in a list, so that the last one takes no memory when it comes
   std::optional<Event> pop(Clock::time_point until);  // nothing: none came until then
+  void gather(Clock::time_point until);               // waits until then or for an end; tokens that come wake nobody
   void silence();                                     // no news any more; waits for those on their way
 
  private:
@@ -42,6 +43,8 @@ class AnswerQueue {
   std::mutex mutex_;            // guards what follows
   std::condition_variable came_;
   std::list<Event> events_;
+  size_t ends_ = 0;         // among them
+  bool gathering_ = false;  // somebody waits for those alone
 };
 
 struct EngineOptions {

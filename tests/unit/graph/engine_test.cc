@@ -98,5 +98,22 @@ TEST(Engine, RefusesWhatTheModelDoesNotTake) {
   EXPECT_FALSE(answers->pop(Clock::now()).has_value());
 }
 
+TEST(AnswerQueue, GathersTokensUntilAnEnd) {
+  AnswerQueue answers;
+  const auto push = [&](int32_t token) {
+    std::list<AnswerQueue::Event> one;
+    one.push_back({.token = token});
+    answers.push(std::move(one));
+  };
+  push(1);
+  const auto soon = Clock::now() + std::chrono::milliseconds(5);
+  answers.gather(soon);
+  EXPECT_GE(Clock::now(), soon);  // a token is no reason to come back
+  std::thread end([&] { push(-1); });
+  answers.gather(Clock::now() + std::chrono::hours(1));
+  end.join();
+  EXPECT_EQ(wait(answers), std::vector<int32_t>{1});
+}
+
 }  // namespace
 }  // namespace v4rt
