@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "examples/server/chat_request.h"
+#include "examples/server/api/chat_request.h"
 #include "ops/core/error.h"
 
 namespace v4rt::server {

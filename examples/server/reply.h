@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "examples/server/api.h"
+#include "examples/server/api/api.h"
 #include "examples/server/metrics.h"
 #include "graph/runtime/engine.h"
 #include "loaders/text/reply_parser.h"

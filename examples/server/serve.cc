@@ -15,7 +15,7 @@
 #include "examples/cli/option_checks.h"
 #include "examples/cli/prefix_cache_options.h"
 #include "examples/cli/terminal.h"
-#include "examples/server/chat_request.h"
+#include "examples/server/api/chat_request.h"
 #include "examples/server/service.h"
 #include "ops/core/human.h"
 

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <chrono>
 
-#include "examples/server/anthropic.h"
-#include "examples/server/chat_request.h"
-#include "examples/server/openai.h"
+#include "examples/server/api/anthropic.h"
+#include "examples/server/api/chat_request.h"
+#include "examples/server/api/openai.h"
+#include "examples/server/api/responses.h"
 #include "examples/server/page.h"
 #include "examples/server/plan_summary.h"
 #include "examples/server/reply.h"
-#include "examples/server/responses.h"
 #include "ops/core/error.h"
 
 namespace v4rt::server {

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "examples/server/api.h"
+#include "examples/server/api/api.h"
+#include "examples/server/api/model_info.h"
 #include "examples/server/http_server.h"
 #include "examples/server/metrics.h"
-#include "examples/server/model_info.h"
 #include "graph/runtime/engine.h"
 #include "loaders/text/ordered_json.h"
 

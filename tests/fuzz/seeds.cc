@@ -150,6 +150,52 @@ void write_schema(Seeds seeds) {
     seeds.add(schema + choices);
 }
 
+void write_request(Seeds seeds) {
+  const std::string messages = R"("messages":[{"role":"system","content":"Be brief."},{"role":"user","content":)"
+                               R"([{"type":"text","text":"Hi"},{"type":"text","text":"<think>"}]})";
+  const std::string schema =
+      R"({"type":"object","properties":{"city":{"type":"string"},"n":{"type":"integer"}},"required":["city","n"],"additionalProperties":false})";
+  const std::string function = R"("name":"add","description":"Adds.","strict":true,"parameters":)" + schema;
+  for (
+      const std::string& body :
+      {"c{" + messages + R"(],"model":"m","stream":true,"stream_options":{"include_usage":true},"seed":3,"n":2})",
+       "c{" + messages + R"(],"tools":[{"type":"function","function":{)" + function +
+           R"(}}],"tool_choice":"required","thinking":{"type":"disabled"},"parallel_tool_calls":false})",
+       "c{" + messages +
+           R"(,{"role":"assistant","content":null,"reasoning_content":"r","tool_calls":[{"id":"1",)"
+           R"("type":"function","function":{"name":"add","arguments":"{\"a\": 1}"}}]},)"
+           R"({"role":"tool","tool_call_id":"1","content":"2"}],"user_id":"u","max_tokens":5})",
+       "c{" + messages +
+           R"(,{"role":"assistant","content":"{\"city\":","prefix":true}],"response_format":)"
+           R"({"type":"json_schema","json_schema":{"name":"x","schema":)" +
+           schema + "}}}",
+       "c{" + messages +
+           R"(],"temperature":0.5,"top_p":0.9,"top_k":5,"min_p":0.1,"stop":["a","bc"],"logprobs":true,)"
+           R"("top_logprobs":2,"reasoning_effort":"max","response_format":{"type":"json_object"}})",
+       "c{" + messages +
+           R"(],"chat_template_kwargs":{"thinking":false},"tools":[{"function":{"name":"f"}}],)"
+           R"("tool_choice":{"type":"function","function":{"name":"f"}}})",
+       std::string(R"(t{"prompt":"def f(","suffix":"return","max_tokens":4,"stop":"x","logprobs":2})"),
+       std::string(R"(t{"prompt":[0,5,6],"echo":true,"stream":true,"temperature":0})"),
+       R"(r{"instructions":"Be brief.","input":[{"role":"user","content":[{"type":"input_text","text":"Hi"}]},)"
+       R"({"type":"reasoning","content":[{"type":"reasoning_text","text":"r"}]},{"type":"function_call","call_id":"1",)"
+       R"("name":"add","arguments":"{}"},{"type":"function_call_output","call_id":"1","output":"2"}],)"
+       R"("reasoning":{"effort":"low"},"tools":[{"type":"function",)" +
+           function + R"(}],"max_output_tokens":9})",
+       R"(r{"input":"Hi","stream":true,"text":{"format":{"type":"json_schema","name":"x","schema":)" + schema + "}}}",
+       R"(m{"max_tokens":9,"system":[{"type":"text","text":"S"}],"messages":[{"role":"user","content":"Hi"},)"
+       R"({"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"s"},{"type":"text","text":"a"},)"
+       R"({"type":"tool_use","id":"1","name":"add","input":{"city":"x","n":1}}]},{"role":"user","content":)"
+       R"([{"type":"tool_result","tool_use_id":"1","content":"2"}]}],"tools":[{"name":"add","input_schema":)" +
+           schema +
+           R"(}],"tool_choice":{"type":"auto","disable_parallel_tool_use":true},"stop_sequences":["x"],"stream":true})",
+       R"(m{"max_tokens":9,"messages":[{"role":"user","content":"Hi"}],"thinking":{"type":"enabled","budget_tokens":9},)"
+       R"("output_config":{"effort":"high","format":{"type":"json_schema","schema":)" +
+           schema + R"(}},"metadata":{"user_id":"u"}})",
+       std::string(R"(k{"messages":[{"role":"user","content":"Hi"}],"system":"S","thinking":{"type":"disabled"}})")})
+    seeds.add(body.substr(0, 1) + "\n" + body.substr(1));
+}
+
 }  // namespace
 }  // namespace v4rt
 
@@ -165,5 +211,6 @@ int main(int argc, char** argv) {
   v4rt::write_weight_file({folder, "weight_file"});
   v4rt::write_chat({folder, "chat"});
   v4rt::write_schema({folder, "schema"});
+  v4rt::write_request({folder, "request"});
   return 0;
 }

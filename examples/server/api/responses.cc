@@ -1,10 +1,10 @@
-#include "examples/server/responses.h"
+#include "examples/server/api/responses.h"
 
 #include <fmt/format.h>
 
 #include <ctime>
 
-#include "examples/server/chat_request.h"
+#include "examples/server/api/chat_request.h"
 
 namespace v4rt::server::responses {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "examples/server/api.h"
-#include "examples/server/model_info.h"
+#include "examples/server/api/api.h"
+#include "examples/server/api/model_info.h"
 #include "loaders/text/ordered_json.h"
 
 // OpenAI's Responses, as agents use it: they send the whole conversation each time, and nothing is kept here. Errors

@@ -1,10 +1,10 @@
-#include "examples/server/openai.h"
+#include "examples/server/api/openai.h"
 
 #include <algorithm>
 #include <ctime>
 #include <span>
 
-#include "examples/server/chat_request.h"
+#include "examples/server/api/chat_request.h"
 
 namespace v4rt::server::openai {
 namespace {

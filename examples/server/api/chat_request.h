@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "examples/server/api.h"
-#include "examples/server/model_info.h"
+#include "examples/server/api/api.h"
+#include "examples/server/api/model_info.h"
 #include "graph/grammar/reply_grammar.h"
 #include "loaders/text/ordered_json.h"
 

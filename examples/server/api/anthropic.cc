@@ -1,8 +1,8 @@
-#include "examples/server/anthropic.h"
+#include "examples/server/api/anthropic.h"
 
 #include <fmt/format.h>
 
-#include "examples/server/chat_request.h"
+#include "examples/server/api/chat_request.h"
 #include "ops/core/log.h"
 
 namespace v4rt::server::anthropic {

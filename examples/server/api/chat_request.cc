@@ -1,4 +1,4 @@
-#include "examples/server/chat_request.h"
+#include "examples/server/api/chat_request.h"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "examples/server/api.h"
-#include "examples/server/model_info.h"
+#include "examples/server/api/api.h"
+#include "examples/server/api/model_info.h"
 #include "loaders/text/ordered_json.h"
 
 // Anthropic's Messages, as DeepSeek's service takes them.

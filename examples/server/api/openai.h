@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "examples/server/api.h"
-#include "examples/server/model_info.h"
+#include "examples/server/api/api.h"
+#include "examples/server/api/model_info.h"
 #include "loaders/text/ordered_json.h"
 
 // OpenAI's Chat Completions and Completions, as DeepSeek's service extends them.
