@@ -30,7 +30,7 @@ struct ServeArguments {
   double answer_seconds = 600, drain_seconds = 60, request_seconds = 60;
   uint64_t max_body = uint64_t{32} << 20, cache_memory = uint64_t{1} << 30;
   std::string revision = "preview", thinking_sampling = "ignore";
-  bool quiet = false;
+  bool quiet = false, op_times = false;
 };
 
 std::vector<std::string> read_keys(const std::string& path) {
@@ -119,6 +119,13 @@ int serve(const ServeArguments& a) {
   EngineOptions engine_options{.max_waiting = static_cast<size_t>(a.max_waiting)};
   if (a.cache_memory > 0 || !a.cache.folder.empty())
     engine_options.cache = {.memory = a.cache_memory, .folder = a.cache.folder, .folder_bytes = a.cache.folder_bytes};
+  if (a.op_times) {
+    const auto times = std::make_shared<server::OpTimes>();
+    options.op_times = times;
+    engine_options.on_step_times = [times](const Plan& plan, const Step&, std::span<const double> seconds) {
+      times->add(plan, seconds);
+    };
+  }
   Engine engine(model, engine_options);
   server::Service service(engine, std::move(options));
   server::HttpServer http(service, {.body = a.max_body, .request_seconds = a.request_seconds});
@@ -200,6 +207,9 @@ void add_serve(CLI::App& app, Action& action) {
       ->transform(bytes_between(0, uint64_t{1} << 62))
       ->default_str("1GiB");
   command->add_flag("--quiet", a.quiet, "No line of JSON on standard error for each request");
+  command->add_flag("--op-times", a.op_times,
+                    "What each op takes, in /metrics. Each step is then waited for before the next begins, which takes "
+                    "some time itself");
   add_draft(*command, a.model);
   add_options(*command, a.model);
   command->callback([arguments, command, &action] {

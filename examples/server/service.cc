@@ -184,7 +184,10 @@ HttpResponse Service::health() const {
   return json_response(ok ? 200 : 503, body);
 }
 
-HttpResponse Service::metrics() const { return {.type = "text/plain; version=0.0.4", .body = metrics_.text(engine_)}; }
+HttpResponse Service::metrics() const {
+  return {.type = "text/plain; version=0.0.4",
+          .body = metrics_.text(engine_) + (options_.op_times ? options_.op_times->text() : "")};
+}
 
 // One that is not streamed has a status of its own as long as it comes soon. After that, empty lines are sent while it
 // is made, which JSON allows before a value.

@@ -8,6 +8,7 @@
 #include "examples/server/api/model_info.h"
 #include "examples/server/http_server.h"
 #include "examples/server/metrics.h"
+#include "examples/server/op_times.h"
 #include "graph/runtime/engine.h"
 #include "loaders/text/ordered_json.h"
 
@@ -21,6 +22,7 @@ struct ServiceOptions {
   std::string loopback;           // not empty: listens there alone, and answers requests
                                   // to that host only
   std::function<void(const OrderedJson& line)> log;
+  std::shared_ptr<const OpTimes> op_times;  // none: not measured
 };
 
 // What the server answers to which path.

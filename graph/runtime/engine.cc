@@ -91,6 +91,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
       max_waiting_(options.max_waiting),
       failure_(std::make_shared<std::exception_ptr>()),
       stopped_(std::make_exception_ptr(Error(Code::kDevice, "the engine was stopped"))) {
+  session_.on_step_times(options.on_step_times);
   if (options.cache) cache_.emplace(*options.cache, session_);
   scheduler_ = std::make_unique<Scheduler>(session_, cache_ ? &*cache_ : nullptr);
   try {

@@ -50,6 +50,7 @@ class AnswerQueue {
 struct EngineOptions {
   size_t max_waiting = 64;                  // requests without a slot
   std::optional<PrefixCacheOptions> cache;  // none: every prompt is read whole
+  Session::StepTimesFn on_step_times;       // as Session::on_step_times; called by the engine's thread
 };
 
 // A scheduler with a thread of its own that steps it, for programs whose requests come from many threads. Every request

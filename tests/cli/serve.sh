@@ -258,7 +258,9 @@ out_has "HTTP/1.1 400"; out_has "too slowly"
 stop_server 0
 
 printf 'parallel = 2\nport = 1\nquiet = true\nname = "tiny"\n' >"$work/config"
-start_server --config "$work/config"
+start_server --config "$work/config" --op-times
+ask $chats "$capital"; is /choices/0/message/content "$answer"
+ask /metrics; check "time of an op" grep -qP '^v4rt_op_seconds_total{device="cpu",op="linear"} (?!0$)[0-9.e-]+$' "$work/out"
 ask /v1/models; is /data/0/id tiny; check "no log" [ -z "$(grep event "$work/log")" ]
 stop_server 0
 echo 'speed = 3' >"$work/config"; call serve mini --config "$work/config"; refuses 2 "serve has no option speed"
