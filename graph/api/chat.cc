@@ -1,6 +1,6 @@
 #include "graph/api/arrays.h"
 #include "graph/api/boundary.h"
-#include "loaders/text/chat_encoding.h"
+#include "loaders/text/chat_json.h"
 
 using v4rt::Code;
 using v4rt::api::check_flag;
@@ -14,6 +14,31 @@ std::string text(const char* bytes, size_t n, std::string_view what) {
   return n > 0 ? std::string(bytes, n) : std::string();
 }
 
+// A text in JSON, which is not there where it has no bytes.
+v4rt::OrderedJson json(const char* bytes, size_t n, std::string_view what) {
+  return n > 0 ? v4rt::parse_ordered_json(text(bytes, n, what), what) : v4rt::OrderedJson();
+}
+
+std::vector<std::string> tools_of(const v4rt_chat_options& options) {
+  constexpr const char* kPlace = "v4rt_chat_options.tools";
+  const v4rt::OrderedJson parsed = json(options.tools, options.n_tools, kPlace);
+  const v4rt::JsonField list(parsed, kPlace);
+  std::vector<std::string> tools;
+  for (size_t i = 0; list.present() && i < list.size(); ++i) tools.push_back(v4rt::read_tool(list[i]));
+  return tools;
+}
+
+v4rt::ChatMessage message_of(const v4rt_message& m) {
+  constexpr const char* kCalls = "v4rt_message.tool_calls";
+  require(m.role, "v4rt_message: role");
+  const v4rt::OrderedJson calls = json(m.tool_calls, m.n_tool_calls, kCalls);
+  return {.role = m.role,
+          .content = text(m.content, m.n_content, "v4rt_message: content"),
+          .reasoning = text(m.reasoning, m.n_reasoning, "v4rt_message: reasoning"),
+          .tool_calls = v4rt::read_tool_calls(v4rt::JsonField(calls, kCalls)),
+          .tool_call_id = m.tool_call_id != nullptr ? m.tool_call_id : ""};
+}
+
 std::vector<v4rt::TextPart> render(const v4rt_message* messages, size_t n_messages, const v4rt_chat_options* options) {
   const auto o = v4rt::api::read_options(options, "v4rt_chat_options");
   v4rt::check(o.effort >= V4RT_EFFORT_DEFAULT && o.effort <= V4RT_EFFORT_MAX, Code::kInvalidArgument,
@@ -25,11 +50,9 @@ std::vector<v4rt::TextPart> render(const v4rt_message* messages, size_t n_messag
   check_flag(o.no_bos, "v4rt_chat_options.no_bos");
   check_flag(o.allow_closed, "v4rt_chat_options.allow_closed");
   std::vector<v4rt::ChatMessage> conversation;
-  for (const v4rt_message& message : v4rt::api::read_array(messages, n_messages, "v4rt_message")) {
-    require(message.role, "v4rt_message: role");
-    conversation.push_back({message.role, text(message.content, message.n_content, "v4rt_message: content"),
-                            text(message.reasoning, message.n_reasoning, "v4rt_message: reasoning")});
-  }
+  for (const v4rt_message& message : v4rt::api::read_array(messages, n_messages, "v4rt_message"))
+    conversation.push_back(message_of(message));
+  v4rt::offer(tools_of(o), "", conversation);
   return v4rt::render_chat(
       conversation,
       {.thinking = o.thinking != 0 ? v4rt::ThinkingMode::kThinking : v4rt::ThinkingMode::kChat,

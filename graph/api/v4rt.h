@@ -313,11 +313,15 @@ V4RT_API v4rt_status v4rt_tokenizer_token(const v4rt_tokenizer* tokenizer, int32
 
 typedef struct v4rt_message {
   size_t struct_size;
-  const char* role;    /* "system", "user", "assistant", "developer", "latest_reminder" */
+  const char* role;    /* "system", "user", "assistant", "tool", "developer", "latest_reminder" */
   const char* content; /* n_content bytes, always text: what looks like a control token in it is none */
   size_t n_content;
   const char* reasoning; /* n_reasoning bytes: what an assistant thought before it said `content`; may be NULL */
   size_t n_reasoning;
+  const char* tool_calls; /* n_tool_calls bytes: what an assistant called, a list in JSON as OpenAI's API writes it:
+                             [{"id": "1", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]; may be NULL */
+  size_t n_tool_calls;
+  const char* tool_call_id; /* of a "tool": the call whose result `content` is; may be NULL */
 } v4rt_message;
 
 typedef enum v4rt_effort { /* when thinking; what it writes depends on the revision */
@@ -340,6 +344,9 @@ typedef struct v4rt_chat_options {
   int32_t keep_reasoning; /* 1: also the reasoning, and developer messages, before the last question */
   int32_t no_bos;         /* 1: without the token that begins a text */
   int32_t allow_closed;   /* 1: also conversations that ask for no answer */
+  const char* tools;      /* n_tools bytes: what may be called, a list in JSON as OpenAI's API writes it:
+                             [{"type": "function", "function": {"name": "f", "parameters": {}}}]; NULL: nothing */
+  size_t n_tools;
 } v4rt_chat_options;
 
 /* The ids of a conversation (an array of n_messages), which end where the model is to go on. Sizes as in

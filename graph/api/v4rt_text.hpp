@@ -60,9 +60,10 @@ class Tokenizer {
 };
 
 struct Message {
-  std::string role;  // "system", "user", "assistant", "developer", "latest_reminder"
+  std::string role;  // "system", "user", "assistant", "tool", "developer", "latest_reminder"
   std::string content;
-  std::string reasoning = {};  // an assistant's
+  std::string reasoning = {}, tool_calls = {};  // an assistant's; calls as a list in JSON, as OpenAI's API writes it
+  std::string tool_call_id = {};                // a tool's
 };
 
 struct ChatOptions {
@@ -70,18 +71,20 @@ struct ChatOptions {
   v4rt_effort effort = V4RT_EFFORT_DEFAULT;
   v4rt_chat_revision revision = V4RT_CHAT_PREVIEW;
   bool keep_reasoning = false, bos = true, allow_closed = false;
+  std::string tools = {};  // a list in JSON, as OpenAI's API writes it
 };
 
 namespace detail {
 
-class Conversation {  // for C; `messages` must outlive it
+class Conversation {  // for C; what it is made of must outlive it
  public:
   Conversation(std::span<const Message> messages, const ChatOptions& options) {
     for (const Message& m : messages)
       messages_.push_back({sizeof(v4rt_message), m.role.c_str(), m.content.data(), m.content.size(), m.reasoning.data(),
-                           m.reasoning.size()});
-    options_ = {sizeof(options_),       options.thinking, options.effort,      options.revision,
-                options.keep_reasoning, !options.bos,     options.allow_closed};
+                           m.reasoning.size(), m.tool_calls.data(), m.tool_calls.size(), m.tool_call_id.c_str()});
+    options_ = {sizeof(options_),     options.thinking,       options.effort,
+                options.revision,     options.keep_reasoning, !options.bos,
+                options.allow_closed, options.tools.data(),   options.tools.size()};
   }
   const v4rt_message* data() const { return messages_.data(); }
   size_t size() const { return messages_.size(); }

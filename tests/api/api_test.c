@@ -53,10 +53,12 @@ static void test_layouts(void) {
   AT(v4rt_file, name, 8), AT(v4rt_file, data, 16), AT(v4rt_file, size, 24), AT(v4rt_file, read, 32);
   AT(v4rt_file, user, 40), EXPECT(sizeof(v4rt_file) == 48);
   AT(v4rt_message, role, 8), AT(v4rt_message, content, 16), AT(v4rt_message, n_content, 24);
-  AT(v4rt_message, reasoning, 32), AT(v4rt_message, n_reasoning, 40), EXPECT(sizeof(v4rt_message) == 48);
+  AT(v4rt_message, reasoning, 32), AT(v4rt_message, n_reasoning, 40), AT(v4rt_message, tool_calls, 48);
+  AT(v4rt_message, n_tool_calls, 56), AT(v4rt_message, tool_call_id, 64), EXPECT(sizeof(v4rt_message) == 72);
   AT(v4rt_chat_options, thinking, 8), AT(v4rt_chat_options, effort, 12), AT(v4rt_chat_options, revision, 16);
   AT(v4rt_chat_options, keep_reasoning, 20), AT(v4rt_chat_options, no_bos, 24);
-  AT(v4rt_chat_options, allow_closed, 28), EXPECT(sizeof(v4rt_chat_options) == 32);
+  AT(v4rt_chat_options, allow_closed, 28), AT(v4rt_chat_options, tools, 32), AT(v4rt_chat_options, n_tools, 40);
+  EXPECT(sizeof(v4rt_chat_options) == 48);
   AT(v4rt_sampler_options, temperature, 8), AT(v4rt_sampler_options, top_p, 12), AT(v4rt_sampler_options, seed, 16);
   AT(v4rt_sampler_options, top_k, 24), AT(v4rt_sampler_options, min_p, 28);
   AT(v4rt_sampler_options, repetition_penalty, 32), AT(v4rt_sampler_options, presence_penalty, 36);
@@ -234,6 +236,45 @@ static void test_chat(const char* path) {
   v4rt_tokenizer_close(tokenizer);
 }
 
+/* What may be called, what was, and what came of it, as OpenAI's API writes them. */
+static void test_tools(void) {
+  static const char tools[] =
+      "[{\"type\": \"function\", \"function\": {\"name\":\"now\", \"parameters\":{\"type\": \"object\"}}}]";
+  static const char calls[] =
+      "[{\"id\": \"a\", \"type\": \"function\", \"function\": {\"name\": \"now\", \"arguments\": \"{\\\"zone\\\": "
+      "\\\"UTC\\\"}\"}},"
+      " {\"id\": \"b\", \"function\": {\"name\": \"now\", \"arguments\": {\"zone\": \"CET\"}}}]";
+  v4rt_message messages[] = {
+      {.struct_size = sizeof(v4rt_message), .role = "user", .content = "Hi", .n_content = 2},
+      {.struct_size = sizeof(v4rt_message),
+       .role = "assistant",
+       .tool_calls = calls,
+       .n_tool_calls = sizeof(calls) - 1},
+      {.struct_size = sizeof(v4rt_message), .role = "tool", .content = "2pm", .n_content = 3, .tool_call_id = "b"},
+      {.struct_size = sizeof(v4rt_message), .role = "tool", .content = "1pm", .n_content = 3, .tool_call_id = "a"},
+  };
+  v4rt_chat_options options = {.struct_size = sizeof(options), .tools = tools, .n_tools = sizeof(tools) - 1};
+  char* text = NULL;
+  OK(v4rt_chat_render(messages, 4, &options, &text));
+  EXPECT(text != NULL && strstr(text, "{\"name\": \"now\", \"parameters\": {\"type\": \"object\"}}") != NULL);
+  const char* first = text != NULL ? strstr(text, "name=\"zone\" string=\"true\">UTC<") : NULL;
+  const char* second = first != NULL ? strstr(first, "name=\"zone\" string=\"true\">CET<") : NULL;
+  const char* result = second != NULL ? strstr(second, "<tool_result>1pm</tool_result>") : NULL;
+  EXPECT(result != NULL && strstr(result, "<tool_result>2pm</tool_result>") != NULL); /* in the order of the calls */
+  v4rt_free(text);
+
+  options.n_tools -= 1;
+  FAILS(v4rt_chat_render(messages, 4, &options, &text), V4RT_INVALID_ARGUMENT,
+        "v4rt_chat_options.tools: not valid JSON");
+  options.tools = "[{}]", options.n_tools = 4;
+  FAILS(v4rt_chat_render(messages, 4, &options, &text), V4RT_INVALID_ARGUMENT, "v4rt_chat_options.tools[0].function");
+  options.tools = NULL;
+  FAILS(v4rt_chat_render(messages, 4, &options, &text), V4RT_INVALID_ARGUMENT, "v4rt_chat_options.tools is NULL");
+  messages[1].tool_calls = "{}", messages[1].n_tool_calls = 2;
+  FAILS(v4rt_chat_render(messages, 4, NULL, &text), V4RT_INVALID_ARGUMENT,
+        "v4rt_message.tool_calls is object, not a list");
+}
+
 struct Answer {
   char text[5][64]; /* by v4rt_piece_kind */
   int calls, stop;
@@ -309,6 +350,7 @@ int main(int argc, char** argv) {
   test_devices();
   test_tokenizer(argv[1]);
   test_chat(argv[1]);
+  test_tools();
   test_reply(argv[1]);
   test_errors_are_per_thread();
   test_bad_models(argv[1], argv[2]);

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "graph/grammar/token_matcher.h"
+#include "loaders/text/chat_json.h"
 
 namespace v4rt::server {
 namespace {
@@ -147,12 +148,7 @@ void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const
             std::ranges::find(tools.rules, tools.name, &ReplyRules::Tool::name) != tools.rules.end(),
         Code::kInvalidArgument, "tool_choice names {}, which is none of the tools", python_string(tools.name));
   check(!forced || !thinking, Code::kInvalidArgument, "Thinking mode does not support this tool_choice");
-  if (!tools.functions.empty() || format.told) {
-    auto system = std::find_if(messages.begin(), messages.end(), [](const auto& m) { return m.role == "system"; });
-    if (system == messages.end()) system = messages.insert(messages.begin(), {.role = "system"});
-    system->tools = tools.functions;
-    if (format.told) system->response_format = python_json(format.schema->value());
-  }
+  offer(tools.functions, format.told ? python_json(format.schema->value()) : "", messages);
   check(!forced || !begun.unfinished, Code::kInvalidArgument,
         "tool_choice asks for a call, and a prefix goes on as text");
   ask.kind = thinking && !reasoned ? ReplyKind::kThinking : ReplyKind::kChat;

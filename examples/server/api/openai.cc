@@ -5,6 +5,7 @@
 #include <span>
 
 #include "examples/server/api/chat_request.h"
+#include "loaders/text/chat_json.h"
 
 namespace v4rt::server::openai {
 namespace {
@@ -257,12 +258,7 @@ ChatMessage message_of(const JsonField& message) {
   if (mine.unfinished && mine.role != "assistant") prefix.refuse("true only in a last message of the assistant");
   if (mine.role != "assistant") return mine;
   mine.reasoning = message["reasoning_content"].string("");
-  const JsonField calls = message["tool_calls"];
-  for (size_t i = 0; calls.present() && i < calls.size(); ++i) {
-    const JsonField function = calls[i]["function"], arguments = function["arguments"];
-    mine.tool_calls.push_back({calls[i]["id"].string(""), function["name"].string(),
-                               arguments.is_object() ? python_json(arguments.value()) : arguments.string("")});
-  }
+  mine.tool_calls = read_tool_calls(message["tool_calls"]);
   return mine;
 }
 
@@ -273,7 +269,7 @@ Tools tools_of(const JsonField& request) {
   for (size_t i = 0; list.present() && i < list.size(); ++i) {
     const JsonField function = list[i]["function"];
     check_tool_name(function["name"]);
-    tools.functions.push_back(python_json(function.value()));
+    tools.functions.push_back(read_tool(list[i]));
     tools.rules.push_back({function["name"].string(), function["parameters"], function["strict"].flag(false)});
   }
   check(tools.functions.size() <= kMost, Code::kInvalidArgument, "there are {} tools: {} at most",
