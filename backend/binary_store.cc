@@ -86,8 +86,10 @@ StoredEntry describe(const fs::path& path) {
   if (!entry.problem.empty()) return entry;
   try {
     std::ifstream file(path, std::ios::binary);
-    std::istringstream lines(read_head(file).key);
+    const Head head = read_head(file);
+    std::istringstream lines(head.key);
     for (std::string* line : {&entry.what, &entry.device, &entry.driver}) std::getline(lines, *line);
+    if (head.header.data_bytes == 0) entry.problem = "compiling it ended a process of its driver's";
   } catch (const std::exception& error) {
     entry.problem = error.what();
   }

@@ -14,7 +14,7 @@ namespace v4rt {
 // and the driver that it is for.
 struct StoredEntry {
   std::string path, what, device, driver;
-  std::string problem;  // why it is never used; the texts above are then empty
+  std::string problem;  // why it is never used; the texts above may then be empty
   uint64_t bytes = 0;
   std::time_t written = 0;
 };

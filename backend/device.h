@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -100,6 +101,9 @@ class Device {
     return nullptr;
   }  // zero-copy read-only view, or nullptr: "upload it"
   virtual std::unique_ptr<Queue> create_queue() = 0;
+  // Waits for what make() may have left to others to compile, so that no launch has to. What `progress` throws is
+  // passed on; it may be empty.
+  virtual void finish_kernels(const std::function<void(double done)>& progress) { (void)progress; }
   virtual std::vector<DeviceProgram> programs() { return {}; }  // of the kernels made so far
   // For reports. Takes about a second, and up to 1 GiB of memory. A shared machine changes from one second to the next,
   // so measure it often.

@@ -1,5 +1,7 @@
 #include "backend/registry.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -38,7 +40,7 @@ std::shared_ptr<Device> create_opencl([[maybe_unused]] const OpenclName& name,
                                       [[maybe_unused]] const DeviceOptions& options) {
 #ifdef V4RT_HAVE_OPENCL
   return create_opencl_device(name, options.cache_dir, options.lanes, fast_options(options),
-                              {options.max_group, options.local_memory});
+                              {options.max_group, options.local_memory}, options.compiler);
 #else
   fail(Code::kUnsupported, "this build has no OpenCL backend: configure with -DV4RT_OPENCL=ON");
 #endif
@@ -125,6 +127,15 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
       return create_device(device.name, options);
   }
   fail_unknown(name, options);
+}
+
+void compile_for(std::string_view device) {
+  const auto name = opencl_name(device);
+  check(name.has_value(), Code::kNotFound, "no OpenCL device is called '{}'", device);
+#ifdef V4RT_HAVE_OPENCL
+  const auto [site, full_name] = find_opencl_site(*name);
+  serve_compiler(site, full_name, STDIN_FILENO);
+#endif
 }
 
 OpenclRange opencl_range([[maybe_unused]] const Buffer& buffer) {

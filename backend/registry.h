@@ -28,6 +28,9 @@ struct DeviceOptions {
   bool measure_again = false;                            // for Fast::kAuto: replaces stored measurements
   std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty
   std::string cache_dir;                                 // compiled programs and measurements; empty = no cache on disk
+  // opencl: a program and its arguments, to which the device's name is added, that calls compile_for(): processes of it
+  // compile, several at once, and take a driver's crash. Empty: programs are compiled here
+  std::vector<std::string> compiler;
   std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the device's type and vectors
   // opencl: no more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has
   size_t max_group = 0, local_memory = 0;
@@ -40,6 +43,10 @@ struct DeviceOptions {
 // driver failed, which may have that device; kUnsupported if the backend was not built in; kInvalidArgument when the
 // host's objects do not belong together.
 std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions& options = {});
+
+// Serves a process whose DeviceOptions::compiler this one was started by, through its standard input, until that ends.
+// Throws as create_device.
+void compile_for(std::string_view device);
 
 // Where a buffer of an OpenCL device lies: at `offset` bytes of a cl_mem, which is the buffer's. Throws
 // Error(kUnsupported) for buffers of other devices.

@@ -32,7 +32,8 @@ void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, vo
 }  // namespace
 
 OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, const std::string& name,
-                           const std::string& cache_dir, FastOptions fast, const OpenclLoan& loan)
+                           const std::string& cache_dir, FastOptions fast, const OpenclLoan& loan,
+                           std::vector<std::string> compiler)
     : TableDevice(opencl_kernels(), std::move(fast)),
       site_(site),
       capabilities_(capabilities),
@@ -53,7 +54,8 @@ OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilit
     lent_queue_ = cl::CommandQueue(loan.queue);
   }
   budget_->limit = capabilities_.memory;
-  programs_ = std::make_unique<ProgramCache>(context_.get(), site_, capabilities_, info_.name, cache_dir);
+  programs_ =
+      std::make_unique<ProgramCache>(context_.get(), site_, capabilities_, info_.name, cache_dir, std::move(compiler));
 }
 
 Layout OpenclDevice::weight_layout(const TensorType& weight) const {
@@ -138,7 +140,7 @@ namespace {
 
 std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, const std::string& cache_dir,
                              std::optional<Lanes> lanes, const FastOptions& fast, const GroupLimits& limits,
-                             const OpenclLoan& loan) {
+                             const OpenclLoan& loan, const std::vector<std::string>& compiler = {}) {
   Capabilities capabilities = query_capabilities(site);
   capabilities.lanes = lanes.value_or(capabilities.lanes);
   if (limits.max_group > 0) capabilities.max_group = std::min(capabilities.max_group, limits.max_group);
@@ -149,7 +151,7 @@ std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, co
         "vector lanes (--lanes vector) need one",
         name, capabilities.device_name, capabilities.max_group, kLeastGroup);
   while (true) {
-    auto device = std::make_shared<OpenclDevice>(site, capabilities, name, cache_dir, fast, loan);
+    auto device = std::make_shared<OpenclDevice>(site, capabilities, name, cache_dir, fast, loan, compiler);
     const ArithmeticFault fault = fault_of(ask_arithmetic(*device));
     if (fault.what.empty()) return device;
     check(go_round(fault, capabilities), Code::kUnsupported,
@@ -191,9 +193,7 @@ void check_loan(const OpenclLoan& loan) {
 
 }  // namespace
 
-std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
-                                             std::optional<Lanes> lanes, const FastOptions& fast,
-                                             const GroupLimits& limits) {
+NamedSite find_opencl_site(const OpenclName& wanted) {
   const auto [sites, problems] = find_opencl_sites();
   const int index = wanted.index;
   check(index >= 0 && static_cast<size_t>(index) < sites.size(), problems.empty() ? Code::kNotFound : Code::kDevice,
@@ -201,14 +201,22 @@ std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std
         fmt::join(problems, "\n  "));
   const auto at = static_cast<size_t>(index);
   const std::string name = name_of(at);
-  if (!wanted.part) return open(sites[at], name, cache_dir, lanes, fast, limits, {});
+  if (!wanted.part) return {sites[at], name};
   const std::vector<OpenclSite> parts = parts_of(sites[at]);
   check(!parts.empty(), Code::kUnsupported, "{}: {} cannot be divided", name,
         cl::device_text(sites[at].device, CL_DEVICE_NAME));
   const auto part = static_cast<size_t>(*wanted.part);
   check(part < parts.size(), Code::kNotFound, "{0}: it has {1} parts, {0}/0 to {0}/{2}", name, parts.size(),
         parts.size() - 1);
-  return open(parts[part], fmt::format("{}/{}", name, part), cache_dir, lanes, fast, limits, {});
+  return {parts[part], fmt::format("{}/{}", name, part)};
+}
+
+std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
+                                             std::optional<Lanes> lanes, const FastOptions& fast,
+                                             const GroupLimits& limits, std::vector<std::string> compiler) {
+  const auto [site, name] = find_opencl_site(wanted);
+  if (!compiler.empty()) compiler.push_back(name);
+  return open(site, name, cache_dir, lanes, fast, limits, {}, compiler);
 }
 
 std::shared_ptr<Device> adopt_opencl_device(const OpenclLoan& loan, const std::string& cache_dir,

@@ -27,7 +27,8 @@ struct OpenclLoan {
 class OpenclDevice final : public TableDevice<OpenclDevice> {
  public:
   OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, const std::string& name,
-               const std::string& cache_dir, FastOptions fast = {}, const OpenclLoan& loan = {});
+               const std::string& cache_dir, FastOptions fast = {}, const OpenclLoan& loan = {},
+               std::vector<std::string> compiler = {});
   OpenclDevice(const OpenclDevice&) = delete;
   OpenclDevice& operator=(const OpenclDevice&) = delete;
 
@@ -36,6 +37,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   BufferPtr allocate(size_t bytes) override;
   BufferPtr import_host(std::span<const std::byte> memory) override;
   std::unique_ptr<Queue> create_queue() override;
+  void finish_kernels(const std::function<void(double done)>& progress) override { programs_->finish(progress); }
   std::vector<DeviceProgram> programs() override { return programs_->programs(); }
   DeviceSpeed measure_speed() override;  // speed.cc
 
@@ -72,11 +74,19 @@ struct GroupLimits {
   size_t max_group = 0, local_memory = 0;
 };
 
+// Throws as create_opencl_device.
+struct NamedSite {
+  OpenclSite site;
+  std::string name;
+};
+NamedSite find_opencl_site(const OpenclName& wanted);
+
 // Throws Error: kNotFound when there is no such device or part, kDevice when one may be missing because of a problem.
-// An empty cache_dir keeps no programs on disk; without `lanes` the device decides (capabilities.h).
+// `compiler`: the command of compilers.h, without the device. An empty cache_dir keeps no programs on disk; without
+// `lanes` the device decides (capabilities.h).
 std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
                                              std::optional<Lanes> lanes = {}, const FastOptions& fast = {},
-                                             const GroupLimits& limits = {});
+                                             const GroupLimits& limits = {}, std::vector<std::string> compiler = {});
 
 // The device "opencl:host". Throws Error(kInvalidArgument) when the objects do not belong together or the queue is out
 // of order, and as create_opencl_device.

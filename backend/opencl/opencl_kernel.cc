@@ -6,17 +6,15 @@
 
 namespace v4rt {
 
-OpenclFunction::OpenclFunction(cl::Function function, std::string name, size_t group)
+OpenclFunction::OpenclFunction(std::shared_ptr<LateFunction> function, std::string name, size_t group)
     : function_(std::move(function)), name_(std::move(name)), group_(group) {
-  cl_uint arguments = 0;
-  cl::check_call(clGetKernelInfo(function_.get(), CL_KERNEL_NUM_ARGS, sizeof(arguments), &arguments, nullptr),
-                 name_ + ": clGetKernelInfo");
-  set_.reserve(arguments);  // a launch allocates nothing, the first one neither
+  constexpr size_t kMostArguments = 64;
+  set_.reserve(kMostArguments);  // a launch allocates nothing, the first one neither
 }
 
 void OpenclFunction::set_bytes(cl_uint index, const void* value, size_t bytes, uint64_t identity) const {
   if (index < set_.size() && set_[index] == identity) return;
-  const cl_int status = clSetKernelArg(function_.get(), index, bytes, value);
+  const cl_int status = clSetKernelArg(function_->get(), index, bytes, value);
   if (status != CL_SUCCESS) {
     set_.resize(std::min<size_t>(set_.size(), index));  // the next launch sets it, and those after it, again
     cl::throw_error(status, fmt::format("clSetKernelArg({}, {})", name_, index));
@@ -29,7 +27,7 @@ void OpenclFunction::enqueue(OpenclQueue& queue, Grid grid) const {
   const size_t global[3] = {grid.x * group_, grid.y, grid.z};
   const size_t local[3] = {group_, 1, 1};
   const cl_int status =
-      clEnqueueNDRangeKernel(queue.handle(), function_.get(), 3, nullptr, global, local, 0, nullptr, nullptr);
+      clEnqueueNDRangeKernel(queue.handle(), function_->get(), 3, nullptr, global, local, 0, nullptr, nullptr);
   if (status != CL_SUCCESS) {
     fail(Code::kDevice, "clEnqueueNDRangeKernel({}, {} x {} x {} groups of {}): {} ({})", name_, grid.x, grid.y, grid.z,
          group_, cl::error_name(status), status);

@@ -10,6 +10,7 @@
 #include "backend/opencl/cl.h"
 #include "backend/opencl/opencl_buffer.h"
 #include "backend/opencl/opencl_queue.h"
+#include "backend/opencl/program_cache.h"
 
 namespace v4rt {
 
@@ -17,7 +18,7 @@ namespace v4rt {
 // most are what they were at the last launch, and stay.
 class OpenclFunction {
  public:
-  OpenclFunction(cl::Function function, std::string name, size_t group);
+  OpenclFunction(std::shared_ptr<LateFunction> function, std::string name, size_t group);
 
   // Sets the arguments in order (buffers, places in them, int32_t, uint32_t, float) and enqueues; an empty grid does
   // nothing. A buffer is two arguments of the built program (kernel_arguments.h).
@@ -47,7 +48,7 @@ class OpenclFunction {
   void set_bytes(cl_uint index, const void* value, size_t bytes, uint64_t identity) const;
   void enqueue(OpenclQueue& queue, Grid grid) const;
 
-  cl::Function function_;
+  std::shared_ptr<LateFunction> function_;
   std::string name_;
   size_t group_;
   mutable std::mutex mutex_;

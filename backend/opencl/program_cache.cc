@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <chrono>
 #include <utility>
 
 #include "backend/opencl/kernel_arguments.h"
@@ -12,6 +13,10 @@
 
 namespace v4rt {
 namespace {
+
+// Kept in the place of a binary.
+const std::vector<std::byte> kCrashed = {};
+constexpr std::string_view kForget = "; 'v4rt cache clear' lets it be tried again";
 
 // Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
 std::string source_of(std::string_view text, std::string_view name) {
@@ -26,26 +31,6 @@ std::string source_of(std::string_view text, std::string_view name) {
   return with_buffer_offsets(with_one_kernel(source, name));
 }
 
-std::string build_log(cl_program program, cl_device_id device) {
-  size_t size = 0;
-  if (clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, nullptr, &size) != CL_SUCCESS || size == 0)
-    return {};
-  std::string log(size, '\0');
-  clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size, log.data(), nullptr);
-  log.resize(log.find('\0') == std::string::npos ? size : log.find('\0'));
-  return log;
-}
-
-std::vector<std::byte> binary_of(cl_program program) {
-  size_t size = 0;
-  if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, nullptr) != CL_SUCCESS) return {};
-  std::vector<std::byte> binary(size);
-  auto* data = reinterpret_cast<unsigned char*>(binary.data());
-  if (size == 0 || clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, nullptr) != CL_SUCCESS)
-    return {};
-  return binary;
-}
-
 }  // namespace
 
 const KernelSource& kernel_source(std::string_view name) {
@@ -56,13 +41,14 @@ const KernelSource& kernel_source(std::string_view name) {
 }
 
 ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& c, std::string device_name,
-                           const std::string& directory)
+                           const std::string& directory, std::vector<std::string> compiler)
     : context_(context),
       device_(site.device),
       device_name_(std::move(device_name)),
       identity_(fmt::format("{}, {}\n{}, {}\n", c.device_name, c.platform_name, c.driver_version, c.platform_version)),
       common_options_("-cl-std=CL1.2"),
       disk_(directory) {
+  if (!compiler.empty()) compilers_ = std::make_unique<Compilers>(std::move(compiler), device_name_);
   common_options_ += c.lanes == Lanes::kVector ? " -DVECTOR_LANES=1" : " -DVECTOR_LANES=0";
   // Without the option a driver may round division and root less well even where it could do better.
   if (c.correct_divide_sqrt) common_options_ += " -cl-fp32-correctly-rounded-divide-sqrt -DV4RT_CORRECT_DIVIDE_SQRT";
@@ -75,8 +61,14 @@ ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Cap
         device_name_, entry.what, entry.device, entry.path);
 }
 
-cl::Function ProgramCache::function(const KernelSource& source, const std::vector<std::string>& definitions,
-                                    const std::string& name) {
+cl_kernel LateFunction::get() {
+  if (!made_) cache_.take(entry_);
+  return made_.get();
+}
+
+std::shared_ptr<LateFunction> ProgramCache::function(const KernelSource& source,
+                                                     const std::vector<std::string>& definitions,
+                                                     const std::string& name) {
   std::string options = common_options_;
   for (const std::string& definition : definitions) options += " -D" + definition;
   const std::lock_guard lock(mutex_);
@@ -85,56 +77,106 @@ cl::Function ProgramCache::function(const KernelSource& source, const std::vecto
   Entry& entry = place->second;
   if (is_new) {
     entry.file = source.name;
-    entry.text = source.text;
     entry.name = name;
-    entry.options = options;
-    entry.key = fmt::format("{} of {} {}\n{}{}\n{}", name, source.name, fmt::join(definitions, " "), identity_, options,
-                            source_of(source.text, name));
+    entry.text = {fmt::format("{} of {}", name, source.name), source_of(source.text, name), options};
+    entry.key = fmt::format("{} {}\n{}{}\n{}", entry.text.what, fmt::join(definitions, " "), identity_, options,
+                            entry.text.source);
   }
-  cl::Function made = entry.built_here ? cl::Function() : stored_function(entry);
-  if (!made) {
+  auto late = std::make_shared<LateFunction>(*this, entry);
+  if (!entry.compiled.valid() && !entry.built_here) late->made_ = stored_function(entry);
+  if (late->made_) return late;
+  entry.late.push_back(late);
+  if (entry.compiled.valid()) return late;
+  if (compilers_ && !entry.built_here) {
+    order(entry);
+  } else {
     if (!entry.built_here) build(entry);
+    make_functions(entry);
+  }
+  return late;
+}
+
+void ProgramCache::order(Entry& entry) {
+  entry.compiled = compilers_->compile(entry.text, [this, key = entry.key](const Compilers::Result& result) {
+    if (result.crashed || !result.binary.empty()) disk_.store(key, result.crashed ? kCrashed : result.binary);
+  });
+}
+
+// Waits for what other processes compile.
+void ProgramCache::take(Entry& entry) {
+  const std::lock_guard lock(mutex_);
+  if (entry.late.empty()) return;  // another thread has taken it
+  if (!entry.compiled.valid()) order(entry);
+  const Compilers::Result result = std::exchange(entry.compiled, {}).get();
+  check(!result.crashed, Code::kDevice, "{}: its driver ended the process that compiled {} ({}){}", device_name_,
+        entry.text.what, result.problem, disk_.keeps() ? kForget : "");
+  check(result.problem.empty(), Code::kDevice, "{}", result.problem);
+  if (!result.binary.empty()) load(entry, result.binary);
+  if (!entry.program) build(entry);
+  make_functions(entry);
+}
+
+void ProgramCache::finish(const std::function<void(double done)>& progress) {
+  std::vector<std::pair<Entry*, std::shared_future<Compilers::Result>>> waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [key, entry] : entries_)
+      if (entry.compiled.valid()) waiting.emplace_back(&entry, entry.compiled);
+  }
+  for (size_t i = 0; i < waiting.size(); ++i) {
+    do {
+      if (progress) progress(static_cast<double>(i) / static_cast<double>(waiting.size()));
+    } while (waiting[i].second.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready);
+    take(*waiting[i].first);
+  }
+  if (compilers_) compilers_->finish();
+}
+
+void ProgramCache::make_functions(Entry& entry) const {
+  for (const std::weak_ptr<LateFunction>& one : std::exchange(entry.late, {})) {
+    const auto late = one.lock();
+    if (late == nullptr) continue;
     cl_int status = CL_SUCCESS;
-    made = cl::Function(clCreateKernel(entry.program.get(), name.c_str(), &status));
-    cl::check_call(status, fmt::format("{}: clCreateKernel({} of {})", device_name_, name, source.name));
+    late->made_ = cl::Function(clCreateKernel(entry.program.get(), entry.name.c_str(), &status));
+    cl::check_call(status, fmt::format("{}: clCreateKernel({})", device_name_, entry.text.what));
   }
   entry.made = true;
-  return made;
+}
+
+// Leaves the entry without a program if the driver refuses the binary.
+cl_int ProgramCache::load(Entry& entry, const std::vector<std::byte>& binary) const {
+  const size_t size = binary.size();
+  const auto* data = reinterpret_cast<const unsigned char*>(binary.data());
+  cl_int status = CL_SUCCESS;
+  cl::Program program(clCreateProgramWithBinary(context_, 1, &device_, &size, &data, nullptr, &status));
+  if (status == CL_SUCCESS)
+    status = clBuildProgram(program.get(), 1, &device_, entry.text.options.c_str(), nullptr, nullptr);
+  if (status == CL_SUCCESS) entry.program = std::move(program);
+  return status;
 }
 
 // Empty if the store has no binary, or none that the driver makes the function of.
 cl::Function ProgramCache::stored_function(Entry& entry) const {
   std::optional<std::vector<std::byte>> binary;
   if (!entry.program && !(binary = disk_.load(entry.key))) return {};
+  check(!binary || *binary != kCrashed, Code::kDevice, "{}: its driver ended a process that compiled {}{}",
+        device_name_, entry.text.what, kForget);
   std::optional<BinaryStore::Trial> trial;
   if (!entry.made) trial.emplace(disk_.path(entry.key));
-  cl_int status = CL_SUCCESS;
-  if (!entry.program) {
-    const size_t size = binary->size();
-    const auto* data = reinterpret_cast<const unsigned char*>(binary->data());
-    cl::Program program(clCreateProgramWithBinary(context_, 1, &device_, &size, &data, nullptr, &status));
-    if (status == CL_SUCCESS)
-      status = clBuildProgram(program.get(), 1, &device_, entry.options.c_str(), nullptr, nullptr);
-    if (status == CL_SUCCESS) entry.program = std::move(program);
-  }
+  cl_int status = entry.program ? CL_SUCCESS : load(entry, *binary);
   cl::Function made(status == CL_SUCCESS ? clCreateKernel(entry.program.get(), entry.name.c_str(), &status) : nullptr);
-  if (status == CL_SUCCESS) return made;
+  if (status == CL_SUCCESS) {
+    entry.made = true;
+    return made;
+  }
   log::debug("{}: the driver refuses cache entry {}: {}", device_name_, disk_.path(entry.key), cl::error_name(status));
   return {};
 }
 
 void ProgramCache::build(Entry& entry) const {
-  const std::string source = source_of(entry.text, entry.name);
-  const char* text = source.c_str();
-  cl_int status = CL_SUCCESS;
-  cl::Program program(clCreateProgramWithSource(context_, 1, &text, nullptr, &status));
-  cl::check_call(status, device_name_ + ": clCreateProgramWithSource");
-  status = clBuildProgram(program.get(), 1, &device_, entry.options.c_str(), nullptr, nullptr);
-  check(status == CL_SUCCESS, Code::kDevice, "{}: {} does not build with \"{}\": {} ({})\n{}", device_name_, entry.file,
-        entry.options, cl::error_name(status), status, build_log(program.get(), device_));
-  log::debug("{}: built {} from source with \"{}\"", device_name_, entry.file, entry.options);
-  entry.program = std::move(program);
+  entry.program = build_program(context_, device_, entry.text, device_name_);
   entry.built_here = true;
+  log::debug("{}: built {} from source with \"{}\"", device_name_, entry.file, entry.text.options);
   if (!disk_.keeps()) return;
   const std::vector<std::byte> binary = binary_of(entry.program.get());
   if (!binary.empty()) disk_.store(entry.key, binary);
@@ -147,8 +189,8 @@ std::vector<DeviceProgram> ProgramCache::programs() {
     if (!entry.program) continue;  // did not build
     DeviceProgram& program = list.emplace_back();
     program.file = entry.file;
-    program.source = source_of(entry.text, entry.name);
-    program.options = entry.options;
+    program.source = entry.text.source;
+    program.options = entry.text.options;
     program.log = build_log(entry.program.get(), device_);
     program.binary = binary_of(entry.program.get());
     cl_int status = CL_SUCCESS;

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <functional>
+#include <future>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -10,34 +13,48 @@
 #include "backend/device.h"
 #include "backend/opencl/capabilities.h"
 #include "backend/opencl/cl.h"
+#include "backend/opencl/compilers.h"
 #include "backend/opencl/kernel_sources.h"
 
 namespace v4rt {
+
+class LateFunction;
 
 // The programs of one device: one per kernel and set of definitions, from the store on disk where it has them. What is
 // built from source is stored at once.
 class ProgramCache {
  public:
-  // `device_name` is for messages.
+  // `device_name` is for messages. `compiler`: the command of compilers.h; without one programs are built here, each
+  // when it is asked for.
   ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& capabilities, std::string device_name,
-               const std::string& directory);
+               const std::string& directory, std::vector<std::string> compiler = {});
 
   // Kernel `name` of the source built with the definitions ("DIM=128") as -D options. Throws Error(kDevice) with the
-  // compiler's log.
-  cl::Function function(const KernelSource& source, const std::vector<std::string>& definitions,
-                        const std::string& name);
+  // compiler's log, if it is built here.
+  std::shared_ptr<LateFunction> function(const KernelSource& source, const std::vector<std::string>& definitions,
+                                         const std::string& name);
+  // Waits until all of them are there. Throws as function(), and what `progress` throws.
+  void finish(const std::function<void(double done)>& progress);
 
-  std::vector<DeviceProgram> programs();
+  std::vector<DeviceProgram> programs();  // those that are there
 
  private:
+  friend LateFunction;
   struct Entry {
-    std::string file, text, name, options, key;
-    cl::Program program;      // empty: not loaded or built yet
-    bool made = false;        // a function of it
-    bool built_here = false;  // from source; a stored binary may turn out to be unusable
+    std::string file, name, key;
+    ProgramText text;
+    cl::Program program;                             // empty: not loaded or built yet
+    bool made = false;                               // a function of it
+    bool built_here = false;                         // from source; a stored binary may turn out to be unusable
+    std::shared_future<Compilers::Result> compiled;  // valid: other processes are asked
+    std::vector<std::weak_ptr<LateFunction>> late;   // functions that wait for the program
   };
   cl::Function stored_function(Entry& entry) const;
+  void order(Entry& entry);
+  void take(Entry& entry);
+  cl_int load(Entry& entry, const std::vector<std::byte>& binary) const;
   void build(Entry& entry) const;  // from source, and stores it
+  void make_functions(Entry& entry) const;
 
   cl_context context_;
   cl_device_id device_;
@@ -47,6 +64,20 @@ class ProgramCache {
   BinaryStore disk_;
   std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // by file, name and options
+  std::unique_ptr<Compilers> compilers_;  // last: its threads store
+};
+
+// A kernel of a program that may still be on its way. The cache outlives those that are.
+class LateFunction {
+ public:
+  LateFunction(ProgramCache& cache, ProgramCache::Entry& entry) : cache_(cache), entry_(entry) {}
+  cl_kernel get();  // waits for it; throws as ProgramCache::function
+
+ private:
+  friend ProgramCache;
+  ProgramCache& cache_;
+  ProgramCache::Entry& entry_;
+  cl::Function made_;
 };
 
 }  // namespace v4rt

@@ -67,6 +67,7 @@ class ProfiledDevice final : public Device {
     return info_.max_allocation > 0 && memory.size() > info_.max_allocation ? nullptr : inner_->import_host(memory);
   }
   std::unique_ptr<Queue> create_queue() override { return inner_->create_queue(); }
+  void finish_kernels(const std::function<void(double done)>& progress) override { inner_->finish_kernels(progress); }
   std::vector<DeviceProgram> programs() override { return inner_->programs(); }
   DeviceSpeed measure_speed() override { return inner_->measure_speed(); }
 

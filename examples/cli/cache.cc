@@ -72,11 +72,13 @@ std::string list_text(const std::string& folder, const std::vector<StoredEntry>&
   std::vector<std::vector<std::string>> cells = {{"kind", "device", "driver", "size", "age", "what"}};
   const std::time_t now = std::time(nullptr);
   for (const StoredEntry& e : entries)
-    cells.push_back({std::string(kind(e)), escaped(e.device), escaped(e.driver), human_bytes(e.bytes),
-                     age_text(std::difftime(now, e.written)),
-                     e.problem.empty()
-                         ? escaped(e.what)
-                         : fmt::format("{}: {}", escaped(fs::path(e.path).filename().string()), e.problem)});
+    cells.push_back(
+        {std::string(kind(e)), escaped(e.device), escaped(e.driver), human_bytes(e.bytes),
+         age_text(std::difftime(now, e.written)),
+         e.problem.empty()
+             ? escaped(e.what)
+             : fmt::format("{}: {}", escaped(e.what.empty() ? fs::path(e.path).filename().string() : e.what),
+                           e.problem)});
   const std::string total = fmt::format("{}: {}\n", escaped(folder), size_text(entries));
   return entries.empty() ? total : table(cells, "<<<>><") + "\n" + total;
 }

@@ -53,6 +53,7 @@ std::vector<std::shared_ptr<Device>> compile(const KernelsArguments& arguments) 
   ModelOptions options = model_options(checkpoint, arguments.model, 1);
   constexpr int kSomeTokens = 32;  // programs are the same for any chunk, also for one that memory does not allow
   if (options.chunk == 0) options.chunk = static_cast<int>(std::min<int64_t>(kSomeTokens, options.context));
+  options.device_options.compiler.clear();  // binaries have no log
   std::vector<std::shared_ptr<Device>> devices;
   options.find_device = [&](std::string_view name) {
     return devices.emplace_back(create_device(name, options.device_options));
@@ -86,7 +87,7 @@ nlohmann::ordered_json dump(const DeviceProgram& program, const fs::path& folder
 
 int kernels(KernelsArguments arguments) {
   check_folder(arguments.dump);
-  arguments.model.no_cache = true;  // a stored binary has no log
+  arguments.model.no_cache = true;
   nlohmann::ordered_json devices = nlohmann::ordered_json::array();
   size_t count = 0;
   for (const auto& device : compile(arguments)) {

@@ -126,6 +126,7 @@ int run_command_line(int argc, char** argv) {
   add_tune(app, action);
   add_kernels(app, action);
   add_cache(app, action);
+  add_compile_for(app, action);
   try {
     app.parse(with_empty_values_apart(app, {argv + std::min(argc, 1), argv + argc}));
   } catch (const CLI::Success& e) {  // --help, --version

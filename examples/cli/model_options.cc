@@ -231,6 +231,7 @@ DeviceOptions device_options(const ModelArguments& a) {
   options.threads = a.threads;
   options.fast = fast_mode(a);
   if (!a.no_cache) options.cache_dir = cache_folder();
+  options.compiler = {"/proc/self/exe", kCompileFor};
   if (!a.lanes.empty()) options.lanes = a.lanes == "vector" ? Lanes::kVector : Lanes::kWorkItems;
   return options;
 }

@@ -35,6 +35,7 @@ class HostWeights final : public WeightSource {
 Computation::Computation(const Graph& graph, const PlaceOptions& options, const WeightFn& weight)
     : plan_(compile(graph, options)), weights_(std::make_shared<HostWeights>(weight), plan_.devices) {
   for (size_t i = 0; i < plan_.devices.size(); ++i) {
+    plan_.devices[i]->finish_kernels({});
     queues_.push_back(plan_.devices[i]->create_queue());
     arenas_.push_back(plan_.arena_bytes[i] > 0 ? plan_.devices[i]->allocate(plan_.arena_bytes[i]) : nullptr);
   }

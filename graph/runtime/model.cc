@@ -355,6 +355,8 @@ void Model::Impl::check_files() {
 
 void Model::Impl::load_weights() {
   weights.load([this](std::string_view what, double done) { report(options, what, done); });
+  for (const auto& device : devices)
+    device->finish_kernels([this](double done) { report(options, "compiling", done); });
 }
 
 const Plan& Model::Impl::plan(int tokens, LogitsOf logits) {

@@ -1,0 +1,102 @@
+#include <gmock/gmock.h>
+
+#include "backend/opencl/compilers.h"
+#include "backend/opencl/program_cache.h"
+#include "ops/norm/norm.h"
+#include "tests/unit/backend/opencl_support.h"
+
+namespace v4rt {
+namespace {
+
+// A process that greets as serve_compiler() does and then runs the shell's commands, its socket being standard input.
+std::vector<std::string> shell(const std::string& commands) {
+  return {"/bin/sh", "-c", "printf '\\4\\0\\0\\0\\0\\0\\0\\0v4rt' >&0; " + commands};
+}
+
+const ProgramText kProgram{"f of a test", "__kernel void f(__global int* a) { a[0] = 1; }", ""};
+
+TEST(OpenclCompilers, ACrashIsTheProgramsAndTheNextOneIsAskedAnew) {
+  Compilers compilers(shell("head -c 30 <&0 >/dev/null; kill -SEGV $$"), "opencl:0");
+  for (int i = 0; i < 3; ++i) {
+    const Compilers::Result result = compilers.compile(kProgram).get();
+    EXPECT_TRUE(result.crashed);
+    EXPECT_NE(result.problem.find("Segmentation fault"), std::string::npos) << result.problem;
+  }
+}
+
+TEST(OpenclCompilers, WhereThereIsNoneNobodyIsAsked) {
+  for (const char* command : {"/bin/true", "/nowhere/v4rt"}) {
+    Compilers compilers({command}, "opencl:0");
+    for (int i = 0; i < 2; ++i) {
+      const Compilers::Result result = compilers.compile(kProgram).get();
+      EXPECT_TRUE(result.binary.empty() && result.problem.empty() && !result.crashed) << command;
+    }
+  }
+}
+
+TEST(OpenclCompilers, AnswersAreKeptAsTheyCome) {
+  Compilers compilers(shell("printf '\\3\\0\\0\\0\\0\\0\\0\\0bxy' >&0; cat <&0 >/dev/null"), "opencl:0");
+  std::vector<std::byte> kept;
+  const auto result = compilers.compile(kProgram, [&](const Compilers::Result& r) { kept = r.binary; });
+  EXPECT_EQ(result.get().binary, (std::vector<std::byte>{std::byte{'x'}, std::byte{'y'}}));
+  EXPECT_EQ(kept, result.get().binary);
+}
+
+// A driver that never comes back does not keep a program from ending.
+TEST(OpenclCompilers, EndWhileOneCompiles) {
+  Compilers compilers(shell("sleep 600"), "opencl:0");
+  std::vector<std::shared_future<Compilers::Result>> results;
+  for (int i = 0; i < 5; ++i) results.push_back(compilers.compile(kProgram));
+  EXPECT_EQ(results[0].wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  compilers.finish();
+}
+
+std::shared_ptr<OpenclDevice> device_with(const std::vector<std::string>& compiler, const std::string& cache) {
+  const std::vector<OpenclSite> sites = find_opencl_sites().sites;
+  if (sites.empty()) return nullptr;
+  return std::make_shared<OpenclDevice>(sites[0], query_capabilities(sites[0]), "opencl:0", cache, FastOptions{},
+                                        OpenclLoan{}, compiler);
+}
+
+const std::vector<std::string> kDefinitions{"ACT=f32", "WEIGHT=f32"};
+
+std::string error_of(const std::shared_ptr<OpenclDevice>& device) {
+  try {
+    const auto function = device->function("rms_norm.cl", kDefinitions, "rms_norm");
+    device->finish_kernels({});
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(OpenclCompilers, ACrashIsSaidAndRemembered) {
+  const TemporaryDirectory cache;
+  const auto device = device_with(shell("kill -ABRT $$"), cache.path());
+  if (device == nullptr) GTEST_SKIP() << "no OpenCL device";
+  EXPECT_THAT(error_of(device), testing::HasSubstr("opencl:0: its driver ended the process that compiled rms_norm of "
+                                                   "rms_norm.cl (signal 6, Aborted); 'v4rt cache clear'"));
+  EXPECT_THAT(error_of(device_with({}, cache.path())),
+              testing::HasSubstr("opencl:0: its driver ended a process that compiled rms_norm of rms_norm.cl; 'v4rt"))
+      << "it is not tried again";
+  const std::vector<StoredEntry> entries = stored_entries(cache.path());
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_FALSE(entries[0].problem.empty());
+  EXPECT_FALSE(entries[0].device.empty()) << "so that it can be cleared by device";
+  std::filesystem::remove(entries[0].path);
+  EXPECT_EQ(error_of(device_with({}, cache.path())), "");
+}
+
+// Everything works with a command that is none: programs are built here.
+TEST(OpenclCompilers, WithoutOneProgramsAreBuiltHere) {
+  const auto device = device_with({"/nowhere/v4rt"}, "");
+  if (device == nullptr) GTEST_SKIP() << "no OpenCL device";
+  const std::vector<float> x{1, 2, 3, 4}, w{1, 1, 2, 1};
+  const std::vector<TestTensor> inputs{TestTensor({DType::kF32, Shape{1, 4}}, x),
+                                       TestTensor({DType::kF32, Shape{4}}, w)};
+  const RmsNorm norm(1e-6f);
+  EXPECT_EQ(run_on(*device, norm, inputs)[0], run_reference(norm, inputs)[0].values);
+}
+
+}  // namespace
+}  // namespace v4rt
