@@ -29,6 +29,7 @@ Reply::Reply(Engine& engine, const Tokenizer& tokenizer, Metrics& metrics, const
   Request request;
   request.prompt = ask.prompt;
   request.sampler = ask.sampler;
+  request.prompt_logprobs = ask.prompt_logprobs;
   request.cache_space = ask.space;
   request.options.max_tokens = std::min(ask.max_tokens, context - size);
   request.options.draft = engine.model().options().draft;
@@ -75,6 +76,7 @@ std::vector<Piece> Reply::next(Clock::time_point until) {
 void Reply::take(const AnswerQueue::Event& event, std::vector<Piece>& pieces) {
   Source& source = sources_[event.request];
   Choice& choice = choices_[event.request];
+  if (event.prompt) return choice.chances.push_back({false, event.logprobs});
   if (event.token >= 0) {
     if (source.stopped) return;
     const double seconds = seconds_between(source.last, event.at);

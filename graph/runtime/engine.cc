@@ -20,9 +20,9 @@ class Ticket {
   Ticket(const Ticket&) = delete;
   Ticket& operator=(const Ticket&) = delete;
 
-  void token(int32_t id, std::span<const TokenLogprob> logprobs) {
+  void token(int32_t id, std::span<const TokenLogprob> logprobs, bool prompt) {
     std::list<AnswerQueue::Event> one;
-    one.push_back({.request = number_, .token = id, .logprobs = {logprobs.begin(), logprobs.end()}});
+    one.push_back({.request = number_, .token = id, .prompt = prompt, .logprobs = {logprobs.begin(), logprobs.end()}});
     answers_->push(std::move(one));
   }
   void end(const GenerateResult& result, const std::exception_ptr& error) {
@@ -108,8 +108,11 @@ Engine::~Engine() {
 
 std::optional<uint64_t> Engine::submit(Request request, std::shared_ptr<AnswerQueue> answers, size_t number) {
   const auto ticket = std::make_shared<Ticket>(std::move(answers), number, failure_);
+  request.on_prompt = [ticket](int32_t id, std::span<const TokenLogprob> logprobs) {
+    ticket->token(id, logprobs, /*prompt=*/true);
+  };
   request.on_token = [ticket](int32_t id, std::span<const TokenLogprob> logprobs) {
-    ticket->token(id, logprobs);
+    ticket->token(id, logprobs, /*prompt=*/false);
     return true;
   };
   request.on_done = [ticket](const GenerateResult& result, const std::exception_ptr& error) {

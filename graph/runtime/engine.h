@@ -23,6 +23,7 @@ class AnswerQueue {
   struct Event {
     size_t request = 0;                       // the number that it was submitted with
     int32_t token = -1;                       // -1: it ended
+    bool prompt = false;                      // the token is one of the prompt
     std::vector<TokenLogprob> logprobs = {};  // of the token, as Request::on_token has them
     GenerateResult result = {};               // when it ended
     std::exception_ptr error = {};            // why, when it failed

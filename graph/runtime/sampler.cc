@@ -211,26 +211,25 @@ void Sampler::accept(int32_t id, std::span<const float> logits) {
     state_.filtered = filter_->accepted();
   }
   if (!state_.uses.empty()) ++state_.uses[static_cast<size_t>(id)].chosen;
-  if (options_.logprobs) record_logprobs(id, logits);
+  if (options_.logprobs) write_logprobs(id, static_cast<size_t>(*options_.logprobs), logits, logprobs_);
 }
 
-void Sampler::record_logprobs(int32_t id, std::span<const float> logits) {
+void write_logprobs(int32_t id, size_t likeliest, std::span<const float> logits, std::vector<TokenLogprob>& logprobs) {
   const float top = logits[largest(logits)];
   double total = 0;
   for (const float logit : logits) total += em_exp(logit - top);
   const auto log_total = static_cast<float>(std::log(total));
   const auto entry = [&](int32_t i) { return TokenLogprob{i, logits[static_cast<size_t>(i)] - top - log_total}; };
 
-  const auto best = static_cast<size_t>(*options_.logprobs);
   const auto above = [](const TokenLogprob& a, const TokenLogprob& b) { return a.logprob > b.logprob; };
-  logprobs_.assign(1, entry(id));
-  for (size_t i = 0; best > 0 && i < logits.size(); ++i) {
+  logprobs.assign(1, entry(id));
+  for (size_t i = 0; likeliest > 0 && i < logits.size(); ++i) {
     const TokenLogprob candidate = entry(static_cast<int32_t>(i));
-    if (logprobs_.size() > best) {
-      if (!above(candidate, logprobs_.back())) continue;
-      logprobs_.pop_back();
+    if (logprobs.size() > likeliest) {
+      if (!above(candidate, logprobs.back())) continue;
+      logprobs.pop_back();
     }
-    logprobs_.insert(std::upper_bound(logprobs_.begin() + 1, logprobs_.end(), candidate, above), candidate);
+    logprobs.insert(std::upper_bound(logprobs.begin() + 1, logprobs.end(), candidate, above), candidate);
   }
 }
 

@@ -64,6 +64,9 @@ struct TokenLogprob {
   float logprob;  // natural logarithm of the model's own probability: before every step above
 };
 
+// Of token `id`, and after it the `likeliest` that these logits make likeliest, in falling order.
+void write_logprobs(int32_t id, size_t likeliest, std::span<const float> logits, std::vector<TokenLogprob>& logprobs);
+
 // What a sampler's choices depend on beside options and logits. A copy, restored later, brings back the same choices.
 struct SamplerState {
   struct Use {
@@ -118,7 +121,6 @@ class Sampler {
   void collect(std::span<const float> logits, float top);
   void keep_top_k();
   void keep_top_p();
-  void record_logprobs(int32_t id, std::span<const float> logits);
 
   SamplerOptions options_;
   SamplerState state_;

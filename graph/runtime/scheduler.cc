@@ -26,6 +26,7 @@ struct Scheduler::Job {
   }
 
   bool reading() const { return fed < result.prompt_tokens; }
+  bool tells_prompt() const { return request.prompt_logprobs && fed <= result.prompt_tokens; }
   bool ends(int32_t token) const {
     const std::vector<int32_t>& ends = request.options.end_tokens;
     return std::find(ends.begin(), ends.end(), token) != ends.end();
@@ -94,7 +95,7 @@ size_t Scheduler::running() const {
 bool Scheduler::step() {
   admit();
   plan_step();
-  const bool busy = !readers_.empty() || !writers_.empty();
+  const bool busy = !readers_.empty() || !tellers_.empty() || !writers_.empty();
   if (draft_ > 0) {
     guess();
     run_step(writers_, LogitsOf::kAllRows);
@@ -103,6 +104,7 @@ bool Scheduler::step() {
     writers_.insert(writers_.end(), readers_.begin(), readers_.end());
     run_step(writers_, LogitsOf::kLastRows);
   }
+  run_step(tellers_, LogitsOf::kAllRows);
   return busy || waiting() > 0;
 }
 
@@ -141,7 +143,8 @@ void Scheduler::admit() {
     job->begin = Clock::now();
     session_.reset(job->slot);
     try {
-      if (cache_ != nullptr) job->fed = cache_->restore(session_, job->slot, job->tokens, job->request.cache_space);
+      if (cache_ != nullptr && !job->request.prompt_logprobs)
+        job->fed = cache_->restore(session_, job->slot, job->tokens, job->request.cache_space);
       job->result.cached_tokens = job->fed;
     } catch (...) {
       finish(*job, StopReason::kCancelled, std::current_exception());
@@ -154,6 +157,7 @@ void Scheduler::admit() {
 // kept that the same prompt finds again.
 void Scheduler::plan_step() {
   readers_.clear();
+  tellers_.clear();
   writers_.clear();
   for (const auto& job : slots_) {
     if (job == nullptr) continue;
@@ -171,6 +175,9 @@ void Scheduler::plan_step() {
     left -= job.take;
   }
   std::erase_if(readers_, [](const Job* job) { return job->take == 0; });
+  const auto tells = [](const Job* job) { return job->request.prompt_logprobs; };
+  std::ranges::copy_if(readers_, std::back_inserter(tellers_), tells);
+  std::erase_if(readers_, tells);
 }
 
 // What may come after the tokens of those that decode, as far as each has room.
@@ -229,12 +236,26 @@ void Scheduler::run_step(std::span<Job* const> jobs, LogitsOf kind) {
     const size_t mine = (kind == LogitsOf::kAllRows ? static_cast<size_t>(job->take) : 1) * vocab;
     job->fed += job->take;
     try {
-      advance(*job, logits.first(mine));
+      advance(*job, kind == LogitsOf::kAllRows && job->tells_prompt() ? tell_prompt(*job, logits.first(mine))
+                                                                      : logits.first(mine));
     } catch (...) {
       finish(*job, StopReason::kCancelled, std::current_exception());
     }
     logits = logits.subspan(mine);
   }
+}
+
+// `logits` after each token of a prompt that was fed; returns those after the last.
+std::span<const float> Scheduler::tell_prompt(const Job& job, std::span<const float> logits) {
+  const auto vocab = static_cast<size_t>(session_.model().config().vocab_size);
+  const auto likeliest = static_cast<size_t>(job.request.sampler.logprobs.value_or(0));
+  for (int64_t next = job.fed - job.take + 1; next < job.result.prompt_tokens && next <= job.fed; ++next) {
+    const int32_t id = job.request.prompt[static_cast<size_t>(next)];
+    write_logprobs(id, likeliest, logits.first(vocab), logprobs_);
+    if (job.request.on_prompt) job.request.on_prompt(id, logprobs_);
+    if (next < job.fed) logits = logits.subspan(vocab);
+  }
+  return logits.last(vocab);
 }
 
 // `logits` after the last token fed, or after each of the last ones, of which all but the first are guesses.

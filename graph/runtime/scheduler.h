@@ -21,6 +21,10 @@ struct Request {
   GenerateOptions options;
   SamplerOptions sampler;
   std::string cache_space;  // prefixes are shared with requests of the same space only
+  // The log-probabilities of the prompt's tokens from the second on, as `sampler` asks for them. All of the prompt is
+  // then read, whatever a cache has of it, with logits after each token.
+  bool prompt_logprobs = false;
+  std::function<void(int32_t id, std::span<const TokenLogprob> logprobs)> on_prompt;
   // Of a token, with its log-probability and those of the likeliest where `sampler` asks for them. False cancels.
   std::function<bool(int32_t id, std::span<const TokenLogprob> logprobs)> on_token;
   // Once, at the end. `error` is set when the sequence failed; the others go on.
@@ -59,6 +63,7 @@ class Scheduler {
   void plan_step();
   void guess();
   void run_step(std::span<Job* const> jobs, LogitsOf kind);
+  std::span<const float> tell_prompt(const Job& job, std::span<const float> logits);
   void advance(Job& job, std::span<const float> logits);
   void finish(Job& job, StopReason reason, const std::exception_ptr& error = {});
   void store(const Job& job);
@@ -74,8 +79,9 @@ class Scheduler {
   size_t n_running_ = 0;
   std::vector<std::unique_ptr<Job>> slots_;  // by slot; null: free
 
-  std::vector<Job*> readers_, writers_;  // of this step
+  std::vector<Job*> readers_, tellers_, writers_;  // of this step; tellers read, with log-probabilities
   std::vector<BatchItem> items_;
+  std::vector<TokenLogprob> logprobs_;
 };
 
 }  // namespace v4rt

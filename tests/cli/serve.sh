@@ -61,6 +61,14 @@ check "of reasoning, too" [ "$(kind=reasoning_content told)" = "$(value /choices
 ask /v1/completions '{"prompt":"def f(","temperature":0,"max_tokens":3,"logprobs":2}'; exits 200
 is /choices/0/logprobs/text_offset/0 0; check "the first token" [ -n "$(value /choices/0/logprobs/tokens/0)" ]
 check "its logarithm" [ "$(value /choices/0/logprobs/token_logprobs/2 | cut -c 1)" = - ]
+# Those of a prompt are those that its tokens had when they were made.
+ask /v1/completions '{"prompt":"def f(","temperature":0,"max_tokens":6,"logprobs":1}'; made=$(value /choices/0/logprobs/token_logprobs)
+text=$("$json_value" "$work/out" /choices/0/text; echo .); text=${text%??}
+printf '%s' "def f($text" | perl -MJSON::PP -0777 -ne 'print encode_json({prompt => $_, echo => JSON::PP::true, logprobs => 1, max_tokens => 0})' >"$work/echo"
+ask /v1/completions "@$work/echo"; exits 200; is /usage/completion_tokens 0; read -ra told <<<"$(value /choices/0/logprobs/token_logprobs)"
+check "log-probabilities of a prompt" [ "${told[*]: -6} " = "$made" ]
+ask /v1/completions '{"prompt":[0,5,6],"echo":true,"logprobs":1,"max_tokens":1}'; exits 200; is /choices/0/logprobs/token_logprobs/0 null
+check "each token of it" [ "$(value /choices/0/logprobs/tokens | wc -w)" = 4 ]
 ask $chats "$(chat hi '"top_logprobs":3')"; exits 400; out_has 'needs \"logprobs\": true'
 
 # Reasoning is apart from the answer.

@@ -68,7 +68,7 @@ void read(std::string_view input) {
                       : input[0] == 't' ? openai::completion(body, model)
                       : input[0] == 'r' ? responses::create(body, model)
                                         : anthropic::messages(body, model);
-  require(asked.ask.n >= 1 && asked.ask.max_tokens >= 1, "an answer of nothing");
+  require(asked.ask.n >= 1 && asked.ask.max_tokens >= 0, "an answer of nothing");
   const StopStrings stop(asked.ask.stop);
   const Sampler sampler(asked.ask.sampler, model.tokenizer->vocab_size());
   answer(asked.ask, *asked.format, std::string(input.substr(0, 100)));

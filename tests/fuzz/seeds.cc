@@ -176,7 +176,7 @@ void write_request(Seeds seeds) {
            R"(],"chat_template_kwargs":{"thinking":false},"tools":[{"function":{"name":"f"}}],)"
            R"("tool_choice":{"type":"function","function":{"name":"f"}}})",
        std::string(R"(t{"prompt":"def f(","suffix":"return","max_tokens":4,"stop":"x","logprobs":2})"),
-       std::string(R"(t{"prompt":[0,5,6],"echo":true,"stream":true,"temperature":0})"),
+       std::string(R"(t{"prompt":[0,5,6],"echo":true,"logprobs":3,"stream":true,"temperature":0})"),
        R"(r{"instructions":"Be brief.","input":[{"role":"user","content":[{"type":"input_text","text":"Hi"}]},)"
        R"({"type":"reasoning","content":[{"type":"reasoning_text","text":"r"}]},{"type":"function_call","call_id":"1",)"
        R"("name":"add","arguments":"{}"},{"type":"function_call_output","call_id":"1","output":"2"}],)"

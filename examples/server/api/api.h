@@ -30,6 +30,7 @@ struct Ask {
   std::string call_prefix = "call_";  // of the ids of calls
   int64_t max_tokens = INT64_MAX;     // less where the context is full before
   SamplerOptions sampler;
+  bool prompt_logprobs = false;  // those of the prompt, but for its first token, come first
   std::vector<std::string> stop;
   int n = 1;
   bool stream = false;
@@ -56,7 +57,8 @@ struct Choice {
   bool done = false;
   Finish finish = Finish::kStop;
   std::string stop_string;            // that ended it
-  std::vector<TokenChances> chances;  // of each token but </think>, where sampler.logprobs asks for them
+  std::vector<TokenChances> chances;  // of each token but </think>, where sampler.logprobs asks for them; the prompt's
+                                      // before them where prompt_logprobs does
   size_t told = 0;                    // of them, that pieces have taken along
   int64_t prompt_tokens = 0, cached_tokens = 0, tokens = 0, reasoning_tokens = 0;
 };

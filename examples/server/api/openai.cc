@@ -186,9 +186,12 @@ class ChatFormat final : public Format {
 
 class CompletionFormat final : public Format {
  public:
-  CompletionFormat(const Ask& ask, std::string echo, bool include_usage, const ModelInfo& model)
+  // `first`: the token that the echo begins with, where its chances are asked for, which nobody knows.
+  CompletionFormat(const Ask& ask, std::string echo, std::optional<int32_t> first, bool include_usage,
+                   const ModelInfo& model)
       : Format(ask, "text_completion", "cmpl-", include_usage, model.tokenizer),
         echo_(std::move(echo)),
+        first_(static_cast<size_t>(ask.n), first),
         offsets_(static_cast<size_t>(ask.n)) {}
 
   std::string begin() override {
@@ -208,27 +211,32 @@ class CompletionFormat final : public Format {
                        {"token_logprobs", OrderedJson::array()},
                        {"top_logprobs", OrderedJson::array()},
                        {"text_offset", OrderedJson::array()}};
-    for (const TokenChances& chance : chances) {
-      const std::string text = token_text(chance.tokens[0].id);
-      OrderedJson top = OrderedJson::object();
-      for (const TokenLogprob& one : std::span(chance.tokens).subspan(1)) top[token_text(one.id)] = finite(one.logprob);
+    const auto add = [&](int32_t id, OrderedJson logprob, OrderedJson top) {
+      const std::string text = token_text(id);
       all["tokens"].push_back(text);
-      all["token_logprobs"].push_back(finite(chance.tokens[0].logprob));
+      all["token_logprobs"].push_back(std::move(logprob));
       all["top_logprobs"].push_back(std::move(top));
       all["text_offset"].push_back(offsets_[choice]);
       const auto begins = [](char byte) { return (byte & 0xc0) != 0x80; };  // a character, in UTF-8
       offsets_[choice] += std::count_if(text.begin(), text.end(), begins);
+    };
+    if (const auto first = std::exchange(first_[choice], std::nullopt)) add(*first, nullptr, nullptr);
+    for (const TokenChances& chance : chances) {
+      OrderedJson top = OrderedJson::object();
+      for (const TokenLogprob& one : std::span(chance.tokens).subspan(1)) top[token_text(one.id)] = finite(one.logprob);
+      add(chance.tokens[0].id, finite(chance.tokens[0].logprob), std::move(top));
     }
     return all;
   }
 
  private:
   const std::string echo_;
-  std::vector<int64_t> offsets_;  // in characters, of the next token of each choice
+  std::vector<std::optional<int32_t>> first_;  // until it is written, of each choice
+  std::vector<int64_t> offsets_;               // in characters, of the next token of each choice
 };
 
 // What both kinds of requests say in the same words.
-Ask common(const JsonField& request, const ModelInfo& model) {
+Ask common(const JsonField& request, const ModelInfo& model, int64_t fewest_tokens) {
   Ask ask;
   ask.model = request["model"].string(model.name);
   ask.stop = stop_strings(request["stop"]);
@@ -236,7 +244,7 @@ Ask common(const JsonField& request, const ModelInfo& model) {
   ask.stream = request["stream"].flag(false);
   const JsonField most =
       request["max_completion_tokens"].present() ? request["max_completion_tokens"] : request["max_tokens"];
-  ask.max_tokens = most.whole(1, INT64_MAX, INT64_MAX);
+  ask.max_tokens = most.whole(fewest_tokens, INT64_MAX, INT64_MAX);
   const JsonField user = request["user_id"].present() ? request["user_id"] : request["user"];
   ask.space = user.string("");
   return ask;
@@ -300,7 +308,7 @@ ChatOptions chat_options(const JsonField& request, const Ask& ask, const ModelIn
 Asked chat(const OrderedJson& body, const ModelInfo& model) {
   const JsonField request(body, "");
   request.object();
-  Ask ask = common(request, model);
+  Ask ask = common(request, model, 1);
   const ChatOptions options = chat_options(request, ask, model);
   std::vector<ChatMessage> messages;
   const JsonField list = request["messages"];
@@ -325,7 +333,7 @@ Asked chat(const OrderedJson& body, const ModelInfo& model) {
 Asked completion(const OrderedJson& body, const ModelInfo& model) {
   const JsonField request(body, "");
   request.object();
-  Ask ask = common(request, model);
+  Ask ask = common(request, model, 0);
   check(!request["response_format"].present(), Code::kInvalidArgument, "response_format is for chat completions");
   ask.sampler = sampler_of(request, {}, /*tools=*/true, model);
   const JsonField logprobs = request["logprobs"];
@@ -334,8 +342,7 @@ Asked completion(const OrderedJson& body, const ModelInfo& model) {
   const JsonField prompt = request["prompt"], suffix = request["suffix"];
   const bool echo = request["echo"].flag(false);
   check(!echo || !suffix.present(), Code::kInvalidArgument, "echo cannot be had with suffix");
-  check(!echo || !logprobs.present(), Code::kInvalidArgument,
-        "echo cannot be had with logprobs: those of a prompt are not known");
+  ask.prompt_logprobs = echo && logprobs.present();
   if (prompt.is_array()) {
     check(!suffix.present(), Code::kInvalidArgument, "a prompt of token ids cannot have a suffix");
     for (size_t i = 0; i < prompt.size(); ++i)
@@ -354,7 +361,9 @@ Asked completion(const OrderedJson& body, const ModelInfo& model) {
   }
   std::string echoed;
   if (echo) echoed = prompt.is_string() ? prompt.string() : model.tokenizer->decode(ask.prompt);
-  auto format = std::make_unique<CompletionFormat>(ask, std::move(echoed), include_usage(request), model);
+  std::optional<int32_t> first;  // of a text it is the beginning token, which is not part of the echo
+  if (ask.prompt_logprobs && prompt.is_array() && !ask.prompt.empty()) first = ask.prompt[0];
+  auto format = std::make_unique<CompletionFormat>(ask, std::move(echoed), first, include_usage(request), model);
   return {std::move(ask), std::move(format)};
 }
 

@@ -254,5 +254,45 @@ TEST(Scheduler, ACacheChangesNoAnswer) {
   }
 }
 
+// The bits are those of the whole prompt scored alone, whatever runs beside it or is kept of it.
+TEST_P(Scheduled, TellsHowLikelyAPromptIs) {
+  const auto model = open(kSlots, 512, GetParam());
+  const std::vector<int32_t> prompt = prompt_of(150, 3);
+  using Chances = std::vector<std::vector<std::pair<int32_t, float>>>;
+  const auto chance = [](std::span<const TokenLogprob> logprobs) {
+    std::vector<std::pair<int32_t, float>> all;
+    for (const TokenLogprob& one : logprobs) all.emplace_back(one.id, one.logprob);
+    return all;
+  };
+  Chances expected;
+  std::vector<TokenLogprob> logprobs;
+  Session(model).score(prompt, [&](int64_t i, std::span<const float> logits, std::span<const float>) {
+    if (i + 1 == static_cast<int64_t>(prompt.size())) return;
+    write_logprobs(prompt[static_cast<size_t>(i) + 1], 2, logits, logprobs);
+    expected.push_back(chance(logprobs));
+  });
+  Session session(model);
+  PrefixCache cache({}, session);
+  Scheduler scheduler(session, &cache);
+  Answer first, other;
+  scheduler.submit(request(prompt, 4, first));
+  scheduler.submit(request(prompt_of(60, 9), 200, other));
+  while (first.done == 0) scheduler.step();
+  for (const int64_t tokens : {4, 0}) {
+    Answer told;
+    Chances chances;
+    Request r = request(prompt, tokens, told);
+    r.sampler.logprobs = 2;
+    r.prompt_logprobs = true;
+    r.on_prompt = [&](int32_t, std::span<const TokenLogprob> of) { chances.push_back(chance(of)); };
+    scheduler.submit(std::move(r));
+    while (told.done == 0) scheduler.step();
+    EXPECT_EQ(chances, expected);
+    EXPECT_EQ(told.ids, std::vector<int32_t>(first.ids.begin(), first.ids.begin() + tokens));
+    EXPECT_EQ(told.result.cached_tokens, 0);
+  }
+  EXPECT_EQ(other.done, 0);  // it went on beside them
+}
+
 }  // namespace
 }  // namespace v4rt
