@@ -5,9 +5,11 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import threading
+import urllib.request
 
 import numpy as np
 import pytest
@@ -224,6 +226,55 @@ def test_chat():
     assert tokenizer.decode(tokenizer.encode_chat(messages, bos=False)).startswith("<｜User｜><think>")
     with pytest.raises(v4rt.Error, match="nobody"):
         tokenizer.encode_chat([{"role": "nobody", "content": ""}])
+
+
+TOOLS = [{"type": "function", "function": {"name": "now", "description": "The time, ä", "parameters": {
+    "type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]}}}]
+TALK = [
+    {"role": "user", "content": "When is it?"},
+    {"role": "assistant", "content": None, "reasoning_content": "Two calls.", "tool_calls": [
+        {"id": zone, "type": "function", "function": {"name": "now", "arguments": json.dumps({"zone": zone})}}
+        for zone in ("UTC", "CET")]},
+    {"role": "tool", "tool_call_id": "CET", "content": "14"},
+    {"role": "tool", "tool_call_id": "UTC", "content": "13"},
+]
+
+
+def test_chat_with_tools():
+    tokenizer = v4rt.Tokenizer(v4rt.mini())
+    text = tokenizer.decode(tokenizer.encode_chat(TALK, tools=TOOLS))
+    assert '{"name": "now", "description": "The time, ä", "parameters": {"type": "object"' in text
+    assert text.index('name="zone" string="true">UTC<') < text.index('name="zone" string="true">CET<')
+    assert text.index("<tool_result>13</tool_result>") < text.index("<tool_result>14</tool_result>")  # as they were called
+    assert "Two calls." in tokenizer.decode(tokenizer.encode_chat(TALK, tools=TOOLS, thinking=True))
+    with pytest.raises(v4rt.Error, match=r"tools\[0\].function"):
+        tokenizer.encode_chat(TALK, tools=[{"type": "function"}])
+
+
+def test_chat_is_what_the_server_reads():
+    """The server's answers, and its count of tokens, are those of the prompts made here."""
+    tokenizer = v4rt.Tokenizer(v4rt.mini())
+    session = v4rt.Session(v4rt.Model(v4rt.mini(), context=4096))
+    server = subprocess.Popen([sys.executable, "-m", "v4rt", "serve", "mini", "--context", "4096", "--port", "0"],
+                              stderr=subprocess.PIPE, text=True)
+    try:
+        url = next(found for line in server.stderr if (found := re.search(r"http://[0-9.:]+", line))).group()
+        for messages, tools, thinking in ((TALK[:1], [], False), (TALK, TOOLS, False), (TALK, TOOLS, True)):
+            request = {"messages": messages, "tools": tools, "temperature": 0, "max_tokens": 8, "tool_choice": "none",
+                       "thinking": {"type": "enabled" if thinking else "disabled"}}
+            reply = json.loads(urllib.request.urlopen(urllib.request.Request(
+                url + "/v1/chat/completions", json.dumps(request).encode(), {"Content-Type": "application/json"})).read())
+            prompt = tokenizer.encode_chat(messages, tools=tools, thinking=thinking)
+            assert reply["usage"]["prompt_tokens"] == len(prompt)
+            if thinking:
+                continue  # samples in any case
+            marker = int(tokenizer.encode("｜DSML｜", special=True)[0])  # which the server keeps from answers without tools
+            session.reset()
+            tokens = session.generate(prompt, max_tokens=8, sampler=v4rt.Sampler(session.model, logit_bias={marker: -100}))
+            assert reply["choices"][0]["message"]["content"] == tokenizer.decode(list(tokens))
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def test_sampler_options(model, session):

@@ -1,8 +1,5 @@
-// The module v4rt._native: what python/v4rt/__init__.py needs of v4rt.hpp. Arrays come in as any object that DLPack or
-// the buffer protocol can hand over without a copy, and go out as NumPy arrays of their own.
+// The module v4rt._native: what python/v4rt/__init__.py needs of v4rt.hpp.
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
@@ -11,39 +8,14 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
-#include <memory>
 #include <optional>
-#include <v4rt.hpp>
 
-namespace nb = nanobind;
-using namespace nb::literals;
+#include "graph/api/python/arrays.h"
 
+namespace v4rt_python {
 namespace {
 
-using Ids = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Logits = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-std::span<const T> span(const nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>& array) {
-  return {array.data(), array.size()};
-}
-
-template <class T>
-auto owned_array(std::unique_ptr<T[]> values, std::initializer_list<size_t> shape) {
-  T* data = values.get();
-  nb::capsule owner(values.release(), [](void* p) noexcept { delete[] static_cast<T*>(p); });
-  return nb::ndarray<nb::numpy, T>(data, shape.size(), shape.begin(), owner);
-}
-
-template <class T>
-auto copied(std::span<const T> values) {
-  auto copy = std::make_unique_for_overwrite<T[]>(values.size());
-  std::copy(values.begin(), values.end(), copy.get());
-  return owned_array(std::move(copy), {values.size()});
-}
-
-nb::bytes bytes(std::string_view text) { return nb::bytes(text.data(), text.size()); }
+using namespace nb::literals;
 
 // Whether Python's callback says stop; KeyboardInterrupt and its like come out as they are.
 using OpenProgress = std::optional<std::function<bool(std::string_view, double)>>;
@@ -57,8 +29,6 @@ void on_progress(v4rt::ModelOptions& options, OpenProgress progress) {
   };
 }
 
-using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
 // The caller keeps the arrays as long as the model.
 v4rt::Model open_files(const std::vector<std::pair<std::string, Bytes>>& given, const v4rt::ModelOptions& options) {
   std::vector<v4rt::File> files;
@@ -67,14 +37,22 @@ v4rt::Model open_files(const std::vector<std::pair<std::string, Bytes>>& given, 
   return v4rt::Model::open(files, options);
 }
 
-std::vector<int32_t> chat_encode(const v4rt::Tokenizer& tokenizer,
-                                 const std::vector<std::tuple<std::string, std::string, std::string>>& messages,
-                                 bool thinking, int effort, int revision, bool keep_reasoning, bool bos) {
+// role, content, reasoning, tool_calls, tool_call_id
+using Message = std::tuple<std::string, std::string, std::string, std::string, std::string>;
+
+std::vector<int32_t> chat_encode(const v4rt::Tokenizer& tokenizer, const std::vector<Message>& messages,
+                                 const std::string& tools, bool thinking, int effort, int revision, bool keep_reasoning,
+                                 bool bos) {
   std::vector<v4rt::Message> conversation;
-  for (const auto& [role, content, reasoning] : messages) conversation.push_back({role, content, reasoning});
+  for (const auto& [role, content, reasoning, calls, call_id] : messages)
+    conversation.push_back({role, content, reasoning, calls, call_id});
   return v4rt::chat_encode(tokenizer, conversation,
-                           {thinking, static_cast<v4rt_effort>(effort), static_cast<v4rt_chat_revision>(revision),
-                            keep_reasoning, bos, false});
+                           {.thinking = thinking,
+                            .effort = static_cast<v4rt_effort>(effort),
+                            .revision = static_cast<v4rt_chat_revision>(revision),
+                            .keep_reasoning = keep_reasoning,
+                            .bos = bos,
+                            .tools = tools});
 }
 
 using Pieces = std::vector<std::pair<int, std::string>>;  // of a reply: kind and text
@@ -107,8 +85,10 @@ auto score(v4rt::Session& session, size_t vocab_size, const Ids& ids, int slot) 
 }
 
 }  // namespace
+}  // namespace v4rt_python
 
 NB_MODULE(_native, m) {
+  using namespace v4rt_python;
   nb::exception<v4rt::Error> error(m, "Error", PyExc_RuntimeError);
   nb::register_exception_translator(
       [](const std::exception_ptr& thrown, void* type) {
@@ -144,6 +124,8 @@ NB_MODULE(_native, m) {
       .def_rw("no_mmap", &v4rt::ModelOptions::no_mmap)
       .def("numbers", [](v4rt::ModelOptions& self, int numbers) { self.numbers = static_cast<v4rt_numbers>(numbers); })
       .def("fast", [](v4rt::ModelOptions& self, int fast) { self.fast = static_cast<v4rt_fast>(fast); })
+      .def("thread_sharing",
+           [](v4rt::ModelOptions& self, int how) { self.thread_sharing = static_cast<v4rt_thread_sharing>(how); })
       .def("on_progress", &on_progress, "progress"_a.none());
 
   nb::class_<v4rt_model_info>(m, "ModelInfo")
@@ -168,28 +150,27 @@ NB_MODULE(_native, m) {
            })
       .def("explain", &v4rt::Model::explain, "tokens"_a, "position"_a, released);
 
-  nb::class_<v4rt::Sampler>(m, "Sampler")
+  nb::class_<v4rt::SamplerOptions>(m, "SamplerOptions")
       .def(
           "__init__",
-          [](v4rt::Sampler* self, const v4rt::Model& model, float temperature, float top_p, uint64_t seed,
-             int32_t top_k, float min_p, float repetition_penalty, float presence_penalty, float frequency_penalty,
-             const std::vector<std::pair<int32_t, float>>& logit_bias, std::optional<int32_t> logprobs) {
+          [](v4rt::SamplerOptions* self, float temperature, float top_p, uint64_t seed, int32_t top_k, float min_p,
+             float repetition_penalty, float presence_penalty, float frequency_penalty, const Logprobs& logit_bias,
+             std::optional<int32_t> logprobs) {
             std::vector<v4rt_logit_bias> bias;
             for (const auto& [id, value] : logit_bias) bias.push_back({id, value});
-            new (self) v4rt::Sampler(model, {temperature, top_p, seed, top_k, min_p, repetition_penalty,
-                                             presence_penalty, frequency_penalty, std::move(bias), logprobs});
+            new (self) v4rt::SamplerOptions{
+                temperature,       top_p,           seed,    top_k, min_p, repetition_penalty, presence_penalty,
+                frequency_penalty, std::move(bias), logprobs};
           },
-          "model"_a, "temperature"_a, "top_p"_a, "seed"_a, "top_k"_a, "min_p"_a, "repetition_penalty"_a,
-          "presence_penalty"_a, "frequency_penalty"_a, "logit_bias"_a, "logprobs"_a.none())
+          "temperature"_a, "top_p"_a, "seed"_a, "top_k"_a, "min_p"_a, "repetition_penalty"_a, "presence_penalty"_a,
+          "frequency_penalty"_a, "logit_bias"_a, "logprobs"_a.none());
+
+  nb::class_<v4rt::Sampler>(m, "Sampler")
+      .def(nb::init<const v4rt::Model&, const v4rt::SamplerOptions&>(), "model"_a, "options"_a)
       .def(
           "begin", [](v4rt::Sampler& self, const Ids& ids) { self.begin(span(ids)); }, "ids"_a)
       .def("forget", &v4rt::Sampler::forget)
-      .def("logprobs",
-           [](const v4rt::Sampler& self) {
-             std::vector<std::pair<int32_t, float>> all;
-             for (const v4rt_token_logprob& t : self.logprobs()) all.emplace_back(t.id, t.logprob);
-             return all;
-           })
+      .def("logprobs", [](const v4rt::Sampler& self) { return pairs(self.logprobs()); })
       .def(
           "sample", [](v4rt::Sampler& self, const Logits& logits) { return self.sample(span(logits)); }, "logits"_a);
 
@@ -299,6 +280,7 @@ NB_MODULE(_native, m) {
       .def(
           "token", [](const v4rt::Tokenizer& self, int32_t id) { return bytes(self.token(id)); }, "id"_a);
 
-  m.def("chat_encode", &chat_encode, "tokenizer"_a, "messages"_a, "thinking"_a, "effort"_a, "revision"_a,
+  m.def("chat_encode", &chat_encode, "tokenizer"_a, "messages"_a, "tools"_a, "thinking"_a, "effort"_a, "revision"_a,
         "keep_reasoning"_a, "bos"_a);
+  add_engine(m);
 }

@@ -18,25 +18,26 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _native
+from ._common import Ids, Path, ids_of, sampling
+from ._engine import Answer, Engine, Event, Result
 from ._native import Error, Snapshot
 
 __all__ = [
-    "Error", "Model", "Reply", "Sampler", "Session", "Snapshot", "Tokenizer", "devices", "memory_needed", "mini", "__version__",
+    "Answer", "Engine", "Error", "Event", "Model", "Reply", "Result", "Sampler", "Session", "Snapshot", "Tokenizer",
+    "devices", "memory_needed", "mini", "__version__",
 ]
 __version__: str = _native.version()
-
-Path = Union[str, "os.PathLike[str]"]
-Ids = npt.ArrayLike
 
 _EFFORTS = ("default", "low", "high", "max")
 _REVISIONS = ("preview", "0731")
 _FAST = {False: 0, True: 1, "always": 2}
+_SHARING = ("first", "turns", "own")
 
 
 def mini() -> str:
@@ -49,17 +50,6 @@ def devices() -> dict[str, Any]:
     return json.loads(_native.devices_json())
 
 
-def _ids(ids: Ids) -> Any:
-    if hasattr(ids, "__dlpack__") and not isinstance(ids, np.ndarray):
-        return ids
-    array = np.asarray(ids)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"ids are integers, not {array.dtype}")
-    if array.size and (array.min() < -(2**31) or array.max() >= 2**31):
-        raise ValueError("an id is outside the range of int32")
-    return np.ascontiguousarray(array, dtype=np.int32)
-
-
 def _options(
     *,
     device: str = "cpu",
@@ -70,6 +60,7 @@ def _options(
     context: int = 4096,
     chunk: int = 0,
     threads: int = 0,
+    thread_sharing: str = "first",
     slots: int = 1,
     rewind: int = 8,
     draft: int = 0,
@@ -81,6 +72,8 @@ def _options(
 ) -> _native.ModelOptions:
     if fast not in _FAST:
         raise ValueError(f"fast is {fast!r}; it is False, True or 'always'")
+    if thread_sharing not in _SHARING:
+        raise ValueError(f"thread_sharing is {thread_sharing!r}; it is 'first', 'turns' or 'own'")
     options = _native.ModelOptions()
     options.device = device
     options.place = list(place)
@@ -97,6 +90,7 @@ def _options(
     options.no_mmap = not mmap
     options.numbers(1 if plain else 0)
     options.fast(_FAST[fast])
+    options.thread_sharing(_SHARING.index(thread_sharing))
     options.on_progress(progress and (lambda what, done: progress(what, done) is not False))
     return options
 
@@ -117,6 +111,9 @@ class Model:
     memory: bytes by device name, which the model and one session may take.
     cache_dir, weight_cache: folders where compiled programs, and weights as the device wants them, are kept.
     context: positions that a sequence can hold. chunk: prompt tokens read at once; results do not depend on it.
+    threads: of the cpu device; 0: one per processor. thread_sharing: when several sessions compute at the same time,
+    the threads serve the "first" that asks, and the others compute on the thread of their caller; or all in "turns", an
+    operator at a time; or each session has its "own". The results do not depend on it.
     slots: sequences of a session. rewind: positions that they can always go back by. draft: tokens that the MTP block
     guesses at once, at most 4. mtp: build it for score().
     plain: fp32 throughout, in place of the roundings of the release.
@@ -148,24 +145,24 @@ class Model:
 
 
 class Sampler:
-    """Chooses tokens. temperature 0: always the largest logit. What is done, in this order: logit_bias, the penalties
-    (repetition, frequency, presence), temperature, min_p, top_k, top_p, and a draw that depends on the seed alone.
-    logprobs: keep the log-probabilities of the chosen token and of this many likeliest."""
+    """Chooses tokens. What is done, in this order, each to what the one before left:
 
-    def __init__(self, model: Model, *, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0, top_k: int = 0,
-                 min_p: float = 0.0, repetition_penalty: float = 1.0, presence_penalty: float = 0.0,
-                 frequency_penalty: float = 0.0, logit_bias: Mapping[int, float] | None = None,
-                 logprobs: int | None = None) -> None:
-        self._sampler = _native.Sampler(
-            model._model, temperature, top_p, seed, top_k, min_p, repetition_penalty, presence_penalty,
-            frequency_penalty, list((logit_bias or {}).items()), logprobs)
+    logit_bias: {id: what is added to its logit}.
+    repetition_penalty, for tokens read or chosen; frequency_penalty and presence_penalty, for those chosen.
+    temperature: 0: the largest logit, and no other step. min_p, top_k, top_p: what is kept.
+    seed: what the draw depends on.
+    logprobs: keep the log-probabilities of the chosen token and of this many likeliest.
+    """
+
+    def __init__(self, model: Model, **options: Any) -> None:
+        self._sampler = _native.Sampler(model._model, sampling(**options))
 
     def sample(self, logits: npt.ArrayLike) -> int:
         return self._sampler.sample(np.ascontiguousarray(logits, dtype=np.float32))
 
     def begin(self, ids: Ids) -> None:
         """A text begins with these tokens, or goes on: for the penalties. Session.generate() does it."""
-        self._sampler.begin(_ids(ids))
+        self._sampler.begin(ids_of(ids))
 
     def forget(self) -> None:
         """What was read and chosen; the draws go on."""
@@ -211,17 +208,17 @@ class Session:
 
     def feed(self, ids: Ids, slot: int = 0) -> npt.NDArray[np.float32]:
         """Appends tokens; the logits [vocab_size] after the last one."""
-        return self._session.feed(_ids(ids), slot)
+        return self._session.feed(ids_of(ids), slot)
 
     def feed_batch(self, items: Mapping[int, Ids]) -> npt.NDArray[np.float32]:
         """One step of several sequences: ids by slot, together at most one chunk; the logits [items, vocab_size]."""
-        logits = self._session.feed_batch([(slot, _ids(ids)) for slot, ids in items.items()])
+        logits = self._session.feed_batch([(slot, ids_of(ids)) for slot, ids in items.items()])
         return logits.reshape(len(items), self.model.vocab_size)
 
     def score(self, ids: Ids, slot: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         """Appends n tokens; the logits [n, vocab_size] after each, and those of the MTP block [n - 1, vocab_size]: of
         a model that was opened with mtp, when the sequence was empty."""
-        return self._session.score(self.model.vocab_size, _ids(ids), slot)
+        return self._session.score(self.model.vocab_size, ids_of(ids), slot)
 
     def draft(self, token: int, n: int, slot: int = 0) -> list[int]:
         """Guesses the n tokens after `token`, which has not been fed; -1 where there is nothing to go by."""
@@ -266,9 +263,9 @@ class Session:
             self.feed(prompt, slot)
             return
         native = (sampler or Sampler(self.model))._sampler
-        native.begin(_ids(prompt))
+        native.begin(ids_of(prompt))
         ends = () if ignore_end_token else self.model.end_tokens
-        token = self._session.advance(native, _ids(prompt), slot)
+        token = self._session.advance(native, ids_of(prompt), slot)
         while token not in ends and self.position_of(slot) < self.model.context:
             try:
                 yield token
@@ -309,19 +306,23 @@ class Tokenizer:
         ids = self._tokenizer.encode(text, special)
         return ids if bos is None else np.concatenate((np.array([bos], np.int32), ids))
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, thinking: bool = False, effort: str = "default",
-                    revision: str = "preview", keep_reasoning: bool = False, bos: bool = True
-                    ) -> npt.NDArray[np.int32]:
-        """The ids of a conversation, which end where the model is to go on. A message has a "role" ("system", "user",
-        "assistant", "developer", "latest_reminder"), a "content", and an assistant's perhaps a "reasoning"; control
+    def encode_chat(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] = (),
+                    thinking: bool = False, effort: str = "default", revision: str = "preview",
+                    keep_reasoning: bool = False, bos: bool = True) -> npt.NDArray[np.int32]:
+        """The ids of a conversation, which end where the model is to go on. Messages and tools are those of OpenAI's
+        API: a message has a "role" ("system", "user", "assistant", "tool", "developer", "latest_reminder") and a
+        "content"; an assistant's perhaps a "reasoning_content" and "tool_calls", a tool's the "tool_call_id". Control
         tokens in them are text. effort: "default", "low", "high", "max". revision: "preview" or "0731"."""
-        parts = [(m["role"], m.get("content", ""), m.get("reasoning", "")) for m in messages]
-        return np.array(_native.chat_encode(self._tokenizer, parts, thinking, _EFFORTS.index(effort),
+        parts = [(m["role"], m.get("content") or "", m.get("reasoning_content") or "",
+                  json.dumps(m["tool_calls"]) if m.get("tool_calls") else "", m.get("tool_call_id") or "")
+                 for m in messages]
+        offered = json.dumps(list(tools)) if tools else ""
+        return np.array(_native.chat_encode(self._tokenizer, parts, offered, thinking, _EFFORTS.index(effort),
                                             _REVISIONS.index(revision), keep_reasoning, bos), np.int32)
 
     def decode(self, ids: Ids) -> str:
         """The text of ids; bytes that are not UTF-8 become U+FFFD."""
-        return self._tokenizer.decode(_ids(ids)).decode(errors="replace")
+        return self._tokenizer.decode(ids_of(ids)).decode(errors="replace")
 
     def token(self, token: int) -> bytes:
         """The bytes of one token, which may be a part of a character."""
