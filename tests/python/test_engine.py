@@ -16,7 +16,7 @@ TEXT = GOLDEN["text"].removesuffix("<｜end▁of▁sentence｜>")
 
 @pytest.fixture(scope="module")
 def model():
-    return v4rt.Model(v4rt.mini(), context=512, chunk=8, plain=True, slots=2)
+    return v4rt.Model(v4rt.mini(), context=16384, chunk=8, plain=True, slots=2)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def engine(model):
 def test_answers_are_those_of_a_session(model, engine, tokenizer):
     options = [dict(temperature=1, seed=seed, top_p=0.9, logprobs=2) for seed in range(5)]
     answers = [engine.ask(PROMPT[: 3 + i], max_tokens=9, ignore_end_token=True, **o) for i, o in enumerate(options)]
-    assert engine.waiting + engine.running == 5
+    assert 1 <= engine.waiting + engine.running <= 5
     for i, (answer, o) in reversed(list(enumerate(zip(answers, options)))):
         events = list(answer)
         session = v4rt.Session(model)
@@ -73,7 +73,7 @@ def test_asyncio(engine, tokenizer):
         other = asyncio.create_task(tick())
         texts = await asyncio.gather(*(one() for _ in range(40)))  # more than there are threads in asyncio's pool
         other.cancel()
-        stopped = engine.ask(PROMPT, max_tokens=400, ignore_end_token=True)
+        stopped = engine.ask(PROMPT, max_tokens=16000, ignore_end_token=True)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(forever(stopped), 0.1)
         stopped.cancel()
@@ -87,12 +87,12 @@ def test_asyncio(engine, tokenizer):
 
     texts, ticks, stop = asyncio.run(collect())
     assert texts == [TEXT] * 40 and ticks > 100
-    assert stop in ("cancelled", "max tokens")
+    assert stop == "cancelled"
 
 
 def test_cancel_and_close(model):
     engine = v4rt.Engine(model, cache=False, max_waiting=1)
-    ask = lambda: engine.ask(PROMPT, max_tokens=400, ignore_end_token=True)
+    ask = lambda: engine.ask(PROMPT, max_tokens=16000, ignore_end_token=True)
     first, second, third = ask(), ask(), ask()
     with pytest.raises(v4rt.Error, match="wait") as caught:
         ask()
