@@ -122,7 +122,12 @@ void write_result(T value, T* result, std::string_view what) {
   std::memcpy(result, &value, std::min(size, sizeof(T)));
 }
 
-SamplerOptions read_sampler(const v4rt_sampler_options* options);
+class HostFilter;
+struct GivenSampler {
+  SamplerOptions options;
+  std::shared_ptr<HostFilter> filter = {};  // in it, if there is one
+};
+GivenSampler read_sampler(const v4rt_sampler_options* options, int64_t vocab_size);
 void write_generated(const GenerateResult& done, v4rt_stop stop, v4rt_generate_result* result);
 v4rt_stop to_stop(StopReason reason);
 

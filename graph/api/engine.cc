@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "graph/api/boundary.h"
+#include "graph/api/host_filter.h"
 #include "loaders/text/stop_strings.h"
 
 using v4rt::AnswerQueue;
@@ -31,6 +32,7 @@ struct v4rt_answer {
   const std::shared_ptr<AnswerQueue> queue;
   const std::shared_ptr<const v4rt::Tokenizer> tokenizer;
   uint64_t id = 0;
+  std::shared_ptr<v4rt::api::HostFilter> filter = {};  // if there is one
   v4rt::StopStrings stop;
   v4rt::Utf8Stream utf8;
   AnswerQueue::Event last;  // the end, once it has come
@@ -106,6 +108,7 @@ std::vector<std::string> stop_strings(const v4rt_request& r) {
   return strings;
 }
 
+// Without a sampler.
 v4rt::Request request_of(const v4rt_request& r, const v4rt::Model& model) {
   v4rt::check(r.max_tokens >= 0, Code::kInvalidArgument, "v4rt_request.max_tokens is {}; it may not be negative",
               r.max_tokens);
@@ -114,7 +117,6 @@ v4rt::Request request_of(const v4rt_request& r, const v4rt::Model& model) {
   if (r.n_prompt > 0) require(r.prompt, "v4rt_request: prompt");
   v4rt::Request request;
   request.prompt.assign(r.prompt, r.prompt + r.n_prompt);
-  request.sampler = v4rt::api::read_sampler(r.sampler);
   if (r.cache_space != nullptr) request.cache_space = r.cache_space;
   if (r.max_tokens > 0) request.options.max_tokens = r.max_tokens;
   if (r.ignore_end_token == 0) request.options.end_tokens = model.config().eos_token_ids;
@@ -142,6 +144,9 @@ v4rt_status v4rt_answer_open(v4rt_engine* engine, const v4rt_request* request, v
     auto made =
         std::make_unique<v4rt_answer>(engine->engine, std::make_shared<AnswerQueue>(std::move(news)),
                                       r.tokenizer != nullptr ? r.tokenizer->tokenizer : nullptr, stop_strings(r));
+    auto sampler = v4rt::api::read_sampler(r.sampler, engine->engine->model().config().vocab_size);
+    asked.sampler = std::move(sampler.options);
+    made->filter = std::move(sampler.filter);
     const std::optional<uint64_t> id = engine->engine->submit(std::move(asked), made->queue);
     if (!id) throw v4rt::api::Busy("as many requests wait as may; try again later, or open the engine with more");
     made->id = *id;
@@ -153,6 +158,7 @@ void v4rt_answer_close(v4rt_answer* answer) {
   if (answer == nullptr) return;
   answer->cancel();
   answer->queue->silence();
+  if (answer->filter != nullptr) answer->filter->close();
   delete answer;
 }
 

@@ -318,8 +318,8 @@ typedef struct v4rt_message {
   size_t n_content;
   const char* reasoning; /* n_reasoning bytes: what an assistant thought before it said `content`; may be NULL */
   size_t n_reasoning;
-  const char* tool_calls; /* n_tool_calls bytes: what an assistant called, a list in JSON as OpenAI's API writes it:
-                             [{"id": "1", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]; may be NULL */
+  const char* tool_calls; /* n_tool_calls bytes: what an assistant called, in JSON: the list "tool_calls" of a message
+                             of OpenAI's API; may be NULL */
   size_t n_tool_calls;
   const char* tool_call_id; /* of a "tool": the call whose result `content` is; may be NULL */
 } v4rt_message;
@@ -344,8 +344,8 @@ typedef struct v4rt_chat_options {
   int32_t keep_reasoning; /* 1: also the reasoning, and developer messages, before the last question */
   int32_t no_bos;         /* 1: without the token that begins a text */
   int32_t allow_closed;   /* 1: also conversations that ask for no answer */
-  const char* tools;      /* n_tools bytes: what may be called, a list in JSON as OpenAI's API writes it:
-                             [{"type": "function", "function": {"name": "f", "parameters": {}}}]; NULL: nothing */
+  const char* tools;      /* n_tools bytes: what may be called, in JSON: the list "tools" of a request of OpenAI's API;
+                             NULL: nothing */
   size_t n_tools;
 } v4rt_chat_options;
 
@@ -417,6 +417,12 @@ typedef struct v4rt_sampler_options {
   int32_t reserved;         /* 0 */
   const v4rt_logit_bias* logit_bias; /* n_logit_bias of them */
   size_t n_logit_bias;
+  /* Before every other step: clears the bits of tokens that may not come after the n_chosen ones that the text has so
+   * far: of id i, bit i % 64 of allowed[i / 64]; they come all set, and one must stay. 0 stops, as it does elsewhere.
+   * It may be called for one place more than once, and for earlier ones again. Of an engine's request, its thread calls
+   * it, and never after v4rt_answer_close. It may use a tokenizer, and nothing else of v4rt. NULL: all may. */
+  int (*filter)(const int32_t* chosen, size_t n_chosen, uint64_t* allowed, size_t n_words, void* user);
+  void* filter_user;
 } v4rt_sampler_options;
 
 typedef struct v4rt_token_logprob {

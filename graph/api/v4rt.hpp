@@ -343,11 +343,20 @@ struct SamplerOptions {   // their order and meaning: v4rt_sampler_options
   float min_p = 0, repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
   std::vector<v4rt_logit_bias> logit_bias = {};
   std::optional<int32_t> logprobs = {};  // of the chosen token and of so many likeliest
+  // Clears the bits of what may not come after `chosen`; what it throws comes out of the call, or of Answer::next.
+  std::function<void(std::span<const int32_t> chosen, std::span<uint64_t> allowed)> filter = {};
 };
 
 namespace detail {
 
-inline v4rt_sampler_options for_c(const SamplerOptions& options) {  // which must outlive it
+struct Filter {
+  explicit Filter(decltype(SamplerOptions::filter) f) : function(std::move(f)) {}
+  decltype(SamplerOptions::filter) function;
+  Callback<decltype(function)> callback{function};
+};
+
+// Made of `options` and `filter`, which must outlive it.
+inline v4rt_sampler_options for_c(const SamplerOptions& options, Filter& filter) {
   v4rt_sampler_options c{};
   c.struct_size = sizeof(c);
   c.temperature = options.temperature;
@@ -362,6 +371,11 @@ inline v4rt_sampler_options for_c(const SamplerOptions& options) {  // which mus
   c.top_logprobs = options.logprobs.value_or(0);
   c.logit_bias = options.logit_bias.data();
   c.n_logit_bias = options.logit_bias.size();
+  if (!filter.function) return c;
+  c.filter = [](const int32_t* chosen, size_t n_chosen, uint64_t* allowed, size_t n_words, void* user) {
+    return static_cast<Filter*>(user)->callback.call(std::span(chosen, n_chosen), std::span(allowed, n_words));
+  };
+  c.filter_user = &filter;
   return c;
 }
 
@@ -369,8 +383,9 @@ inline v4rt_sampler_options for_c(const SamplerOptions& options) {  // which mus
 
 class Sampler {
  public:
-  explicit Sampler(const Model& model, const SamplerOptions& options = {}) {
-    const v4rt_sampler_options c = detail::for_c(options);
+  explicit Sampler(const Model& model, const SamplerOptions& options = {})
+      : filter_(std::make_unique<detail::Filter>(options.filter)) {
+    const v4rt_sampler_options c = detail::for_c(options, *filter_);
     v4rt_sampler* sampler = nullptr;
     detail::check(v4rt_sampler_open(model.get(), &c, &sampler));
     handle_.reset(sampler);
@@ -378,7 +393,7 @@ class Sampler {
 
   int32_t sample(std::span<const float> logits) {
     int32_t id = 0;
-    detail::check(v4rt_sampler_sample(get(), logits.data(), logits.size(), &id));
+    check(v4rt_sampler_sample(get(), logits.data(), logits.size(), &id));
     return id;
   }
   // A text begins with these tokens, or goes on: for the penalties. generate() does it.
@@ -395,8 +410,10 @@ class Sampler {
   }
 
   v4rt_sampler* get() const { return handle_.get(); }
+  void check(v4rt_status status) { filter_->callback.check(status); }  // of a call that samples
 
  private:
+  std::unique_ptr<detail::Filter> filter_;
   detail::Handle<v4rt_sampler, v4rt_sampler_close> handle_;
 };
 
@@ -423,6 +440,7 @@ v4rt_generate_result generate(Session& session, std::span<const int32_t> prompt,
       session.get(), prompt.data(), prompt.size(), &c, sampler.get(),
       [](int32_t id, void* user) { return static_cast<decltype(callback)*>(user)->call(id); }, &callback, &result);
   callback.rethrow();
+  if (status != V4RT_OK) sampler.check(V4RT_OK);
   session.check(status);
   return result;
 }

@@ -47,12 +47,21 @@ class Answer {
     std::span<const v4rt_token_logprob> logprobs;
   };
 
+  Answer(Answer&&) = default;
+  Answer& operator=(Answer&& other) noexcept {  // the handle that goes is closed before what it calls
+    handle_ = std::move(other.handle_);
+    called_ = std::move(other.called_);
+    done_ = other.done_;
+    return *this;
+  }
+
   // Waits for what comes next. Nothing: it is complete, which done() says, or nothing came within `seconds`.
   std::optional<Event> next(double seconds = -1) {
     if (done_) return std::nullopt;
     v4rt_event event{};
     event.struct_size = sizeof(event);
-    detail::check(v4rt_answer_next(handle_.get(), seconds, &event));
+    const v4rt_status status = v4rt_answer_next(handle_.get(), seconds, &event);
+    if (status != V4RT_OK) called_->filter.callback.check(status);
     done_ = event.kind == V4RT_EVENT_END;
     if (event.kind == V4RT_EVENT_NONE || (done_ && event.n_bytes == 0)) return std::nullopt;
     return Event{done_ ? -1 : event.token, {event.text, event.n_bytes}, {event.logprobs, event.n_logprobs}};
@@ -69,10 +78,14 @@ class Answer {
 
  private:
   friend class Engine;
-  using News = std::function<void()>;
-  Answer(std::shared_ptr<News> news, v4rt_answer* handle) : news_(std::move(news)), handle_(handle) {}
+  struct Called {  // by the engine's thread, until the handle is closed
+    explicit Called(const Request& request) : news(request.news), filter(request.sampler.filter) {}
+    std::function<void()> news;
+    detail::Filter filter;
+  };
+  Answer(std::unique_ptr<Called> called, v4rt_answer* handle) : called_(std::move(called)), handle_(handle) {}
 
-  std::shared_ptr<News> news_;
+  std::unique_ptr<Called> called_;
   detail::Handle<v4rt_answer, v4rt_answer_close> handle_;
   bool done_ = false;
 };
@@ -96,10 +109,10 @@ class Engine {
 
   // Throws V4RT_BUSY when as many wait as may.
   Answer ask(const Request& request) {
-    const v4rt_sampler_options sampler = detail::for_c(request.sampler);
+    auto called = std::make_unique<Answer::Called>(request);
+    const v4rt_sampler_options sampler = detail::for_c(request.sampler, called->filter);
     std::vector<const char*> stop;
     for (const std::string& string : request.stop) stop.push_back(string.c_str());
-    std::shared_ptr<Answer::News> news;
     v4rt_request c{};
     c.struct_size = sizeof(c);
     c.prompt = request.prompt.data();
@@ -110,15 +123,14 @@ class Engine {
     c.n_stop = stop.size();
     c.cache_space = request.cache_space.c_str();
     if (request.news) {
-      news = std::make_shared<Answer::News>(request.news);
-      c.news = [](void* user) { (*static_cast<Answer::News*>(user))(); };
-      c.user = news.get();
+      c.news = [](void* user) { static_cast<Answer::Called*>(user)->news(); };
+      c.user = called.get();
     }
     c.max_tokens = request.max_tokens;
     c.ignore_end_token = request.ignore_end_token ? 1 : 0;
     v4rt_answer* answer = nullptr;
     detail::check(v4rt_answer_open(handle_.get(), &c, &answer));
-    return Answer(std::move(news), answer);
+    return Answer(std::move(called), answer);
   }
 
   v4rt_engine_info info() const {

@@ -89,7 +89,11 @@ void Sampler::begin(std::span<const int32_t> prompt) {
   for (const int32_t id : prompt) state_.uses[static_cast<size_t>(id)].read = true;
 }
 
-void Sampler::forget() { std::ranges::fill(state_.uses, SamplerState::Use{}); }
+void Sampler::forget() {
+  if (filter_) filter_->rewind(0);
+  state_.filtered = 0;
+  std::ranges::fill(state_.uses, SamplerState::Use{});
+}
 
 int32_t Sampler::sample(std::span<const float> logits) {
   const int32_t id = choose(logits);

@@ -65,7 +65,8 @@ static void test_layouts(void) {
   AT(v4rt_sampler_options, frequency_penalty, 40), AT(v4rt_sampler_options, logprobs, 44);
   AT(v4rt_sampler_options, top_logprobs, 48), AT(v4rt_sampler_options, reserved, 52);
   AT(v4rt_sampler_options, logit_bias, 56), AT(v4rt_sampler_options, n_logit_bias, 64);
-  EXPECT(sizeof(v4rt_sampler_options) == 72 && sizeof(v4rt_logit_bias) == 8 && sizeof(v4rt_token_logprob) == 8);
+  AT(v4rt_sampler_options, filter, 72), AT(v4rt_sampler_options, filter_user, 80);
+  EXPECT(sizeof(v4rt_sampler_options) == 88 && sizeof(v4rt_logit_bias) == 8 && sizeof(v4rt_token_logprob) == 8);
   AT(v4rt_reply_options, thinking, 8), AT(v4rt_reply_options, calls, 12), EXPECT(sizeof(v4rt_reply_options) == 16);
   AT(v4rt_batch_item, tokens, 8), AT(v4rt_batch_item, n_tokens, 16), AT(v4rt_batch_item, slot, 24);
   AT(v4rt_batch_item, reserved, 28), EXPECT(sizeof(v4rt_batch_item) == 32);
@@ -362,6 +363,7 @@ int main(int argc, char** argv) {
   test_given_files(argv[1], argv[2]);
   test_sequences(argv[1], argv[2]);
   test_engine(argv[1], argv[2]);
+  test_filter(argv[1], argv[2]);
   if (strcmp(argv[2], "cpu") == 0) test_allocator(argv[1]);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   if (strcmp(argv[2], "cpu") == 0) test_threads_that_do_not_start(argv[1]);

@@ -41,5 +41,7 @@ void test_sequences(const char* path, const char* device);
 
 void test_engine(const char* path, const char* device); /* engine.c */
 
+void test_filter(const char* path, const char* device); /* filter.c */
+
 void test_host_opencl(const char* path); /* host_opencl.c: where the build has OpenCL */
 void test_score(const char* path, const char* device);

@@ -6,6 +6,7 @@ import json
 import pathlib
 import threading
 
+import numpy as np
 import pytest
 import v4rt
 
@@ -138,6 +139,32 @@ def test_beginnings_are_kept(model, tmp_path):
             tokens = [event.token for event in answer]
             results.append((tokens, answer.result.cached_tokens))
     assert results[0][0] == results[1][0] and results[0][1] == 0 and results[1][1] >= 128
+
+
+def test_filter(model, engine):
+    vocabulary = np.arange(model.vocab_size)
+    as_ids = lambda chosen: vocabulary[vocabulary % 3 == len(chosen) % 3]
+    as_mask = lambda chosen: vocabulary % 3 == len(chosen) % 3
+    session = v4rt.Session(model)
+    sampler = v4rt.Sampler(model, filter=as_ids)
+    alone = list(session.generate(PROMPT, sampler=sampler, max_tokens=9, ignore_end_token=True))
+    assert [token % 3 for token in alone] == [0, 1, 2] * 3
+
+    def fails(chosen):
+        return as_mask(chosen) if len(chosen) < 4 else {}["no such key"]
+
+    asked = [engine.ask(PROMPT, filter=f, max_tokens=9, ignore_end_token=True)
+             for f in (as_mask, fails, as_ids, lambda chosen: [])]
+    assert [event.token for event in asked[0]] == [event.token for event in asked[2]] == alone
+    with pytest.raises(KeyError, match="no such key"):
+        list(asked[1])
+    with pytest.raises(v4rt.Error, match="allows none"):
+        list(asked[3])
+    under_way = engine.ask(PROMPT, filter=as_mask, max_tokens=16000, ignore_end_token=True)
+    next(under_way)
+    del under_way
+    with pytest.raises(ZeroDivisionError):
+        v4rt.Sampler(model, filter=lambda chosen: 1 / 0).sample(session.feed(ANSWER[:1]))
 
 
 def test_many_threads_ask(engine):

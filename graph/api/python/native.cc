@@ -37,6 +37,18 @@ v4rt::Model open_files(const std::vector<std::pair<std::string, Bytes>>& given, 
   return v4rt::Model::open(files, options);
 }
 
+// Which tokens may come next: of Python's function of NumPy arrays.
+using FilterFunction = std::function<void(nb::object, nb::object)>;
+
+decltype(v4rt::SamplerOptions::filter) token_filter(std::optional<FilterFunction> function) {
+  if (!function) return {};
+  return [call = std::move(*function)](std::span<const int32_t> chosen, std::span<uint64_t> allowed) {
+    const nb::gil_scoped_acquire held;
+    const nb::ndarray<nb::numpy, uint64_t> words(allowed.data(), {allowed.size()}, nb::capsule(&allowed));
+    call(nb::cast(copied(chosen)), nb::cast(words));
+  };
+}
+
 // role, content, reasoning, tool_calls, tool_call_id
 using Message = std::tuple<std::string, std::string, std::string, std::string, std::string>;
 
@@ -155,15 +167,23 @@ NB_MODULE(_native, m) {
           "__init__",
           [](v4rt::SamplerOptions* self, float temperature, float top_p, uint64_t seed, int32_t top_k, float min_p,
              float repetition_penalty, float presence_penalty, float frequency_penalty, const Logprobs& logit_bias,
-             std::optional<int32_t> logprobs) {
+             std::optional<int32_t> logprobs, std::optional<FilterFunction> filter) {
             std::vector<v4rt_logit_bias> bias;
             for (const auto& [id, value] : logit_bias) bias.push_back({id, value});
-            new (self) v4rt::SamplerOptions{
-                temperature,       top_p,           seed,    top_k, min_p, repetition_penalty, presence_penalty,
-                frequency_penalty, std::move(bias), logprobs};
+            new (self) v4rt::SamplerOptions{temperature,
+                                            top_p,
+                                            seed,
+                                            top_k,
+                                            min_p,
+                                            repetition_penalty,
+                                            presence_penalty,
+                                            frequency_penalty,
+                                            std::move(bias),
+                                            logprobs,
+                                            token_filter(std::move(filter))};
           },
           "temperature"_a, "top_p"_a, "seed"_a, "top_k"_a, "min_p"_a, "repetition_penalty"_a, "presence_penalty"_a,
-          "frequency_penalty"_a, "logit_bias"_a, "logprobs"_a.none());
+          "frequency_penalty"_a, "logit_bias"_a, "logprobs"_a.none(), "filter"_a.none());
 
   nb::class_<v4rt::Sampler>(m, "Sampler")
       .def(nb::init<const v4rt::Model&, const v4rt::SamplerOptions&>(), "model"_a, "options"_a)

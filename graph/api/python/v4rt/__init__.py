@@ -147,6 +147,9 @@ class Model:
 class Sampler:
     """Chooses tokens. What is done, in this order, each to what the one before left:
 
+    filter: a function of the tokens chosen so far, whose answer are the ids that may come next, or an array that says of
+    each whether it may. It may be called for one place more than once, and for earlier ones again; an engine's thread
+    calls it for its requests.
     logit_bias: {id: what is added to its logit}.
     repetition_penalty, for tokens read or chosen; frequency_penalty and presence_penalty, for those chosen.
     temperature: 0: the largest logit, and no other step. min_p, top_k, top_p: what is kept.

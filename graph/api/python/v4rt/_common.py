@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Union
 
 import numpy as np
@@ -13,6 +13,7 @@ from . import _native
 
 Path = Union[str, "os.PathLike[str]"]
 Ids = npt.ArrayLike
+Filter = Callable[[npt.NDArray[np.int32]], npt.ArrayLike]
 
 
 def ids_of(ids: Ids) -> Any:
@@ -38,6 +39,21 @@ def sampling(
     frequency_penalty: float = 0.0,
     logit_bias: Mapping[int, float] | None = None,
     logprobs: int | None = None,
+    filter: Filter | None = None,
 ) -> _native.SamplerOptions:
     return _native.SamplerOptions(temperature, top_p, seed, top_k, min_p, repetition_penalty, presence_penalty,
-                                  frequency_penalty, list((logit_bias or {}).items()), logprobs)
+                                  frequency_penalty, list((logit_bias or {}).items()), logprobs, filter and _fills(filter))
+
+
+def _fills(filter: Filter) -> Callable[[npt.NDArray[np.int32], npt.NDArray[np.uint64]], None]:
+    """The same for the library, whose words have a bit for each id."""
+    def fill(chosen: npt.NDArray[np.int32], words: npt.NDArray[np.uint64]) -> None:
+        answer = np.asarray(filter(chosen))
+        allowed = np.zeros(words.size * 64, np.bool_)
+        if answer.dtype == np.bool_:
+            allowed[: answer.size] = answer
+        else:
+            allowed[answer.astype(np.intp)] = True
+        words[:] = np.packbits(allowed, bitorder="little").view(np.uint64)
+
+    return fill
