@@ -181,14 +181,17 @@ double JsonField::number(double low, double high, double otherwise) const {
   return number;
 }
 
+std::string JsonField::shown() const {
+  if (!present()) return "missing";
+  if (value_->is_binary()) return "a larger number";
+  if (value_->is_structured()) return value_->type_name();
+  return printable(value_->dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
+}
+
 void JsonField::refuse(std::string_view expected) const {
   const std::string name = place_.empty() ? "the request" : place_;
   if (!present()) fail(Code::kInvalidArgument, "{} is missing: it has to be {}", name, expected);
-  const bool brief = !value_->is_structured() && !value_->is_binary();
-  fail(Code::kInvalidArgument, "{} is {}, not {}", name,
-       brief ? printable(value_->dump(-1, ' ', false, OrderedJson::error_handler_t::replace))
-             : std::string(value_->is_binary() ? "a larger number" : value_->type_name()),
-       expected);
+  fail(Code::kInvalidArgument, "{} is {}, not {}", name, shown(), expected);
 }
 
 }  // namespace v4rt

@@ -43,6 +43,7 @@ class JsonField {
   int64_t whole(int64_t low, int64_t high, int64_t otherwise) const;
   double number(double low, double high, double otherwise) const;
 
+  std::string shown() const;  // for messages: a short value, without control characters, or the name of its type
   [[noreturn]] void refuse(std::string_view expected) const;  // "messages[2].role is 3, not a string"
 
  private:

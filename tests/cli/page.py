@@ -155,6 +155,7 @@ def main(browser):
             browser.shot("page", width, height, theme)
     browser("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
     assert browser.js("document.documentElement.scrollWidth") <= 390, "it is wider than a narrow screen"
+    assert browser.js("innerHeight - document.getElementById('form').getBoundingClientRect().bottom") < 1, "room below the form"
     assert browser.js("getComputedStyle(document.getElementById('settings')).display") == "none"
     browser.js("document.getElementById('toggle').click()")
     assert browser.js("getComputedStyle(document.getElementById('settings')).display") != "none"

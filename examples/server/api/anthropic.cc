@@ -128,8 +128,7 @@ class Format final : public ReplyFormat {
 };
 
 [[noreturn]] void refuse_block(const JsonField& block) {
-  fail(Code::kInvalidArgument, "{}: blocks of type {} are not supported here", block.place(),
-       python_string(block["type"].string()));
+  fail(Code::kInvalidArgument, "{}: blocks of type {} are not supported here", block.place(), block["type"].shown());
 }
 
 void add_assistant(const JsonField& content, std::vector<ChatMessage>& messages) {
@@ -194,8 +193,7 @@ Tools tools_of(const JsonField& request) {
   for (size_t i = 0; list.present() && i < list.size(); ++i) {
     const JsonField schema = list[i]["input_schema"];
     if (!schema.present()) {
-      log::warn("a tool of the type {} is one of Anthropic's servers: passed over",
-                python_string(list[i]["type"].string("")));
+      log::warn("a tool of the type {} is one of Anthropic's servers: passed over", list[i]["type"].shown());
       continue;
     }
     check_tool_name(list[i]["name"]);

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "graph/grammar/token_matcher.h"
+#include "loaders/files/json_file.h"
 #include "loaders/text/chat_json.h"
 
 namespace v4rt::server {
@@ -43,7 +44,7 @@ std::string content_text(const JsonField& content) {
   for (size_t i = 0; i < content.size(); ++i) {
     const std::string type = content[i]["type"].string("text");
     check(type == "text", Code::kInvalidArgument, "{} has the type {}: this model reads text only", content[i].place(),
-          python_string(type));
+          content[i]["type"].shown());
     if (i > 0) text += "\n\n";
     text += content[i]["text"].string();
   }
@@ -146,7 +147,8 @@ void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const
         "tool_choice asks for a call, and there are no tools");
   check(tools.choice != ToolChoice::kNamed ||
             std::ranges::find(tools.rules, tools.name, &ReplyRules::Tool::name) != tools.rules.end(),
-        Code::kInvalidArgument, "tool_choice names {}, which is none of the tools", python_string(tools.name));
+        Code::kInvalidArgument, "tool_choice names {}, which is none of the tools",
+        printable(python_string(tools.name)));
   check(!forced || !thinking, Code::kInvalidArgument, "Thinking mode does not support this tool_choice");
   offer(tools.functions, format.told ? python_json(format.schema->value()) : "", messages);
   check(!forced || !begun.unfinished, Code::kInvalidArgument,

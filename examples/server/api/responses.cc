@@ -183,7 +183,7 @@ std::string parts_text(const JsonField& content) {
     const JsonField part = content[i];
     const std::string& type = part["type"].string();
     check(type == "input_text" || type == "output_text" || type == "text" || type == "reasoning_text",
-          Code::kInvalidArgument, "{} has the type {}: this model reads text only", part.place(), python_string(type));
+          Code::kInvalidArgument, "{} has the type {}: this model reads text only", part.place(), part["type"].shown());
     if (i > 0) text += "\n\n";
     text += part["text"].string();
   }
@@ -214,7 +214,7 @@ void add_item(const JsonField& item, std::vector<ChatMessage>& messages) {
       messages.push_back({.role = role == "developer" ? "system" : role, .content = parts_text(item["content"])});
     }
   } else {
-    fail(Code::kInvalidArgument, "{}: items of type {} are not supported here", item.place(), python_string(type));
+    fail(Code::kInvalidArgument, "{}: items of type {} are not supported here", item.place(), item["type"].shown());
   }
 }
 
@@ -238,7 +238,7 @@ Tools tools_of(const JsonField& request) {
     const JsonField& tool = list[i];
     if (const std::string& type = tool["type"].string(); type != "function")
       fail(Code::kInvalidArgument, "{}: tools of type {} are not supported here, functions are", tool.place(),
-           python_string(type));
+           tool["type"].shown());
     check_tool_name(tool["name"]);
     OrderedJson function = tool.value();
     function.erase("type");
