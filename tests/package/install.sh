@@ -60,6 +60,17 @@ cmake -S "$work/readme" -B "$work/readme/build" -DCMAKE_PREFIX_PATH="$prefix" >"
   cmake --build "$work/readme/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 says_the_same "README.md" "$work/readme/build/mine"
 
+# The programs of examples/engine.md.
+for language in "c c11" "cpp c++20"; do
+  awk -v fence="\`\`\`${language% *}" '/^```/ { inside = !inside && $0 == fence; next } inside' "$source/examples/engine.md" >"$work/engine.${language% *}"
+  "$cc" -std="${language#* }" -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" "$work/engine.${language% *}" \
+    -o "$work/engine_${language% *}" -L"$libraries" -lv4rt -lstdc++ && "$work/engine_${language% *}" "$model" >"$work/engine_${language% *}.text" ||
+    wrong "examples/engine.md: ${language% *}"
+  same "examples/engine.md, lines of ${language% *}" "$(wc -l <"$work/engine_${language% *}.text")" 4
+done
+same "examples/engine.md, C++" "$(head -n 3 "$work/engine_cpp.text")" "$(head -n 3 "$work/engine_c.text")"
+grep -qvE '[012356789]' <(tail -n 1 "$work/engine_cpp.text") || wrong "examples/engine.md: the filter filters nothing"
+
 export PKG_CONFIG_PATH=$libraries/pkgconfig
 flags=$(pkg-config --cflags --libs v4rt)
 same "pkg-config" "$(tr ' ' '\n' <<<"$flags" | grep -vE '^(-I|-L|-lv4rt$)' | tr -d '\n')" ""
