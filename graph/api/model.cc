@@ -95,6 +95,13 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   if (o.device != nullptr) options.device = o.device;
   for (const char* rule : std::span(o.place, o.n_place))
     options.place.push_back(assignment(rule, "v4rt_model_options.place", "PATTERN=DEVICE"));
+  const bool on_cpu = options.device == "cpu" ||
+                      std::ranges::any_of(options.place, [](const auto& rule) { return rule.second == "cpu"; });
+  v4rt::check(
+      o.allocate == nullptr || on_cpu, Code::kUnsupported,
+      "v4rt_model_options.allocate is for buffers of the cpu device, where nothing of this model runs: {} takes "
+      "its own memory",
+      options.device);
   for (const char* limit : std::span(o.memory, o.n_memory)) {
     const auto [device, bytes] = assignment(limit, "v4rt_model_options.memory", "DEVICE=BYTES");
     options.device_memory.emplace_back(device, byte_count(bytes, "v4rt_model_options.memory"));

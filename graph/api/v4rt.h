@@ -148,7 +148,9 @@ typedef struct v4rt_model_options {
   void* opencl_queue;
   /* Where the cpu device's buffers come from: weights that are copied, state, working memory, inputs and outputs, as
    * v4rt_memory_needed counts them. Both or neither; called from any thread, until the model and its sessions are
-   * closed. `allocate` returns a multiple of `alignment`, a power of two, or NULL: V4RT_OUT_OF_MEMORY. */
+   * closed. `allocate` returns a multiple of `alignment`, a power of two, or NULL: V4RT_OUT_OF_MEMORY. Other devices
+   * take memory of their own, which `memory` limits: V4RT_UNSUPPORTED where neither `device` nor `place` names "cpu".
+   */
   void* (*allocate)(size_t bytes, size_t alignment, void* user);
   void (*release)(void* memory, size_t bytes, size_t alignment, void* user);
   void* memory_user;

@@ -197,7 +197,16 @@ void test_allocator(const char* path) {
   heap.fail_from = 0, heap.off = 32, model = NULL;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "not a multiple of 64");
   EXPECT(heap.live == 0);
-  options.release = NULL;
+  options.device = "reference";
+  FAILS(v4rt_model_open(path, &options, &model), V4RT_UNSUPPORTED, "reference takes its own memory");
+  heap.off = 0;
+  const char* const place[] = {"*.experts.*=cpu"};
+  options.place = place, options.n_place = 1;
+  OK(v4rt_model_open(path, &options, &model));
+  EXPECT(heap.live > 0);
+  v4rt_model_close(model);
+  EXPECT(heap.live == 0);
+  options.device = NULL, options.place = NULL, options.n_place = 0, options.release = NULL;
   FAILS(v4rt_model_open(path, &options, &model), V4RT_INVALID_ARGUMENT, "set together");
 }
 
