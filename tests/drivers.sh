@@ -44,8 +44,9 @@ for driver in "$@"; do
   rm -f "$OCLGRIND_LOG"
   status=0
   said=$(receipt) || status=$?
-  if [ "$status" != 0 ] && grep -q 'does not compute as v4rt defines it' "$logs/errors"; then
-    say "$driver: refused: $(sed -n 's/.*answers would be others: //p' "$logs/errors")"
+  fact=$(sed -n 's/.*answers would be others: //p; s/.*: \(its driver ended the process .*)\).*/\1/p' "$logs/errors")
+  if [ "$status" != 0 ] && [ -n "$fact" ]; then
+    say "$driver: refused: $fact"
     continue
   fi
   ok=1

@@ -39,25 +39,38 @@ void pack(const void* x, int64_t stride, int64_t k, const int32_t* index, int64_
   }
 }
 
-// One of the rows of x: block b of kPackBlock elements is at data + b * step.
+// One of the rows of x: block b of kPackBlock elements is at data + b * step * kPackBlock, as pairs at half of that,
+// and its mark at fragile + b * step.
 struct Row {
   const float* data;
+  const uint32_t *pairs, *fragile;
   int64_t step;
   const Integers* integers;
 };
 HWY_INLINE Row row_of(const Packed& x, int64_t row) {
-  return {x.data + row * kPackBlock, x.rows * kPackBlock, x.integers};
+  Row one{
+      .data = x.data + row * kPackBlock, .pairs = nullptr, .fragile = nullptr, .step = x.rows, .integers = x.integers};
+  if (x.pairs != nullptr) {
+    one.pairs = x.pairs + row * (kPackBlock / 2);
+    one.fragile = x.fragile + row;
+  }
+  return one;
 }
+
+// Whether a few rows are multiplied as pairs: FP8 becomes those with less work than floats, and then is safe.
+template <class W, bool kPairs>
+constexpr bool kFewPairs = kPairs&& std::is_same_v<W, Fp8Weights>;
 
 // Rows of x whose sums, with those of as many groups of weights, stay in registers. More rows share what decoding
 // costs, which is most for the shortest types, with panels and tiles.
-template <class W>
+template <class W, bool kPairs>
 constexpr int few_rows() {
   if (kParts > 1) return 2;
-  return W::kUnit > 2 ? 4 : 8;
+  return W::kUnit > 2 && !kFewPairs<W, kPairs> ? 4 : 8;
 }
-template <int kRows>
+template <int kRows, bool kPairs>
 constexpr int few_groups() {
+  if (kPairs) return 8 / kRows;
   if (kRows == 1) return kVectorGroups;
   if (kParts > 1) return kParts == 2 ? 2 : 1;
   return std::min(4, 16 / kRows);
@@ -139,7 +152,7 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Row 
 #endif
   const float* from[kRows];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) from[r] = x[r].data + at / kPackBlock * x[r].step + at % kPackBlock;
+  for (int r = 0; r < kRows; ++r) from[r] = x[r].data + at / kPackBlock * x[r].step * kPackBlock + at % kPackBlock;
   F16 o[kRows][kGroups];
   sum_chain<W, kGroups, kRows>(p, far, from, 0, std::min<int64_t>(n, kDotChain), c);
   sum_chain<W, kGroups, kRows>(p, far, from, kDotChain, n - kDotChain, o);
@@ -149,8 +162,55 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Row 
     for (int g = 0; g < kGroups; ++g) c[r][g] = c[r][g] + o[r][g];
 }
 
-// The products of x[r] with kGroups groups, to y[r].
+#if HWY_TARGET == HWY_AVX3
+// The same of a whole block as pairs, those of row r being x[r]; they are safe. Both chains at once, for a product
+// takes many cycles.
+template <class W, bool kCareful, int kGroups, int kRows>
+HWY_INLINE void sum_block_pairs(const uint32_t* const (&p)[kGroups], int64_t far, const uint32_t* const (&x)[kRows],
+                                F16 (&c)[kRows][kGroups]) {
+  constexpr int kUnitPairs = W::kUnit / 2, kChainUnits = kDotChain / W::kUnit, kChains = 2 * kGroups;
+  __m512 sums[kRows][kChains];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int i = 0; i < kChains; ++i) sums[r][i] = _mm512_setzero_ps();
+#pragma GCC unroll 8
+  for (int unit = 0; unit < kChainUnits; ++unit) {
+    __m512i w[kChains][kUnitPairs];  // of the even chains, then of the odd ones
+#pragma GCC unroll 8
+    for (int i = 0; i < kChains; ++i) {
+      const uint32_t* words = p[i % kGroups] + (i / kGroups * kChainUnits + unit) * 16;
+      unit_pairs<W, kCareful>(words, w[i]);
+      fetch(words, far);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < kUnitPairs; ++j) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kChains; ++i) {
+          const uint32_t pair = x[r][(i / kGroups * kChainUnits + unit) * kUnitPairs + j];
+          add_products(sums[r][i], w[i][j], _mm512_set1_epi32(static_cast<int>(pair)));
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int g = 0; g < kGroups; ++g) c[r][g] = F16(VF{_mm512_add_ps(sums[r][g], sums[r][kGroups + g])});
+}
+
+// Out of the way, so that sums stay in registers.
 template <class W, int kGroups, int kRows>
+HWY_NOINLINE void sum_rare_block_pairs(const uint32_t* const (&p)[kGroups], int64_t far,
+                                       const uint32_t* const (&x)[kRows], F16 (&c)[kRows][kGroups]) {
+  sum_block_pairs<W, true, kGroups, kRows>(p, far, x, c);
+}
+#endif
+
+// The products of x[r] with kGroups groups, to y[r].
+template <class W, bool kPairs, int kGroups, int kRows>
 void sum_rows(const Matrix& w, int64_t group, const Row (&x)[kRows], float* const (&y)[kRows]) {
   constexpr int64_t kBlockWords = W::kScaleBlock / W::kUnit * 16;
   const int64_t stride = w.words * 16;
@@ -167,9 +227,31 @@ void sum_rows(const Matrix& w, int64_t group, const Row (&x)[kRows], float* cons
     [[maybe_unused]] const int64_t ahead_of_scales = block + 16 < w.blocks ? 256 : 256 + (kGroups - 1) * w.blocks * 16;
     F16 scale[kGroups];
     for (int g = 0; g < kGroups; ++g) scale[g] = block_scale<W>(w, group + g, block);
+    [[maybe_unused]] bool by_pairs = kFewPairs<W, kPairs> && at + kPackBlock <= w.k;
+    if constexpr (kFewPairs<W, kPairs>)
+      for (int r = 0; r < kRows; ++r) by_pairs &= x[r].fragile[block * x[r].step] == 0;
     for (int64_t k = at; k < std::min<int64_t>(at + W::kScaleBlock, w.k); k += kDotBlock) {
       F16 c[kRows][kGroups];
-      sum_block<W, kGroups, kRows>(p, far, x, k, std::min<int64_t>(kDotBlock, w.k - k), c);
+#if HWY_TARGET == HWY_AVX3
+      if constexpr (kFewPairs<W, kPairs>) {
+        if (HWY_LIKELY(by_pairs)) {
+          const uint32_t* pairs[kRows];
+          for (int r = 0; r < kRows; ++r) pairs[r] = x[r].pairs + (block * x[r].step * kPackBlock + k - at) / 2;
+          constexpr int kUnits = kDotBlock / W::kUnit;
+          const uint32_t* words[kUnits * kGroups];
+          for (int i = 0; i < kUnits * kGroups; ++i) words[i] = p[i % kGroups] + i / kGroups * 16;
+          if (HWY_UNLIKELY((any_rare<W, kUnits * kGroups>(words)))) {
+            sum_rare_block_pairs<W, kGroups, kRows>(p, far, pairs, c);
+          } else {
+            sum_block_pairs<W, false, kGroups, kRows>(p, far, pairs, c);
+          }
+          for (int g = 0; g < kGroups; ++g) p[g] += kUnits * 16;
+        } else {
+          sum_block<W, kGroups, kRows>(p, far, x, k, std::min<int64_t>(kDotBlock, w.k - k), c);
+        }
+      } else
+#endif
+        sum_block<W, kGroups, kRows>(p, far, x, k, std::min<int64_t>(kDotBlock, w.k - k), c);
       for (int r = 0; r < kRows; ++r)
         for (int g = 0; g < kGroups; ++g) total[r][g] = fma(c[r][g], scale[g], total[r][g]);
     }
@@ -183,15 +265,15 @@ void sum_rows(const Matrix& w, int64_t group, const Row (&x)[kRows], float* cons
 }
 
 // n <= kRows rows row(i). Those that are not there are the last one again.
-template <class W, int kRows, class RowFn>
+template <class W, bool kPairs, int kRows, class RowFn>
 void sum_groups(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& row, int64_t n, float* y) {
-  constexpr int kGroups = few_groups<kRows>();
+  constexpr int kGroups = few_groups<kRows, kFewPairs<W, kPairs>>();
   Row rows[kRows];
   for (int64_t r = 0; r < kRows; ++r) rows[r] = row(std::min(r, n - 1));
   const auto sum = [&]<int kStep>(int64_t g) HWY_ATTR {
     float* to[kRows];
     for (int64_t r = 0; r < kRows; ++r) to[r] = y + (std::min(r, n - 1) * n_groups + g) * 16;
-    sum_rows<W, kStep, kRows>(w, group + g, rows, to);
+    sum_rows<W, kPairs, kStep, kRows>(w, group + g, rows, to);
   };
   int64_t g = 0;
   for (; g + kGroups <= n_groups; g += kGroups) sum.template operator()<kGroups>(g);
@@ -201,20 +283,24 @@ void sum_groups(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& r
 }
 
 // n <= few_rows() rows row(i).
-template <class W, class RowFn>
+template <class W, bool kPairs, class RowFn>
 void sum_few(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& row, int64_t n, float* y) {
-  if (n == 1) return sum_groups<W, 1>(w, group, n_groups, row, n, y);
-  if (n == 2) return sum_groups<W, 2>(w, group, n_groups, row, n, y);
-  if constexpr (few_rows<W>() >= 4) {
-    if (n <= 4) return sum_groups<W, 4>(w, group, n_groups, row, n, y);
+  constexpr int kFew = few_rows<W, kPairs>();
+  if (n == 1) return sum_groups<W, false, 1>(w, group, n_groups, row, n, y);
+  if (n == 2) return sum_groups<W, false, 2>(w, group, n_groups, row, n, y);
+  if constexpr (kFew >= 4) {
+    if (n <= 4) return sum_groups<W, kPairs, 4>(w, group, n_groups, row, n, y);
   }
-  if constexpr (few_rows<W>() >= 8) sum_groups<W, 8>(w, group, n_groups, row, n, y);
+  if constexpr (kFew >= 8) sum_groups<W, kPairs, 8>(w, group, n_groups, row, n, y);
 }
 
 template <class W>
 void lone(const Matrix& w, int64_t group, int64_t n_groups, const Packed* x, int64_t n, float* y) {
-  sum_few<W>(
-      w, group, n_groups, [&](int64_t i) { return row_of(x[i], 0); }, n, y);
+  constexpr int64_t kMost = few_rows<W, false>();  // rows that were packed one by one are no pairs
+  for (int64_t first = 0; first < n; first += kMost)
+    sum_few<W, false>(
+        w, group, n_groups, [&](int64_t i) { return row_of(x[first + i], 0); }, std::min(kMost, n - first),
+        y + first * 16 * n_groups);
 }
 
 template <class W, bool kCareful>
@@ -362,8 +448,8 @@ template <class W, bool kPairs>
 void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, const int32_t* index, int64_t first,
             int64_t n, float* y) {
   const auto row = [&](int64_t i) HWY_ATTR { return index != nullptr ? index[i] : first + i; };
-  if (n <= few_rows<W>()) {
-    return sum_few<W>(
+  if (n <= few_rows<W, kPairs>()) {
+    return sum_few<W, kPairs>(
         w, group, n_groups, [&](int64_t i) { return row_of(x, row(i)); }, n, y);
   }
   std::fill_n(y, n * 16 * n_groups, 0.0f);
@@ -372,16 +458,22 @@ void matrix(const Matrix& w, int64_t group, int64_t n_groups, const Packed& x, c
 
 template <class W>
 const DotFns* fns_of(bool bf16) {
-  static constexpr DotFns kBf16{pack<Bf16>, lone<W>, matrix<W, false>, add<W, false>, few_rows<W>()},
-      kF32{pack<float>, lone<W>, matrix<W, false>, add<W, false>, few_rows<W>()};
+  constexpr int kFew = few_rows<W, false>();
+  static constexpr DotFns kBf16{pack<Bf16>, lone<W>, matrix<W, false>, add<W, false>, kFew},
+      kF32{pack<float>, lone<W>, matrix<W, false>, add<W, false>, kFew};
   return bf16 ? &kBf16 : &kF32;
 }
 
 #if HWY_TARGET == HWY_AVX3
 template <class W, bool kPairs, bool kIntegers>
 const DotFns* fns_of_paths() {
-  static constexpr DotFns kFns{
-      pack_for_paths<kPairs, kIntegers>, lone<W>, matrix<W, kPairs>, add<W, kPairs>, few_rows<W>(), kPairs, kIntegers};
+  static constexpr DotFns kFns{pack_for_paths<kPairs, kIntegers>,
+                               lone<W>,
+                               matrix<W, kPairs>,
+                               add<W, kPairs>,
+                               few_rows<W, kPairs>(),
+                               kPairs,
+                               kIntegers};
   return &kFns;
 }
 

@@ -35,14 +35,43 @@ HWY_INLINE __m512i swap_halves(__m512i pairs) { return _mm512_rol_epi32(pairs, 1
 
 // The elements of a word as pairs: the values over W::kFactor are exact in bf16.
 template <class W, bool kCareful>
-HWY_INLINE void decode_unit_pairs(const uint32_t* p, int64_t stride, uint32_t* panel) {
+HWY_INLINE void unit_pairs(const uint32_t* p, __m512i (&pairs)[W::kUnit / 2]) {
+  if constexpr (std::is_same_v<W, Fp8Weights> && !kCareful) {
+    // As widen_normal: a code, moved to the top of sixteen bits and down again by four, has its exponent's bits and its
+    // mantissa's where a bf16 has them; the bias is 128.
+    const __m512i codes = _mm512_loadu_si512(p), kept = _mm512_set1_epi16(static_cast<int16_t>(0x87f0)),
+                  bias = _mm512_set1_epi16(0x4000);
+    const auto placed = [&](int first) HWY_ATTR {
+      const __m512i bytes = _mm512_set1_epi32(0x00800080 | (first + 1) << 8 | first << 24),
+                    words = _mm512_set4_epi32(0x0c000c00, 0x08000800, 0x04000400, 0);
+      const __m512i moved = _mm512_srai_epi16(_mm512_shuffle_epi8(codes, _mm512_or_si512(bytes, words)), 4);
+      return _mm512_ternarylogic_epi32(moved, kept, bias, 0xea);
+    };
+    pairs[0] = placed(0);
+    pairs[1] = placed(2);
+    return;
+  }
   F16 v[W::kUnit];
   decode_unit<W, kCareful>(p, v);
-  for (int j = 0; j < W::kUnit; j += 2, panel += stride) {
+  for (int j = 0; j < W::kUnit; j += 2) {
     const __m512i first = _mm512_castps_si512(v[j].part[0].raw), second = _mm512_castps_si512(v[j + 1].part[0].raw);
     const __m512i upper = _mm512_and_si512(first, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
-    _mm512_storeu_si512(panel, _mm512_or_si512(upper, _mm512_srli_epi32(second, 16)));
+    pairs[j / 2] = _mm512_or_si512(upper, _mm512_srli_epi32(second, 16));
   }
+}
+
+template <class W, bool kCareful>
+HWY_INLINE void decode_unit_pairs(const uint32_t* p, int64_t stride, uint32_t* panel) {
+  __m512i pairs[W::kUnit / 2];
+  unit_pairs<W, kCareful>(p, pairs);
+  for (const __m512i& pair : pairs) {
+    _mm512_storeu_si512(panel, pair);
+    panel += stride;
+  }
+}
+
+HWY_INLINE void add_products(__m512& c, __m512i w, __m512i x) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(w), "v"(x));
 }
 
 // `units` words of one group: panel[k / 2 * stride + row]. False when some weight is not safe.
@@ -75,7 +104,7 @@ HWY_INLINE void pair_chain(const uint32_t* panel, int64_t pairs, const uint32_t*
     for (int g = 0; g < kGroups; ++g) w[g] = _mm512_loadu_si512(panel + 16 * g);
     for (int t = 0; t < kRows; ++t) {
       const __m512i v = _mm512_set1_epi32(static_cast<int>(x[t][from + k]));
-      for (int g = 0; g < kGroups; ++g) asm("vdpbf16ps %2, %1, %0" : "+v"(c[t][g]) : "v"(w[g]), "v"(v));
+      for (int g = 0; g < kGroups; ++g) add_products(c[t][g], w[g], v);
     }
   }
 }
