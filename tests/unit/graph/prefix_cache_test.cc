@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -150,7 +151,7 @@ TEST_F(PrefixCacheTest, DamageIsNeverRestored) {
   }
   for (const fs::path& file : files()) {
     const auto size = static_cast<std::streamoff>(fs::file_size(file));
-    for (std::streamoff at = 0; at < size; at += std::max<std::streamoff>(1, size / 7)) {
+    for (std::streamoff at = 0; at < size; at += std::clamp<std::streamoff>(size / 7, 1, 4096)) {
       fs::copy(folder_.path(), folder_.path() + ".copy");
       const fs::path damaged = fs::path(folder_.path() + ".copy") / file.filename();
       std::fstream stream(damaged, std::ios::in | std::ios::out | std::ios::binary);
