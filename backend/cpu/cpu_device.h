@@ -9,10 +9,13 @@
 #include "backend/cpu/turns.h"
 #include "backend/cpu_options.h"
 #include "backend/kernel_table.h"
+#include "backend/state_memory.h"
 
 namespace v4rt {
 
-class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared_from_this<CpuDevice> {
+class CpuDevice final : public TableDevice<CpuDevice>,
+                        public StateHolder,
+                        public std::enable_shared_from_this<CpuDevice> {
  public:
   // threads, 0: one per processor that the process may use. paths: how the exact products are formed.
   explicit CpuDevice(int threads, FastOptions fast = {}, const simd::DotPaths& paths = simd::fastest_paths(),
@@ -24,6 +27,9 @@ class CpuDevice final : public TableDevice<CpuDevice>, public std::enable_shared
   BufferPtr import_host(std::span<const std::byte> memory) override;
   std::unique_ptr<Queue> create_queue() override;
   DeviceSpeed measure_speed() override;
+  StateMemory state_memory() const override {  // the host program's allocator gives memory that is mapped once
+    return options_.memory.allocate != nullptr ? StateMemory::kWhole : StateMemory::kPages;
+  }
 
   int threads() const { return threads_; }
   const simd::DotPaths& paths() const { return paths_; }

@@ -13,6 +13,7 @@
 #include "backend/opencl/opencl_kernel.h"
 #include "backend/opencl/program_cache.h"
 #include "backend/opencl_name.h"
+#include "backend/state_memory.h"
 
 namespace v4rt {
 
@@ -24,7 +25,7 @@ struct OpenclLoan {
 };
 
 // One OpenCL device with a context of its own, or of the host program.
-class OpenclDevice final : public TableDevice<OpenclDevice> {
+class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder {
  public:
   OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, const std::string& name,
                const std::string& cache_dir, FastOptions fast = {}, const OpenclLoan& loan = {},
@@ -40,6 +41,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice> {
   void finish_kernels(const std::function<void(double done)>& progress) override { programs_->finish(progress); }
   std::vector<DeviceProgram> programs() override { return programs_->programs(); }
   DeviceSpeed measure_speed() override;  // speed.cc
+  StateMemory state_memory() const override { return StateMemory::kGrowing; }
 
   const Capabilities& capabilities() const { return capabilities_; }
   // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group` work-items; with vector lanes

@@ -5,6 +5,7 @@
 
 #include "backend/cpu/host_speed.h"
 #include "backend/host_buffer.h"
+#include "backend/state_memory.h"
 #include "ops/core/arith.h"
 #include "ops/ref_context.h"
 
@@ -45,7 +46,7 @@ class ReferenceQueue final : public Queue {
   RefMemory memory_;
 };
 
-class ReferenceDevice final : public Device {
+class ReferenceDevice final : public Device, public StateHolder {
  public:
   const DeviceInfo& info() const override { return info_; }
 
@@ -72,6 +73,7 @@ class ReferenceDevice final : public Device {
 
   BufferPtr import_host(std::span<const std::byte> memory) override { return borrow_host(memory); }
   std::unique_ptr<Queue> create_queue() override { return std::make_unique<ReferenceQueue>(); }
+  StateMemory state_memory() const override { return StateMemory::kPages; }
   DeviceSpeed measure_speed() override { return measure_host(1, /*matrix_unit=*/false); }
 
  private:

@@ -7,6 +7,7 @@ namespace v4rt {
 SteppedRun::SteppedRun(std::shared_ptr<const Model> model) : model_(std::move(model)) {
   for (const auto& device : model_->impl().devices) queues_.push_back(device->create_queue());
   state_.emplace(model_->impl(), queues_);
+  state_->make_room(0, 0, model_->options().context);
   // Rows that no position has written may hold anything; here they are compared as well.
   for (const StateInfo& state : model_->impl().states)
     queues_[static_cast<size_t>(state.device)]->fill(*state_->tensor(state.name).values, std::byte{0});

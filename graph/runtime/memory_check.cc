@@ -25,13 +25,13 @@ std::string one_allocation(const DeviceInfo& device, std::string_view what, size
 
 }  // namespace
 
-size_t MemoryNeed::total() const { return sum({weights, std::max(staging, sum({states, arena, io}))}); }
+size_t MemoryNeed::total() const { return sum({weights, std::max(staging, sum({states, growth, arena, io}))}); }
 
 std::string exceeds(const DeviceInfo& device, const MemoryNeed& need) {
   if (device.memory > 0 && need.total() > device.memory) {
     return fmt::format("{} of weights, {} of state and {} of working memory are more than the {} of {}",
-                       human_bytes(need.weights), human_bytes(need.states), human_bytes(sum({need.arena, need.io})),
-                       human_bytes(device.memory), device.name);
+                       human_bytes(need.weights), human_bytes(sum({need.states, need.growth})),
+                       human_bytes(sum({need.arena, need.io})), human_bytes(device.memory), device.name);
   }
   const std::string state = one_allocation(device, "the largest state", need.largest_state);
   return state.empty() ? one_allocation(device, "working memory", need.arena) : state;
@@ -45,6 +45,16 @@ std::string exceeds_host(const HostNeed& need, size_t available) {
       "memory), and {} is available",
       human_bytes(static_cast<double>(total)), human_bytes(static_cast<double>(need.weights)),
       human_bytes(static_cast<double>(need.rest)), human_bytes(static_cast<double>(available)));
+}
+
+size_t growth_bytes(std::vector<size_t> states) {
+  std::ranges::sort(states);
+  size_t growth = 0, yet_to_grow = 0;  // each is half of what it becomes
+  for (const size_t bytes : states) {
+    growth = std::max(growth, bytes - std::min(bytes, yet_to_grow));
+    yet_to_grow += bytes;
+  }
+  return growth;
 }
 
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "backend/device.h"
 
@@ -14,6 +15,7 @@ struct MemoryNeed {
   size_t weights = 0;  // copied ones; those used in a mapped file take none
   size_t states = 0;
   size_t largest_state = 0;  // one buffer
+  size_t growth = 0;         // at most, while a state is copied to a larger buffer
   size_t arena = 0;          // one buffer
   size_t io = 0;
   size_t largest = 0;  // one buffer of any of these
@@ -39,6 +41,9 @@ struct HostNeed {
 
 // Empty when it fits in `available` bytes, otherwise why not, with figures.
 std::string exceeds_host(const HostNeed& need, size_t available);
+
+// For states of these sizes that are copied to larger buffers, the largest first: what is there beside the larger ones.
+size_t growth_bytes(std::vector<size_t> states);
 
 // The largest context in [0, limit) that `fits`, a monotone predicate; 0 when none does.
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits);

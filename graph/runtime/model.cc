@@ -4,6 +4,7 @@
 #include <bit>
 #include <optional>
 
+#include "backend/state_memory.h"
 #include "graph/plan/compile.h"
 #include "graph/runtime/model_impl.h"
 #include "graph/runtime/movable.h"
@@ -22,6 +23,7 @@ void check_options(const V4Config& config, const ModelOptions& o) {
   check(o.rewind >= 0 && o.rewind <= kMostRewind, Code::kInvalidArgument,
         "rewind is {}: from 0 to {} positions; keep checkpoints to go back further", o.rewind, kMostRewind);
   check(o.slots >= 1, Code::kInvalidArgument, "slots is {}: at least one sequence", o.slots);
+  check(o.reserve >= 1, Code::kInvalidArgument, "reserve is {}: at least one position", o.reserve);
   check(o.context >= 1, Code::kInvalidArgument, "context is {}: at least one position", o.context);
   check(o.context <= config.max_position, Code::kInvalidArgument, "a context of {} positions: this model knows {}",
         o.context, config.max_position);
@@ -113,6 +115,18 @@ std::unique_ptr<Plan> Model::Impl::make_plan(int tokens, LogitsOf logits,
 RowSpan StateInfo::live(int64_t position) const {
   if (!rows.ring()) return {0, position / rows.positions};
   return {rows.first(position), position - rows.first(position)};
+}
+
+TensorType StateInfo::with_rows(int64_t n) const {
+  TensorType other = type;
+  std::vector<int64_t> dims(type.shape.dims().begin(), type.shape.dims().end());
+  dims[1] = n;
+  other.shape = Shape(std::span<const int64_t>(dims));
+  return other;
+}
+
+TensorType StateInfo::type_for(int64_t positions) const {
+  return with_rows(std::clamp<int64_t>(positions / rows.positions, 1, type.shape[1]));
 }
 
 std::vector<RowSpan> StateInfo::parts(RowSpan span) const {
@@ -262,6 +276,10 @@ void Model::Impl::make_plans_of_chunk() {
 MemoryNeed Model::Impl::need(int device, int64_t context) {
   MemoryNeed need{.weights = weights.copied_bytes(device), .staging = weights.staging_bytes(device)};
   const bool actual = context == options.context;
+  const auto slots = static_cast<size_t>(options.slots);
+  const bool growing =
+      context > options.reserve && state_memory(*devices[static_cast<size_t>(device)]) == StateMemory::kGrowing;
+  std::vector<size_t> smaller;  // states before they grow for the last time
   const Graph other =
       actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kLastRows, context);
   for (const StateInfo& state : states) {
@@ -270,7 +288,9 @@ MemoryNeed Model::Impl::need(int device, int64_t context) {
     check(!__builtin_add_overflow(need.states, bytes, &need.states), Code::kOutOfMemory,
           "state of {} positions cannot be addressed; ask for a shorter context", context);
     need.largest_state = std::max(need.largest_state, bytes);
+    if (growing && !state.rows.ring()) smaller.push_back(bytes / 2 + static_cast<size_t>(state.row_bytes()) * slots);
   }
+  need.growth = growth_bytes(std::move(smaller));
   for (const auto& [key, plan] : plans) {
     need.arena = std::max(need.arena, plan->arena_bytes[static_cast<size_t>(device)]);
     for (const Slot& slot : plan->slots) {
@@ -333,7 +353,7 @@ HostNeed Model::Impl::host_need() {
     if (!weights.in_host_memory(device)) continue;
     const MemoryNeed mine = need(device, options.context);
     host.weights += mine.weights;
-    host.rest += mine.states + mine.arena + mine.io;
+    host.rest += mine.states + mine.growth + mine.arena + mine.io;
   }
   return host;
 }

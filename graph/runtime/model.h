@@ -33,7 +33,10 @@ struct ModelOptions {
   // not fit moves to the next device that `place` names for it, or any other; Plan::refusals say what, and why.
   std::vector<std::pair<std::string, size_t>> device_memory;
   NumberMode numbers = NumberMode::kFaithful;
-  int64_t context = 4096;  // positions per sequence that state is allocated for
+  int64_t context = 4096;  // positions per sequence that there is memory for, or open() fails
+  // Positions per sequence that state is allocated for at once. From there it grows as sequences do, between steps, by
+  // doubling; on the cpu the system gives pages as they are used.
+  int64_t reserve = 4096;
   // Tokens of the chunk plan; the results do not depend on it. 0: as many as pay, 2048, or fewer where the context or
   // memory is short: working memory takes an eighth of a device's at most.
   int chunk = 0;

@@ -32,7 +32,8 @@ struct StateInfo {
   RowSpan live(int64_t position) const;
   std::vector<RowSpan> parts(RowSpan rows) const;  // where they lie
   int64_t row_bytes() const { return static_cast<int64_t>(type.bytes()) / (type.shape[0] * type.shape[1]); }
-  size_t offset(int slot, int64_t row) const { return static_cast<size_t>((slot * type.shape[1] + row) * row_bytes()); }
+  TensorType with_rows(int64_t rows) const;
+  TensorType type_for(int64_t positions) const;  // of entries, with the rows that so many positions complete
   // Whether a sequence cannot go on without it. The MTP block's only helps to guess, and is made again.
   bool travels() const { return !is_mtp_state(name); }
 };

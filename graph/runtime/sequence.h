@@ -13,7 +13,8 @@ namespace v4rt {
 // What a session knows of one of its sequences beside the state on the devices.
 struct Sequence {
   int64_t position = 0;
-  int64_t start = 0, written = 0;  // where it was put down, and the furthest that it has been: SessionState::reaches
+  int64_t start = 0;              // where it was put down
+  int64_t kept = 0, written = 0;  // what rings hold, and the furthest that it has been: SessionState::reaches
   std::map<int64_t, std::shared_ptr<const std::vector<std::byte>>> checkpoints;
 
   // For drafts: the last tokens, token p at p mod size, and none without drafts; how many positions the MTP block has
@@ -34,8 +35,12 @@ struct Sequence {
     position = to;
     checkpoints.erase(checkpoints.upper_bound(to), checkpoints.end());
   }
+  void clear() {
+    put(0);
+    checkpoints.clear();
+  }
   // It begins here, as far as rings are concerned.
-  void put(int64_t at) { position = start = written = drafted = at; }
+  void put(int64_t at) { position = start = kept = written = drafted = at; }
 
  private:
   // Another token follows the first `n`: what the block keeps of the last of them is of no use.

@@ -32,6 +32,9 @@ struct Session::Impl {
   void check_tokens(std::span<const int32_t> tokens, int64_t position) const;
 
   Program& program(int tokens, LogitsOf logits);
+  Program& program_with_room(int tokens, LogitsOf logits);  // for the segments
+  void make_room(int slot, int64_t begin, int64_t end);
+  void clear_for(int slot, int64_t positions);  // that will be loaded
   std::unique_ptr<Program> bind(const Plan& plan);
   void grow_arenas();
   // The segments in `segments`; moves their positions. False, and they are where they were, if `go_on` says so.
@@ -109,10 +112,31 @@ std::unique_ptr<Program> Session::Impl::bind(const Plan& plan) {
 
 Program& Session::Impl::program(int tokens, LogitsOf kind) {
   const auto known = programs.find({tokens, kind});
-  if (known != programs.end()) return *known->second;
+  if (known != programs.end() && known->second != nullptr) return *known->second;
   const Plan& plan = model->plan(tokens, kind);
   grow_arenas();
   return *(programs[{tokens, kind}] = bind(plan));
+}
+
+Program& Session::Impl::program_with_room(int tokens, LogitsOf kind) {
+  for (const Segment& s : segments) make_room(s.slot, s.position, s.position + s.n_tokens);
+  return program(tokens, kind);
+}
+
+// Programs hold the tensors that are replaced, so they let go of them first.
+void Session::Impl::make_room(int slot, int64_t begin, int64_t end) {
+  const bool grows = !state->has_room(end);
+  for (auto& [key, known] : programs)
+    if (grows) known = nullptr;
+  state->make_room(slot, begin, end);
+  for (auto& [key, known] : programs)
+    if (grows) known = bind(model->plan(key.first, key.second));
+}
+
+// Whatever fails from here on leaves an empty sequence.
+void Session::Impl::clear_for(int slot, int64_t positions) {
+  sequence(slot).clear();
+  make_room(slot, 0, positions);
 }
 
 const Sequence& Session::Impl::sequence(int slot) const {
@@ -218,7 +242,7 @@ Program* Session::Impl::read(std::span<const int32_t> tokens, int slot) {
   for (int64_t done = 0; done < total;) {
     const auto n = static_cast<int32_t>(std::min<int64_t>(chunk, total - done));
     segments.assign(1, {slot, static_cast<int32_t>(position(slot)), n});
-    last = &program(shared.plan_tokens(n), LogitsOf::kLastRows);
+    last = &program_with_room(shared.plan_tokens(n), LogitsOf::kLastRows);
     if (!read_chunk(*last, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), done, total))
       return nullptr;
     done += n;
@@ -244,11 +268,11 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
   const auto total = static_cast<int64_t>(tokens.size());
   const bool mtp = shared.options.mtp;
   const bool hand_mtp = mtp && position(slot) == 0;
-  Program& all = program(chunk, mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kAllRows);
   for (int64_t done = 0; done < total;) {
     const auto n = static_cast<int32_t>(std::min<int64_t>(chunk, total - done));
     const auto part = tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n));
     segments.assign(1, {slot, static_cast<int32_t>(position(slot)), n});
+    Program& all = program_with_room(chunk, mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kAllRows);
     if (mtp) {
       ids.assign(part.begin() + 1, part.end());
       ids.push_back(done + n < total ? tokens[static_cast<size_t>(done + n)]
@@ -295,7 +319,7 @@ std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> item
         {item.slot, static_cast<int32_t>(position(item.slot)), static_cast<int32_t>(item.tokens.size())});
     ids.insert(ids.end(), item.tokens.begin(), item.tokens.end());
   }
-  Program& batch = program(shared.plan_tokens(static_cast<int>(total)), kind);
+  Program& batch = program_with_room(shared.plan_tokens(static_cast<int>(total)), kind);
   run(batch, ids);
   const bool all = kind == LogitsOf::kAllRows;
   const std::span<float> out = logits_of(all ? total : static_cast<int64_t>(items.size()), logits);
@@ -406,11 +430,7 @@ void Session::finish() { impl_->finish(); }
 int64_t Session::position(int slot) const { return impl_->sequence(slot).position; }
 const Model& Session::model() const { return *impl_->model; }
 
-void Session::reset(int slot) {
-  Sequence& sequence = impl_->sequence(slot);
-  sequence.put(0);
-  sequence.checkpoints.clear();
-}
+void Session::reset(int slot) { impl_->sequence(slot).clear(); }
 
 void Session::truncate(int64_t position, int slot) {
   Sequence& sequence = impl_->sequence(slot);
@@ -418,7 +438,7 @@ void Session::truncate(int64_t position, int slot) {
         "sequence {} cannot go back to position {}: it is at {}", slot, position, sequence.position);
   if (position == 0) return reset(slot);
   const auto kept = sequence.checkpoints.find(position);
-  if (!impl_->state->reaches(position, sequence.start, sequence.written)) {
+  if (!impl_->state->reaches(position, sequence.kept, sequence.written)) {
     check(kept != sequence.checkpoints.end(), Code::kInvalidArgument,
           "sequence {} cannot go back to position {}: it has been at {} and can go back by {}, to 0, and to its "
           "checkpoints ({}); open the model with a larger rewind, or keep a checkpoint there",
@@ -449,8 +469,11 @@ void Session::fork(int from, int to) {
   const Sequence& source = impl_->sequence(from);
   Sequence& target = impl_->sequence(to);
   if (from == to) return;
-  impl_->state->copy(from, to, source.position, source.written);
+  reset(to);
+  const int64_t back = std::max(source.kept, source.written - impl_->shared.options.rewind);
+  impl_->state->copy(from, to, source.position, back, source.written);
   target = source;
+  target.kept = back;
 }
 
 Snapshot Session::snapshot(int slot) const {
@@ -460,13 +483,14 @@ Snapshot Session::snapshot(int slot) const {
 }
 
 void Session::restore(const Snapshot& snapshot, int slot) {
-  Sequence& sequence = impl_->sequence(slot);
+  (void)impl_->sequence(slot);
   const SnapshotReader reader(snapshot.bytes);
   const int64_t position = reader.position(), context = impl_->shared.options.context;
   check(position <= context, Code::kInvalidArgument,
         "this snapshot is at position {}, the context has {}; open the model with a longer one", position, context);
+  impl_->state->check_fits(reader);
+  impl_->clear_for(slot, position);
   impl_->state->load(slot, reader);
-  sequence.checkpoints.clear();
   impl_->put_down(slot, position);
 }
 
@@ -487,7 +511,7 @@ std::vector<std::byte> Session::tail(int64_t begin, int slot) const {
 
 void Session::assemble(int64_t position, int64_t block, std::span<const std::span<const std::byte>> entries,
                        std::span<const std::byte> tail, int slot) {
-  Sequence& sequence = impl_->sequence(slot);
+  (void)impl_->sequence(slot);
   SessionState& state = *impl_->state;
   const int64_t n = static_cast<int64_t>(entries.size()), begin = n * block;
   check(begin <= position && position <= impl_->shared.options.context, Code::kInvalidArgument,
@@ -500,9 +524,9 @@ void Session::assemble(int64_t position, int64_t block, std::span<const std::spa
   }
   const size_t wanted = state.bytes_of(tail_of(begin, position));
   check(tail.size() == wanted, Code::kCorrupt, "the tail of a sequence has {} bytes, not {}", tail.size(), wanted);
+  impl_->clear_for(slot, position);
   for (int64_t i = 0; i < n; ++i) state.load_rows(slot, rows(i), entries[static_cast<size_t>(i)]);
   state.load_rows(slot, tail_of(begin, position), tail);
-  sequence.checkpoints.clear();
   impl_->put_down(slot, position);
 }
 

@@ -83,7 +83,9 @@ class Session {
   void drop_checkpoint(int64_t position, int slot = 0);
   std::vector<int64_t> checkpoints(int slot = 0) const;  // ascending
 
-  // Sequence `to` becomes a copy of `from`, checkpoints included; made on the devices.
+  // Sequence `to` becomes a copy of `from`, checkpoints included; made on the devices. On the cpu and the reference the
+  // compressed entries are the same memory until one of the two writes others there. Throws Error(kOutOfMemory): `to`
+  // is empty.
   void fork(int from, int to);
 
   Snapshot snapshot(int slot = 0) const;

@@ -25,13 +25,11 @@ std::vector<size_t> by_name(std::span<const StateInfo> states) {
 }  // namespace
 
 SessionState::SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues)
-    : mark_(mark_of(model)), states_(model.states), order_(by_name(states_)), queues_(queues) {
-  for (const StateInfo& state : states_) {
-    const auto device = static_cast<size_t>(state.device);
-    tensors_.push_back(
-        {.type = state.type, .values = model.devices[device]->allocate(state.type.bytes()), .scales = nullptr});
-  }
-}
+    : mark_(mark_of(model)),
+      states_(model.states),
+      order_(by_name(states_)),
+      queues_(queues),
+      tensors_(model, queues) {}
 
 const Tensor& SessionState::tensor(std::string_view name) const {
   for (size_t i = 0; i < states_.size(); ++i) {
@@ -44,7 +42,7 @@ const Tensor& SessionState::tensor(std::string_view name) const {
 void SessionState::download(size_t i, int slot, RowSpan rows, Bytes to) const {
   for (const RowSpan part : states_[i].parts(rows)) {
     const Bytes piece = to.first(static_cast<size_t>(part.count * states_[i].row_bytes()));
-    queue(states_[i]).download(piece, *tensors_[i].values, states_[i].offset(slot, part.first));
+    queue(states_[i]).download(piece, *tensors_[i].values, tensors_.offset(i, slot, part.first));
     to = to.subspan(piece.size());
   }
 }
@@ -52,7 +50,7 @@ void SessionState::download(size_t i, int slot, RowSpan rows, Bytes to) const {
 void SessionState::upload(size_t i, int slot, RowSpan rows, std::span<const std::byte> from) {
   for (const RowSpan part : states_[i].parts(rows)) {
     const auto piece = from.first(static_cast<size_t>(part.count * states_[i].row_bytes()));
-    queue(states_[i]).upload(*tensors_[i].values, states_[i].offset(slot, part.first), piece);
+    queue(states_[i]).upload(*tensors_[i].values, tensors_.offset(i, slot, part.first), piece);
     from = from.subspan(piece.size());
   }
 }
@@ -67,7 +65,7 @@ Snapshot SessionState::save(int slot, int64_t position) const {
   return writer.finish();
 }
 
-void SessionState::load(int slot, const SnapshotReader& snapshot) {
+void SessionState::check_fits(const SnapshotReader& snapshot) const {
   check(snapshot.mark() == mark_, Code::kInvalidArgument,
         "this snapshot is of other weights, or of another number mode");
   for (const size_t i : order_) {
@@ -79,6 +77,9 @@ void SessionState::load(int slot, const SnapshotReader& snapshot) {
           saved != nullptr ? saved->rows : 0, saved != nullptr ? saved->row_bytes : 0, state.name,
           state.live(snapshot.position()).count, state.row_bytes());
   }
+}
+
+void SessionState::load(int slot, const SnapshotReader& snapshot) {
   for (const size_t i : order_)
     upload(i, slot, states_[i].live(snapshot.position()), snapshot.find(states_[i].name)->bytes);
 }
@@ -130,18 +131,22 @@ void SessionState::clear_what_stays(int slot) {
     const StateInfo& state = states_[i];
     if (state.travels()) continue;
     const std::vector<std::byte> zeros(static_cast<size_t>(state.type.shape[1] * state.row_bytes()));
-    queue(state).upload(*tensors_[i].values, state.offset(slot, 0), zeros);
+    queue(state).upload(*tensors_[i].values, tensors_.offset(i, slot, 0), zeros);
   }
 }
 
-void SessionState::copy(int from, int to, int64_t position, int64_t written) {
+void SessionState::copy(int from, int to, int64_t position, int64_t back, int64_t written) {
+  tensors_.copy_entries(from, to, position);
   for (size_t i = 0; i < states_.size(); ++i) {
     const StateInfo& state = states_[i];
-    const int64_t rows = state.rows.ring() ? std::min(written, state.type.shape[1]) : state.live(position).count;
-    if (rows == 0) continue;
+    if (!state.rows.ring()) continue;
+    const int64_t all = state.type.shape[1];
+    const int64_t first = std::max(state.travels() ? state.rows.first(back) : 0, written - all);
     Buffer& memory = *tensors_[i].values;
-    queue(state).copy(memory, state.offset(to, 0), memory, state.offset(from, 0),
-                      static_cast<size_t>(rows * state.row_bytes()));
+    for (const RowSpan part : state.parts({first, written - first})) {
+      queue(state).copy(memory, tensors_.offset(i, to, part.first), memory, tensors_.offset(i, from, part.first),
+                        static_cast<size_t>(part.count * state.row_bytes()));
+    }
   }
 }
 

@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "graph/runtime/model_impl.h"
 #include "graph/runtime/snapshot.h"
+#include "graph/runtime/state_tensors.h"
 
 namespace v4rt {
 
@@ -19,9 +19,14 @@ class SessionState {
   SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues);
 
   const Tensor& tensor(std::string_view name) const;
+  bool has_room(int64_t end) const { return tensors_.has_room(end); }
+  // As StateTensors::make_room().
+  void make_room(int slot, int64_t begin, int64_t end) { tensors_.make_room(slot, begin, end); }
 
   Snapshot save(int slot, int64_t position) const;
-  // Throws Error, having changed nothing, unless the snapshot is of these weights and numbers and of states like these.
+  // Throws Error unless the snapshot is of these weights and numbers and of states like these.
+  void check_fits(const SnapshotReader& snapshot) const;
+  // There must be room, as for load_rows().
   void load(int slot, const SnapshotReader& snapshot);
 
   // Some rows of every state that a snapshot holds, in the same order.
@@ -32,8 +37,9 @@ class SessionState {
 
   void clear_what_stays(int slot);  // to zero: what no snapshot holds
 
-  // Sequence `to` becomes what `from` is, as far as positions before `position` matter; `written` as in reaches().
-  void copy(int from, int to, int64_t position, int64_t written);
+  // Sequence `to` becomes what `from` is at `position`; of rings it gets what positions from `back` on read, which have
+  // been written up to `written`.
+  void copy(int from, int to, int64_t position, int64_t back, int64_t written);
 
   const Hash& mark() const { return mark_; }  // of weights and numbers: others refuse these sequences
 
@@ -51,7 +57,7 @@ class SessionState {
   std::span<const StateInfo> states_;
   std::vector<size_t> order_;  // of snapshots: by name
   std::span<const std::unique_ptr<Queue>> queues_;
-  std::vector<Tensor> tensors_;
+  StateTensors tensors_;
 };
 
 // What positions from `position` on read of rings. Compressed entries never change: these are all it takes to go back.

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,11 @@ std::vector<int64_t> numbers_in(const fs::path& path) {
 // The number after `name` in a file of lines "name number"; 0 if it is not there.
 size_t number_of(const fs::path& path, std::string_view name) {
   std::ifstream file(path);
-  size_t number = 0;
-  for (std::string key; file >> key >> number;) {
-    if (key == name) return number;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string key;
+    size_t number = 0;
+    if (words >> key >> number && key == name) return number;
   }
   return 0;
 }
@@ -114,6 +117,8 @@ int usable_processors() {
   const double time = std::ceil(own_limits().processors);
   return std::max(1, time < cores ? static_cast<int>(time) : cores);
 }
+
+size_t process_memory() { return number_of("/proc/self/smaps_rollup", "Pss:") << 10; }
 
 size_t available_memory() {
   size_t available = static_cast<size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));

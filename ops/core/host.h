@@ -15,6 +15,10 @@ int usable_processors();
 // Memory that is free or can be freed, such as pages of files, within the limits of its control groups.
 size_t available_memory();
 
+// Bytes of memory that this process takes; a page that it maps twice, or shares with another process, counts once for
+// all. 0: unknown.
+size_t process_memory();
+
 // The tightest limits of a process's control groups and those above them, in either version: `groups` is its
 // /proc/self/cgroup, `root` where they are mounted. Without a limit, the largest numbers.
 struct GroupLimits {

@@ -15,7 +15,7 @@ namespace {
 constexpr int kSlots = 3, kRewind = 6, kOperations = 200;
 constexpr int64_t kContext = 96, kBlock = 8;  // a multiple of the tiny model's ratios
 
-std::shared_ptr<const Model> open(const std::string& device, NumberMode numbers, int chunk, int slots, int draft = 0) {
+ModelOptions options_of(const std::string& device, NumberMode numbers, int chunk, int slots, int draft = 0) {
   ModelOptions options = tiny_options();
   options.device = device;
   options.numbers = numbers;
@@ -24,7 +24,23 @@ std::shared_ptr<const Model> open(const std::string& device, NumberMode numbers,
   options.slots = slots;
   options.rewind = kRewind;
   options.draft = draft;
-  return Model::open(tiny_weights(), options);
+  return options;
+}
+
+std::shared_ptr<const Model> open(const std::string& device, NumberMode numbers, int chunk, int slots, int draft = 0) {
+  return Model::open(tiny_weights(), options_of(device, numbers, chunk, slots, draft));
+}
+
+// Of entries large enough for many pages, on devices that begin with room for few positions.
+constexpr int64_t kLongContext = 1500;
+std::shared_ptr<const Model> open_long(const std::string& device, NumberMode numbers, int chunk, int slots, int draft) {
+  V4Config config = tiny_config();
+  config.head_dim = config.index_head_dim = 64;
+  ModelOptions options = options_of(device, numbers, chunk, slots, draft);
+  options.context = kLongContext;
+  options.reserve = 40;
+  if (numbers == NumberMode::kPlain) options.device_options.lanes = Lanes::kWorkItems;
+  return Model::open(tiny_weights(config), options);
 }
 
 // A session, and beside it what its sequences should be.
@@ -43,7 +59,10 @@ struct Place {
 class Program {
  public:
   Program(const std::vector<std::shared_ptr<const Model>>& models, Session& fresh, uint32_t seed)
-      : fresh_(fresh), random_(seed) {
+      : fresh_(fresh),
+        context_(static_cast<size_t>(fresh.model().options().context)),
+        most_(context_ / 5),
+        random_(seed) {
     for (const auto& model : models) places_.emplace_back(model);
   }
 
@@ -89,13 +108,13 @@ class Program {
     to.furthest = std::max(to.furthest, to.tokens.size());
   }
   void make_room(int slot, size_t n) {
-    if (sequence(slot).tokens.size() + n <= kContext) return;
+    if (sequence(slot).tokens.size() + n <= context_) return;
     session().reset(slot);
     sequence(slot) = {};
   }
 
   void feed() {
-    const std::vector<int32_t> ids = more(20);
+    const std::vector<int32_t> ids = more(most_);
     make_room(slot_, ids.size());
     append(sequence(), ids);
     check_logits(session().feed(ids, slot_), sequence().tokens);
@@ -118,7 +137,7 @@ class Program {
   void guess() {
     const int n = session().model().options().draft;
     const size_t here = sequence().tokens.size();
-    if (n == 0 || here == 0 || here + static_cast<size_t>(n) >= kContext) return;
+    if (n == 0 || here == 0 || here + static_cast<size_t>(n) >= context_) return;
     const Session::DraftItem item{slot_, static_cast<int32_t>(below(32))};
     std::vector<int32_t> fed{item.next};
     for (const int32_t guess : session().draft({&item, 1}, n))
@@ -203,6 +222,7 @@ class Program {
   }
 
   Session& fresh_;
+  const size_t context_, most_;  // positions; tokens fed at once
   std::span<const float> fresh_logits_;
   std::mt19937 random_;
   std::deque<Place> places_;
@@ -224,6 +244,18 @@ TEST_P(Laws, RandomProgramsGiveTheBitsOfAFreshRun) {
   for (int i = 0; i < programs && !HasFailure(); ++i) {
     SCOPED_TRACE(fmt::format("program {}", i));
     Program(models, fresh, static_cast<uint32_t>(i)).run();
+  }
+}
+
+// Over sequences whose forks share pages, and whose state grows.
+TEST_P(Laws, RandomProgramsOfLongSequences) {
+  const auto& [device, numbers] = GetParam();
+  const std::vector<std::shared_ptr<const Model>> models{open_long(device, numbers, 100, kSlots, 2),
+                                                         open_long("cpu", numbers, 64, kSlots, 0)};
+  Session fresh(open_long("cpu", numbers, static_cast<int>(kLongContext), 1, 0));
+  for (uint32_t i = 0; i < (device == "cpu" ? 6 : 2) && !HasFailure(); ++i) {
+    SCOPED_TRACE(fmt::format("program {}", i));
+    Program(models, fresh, i).run();
   }
 }
 

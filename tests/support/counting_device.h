@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "backend/device.h"
+#include "backend/state_memory.h"
 
 namespace v4rt {
 
@@ -15,7 +15,7 @@ struct Count {
 
 // A device whose allocations are counted; everything else is `inner`'s. With another name it is one with memory of its
 // own, which uses none of the host's in place.
-class CountingDevice final : public Device {
+class CountingDevice final : public Device, public StateHolder {
  public:
   CountingDevice(std::shared_ptr<Device> inner, std::shared_ptr<Count> count, const std::string& name = "")
       : inner_(std::move(inner)), count_(std::move(count)), info_(inner_->info()), imports_(name.empty()) {
@@ -30,6 +30,10 @@ class CountingDevice final : public Device {
     return imports_ ? inner_->import_host(memory) : nullptr;
   }
   std::unique_ptr<Queue> create_queue() override { return inner_->create_queue(); }
+  StateMemory state_memory() const override {  // pages are not allocated here
+    const StateMemory memory = v4rt::state_memory(*inner_);
+    return memory == StateMemory::kPages ? StateMemory::kWhole : memory;
+  }
 
   BufferPtr allocate(size_t bytes) override {
     BufferPtr buffer = inner_->allocate(bytes);

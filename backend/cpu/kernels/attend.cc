@@ -23,7 +23,6 @@ class AttendKernel final : public CpuKernel {
         heads_(call.inputs[0].shape[1]),
         dim_(call.inputs[0].shape[2]),
         ring_rows_(call.inputs[1].shape[1]),
-        capacity_(spec_.ratio > 0 ? call.inputs[3].shape[1] : 0),
         out_(call.inputs.size()),
         head_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         fns_(simd::attend(call.inputs[0].dtype)),
@@ -61,7 +60,7 @@ class AttendKernel final : public CpuKernel {
     v.first = std::max(0, row.position - spec_.window + 1);
     v.seen = row.position - v.first + 1;
     v.slots = spec_.window + entries(row);
-    if (spec_.ratio > 0) v.cache = args.data<const uint8_t>(3) + row.slot * capacity_ * v.width;
+    if (spec_.ratio > 0) v.cache = args.data<const uint8_t>(3) + row.slot * args[3].type.shape[1] * v.width;
     if (spec_.top_k > 0) v.idx = args.data<const int32_t>(4) + t * spec_.top_k;
     return v;
   }
@@ -94,7 +93,7 @@ class AttendKernel final : public CpuKernel {
   }
 
   const AttendSpec spec_;
-  const int64_t heads_, dim_, ring_rows_, capacity_;
+  const int64_t heads_, dim_, ring_rows_;
   const size_t out_;
   const int64_t head_bytes_;
   const simd::AttendFns& fns_;

@@ -29,7 +29,6 @@ class CompressPoolKernel final : public CpuKernel {
         pool_rows_(spec.pending_rows()),
         pending_rows_(call.inputs[1].shape[1]),
         tokens_(call.inputs[0].shape[0]),
-        capacity_(call.inputs[4].shape[1]),
         frequencies_(spec.table.frequencies()),
         scale_(simd::hadamard_scale(dim_)),
         act_(simd::elementwise(activation())),
@@ -95,12 +94,12 @@ class CompressPoolKernel final : public CpuKernel {
       hadamard_(x, dim_, scale_, y);
       std::swap(x, y);
     }
-    encode_(spec_.format, x,
-            args.data<uint8_t>(5) + (row.slot * capacity_ + row.position / spec_.ratio) * spec_.format.bytes());
+    const int64_t entry = row.slot * args[5].type.shape[1] + row.position / spec_.ratio;
+    encode_(spec_.format, x, args.data<uint8_t>(5) + entry * spec_.format.bytes());
   }
 
   const CompressSpec spec_;
-  const int64_t dim_, width_, pool_rows_, pending_rows_, tokens_, capacity_;
+  const int64_t dim_, width_, pool_rows_, pending_rows_, tokens_;
   const std::vector<float> frequencies_;
   const float scale_;
   const simd::ElementwiseFns& act_;

@@ -111,7 +111,7 @@ class IndexSelectKernel final : public CpuKernel {
 
   Batch prepare(const CpuArgs& args, int32_t first, int32_t n) const {
     const int32_t slot = args.step.rows[static_cast<size_t>(first)].slot;
-    Batch batch{.rows = args.data<const uint8_t>(2) + slot * capacity_ * spec_.format.bytes(),
+    Batch batch{.rows = args.data<const uint8_t>(2) + slot * args[2].type.shape[1] * spec_.format.bytes(),
                 .keys = seen(args, first + n - 1)};
     simd::IndexTileCall& call = batch.tiles;
     call = {.rows = batch.rows, .keys = batch.keys, .heads = heads_, .rounds = spec_.rounds};

@@ -50,8 +50,8 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
       [scores = device.function("attend_wide.cl", definitions + tile.options(), "attend_scores", tile.group),
        softmax = device.function("attend_wide.cl", definitions, "attend_softmax", softmax_group),
        values = device.function("attend_wide.cl", definitions + tile.options(), "attend_values", tile.group), spec,
-       tile, heads, dim, batch, ring_rows = narrow(call.inputs[1].shape[1]),
-       capacity = narrow(capacity)](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+       tile, heads, dim, batch, ring_rows = narrow(call.inputs[1].shape[1])](
+          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         const AttendBuffers b(spec, args);
         const OpenclMemory scratch = memory_of(*args.back().values);
         const size_t head_tiles = tiles(heads, tile.heads());
@@ -69,14 +69,14 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
           };
           const int32_t pitch = narrow(at.pitch);
           (*scores)(queue, {tiles(live_slots, tile.columns()), head_tiles, rows.size()}, queue.step_table(),
-                    args[0].values, args[1].values, b.cache, b.idx, scratch, window, ratio, top_k, ring_rows, capacity,
-                    row0, pitch, spec.scale);
+                    args[0].values, args[1].values, b.cache, b.idx, scratch, window, ratio, top_k, ring_rows,
+                    b.capacity, row0, pitch, spec.scale);
           (*softmax)(queue, {static_cast<size_t>(heads), rows.size()}, queue.step_table(), args[2].values, b.idx,
                      scratch, part(at.factors), part(at.maxima), part(at.sums), part(at.z), window, ratio, top_k,
-                     ring_rows, capacity, row0, pitch);
+                     ring_rows, b.capacity, row0, pitch);
           (*values)(queue, {tiles(dim, tile.columns()), head_tiles, rows.size()}, queue.step_table(), args[1].values,
                     b.cache, b.idx, scratch, part(at.factors), part(at.z), b.out, window, ratio, top_k, ring_rows,
-                    capacity, row0, pitch);
+                    b.capacity, row0, pitch);
         }
       },
       static_cast<size_t>(AttendScratch(batch, heads, slots).end) * sizeof(float));

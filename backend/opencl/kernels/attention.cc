@@ -65,15 +65,14 @@ std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) 
                                                     define("NORM", call.inputs[3].dtype)};
   return make_kernel([function = device.function("compress.cl", definitions, "compress_pool",
                                                  work_group(device, spec.format.dim >= 256 ? 256 : 64)),
-                      frequencies = device.constant(spec.table.frequencies()),
-                      capacity = narrow(call.inputs[4].shape[1]), pairs = int32_t{spec.table.dims / 2}, eps = spec.eps,
-                      ratio = spec.ratio,
+                      frequencies = device.constant(spec.table.frequencies()), pairs = int32_t{spec.table.dims / 2},
+                      eps = spec.eps, ratio = spec.ratio,
                       scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.format.dim)))](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const auto completes = [ratio](const Row& row) { return (row.position + 1) % ratio == 0; };
     const auto entries = static_cast<size_t>(std::ranges::count_if(step.rows, completes));
     (*function)(queue, {entries}, queue.step_table(), args[0].values, args[1].values, args[2].values, args[3].values,
-                frequencies, args[4].values, capacity, pairs, eps, scale);
+                frequencies, args[4].values, narrow(args[4].type.shape[1]), pairs, eps, scale);
   });
 }
 
@@ -103,9 +102,10 @@ std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {
       [scores = vector_lanes(device)
                     ? device.function("index.cl", definitions, "index_scores")
                     : device.function("index_wide.cl", definitions + tile.options(), "index_scores", tile.group),
-       pick = device.function("index_pick.cl", choice, "index_pick", pick_group), spec, capacity = narrow(capacity),
-       batch = narrow(batch), keys_per_group = vector_lanes(device) ? int64_t{16} : tile.columns()](
+       pick = device.function("index_pick.cl", choice, "index_pick", pick_group), spec, batch = narrow(batch),
+       keys_per_group = vector_lanes(device) ? int64_t{16} : tile.columns()](
           OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
+        const int32_t capacity = narrow(args[2].type.shape[1]);
         for (int32_t row0 = 0; row0 < step.n_rows(); row0 += batch) {
           const auto rows =
               step.rows.subspan(static_cast<size_t>(row0), static_cast<size_t>(std::min(batch, step.n_rows() - row0)));
@@ -144,13 +144,12 @@ std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
       std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]), define("HEAD_LANES", lanes),
                   define("ROW_CHUNK", row_chunk(device, q.shape[2])), define("ROUNDS", int64_t{spec.rounds})};
   return make_kernel([function = device.function("attend.cl", definitions, "attend"), spec,
-                      head_tiles = tiles(q.shape[1], lanes), ring_rows = narrow(call.inputs[1].shape[1]),
-                      capacity = narrow(spec.ratio > 0 ? call.inputs[3].shape[1] : 0)](
+                      head_tiles = tiles(q.shape[1], lanes), ring_rows = narrow(call.inputs[1].shape[1])](
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const AttendBuffers b(spec, args);
     (*function)(queue, {live_count(step), head_tiles}, queue.step_table(), args[0].values, args[1].values,
                 args[2].values, b.cache, b.idx, b.out, int32_t{spec.window}, int32_t{spec.ratio}, int32_t{spec.top_k},
-                ring_rows, capacity, spec.scale);
+                ring_rows, b.capacity, spec.scale);
   });
 }
 
