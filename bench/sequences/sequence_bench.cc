@@ -8,12 +8,14 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <random>
 
 #include "graph/runtime/prefix_cache.h"
 #include "graph/runtime/scheduler.h"
 #include "graph/runtime/synthetic_state.h"
 #include "loaders/checkpoint/checkpoint.h"
+#include "ops/core/host.h"
 #include "ops/core/human.h"
 
 namespace v4rt {
@@ -37,6 +39,7 @@ struct Options {
   int64_t depth = 100000, prefix = 8192;
   int repetitions = 5, sequences = 8, requests = 64;
   int64_t decode = 16, long_prompt = 100000;
+  std::vector<int64_t> deep;
 };
 
 class Bench {
@@ -49,6 +52,7 @@ class Bench {
     prefix();
     together();
     mixed();
+    deep();
   }
 
  private:
@@ -64,10 +68,13 @@ class Bench {
     for (int32_t& id : ids) id = static_cast<int32_t>(random_() % static_cast<uint64_t>(vocab_));
     return ids;
   }
+  double repeated_value(const std::function<double()>& figure) const {
+    std::vector<double> figures;
+    for (int i = 0; i < options_.repetitions; ++i) figures.push_back(figure());
+    return median(figures);
+  }
   double repeated(const std::function<void()>& body) const {
-    std::vector<double> seconds;
-    for (int i = 0; i < options_.repetitions; ++i) seconds.push_back(seconds_of(body));
-    return median(seconds);
+    return repeated_value([&] { return seconds_of(body); });
   }
 
   void copies() {
@@ -82,7 +89,15 @@ class Bench {
     fmt::print("a sequence of {} tokens, {} of state\n", options_.depth,
                human_bytes(static_cast<double>(snapshot.bytes.size())));
     const auto finished = [&] { session.tail(session.position(1), 1); };  // waits for the devices
-    row("fork", repeated([&] { session.fork(0, 1), finished(); }));
+    const size_t before = process_memory();
+    session.fork(0, 1), finished();
+    const double grown = static_cast<double>(process_memory()) - static_cast<double>(before);
+    fmt::print("{:<44} {:10.2f} % of the state\n", "memory that it takes",
+               1e2 * grown / static_cast<double>(snapshot.bytes.size()));
+    row("fork", repeated_value([&] {
+          session.restore(snapshot, 1);  // what it has in common with the other is known no more
+          return seconds_of([&] { session.fork(0, 1), finished(); });
+        }));
     row("snapshot", repeated([&] { snapshot = session.snapshot(); }));
     row("restore", repeated([&] { session.restore(snapshot, 1), finished(); }));
     row("checkpoint", repeated([&] { session.checkpoint(); }));
@@ -154,7 +169,7 @@ class Bench {
   }
 
   // Requests of all lengths over a few slots, one with a very long prompt: the longest time between two tokens of one
-  // that decodes, over the time of a whole chunk.
+  // that decodes, over the time of a whole chunk; and whether each is answered as it is alone.
   void mixed() {
     if (options_.requests == 0) return;
     const auto model = open(options_.long_prompt + 256, options_.sequences);
@@ -165,10 +180,15 @@ class Bench {
     const double chunk_seconds = seconds_of([&] { session.feed(std::span(long_prompt).last(chunk)); });
     Scheduler scheduler(session);
     double longest = 0;
+    std::vector<Request> requests;
+    std::vector<std::vector<int32_t>> answers(static_cast<size_t>(options_.requests));
     for (int i = 0; i < options_.requests; ++i) {
       Request request{.prompt = i == 3 ? long_prompt : ids(1 + random_() % 1000),
                       .options = {.max_tokens = static_cast<int64_t>(8 + random_() % 120), .end_tokens = {}}};
-      request.on_token = [&longest, last = Clock::time_point{}](int32_t, std::span<const TokenLogprob>) mutable {
+      requests.push_back(request);
+      request.on_token = [&longest, &answer = answers[static_cast<size_t>(i)], last = Clock::time_point{}](
+                             int32_t id, std::span<const TokenLogprob>) mutable {
+        answer.push_back(id);
         const auto now = Clock::now();
         if (last != Clock::time_point{}) longest = std::max(longest, std::chrono::duration<double>(now - last).count());
         last = now;
@@ -185,6 +205,68 @@ class Bench {
         "the latest, a chunk at that depth takes {:.0f} ms: {:.2f}\n",
         options_.requests, options_.sequences, options_.long_prompt, all, 1e3 * longest, 1e3 * chunk_seconds,
         longest / chunk_seconds);
+    const auto differ = std::ranges::count_if(requests, [&](const Request& request) {
+      std::vector<int32_t> alone;
+      Sampler sampler(request.sampler, vocab_);
+      session.reset();
+      generate(session, request.prompt, request.options, sampler,
+               [&](int32_t id) { return alone.push_back(id), true; });
+      return alone != answers[static_cast<size_t>(&request - requests.data())];
+    });
+    fmt::print("answered otherwise than alone: {}\n", differ);
+  }
+
+  // Microseconds of a token through the scheduler, and of each kind of op in it, at several depths. Sequences come
+  // there by the beginnings that are kept, as after a prompt that was read before.
+  void deep() {
+    std::map<std::string, std::vector<double>> rows;
+    for (size_t i = 0; i < options_.deep.size(); ++i) {
+      const int64_t depth = options_.deep[i];
+      const auto model = open(depth + 1 + options_.decode, 1);
+      Session session(model);
+      fill_synthetic_state(session, depth);
+      std::vector<int32_t> prompt = ids(static_cast<size_t>(depth));
+      PrefixCache cache({.memory = size_t{8} << 30, .folder = {}}, session);
+      cache.store(session, 0, prompt);
+      prompt.push_back(0);
+      const auto row = [&](const std::string& what) -> double& {
+        auto& figures = rows[what];
+        figures.resize(options_.deep.size());
+        return figures[i];
+      };
+      const auto seconds_per_token = [&] {
+        Scheduler scheduler(session, &cache);
+        double seconds = 0;
+        scheduler.submit({.prompt = prompt,
+                          .options = {.max_tokens = options_.decode, .end_tokens = {}},
+                          .sampler = {},
+                          .cache_space = {},
+                          .on_token = {},
+                          .on_done = [&](const GenerateResult& result, const std::exception_ptr&) {
+                            check(result.cached_tokens == depth, Code::kInternal, "{} tokens were kept, not {}",
+                                  result.cached_tokens, depth);
+                            seconds = result.decode_seconds / static_cast<double>(result.tokens);
+                          }});
+        while (scheduler.step()) {
+        }
+        return seconds;
+      };
+      seconds_per_token();
+      row(" a token") = 1e6 * repeated_value(seconds_per_token);
+      session.on_step_times([&](const Plan& plan, const Step& step, std::span<const double> seconds) {
+        if (step.n_rows() != 1) return;
+        const std::vector<ExplainRow> steps = explain(plan, step);
+        for (size_t s = 0; s < steps.size(); ++s)
+          row(steps[s].op.substr(0, steps[s].op.find('{'))) +=
+              1e6 * seconds[s] / static_cast<double>(options_.decode + 1);
+      });
+      seconds_per_token();
+    }
+    for (const auto& [what, figures] : rows) {
+      fmt::print("{:<20}", what);
+      for (const double figure : figures) fmt::print(" {:10.1f} us", figure);
+      fmt::print("  {:6.2f}\n", figures.back() / figures.front());
+    }
   }
 
   const Options options_;
@@ -207,6 +289,7 @@ int main(int argc, char** argv) try {
   app.add_option("--decode", o.decode, "Tokens that each of them decodes")->capture_default_str();
   app.add_option("--requests", o.requests, "Of mixed lengths; 0: none")->capture_default_str();
   app.add_option("--long-prompt", o.long_prompt, "Tokens of the longest of them")->capture_default_str();
+  app.add_option("--deep", o.deep, "Depths at which a sequence decodes, and what each op takes")->delimiter(',');
   app.add_option("-r,--repetitions", o.repetitions)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   v4rt::Bench(o).run();
