@@ -470,7 +470,8 @@ void Session::fork(int from, int to) {
   Sequence& target = impl_->sequence(to);
   if (from == to) return;
   reset(to);
-  const int64_t back = std::max(source.kept, source.written - impl_->shared.options.rewind);
+  const int64_t promised = source.written - impl_->shared.options.rewind;
+  const int64_t back = std::max(source.kept, std::min(source.position, promised));  // it may have gone back further
   impl_->state->copy(from, to, source.position, back, source.written);
   target = source;
   target.kept = back;

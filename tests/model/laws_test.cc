@@ -259,6 +259,22 @@ TEST_P(Laws, RandomProgramsOfLongSequences) {
   }
 }
 
+TEST_P(Laws, WhatWentBackFurtherThanIsPromisedForks) {
+  const auto& [device, numbers] = GetParam();
+  Session session(open(device, numbers, 7, 2));
+  const std::vector<int32_t> ids = tiny_ids(30);
+  const auto first = std::span(ids).first(10);
+  session.feed(first);
+  session.feed(tiny_ids(kRewind + 2));
+  session.truncate(10);
+  session.fork(0, 1);
+  const std::vector<float> expected = copy_of(session.feed(std::span(ids).subspan(10)));
+  EXPECT_EQ(copy_of(session.feed(std::span(ids).subspan(10), 1)), expected);
+  EXPECT_TRUE(session.snapshot(1).bytes == session.snapshot(0).bytes);
+  session.reset();
+  EXPECT_EQ(copy_of(session.feed(ids)), expected);
+}
+
 TEST_P(Laws, PromptsMayEndAnywhere) {
   const auto& [device, numbers] = GetParam();
   ModelOptions options = tiny_options();
