@@ -90,12 +90,12 @@ class Bench {
                human_bytes(static_cast<double>(snapshot.bytes.size())));
     const auto finished = [&] { session.tail(session.position(1), 1); };  // waits for the devices
     const size_t before = process_memory();
-    session.fork(0, 1), finished();
+    row("fork to an empty slot", seconds_of([&] { session.fork(0, 1), finished(); }));
     const double grown = static_cast<double>(process_memory()) - static_cast<double>(before);
     fmt::print("{:<44} {:10.2f} % of the state\n", "memory that it takes",
                1e2 * grown / static_cast<double>(snapshot.bytes.size()));
-    row("fork", repeated_value([&] {
-          session.restore(snapshot, 1);  // what it has in common with the other is known no more
+    row("fork to a slot that held as much", repeated_value([&] {
+          session.restore(snapshot, 1);  // shares nothing with the other then
           return seconds_of([&] { session.fork(0, 1), finished(); });
         }));
     row("snapshot", repeated([&] { snapshot = session.snapshot(); }));
