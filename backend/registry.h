@@ -47,6 +47,7 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
 // Serves a process whose DeviceOptions::compiler this one was started by, through its standard input, until that ends.
 // Throws as create_device.
 void compile_for(std::string_view device);
+inline constexpr const char* kCompileFor = "compile-for";  // the command of the program v4rt that does so
 
 // Where a buffer of an OpenCL device lies: at `offset` bytes of a cl_mem, which is the buffer's. Throws
 // Error(kUnsupported) for buffers of other devices.

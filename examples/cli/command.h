@@ -40,7 +40,6 @@ void add_tune(CLI::App& app, Action& action);
 void add_kernels(CLI::App& app, Action& action);
 void add_cache(CLI::App& app, Action& action);
 
-inline constexpr const char* kCompileFor = "compile-for";
 void add_compile_for(CLI::App& app, Action& action);
 
 std::string version_text();  // of --version

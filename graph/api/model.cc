@@ -107,6 +107,7 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
     options.device_memory.emplace_back(device, byte_count(bytes, "v4rt_model_options.memory"));
   }
   if (o.cache_dir != nullptr) options.device_options.cache_dir = o.cache_dir;
+  if (o.program != nullptr) options.device_options.compiler = {o.program, v4rt::kCompileFor};
   if (o.weight_cache != nullptr) options.weight_cache = o.weight_cache;
   options.weight_cache_hint = "set v4rt_model_options.weight_cache to a folder";
   options.device_options.threads = o.threads;

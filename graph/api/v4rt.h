@@ -126,6 +126,9 @@ typedef struct v4rt_model_options {
   size_t n_memory;
   const char* cache_dir;    /* where compiled OpenCL programs and what fast measures are kept; NULL: nowhere */
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
+  const char* program;      /* where the program v4rt is: processes of it compile OpenCL programs, several at once; a
+                               driver that crashes over one ends such a process, and v4rt_model_open fails with
+                               V4RT_DEVICE. NULL: they are compiled in this process */
   int (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; called for every layer */
   void* progress_user;
   int64_t context;  /* positions a sequence can hold; 0: 4096 */

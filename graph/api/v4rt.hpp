@@ -42,7 +42,7 @@ struct ModelOptions {
   std::string device = "cpu";
   std::vector<std::string> place = {};   // "PATTERN=DEVICE"
   std::vector<std::string> memory = {};  // "DEVICE=BYTES"
-  std::string cache_dir = {}, weight_cache = {};
+  std::string cache_dir = {}, weight_cache = {}, program = {};
   std::function<bool(std::string_view what, double done)> progress = {};
   int64_t context = 4096;
   int chunk = 0, threads = 0;  // 0: chosen
@@ -71,6 +71,7 @@ class Options {
     c_.n_memory = memory_.size();
     if (!options.cache_dir.empty()) c_.cache_dir = options.cache_dir.c_str();
     if (!options.weight_cache.empty()) c_.weight_cache = options.weight_cache.c_str();
+    if (!options.program.empty()) c_.program = options.program.c_str();
     if (options.progress) {
       c_.progress = [](const char* what, double done, void* user) {
         return static_cast<Options*>(user)->progress_.call(what, done);

@@ -6,6 +6,7 @@ import os
 import pathlib
 import pickle
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -17,6 +18,19 @@ import v4rt
 
 GOLDEN = json.loads(pathlib.Path(v4rt.mini(), "golden", "text.json").read_text())["greedy"][0]
 PROMPT, ANSWER = GOLDEN["prompt_ids"], GOLDEN["ids"][:-1]  # without the end token
+
+
+def test_opencl_programs_are_compiled_by_other_processes(tmp_path):
+    if not any(device["name"].startswith("opencl") for device in v4rt.devices()["devices"]):
+        pytest.skip("no OpenCL device")
+
+    def seconds_of_children():
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+    before = seconds_of_children()
+    on_opencl = v4rt.Model(v4rt.mini(), device="opencl", context=512, chunk=8, plain=True, cache_dir=tmp_path)
+    assert seconds_of_children() > before
+    assert list(v4rt.Session(on_opencl).generate(PROMPT)) == ANSWER
 
 
 @pytest.fixture(scope="module")

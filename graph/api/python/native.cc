@@ -126,6 +126,7 @@ NB_MODULE(_native, m) {
       .def_rw("memory", &v4rt::ModelOptions::memory)
       .def_rw("cache_dir", &v4rt::ModelOptions::cache_dir)
       .def_rw("weight_cache", &v4rt::ModelOptions::weight_cache)
+      .def_rw("program", &v4rt::ModelOptions::program)
       .def_rw("context", &v4rt::ModelOptions::context)
       .def_rw("chunk", &v4rt::ModelOptions::chunk)
       .def_rw("threads", &v4rt::ModelOptions::threads)

@@ -30,7 +30,7 @@ from ._native import Error, Snapshot
 
 __all__ = [
     "Answer", "Engine", "Error", "Event", "Model", "Reply", "Result", "Sampler", "Session", "Snapshot", "Tokenizer",
-    "devices", "memory_needed", "mini", "__version__",
+    "devices", "memory_needed", "mini", "program", "__version__",
 ]
 __version__: str = _native.version()
 
@@ -43,6 +43,11 @@ _SHARING = ("first", "turns", "own")
 def mini() -> str:
     """The path of the embedded model, a toy with every kind of layer: for tests and first steps."""
     return os.path.join(os.path.dirname(__file__), "share", "v4rt", "models", "v4-mini")
+
+
+def program() -> str:
+    """Where the program v4rt is, which python -m v4rt runs. OpenCL programs are compiled by processes of it."""
+    return os.path.join(os.path.dirname(__file__), "bin", "v4rt")
 
 
 def devices() -> dict[str, Any]:
@@ -80,6 +85,7 @@ def _options(
     options.memory = [f"{name}={size}" for name, size in (memory or {}).items()]
     options.cache_dir = os.fspath(cache_dir)
     options.weight_cache = os.fspath(weight_cache)
+    options.program = program()
     options.context = context
     options.chunk = chunk
     options.threads = threads

@@ -3,10 +3,11 @@
 import os
 import sys
 
+from . import program
+
 
 def main() -> None:
-    program = os.path.join(os.path.dirname(__file__), "bin", "v4rt")
-    os.execv(program, [program, *sys.argv[1:]])
+    os.execv(program(), [program(), *sys.argv[1:]])
 
 
 if __name__ == "__main__":
