@@ -146,6 +146,12 @@ void add_plan_options(CLI::App& command, ModelArguments& a) {
       ->transform(between(int64_t{1}, int64_t{1} << 40));
   command
       .add_option(
+          "--reserve", a.reserve,
+          "Positions to take memory for at once where it cannot grow in place, as on OpenCL devices; beyond them "
+          "it is taken as sequences grow (default: 4096, at most the context)")
+      ->transform(between(int64_t{1}, int64_t{1} << 40));
+  command
+      .add_option(
           "--chunk", a.chunk,
           "Prompt tokens read at once; the results do not depend on it (default: 2048, fewer where memory is short)")
       ->transform(between(1, 1 << 16));
@@ -270,6 +276,7 @@ ModelOptions model_options(const Checkpoint& checkpoint, const ModelArguments& a
   options.weight_cache = a.weight_cache;
   options.weight_cache_hint = "--weight-cache " + (cache_folder().empty() ? "DIR" : cache_folder() + "/weights");
   options.numbers = number_mode(a);
+  if (a.reserve > 0) options.reserve = a.reserve;
   options.context = context_for(a, positions, checkpoint.weights->config());
   options.chunk = a.chunk;
   options.slots = a.slots;

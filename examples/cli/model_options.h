@@ -21,6 +21,7 @@ struct ModelArguments {
   std::string profile;  // empty: none
   bool strict = false;  // every node on the device that it was meant for
   int64_t context = 0;  // 0: as much as is needed
+  int64_t reserve = 0;  // 0: as the library does
   int chunk = 0;        // 0: as the device's memory allows
   int threads = 0;
   int slots = 1;                    // sequences at once

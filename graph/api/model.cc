@@ -87,6 +87,8 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
               "v4rt_model_options.thread_sharing is {}; it is a v4rt_thread_sharing", o.thread_sharing);
   v4rt::check((o.allocate == nullptr) == (o.release == nullptr), Code::kInvalidArgument,
               "v4rt_model_options: allocate and release are set together or not at all");
+  v4rt::check(o.reserve >= 0, Code::kInvalidArgument, "v4rt_model_options.reserve is {}; it may not be negative",
+              o.reserve);
   v4rt::check(o.slots >= 0 && o.rewind >= -1, Code::kInvalidArgument,
               "v4rt_model_options: slots {}, rewind {}; slots are 0 or more, rewind -1 or more", o.slots, o.rewind);
   if (o.n_place > 0) require(o.place, "v4rt_model_options.place");
@@ -118,6 +120,7 @@ v4rt::ModelOptions model_options(const v4rt_model_options& o) {
   options.numbers = o.numbers == V4RT_PLAIN ? v4rt::NumberMode::kPlain : v4rt::NumberMode::kFaithful;
   if (o.context > 0) options.context = o.context;
   options.chunk = o.chunk;
+  if (o.reserve > 0) options.reserve = o.reserve;
   if (o.slots > 0) options.slots = o.slots;
   if (o.rewind != 0) options.rewind = std::max(o.rewind, 0);
   options.draft = o.draft;

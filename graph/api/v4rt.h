@@ -126,9 +126,6 @@ typedef struct v4rt_model_options {
   size_t n_memory;
   const char* cache_dir;    /* where compiled OpenCL programs and what fast measures are kept; NULL: nowhere */
   const char* weight_cache; /* folder where weights are kept as the device wants them, and mapped from; NULL: nowhere */
-  const char* program;      /* where the program v4rt is: processes of it compile OpenCL programs, several at once; a
-                               driver that crashes over one ends such a process, and v4rt_model_open fails with
-                               V4RT_DEVICE. NULL: they are compiled in this process */
   int (*progress)(const char* what, double done, void* user); /* long work, done from 0 to 1; called for every layer */
   void* progress_user;
   int64_t context;  /* positions a sequence can hold; 0: 4096 */
@@ -159,6 +156,11 @@ typedef struct v4rt_model_options {
   void* memory_user;
   int32_t thread_sharing; /* a v4rt_thread_sharing */
   int32_t reserved2;      /* 0 */
+  const char* program; /* where the program v4rt is: processes of it compile OpenCL programs, several at once; a driver
+                          that crashes over one ends such a process, and v4rt_model_open fails with V4RT_DEVICE. NULL:
+                          they are compiled in this process */
+  int64_t reserve;     /* positions that a device whose memory cannot grow in place holds memory for from the start; 0:
+                          4096, at most the context. Beyond them it takes larger buffers as sequences grow */
 } v4rt_model_options;
 
 /* Files are mapped for as long as the model lives. Replacing a file by another of its name does no harm. Writing to it

@@ -44,7 +44,7 @@ struct ModelOptions {
   std::vector<std::string> memory = {};  // "DEVICE=BYTES"
   std::string cache_dir = {}, weight_cache = {}, program = {};
   std::function<bool(std::string_view what, double done)> progress = {};
-  int64_t context = 4096;
+  int64_t context = 4096, reserve = 0;
   int chunk = 0, threads = 0;  // 0: chosen
   int slots = 1, rewind = 8, draft = 0;
   v4rt_numbers numbers = V4RT_FAITHFUL;
@@ -79,6 +79,7 @@ class Options {
       c_.progress_user = this;
     }
     c_.context = options.context;
+    c_.reserve = options.reserve;
     c_.chunk = options.chunk;
     c_.threads = options.threads;
     c_.slots = options.slots;

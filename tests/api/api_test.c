@@ -45,7 +45,8 @@ static void test_layouts(void) {
   AT(v4rt_model_options, opencl_queue, 144), AT(v4rt_model_options, allocate, 152);
   AT(v4rt_model_options, release, 160), AT(v4rt_model_options, memory_user, 168);
   AT(v4rt_model_options, thread_sharing, 176), AT(v4rt_model_options, reserved2, 180);
-  EXPECT(sizeof(v4rt_model_options) == 192);
+  AT(v4rt_model_options, program, 184), AT(v4rt_model_options, reserve, 192);
+  EXPECT(sizeof(v4rt_model_options) == 200);
   AT(v4rt_model_info, vocab_size, 8), AT(v4rt_model_info, context, 16), AT(v4rt_model_info, layers, 24);
   AT(v4rt_model_info, bos_token, 28), AT(v4rt_model_info, eos_token, 32), AT(v4rt_model_info, has_mtp, 36);
   AT(v4rt_model_info, weight_bytes, 40), AT(v4rt_model_info, state_bytes, 48), AT(v4rt_model_info, arena_bytes, 56);

@@ -14,7 +14,7 @@ void test_newer_options(const char* path) {
   OK(v4rt_model_open(path, &options.known, &model));
   v4rt_model_close(model);
   options.newer[63] = 1;
-  FAILS(v4rt_model_open(path, &options.known, &model), V4RT_UNSUPPORTED, "v4rt_model_options: byte 255 is set");
+  FAILS(v4rt_model_open(path, &options.known, &model), V4RT_UNSUPPORTED, "v4rt_model_options: byte 263 is set");
   options.known.struct_size = SIZE_MAX;
   FAILS(v4rt_model_open(path, &options.known, &model), V4RT_INVALID_ARGUMENT, "struct_size");
 }

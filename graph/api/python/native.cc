@@ -128,6 +128,7 @@ NB_MODULE(_native, m) {
       .def_rw("weight_cache", &v4rt::ModelOptions::weight_cache)
       .def_rw("program", &v4rt::ModelOptions::program)
       .def_rw("context", &v4rt::ModelOptions::context)
+      .def_rw("reserve", &v4rt::ModelOptions::reserve)
       .def_rw("chunk", &v4rt::ModelOptions::chunk)
       .def_rw("threads", &v4rt::ModelOptions::threads)
       .def_rw("slots", &v4rt::ModelOptions::slots)

@@ -63,6 +63,7 @@ def _options(
     cache_dir: Path = "",
     weight_cache: Path = "",
     context: int = 4096,
+    reserve: int = 0,
     chunk: int = 0,
     threads: int = 0,
     thread_sharing: str = "first",
@@ -87,6 +88,7 @@ def _options(
     options.weight_cache = os.fspath(weight_cache)
     options.program = program()
     options.context = context
+    options.reserve = reserve
     options.chunk = chunk
     options.threads = threads
     options.slots = slots
@@ -116,7 +118,8 @@ class Model:
     place: "PATTERN=DEVICE": nodes whose name matches run there; explain() lists the nodes.
     memory: bytes by device name, which the model and one session may take.
     cache_dir, weight_cache: folders where compiled programs, and weights as the device wants them, are kept.
-    context: positions that a sequence can hold. chunk: prompt tokens read at once; results do not depend on it.
+    context: positions that a sequence can hold. reserve: those that a device whose memory cannot grow in place holds
+    memory for from the start; 0: 4096, at most the context. chunk: prompt tokens read at once; results do not depend on it.
     threads: of the cpu device; 0: one per processor. thread_sharing: when several sessions compute at the same time,
     the threads serve the "first" that asks, and the others compute on the thread of their caller; or all in "turns", an
     operator at a time; or each session has its "own". The results do not depend on it.
