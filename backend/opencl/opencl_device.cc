@@ -122,6 +122,19 @@ bool OpenclDevice::decodes_by_halves() {
   return halves_;
 }
 
+bool OpenclDevice::asks_ahead() {
+  const auto builds = [this] {
+    try {
+      return programs_->function(kernel_source("probe.cl"), {}, "probe_ahead")->get() != nullptr;
+    } catch (const Error& error) {
+      log::debug("{}: {}", info_.name, error.what());
+      return false;
+    }
+  };
+  std::call_once(ahead_asked_, [&] { ahead_ = capabilities_.lanes == Lanes::kVector && builds(); });
+  return ahead_;
+}
+
 BufferPtr OpenclDevice::constant(std::span<const float> values) {
   return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
 }

@@ -53,6 +53,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder 
                                            const std::string& name, size_t group = 64);
   // Whether FP8 and FP4 codes may be decoded as halves (weights.cl): asked of the device once, over all codes.
   bool decodes_by_halves();
+  bool asks_ahead();  // whether its compiler takes what asks for memory ahead of time (weights.cl)
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:
@@ -63,8 +64,8 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder 
   cl::CommandQueue lent_queue_;
   std::shared_ptr<MemoryBudget> budget_;
   std::unique_ptr<ProgramCache> programs_;
-  std::once_flag halves_asked_;
-  bool halves_ = false;
+  std::once_flag halves_asked_, ahead_asked_;
+  bool halves_ = false, ahead_ = false;
 };
 
 // Devices in the order of the platforms, "opencl:0" first; nothing is compiled. What went wrong with others is added to

@@ -64,7 +64,9 @@ EM_FN void add_element(rowf c[TOKENS_ABREAST][ROW_TILE], __local const float* x,
 EM_FN void stage_tokens(__global const act_t* x, const size_t* x_at, int k0, int n, __local float* stage) {
   const int whole_words = (n + PER_WORD - 1) / PER_WORD * PER_WORD;
   for (int t = 0; t < TOKENS_ABREAST; ++t) {
-    for (int i = 0; i < whole_words; ++i) {
+    int i = 0;
+    for (; i + 16 <= n; i += 16) vstore16(load16_act(x, x_at[t] + k0 + i), 0, stage + t * STAGE_DEPTH + i);
+    for (; i < whole_words; ++i) {
       stage[t * STAGE_DEPTH + i] = i < n ? load_act(x, x_at[t] + k0 + i) : 0.0f;
     }
   }
@@ -144,11 +146,33 @@ EM_FN void sum_chain(rowf c[TOKEN_TILE][ROW_TILE], __local const float* x, __glo
                      int n) {
 #pragma unroll
   for (int i = 0; i < TOKEN_TILE * ROW_TILE; ++i) c[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
+  if (n == CHAIN && usual(w, ROW_TILE)) {
+#pragma unroll
+    for (int k = 0; k < CHAIN; k += PER_WORD) {
+      rowf weights[ROW_TILE][PER_WORD];
+#pragma unroll
+      for (int g = 0; g < ROW_TILE; ++g) {
+        decode_usual(load_words(w[g] + k / PER_WORD * 16), weights[g]);
+        ask_ahead(w[g] + k / PER_WORD * 16);
+      }
+#pragma unroll
+      for (int i = 0; i < PER_WORD; ++i) {
+        rowf weight[ROW_TILE];
+#pragma unroll
+        for (int g = 0; g < ROW_TILE; ++g) weight[g] = weights[g][i];
+        add_element(c, x, k + i, weight);
+      }
+    }
+    return;
+  }
 #pragma unroll 1
   for (int k = 0; k < n; k += PER_WORD) {
     rowu bits[ROW_TILE];
 #pragma unroll
-    for (int g = 0; g < ROW_TILE; ++g) bits[g] = load_words(w[g] + k / PER_WORD * 16);
+    for (int g = 0; g < ROW_TILE; ++g) {
+      bits[g] = load_words(w[g] + k / PER_WORD * 16);
+      ask_ahead(w[g] + k / PER_WORD * 16);
+    }
 #pragma unroll
     for (int i = 0; i < PER_WORD; ++i) {
       rowf weight[ROW_TILE];

@@ -14,3 +14,11 @@ KERNEL void probe_halves(__global int* wrong) {
     }
   }
 }
+
+// Compiles where the compiler knows how to ask for memory ahead of time.
+#if VECTOR_LANES
+KERNEL void probe_ahead(__global uint* restrict p) {
+  __builtin_prefetch((const void*)(size_t)(p + 1), 0, 2);
+  p[0] = 0;
+}
+#endif

@@ -115,6 +115,42 @@ EM_FN void decode_word_fp4(rowu words, rowf v[8]) {
 #endif
 #endif
 
+#if VECTOR_LANES
+// Weights that are read once are asked for twice, in the second cache 4 KiB ahead, since the hardware stops at each
+// page, and in the first, which has no room for more: where the compiler has a word for it (probe.cl).
+EM_FN void ask_ahead(__global const uint* p) {
+#if ASK_AHEAD
+  __builtin_prefetch((const void*)(size_t)(p + 1024), 0, 2);
+  __builtin_prefetch((const void*)(size_t)(p + 128), 0, 3);
+#endif
+}
+
+#if W_BITS == 8
+// Whether no code of these chains has exponent 0: then its bits are a float's but for a constant.
+EM_FN bool usual(__global const uint* const* w, int rows) {
+  rowu all = (rowu)0xffffffffu;
+  for (int g = 0; g < rows; ++g) {
+#pragma unroll
+    for (int i = 0; i < CHAIN / PER_WORD; ++i)
+      all &= (load_words(w[g] + 16 * i) & 0x78787878u) + 0x78787878u;  // bit 7 of each byte
+  }
+  return !any((all & 0x80808080u) != 0x80808080u);
+}
+// decode() of all elements of a word of usual codes: two at a time are moved into place.
+EM_FN void decode_usual(rowu words, rowf v[PER_WORD]) {
+  const rowu signs = (rowu)0x80008000u;
+  const rowu even = bitselect(words << 4u, words << 8u, signs), odd = bitselect(words >> 4u, words, signs);
+  v[0] = as_rowf(((even << 16u) & 0x87f00000u) | 0x38000000u);
+  v[1] = as_rowf(((odd << 16u) & 0x87f00000u) | 0x38000000u);
+  v[2] = as_rowf((even & 0x87f00000u) | 0x38000000u);
+  v[3] = as_rowf((odd & 0x87f00000u) | 0x38000000u);
+}
+#else
+EM_FN bool usual(__global const uint* const* w, int rows) { return false; }
+#define decode_usual decode_each
+#endif
+#endif
+
 EM_FN rowf scale_value(rowu b) { return as_rowf(max(b << 23u, (rowu)0x00400000u)); }  // em_e8m0 of each
 
 // One weight matrix: `groups` groups of 16 rows, `words` words and `scale_cols` scales per row.
