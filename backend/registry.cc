@@ -129,12 +129,14 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
   fail_unknown(name, options);
 }
 
-void compile_for(std::string_view device) {
+void compile_for([[maybe_unused]] std::string_view device) {
+#ifdef V4RT_HAVE_OPENCL
   const auto name = opencl_name(device);
   check(name.has_value(), Code::kNotFound, "no OpenCL device is called '{}'", device);
-#ifdef V4RT_HAVE_OPENCL
   const auto [site, full_name] = find_opencl_site(*name);
   serve_compiler(site, full_name, STDIN_FILENO);
+#else
+  create_opencl({}, {});  // fails
 #endif
 }
 

@@ -122,52 +122,12 @@ HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const floa
   }
 }
 
-// e + o of a block of n elements of kRows rows, from element `at` on, by the fastest way that its numbers allow; p
-// moves past it.
-template <class W, int kGroups, int kRows>
-HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Row (&x)[kRows], int64_t at, int64_t n,
-                          F16 (&c)[kRows][kGroups]) {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (std::is_same_v<W, Fp4Weights>) {
-    const Integers* integers[kRows];
-    int limbs = 0;
-    bool all = true;
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      integers[r] = x[r].integers + at / kDotBlock;
-      const int needed = x[r].integers == nullptr ? 0 : integers[r]->limbs;
-      all &= needed != 0;
-      limbs = std::max(limbs, needed);
-    }
-    if (all) {
-#pragma GCC unroll 8
-      for (int g = 0; g < kGroups; ++g) {
-        limbs == 3 ? sum_integers<true, kRows>(p[g], far, integers, &c[0][g], kGroups)
-                   : sum_integers<false, kRows>(p[g], far, integers, &c[0][g], kGroups);
-        p[g] += 4 * 16;
-      }
-      return;
-    }
-  }
-#endif
-  const float* from[kRows];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) from[r] = x[r].data + at / kPackBlock * x[r].step * kPackBlock + at % kPackBlock;
-  F16 o[kRows][kGroups];
-  sum_chain<W, kGroups, kRows>(p, far, from, 0, std::min<int64_t>(n, kDotChain), c);
-  sum_chain<W, kGroups, kRows>(p, far, from, kDotChain, n - kDotChain, o);
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 8
-    for (int g = 0; g < kGroups; ++g) c[r][g] = c[r][g] + o[r][g];
-}
-
-#if HWY_TARGET == HWY_AVX3
-// The same of a whole block as pairs, those of row r being x[r]; they are safe. Both chains at once, for a product
-// takes many cycles.
+// e + o of a whole block as pairs, those of row r being x[r]; they are safe. Both chains at once, for a product takes
+// many cycles.
 template <class W, bool kCareful, int kGroups, int kRows>
-HWY_INLINE void sum_block_pairs(const uint32_t* const (&p)[kGroups], int64_t far, const uint32_t* const (&x)[kRows],
-                                F16 (&c)[kRows][kGroups]) {
+HWY_INLINE void sum_pairs(const uint32_t* const (&p)[kGroups], int64_t far, const uint32_t* const (&x)[kRows],
+                          F16 (&c)[kRows][kGroups]) {
   constexpr int kUnitPairs = W::kUnit / 2, kChainUnits = kDotChain / W::kUnit, kChains = 2 * kGroups;
   __m512 sums[kRows][kChains];
 #pragma GCC unroll 8
@@ -203,11 +163,71 @@ HWY_INLINE void sum_block_pairs(const uint32_t* const (&p)[kGroups], int64_t far
 
 // Out of the way, so that sums stay in registers.
 template <class W, int kGroups, int kRows>
-HWY_NOINLINE void sum_rare_block_pairs(const uint32_t* const (&p)[kGroups], int64_t far,
-                                       const uint32_t* const (&x)[kRows], F16 (&c)[kRows][kGroups]) {
-  sum_block_pairs<W, true, kGroups, kRows>(p, far, x, c);
+HWY_NOINLINE void sum_rare_pairs(const uint32_t* const (&p)[kGroups], int64_t far, const uint32_t* const (&x)[kRows],
+                                 F16 (&c)[kRows][kGroups]) {
+  sum_pairs<W, true, kGroups, kRows>(p, far, x, c);
+}
+
+// The same of the block from element `at` on of kRows rows; p moves past it.
+template <class W, int kGroups, int kRows>
+HWY_INLINE void sum_block_pairs(const uint32_t* (&p)[kGroups], int64_t far, const Row (&x)[kRows], int64_t at,
+                                F16 (&c)[kRows][kGroups]) {
+  constexpr int kUnits = kDotBlock / W::kUnit;
+  const uint32_t *pairs[kRows], *words[kUnits * kGroups];
+  for (int r = 0; r < kRows; ++r)
+    pairs[r] = x[r].pairs + (at / kPackBlock * x[r].step * kPackBlock + at % kPackBlock) / 2;
+  for (int i = 0; i < kUnits * kGroups; ++i) words[i] = p[i % kGroups] + i / kGroups * 16;
+  if (HWY_UNLIKELY((any_rare<W, kUnits * kGroups>(words)))) {
+    sum_rare_pairs<W, kGroups, kRows>(p, far, pairs, c);
+  } else {
+    sum_pairs<W, false, kGroups, kRows>(p, far, pairs, c);
+  }
+  for (int g = 0; g < kGroups; ++g) p[g] += kUnits * 16;
 }
 #endif
+
+// e + o of a block of n elements of kRows rows, from element `at` on, by the fastest way that its numbers allow; p
+// moves past it. `by_pairs`: all of it is there as pairs, which are safe.
+template <class W, bool kPairs, int kGroups, int kRows>
+HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Row (&x)[kRows], int64_t at, int64_t n,
+                          [[maybe_unused]] bool by_pairs, F16 (&c)[kRows][kGroups]) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kFewPairs<W, kPairs>) {
+    if (HWY_LIKELY(by_pairs)) return sum_block_pairs<W, kGroups, kRows>(p, far, x, at, c);
+  }
+  if constexpr (std::is_same_v<W, Fp4Weights>) {
+    const Integers* integers[kRows];
+    int limbs = 0;
+    bool all = true;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      integers[r] = x[r].integers + at / kDotBlock;
+      const int needed = x[r].integers == nullptr ? 0 : integers[r]->limbs;
+      all &= needed != 0;
+      limbs = std::max(limbs, needed);
+    }
+    if (all) {
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) {
+        limbs == 3 ? sum_integers<true, kRows>(p[g], far, integers, &c[0][g], kGroups)
+                   : sum_integers<false, kRows>(p[g], far, integers, &c[0][g], kGroups);
+        p[g] += 4 * 16;
+      }
+      return;
+    }
+  }
+#endif
+  const float* from[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) from[r] = x[r].data + at / kPackBlock * x[r].step * kPackBlock + at % kPackBlock;
+  F16 o[kRows][kGroups];
+  sum_chain<W, kGroups, kRows>(p, far, from, 0, std::min<int64_t>(n, kDotChain), c);
+  sum_chain<W, kGroups, kRows>(p, far, from, kDotChain, n - kDotChain, o);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int g = 0; g < kGroups; ++g) c[r][g] = c[r][g] + o[r][g];
+}
 
 // The products of x[r] with kGroups groups, to y[r].
 template <class W, bool kPairs, int kGroups, int kRows>
@@ -227,31 +247,12 @@ void sum_rows(const Matrix& w, int64_t group, const Row (&x)[kRows], float* cons
     [[maybe_unused]] const int64_t ahead_of_scales = block + 16 < w.blocks ? 256 : 256 + (kGroups - 1) * w.blocks * 16;
     F16 scale[kGroups];
     for (int g = 0; g < kGroups; ++g) scale[g] = block_scale<W>(w, group + g, block);
-    [[maybe_unused]] bool by_pairs = kFewPairs<W, kPairs> && at + kPackBlock <= w.k;
+    bool by_pairs = kFewPairs<W, kPairs> && at + kPackBlock <= w.k;
     if constexpr (kFewPairs<W, kPairs>)
       for (int r = 0; r < kRows; ++r) by_pairs &= x[r].fragile[block * x[r].step] == 0;
     for (int64_t k = at; k < std::min<int64_t>(at + W::kScaleBlock, w.k); k += kDotBlock) {
       F16 c[kRows][kGroups];
-#if HWY_TARGET == HWY_AVX3
-      if constexpr (kFewPairs<W, kPairs>) {
-        if (HWY_LIKELY(by_pairs)) {
-          const uint32_t* pairs[kRows];
-          for (int r = 0; r < kRows; ++r) pairs[r] = x[r].pairs + (block * x[r].step * kPackBlock + k - at) / 2;
-          constexpr int kUnits = kDotBlock / W::kUnit;
-          const uint32_t* words[kUnits * kGroups];
-          for (int i = 0; i < kUnits * kGroups; ++i) words[i] = p[i % kGroups] + i / kGroups * 16;
-          if (HWY_UNLIKELY((any_rare<W, kUnits * kGroups>(words)))) {
-            sum_rare_block_pairs<W, kGroups, kRows>(p, far, pairs, c);
-          } else {
-            sum_block_pairs<W, false, kGroups, kRows>(p, far, pairs, c);
-          }
-          for (int g = 0; g < kGroups; ++g) p[g] += kUnits * 16;
-        } else {
-          sum_block<W, kGroups, kRows>(p, far, x, k, std::min<int64_t>(kDotBlock, w.k - k), c);
-        }
-      } else
-#endif
-        sum_block<W, kGroups, kRows>(p, far, x, k, std::min<int64_t>(kDotBlock, w.k - k), c);
+      sum_block<W, kPairs, kGroups, kRows>(p, far, x, k, std::min<int64_t>(kDotBlock, w.k - k), by_pairs, c);
       for (int r = 0; r < kRows; ++r)
         for (int g = 0; g < kGroups; ++g) total[r][g] = fma(c[r][g], scale[g], total[r][g]);
     }
