@@ -58,28 +58,19 @@ def test_stop_strings(engine, tokenizer):
         engine.ask(PROMPT, stop=[stop])
 
 
-def test_asyncio(engine, tokenizer):
+def test_asyncio(engine, tokenizer, ticking):
     async def collect():
         async def one():
             return "".join([event.text async for event in engine.ask(PROMPT, tokenizer=tokenizer)])
 
-        ticks = 0
-
-        async def tick():
-            nonlocal ticks
-            while True:
-                ticks += 1
-                await asyncio.sleep(0)
-
-        other = asyncio.create_task(tick())
-        texts = await asyncio.gather(*(one() for _ in range(40)))  # more than there are threads in asyncio's pool
-        other.cancel()
+        async with ticking() as ticks:
+            texts = await asyncio.gather(*(one() for _ in range(40)))  # more than there are threads in asyncio's pool
         stopped = engine.ask(PROMPT, max_tokens=16000, ignore_end_token=True)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(forever(stopped), 0.1)
         stopped.cancel()
         assert all([event.token is not None async for event in stopped])
-        return texts, ticks, stopped.result.stop
+        return texts, len(ticks), stopped.result.stop
 
     async def forever(answer):
         async for _ in answer:

@@ -63,20 +63,10 @@ def test_generate_leaves_every_token_in_the_state(model, session):
     assert rest == ANSWER[4:]
 
 
-def test_asyncio(session):
+def test_asyncio(session, ticking):
     async def collect():
-        ticks = 0
-
-        async def tick():
-            nonlocal ticks
-            while True:
-                ticks += 1
-                await asyncio.sleep(0)
-
-        other = asyncio.create_task(tick())
-        tokens = [token async for token in session.generate_async(PROMPT, max_tokens=10)]
-        other.cancel()
-        return tokens, ticks
+        async with ticking() as ticks:
+            return [token async for token in session.generate_async(PROMPT, max_tokens=10)], len(ticks)
 
     tokens, ticks = asyncio.run(collect())
     assert tokens == ANSWER[:10]
