@@ -71,6 +71,9 @@ HWY_INLINE void pack_integers(const float* x, Integers& to) {
 HWY_INLINE void add_products(__m512i& sum, __m512i weights, const int8_t* x) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(weights), "m"(*reinterpret_cast<const int32_t*>(x)));
 }
+HWY_INLINE void add_products(__m512i& sum, __m512i weights, __m512i x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
+}
 HWY_INLINE __m512i look_up(__m512i indices, __m512i table) {
   __m512i bytes;
   asm("vpermb %2, %1, %0" : "=v"(bytes) : "v"(indices), "v"(table));

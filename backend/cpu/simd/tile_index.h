@@ -15,14 +15,14 @@ struct IndexTileCall {
   int64_t keys = 0, heads = 0;
   bool rounds = false;
   int queries = 0;
-  const float* query[kMostQueries];  // as pack_query made them
-  float* scores[kMostQueries];       // of all keys; past their end as well, to whole groups
-  float* memory = nullptr;           // work_floats()
+  float* query[kMostQueries];   // as pack_query made them
+  float* scores[kMostQueries];  // of all keys; past their end as well, to whole groups
+  float* memory = nullptr;      // work_floats()
 };
 
-// index_scores_of_integers on a matrix unit, for all heads at once. The numbers of a head, and those of a key, become
-// bytes of one common unit: where the scale of a block is above the least of its row, its integers are shifted. Sums
-// are whole numbers below 2^24, exact in any order.
+// index_scores_of_integers for all heads at once, on a matrix unit or by vectors. The numbers of a head, and those of a
+// key, become bytes of one common unit: where the scale of a block is above the least of its row, its integers are
+// shifted. Sums are whole numbers below 2^24, exact in any order.
 struct IndexTiles {
   // Heads of a query as pack_index_query made them, and their weights; false when the blocks of one differ too much, or
   // when numbers are so small or large that powers of two could not be taken out of the sum over heads.
