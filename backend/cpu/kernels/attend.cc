@@ -26,7 +26,7 @@ class AttendKernel final : public CpuKernel {
         out_(call.inputs.size()),
         head_bytes_(dim_ * static_cast<int64_t>(simd::element_bytes(call.inputs[0].dtype))),
         fns_(simd::attend(call.inputs[0].dtype)),
-        tiles_(simd::attend_tiles(spec_, call.inputs[0].dtype, device.paths().unit)),
+        tiles_(simd::attend_tiles(spec_, call.inputs[0].dtype, device.paths())),
         most_heads_(std::min(heads_, kMostHeads)) {
     scratch_bytes = static_cast<size_t>(worker_floats() * device.threads()) * sizeof(float);
   }

@@ -6,6 +6,7 @@
 
 #include "backend/cpu/simd/amx.h"
 #include "backend/cpu/simd/element.h"
+#include "backend/cpu/simd/pairs.h"
 #include "backend/cpu/simd/tile_attend.h"
 #include "ops/core/error.h"
 
@@ -69,19 +70,20 @@ struct Attention {
 const RowFormat kFormats[] = {{RowFormat::Kind::kFp8Tail, 128, 64}, {RowFormat::Kind::kBF16, 96, 0}};
 
 void expect_same(const Attention& attention, const std::string& what) {
-  std::vector<simd::MatrixUnit> units{simd::MatrixUnit::kEmulated};
-  if (simd::amx().works) units.push_back(simd::MatrixUnit::kAmx);
+  std::vector<simd::DotPaths> ways{{.unit = simd::MatrixUnit::kEmulated}};
+  if (simd::amx().works) ways.push_back({.unit = simd::MatrixUnit::kAmx});
+  if (simd::pairs_work()) ways.push_back({.pairs = true});
   const std::vector<float> expected = attention.run(nullptr);
-  for (const simd::MatrixUnit unit : units) {
+  for (const simd::DotPaths& paths : ways) {
     const simd::AttendTiles* tiles =
-        simd::attend_tiles({.format = attention.format, .rounds = true}, DType::kBF16, unit);
+        simd::attend_tiles({.format = attention.format, .rounds = true}, DType::kBF16, paths);
     ASSERT_NE(tiles, nullptr);
     const std::vector<float> actual = attention.run(tiles);
     ASSERT_EQ(actual.size(), expected.size()) << what;
     size_t differ = 0;  // any two NaN are the same
     for (size_t i = 0; i < actual.size(); ++i)
       differ += actual[i] != expected[i] && !(std::isnan(actual[i]) && std::isnan(expected[i])) ? 1u : 0u;
-    EXPECT_EQ(differ, 0u) << what << ", unit " << static_cast<int>(unit);
+    EXPECT_EQ(differ, 0u) << what << ", unit " << static_cast<int>(paths.unit);
   }
 }
 
@@ -160,7 +162,7 @@ TEST(CpuAttendTiles, GoByVectorsWhereASumBecomesTiny) {
 TEST(CpuAttendTiles, RefuseWhatDoesNotFit) {
   std::mt19937 random(6);
   const auto tiles = [](const RowFormat& format, DType activation, bool rounds) {
-    return simd::attend_tiles({.format = format, .rounds = rounds}, activation, simd::MatrixUnit::kEmulated);
+    return simd::attend_tiles({.format = format, .rounds = rounds}, activation, {.unit = simd::MatrixUnit::kEmulated});
   };
   EXPECT_EQ(tiles(kFormats[0], DType::kF32, true), nullptr);
   EXPECT_EQ(tiles(kFormats[0], DType::kBF16, false), nullptr);
