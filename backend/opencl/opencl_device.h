@@ -25,7 +25,7 @@ struct OpenclLoan {
 };
 
 // One OpenCL device with a context of its own, or of the host program.
-class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder {
+class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder, public OverlappingDevice {
  public:
   OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, const std::string& name,
                const std::string& cache_dir, FastOptions fast = {}, const OpenclLoan& loan = {},

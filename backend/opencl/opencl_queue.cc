@@ -133,6 +133,55 @@ void OpenclQueue::launch(const Kernel& kernel, std::span<const Tensor> args, con
   static_cast<const OpenclKernel&>(kernel).enqueue(*this, args, step);
 }
 
+class OpenclQueue::Copy final : public LaterCopy {
+ public:
+  explicit Copy(const OpenclQueue& queue) : queue_(queue) {}
+  Copy(const Copy&) = delete;
+  Copy& operator=(const Copy&) = delete;
+  ~Copy() override {
+    if (const cl_event event = done_.get()) clWaitForEvents(1, &event);
+  }
+
+  void download(std::span<std::byte> dst, Buffer& src, size_t offset) override {
+    check_range(src, offset, dst.size());
+    const OpenclMemory from = memory_of(src);
+    begun("clEnqueueReadBuffer", [&](cl_event* event) {
+      return clEnqueueReadBuffer(queue_.handle(), from.object, CL_FALSE, from.offset + offset, dst.size(), dst.data(),
+                                 0, nullptr, event);
+    });
+  }
+  void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override {
+    check_range(dst, offset, src.size());
+    const OpenclMemory to = memory_of(dst);
+    begun("clEnqueueWriteBuffer", [&](cl_event* event) {
+      return clEnqueueWriteBuffer(queue_.handle(), to.object, CL_FALSE, to.offset + offset, src.size(), src.data(), 0,
+                                  nullptr, event);
+    });
+  }
+  void wait() override {
+    const cl_event event = done_.get();
+    if (event == nullptr) return;
+    const cl_int status = clWaitForEvents(1, &event);
+    done_ = {};
+    queue_.verify(status, "clWaitForEvents");
+  }
+
+ private:
+  // A driver may leave what is enqueued alone until it is told to begin.
+  template <class Enqueue>
+  void begun(std::string_view call, const Enqueue& enqueue) {
+    cl_event event = nullptr;
+    queue_.verify(enqueue(&event), call);
+    done_ = cl::Event(event);
+    queue_.verify(clFlush(queue_.handle()), "clFlush");
+  }
+
+  const OpenclQueue& queue_;
+  cl::Event done_;
+};
+
+std::unique_ptr<LaterCopy> OpenclQueue::later_copy() { return std::make_unique<Copy>(*this); }
+
 void OpenclQueue::finish() { verify(clFinish(queue_.get()), "clFinish"); }
 
 }  // namespace v4rt

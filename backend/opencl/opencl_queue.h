@@ -6,6 +6,7 @@
 #include "backend/device.h"
 #include "backend/opencl/cl.h"
 #include "backend/opencl/opencl_buffer.h"
+#include "backend/overlap.h"
 
 namespace v4rt {
 
@@ -14,7 +15,7 @@ struct Grid {
   size_t x = 1, y = 1, z = 1;
 };
 
-class OpenclQueue final : public Queue {
+class OpenclQueue final : public Queue, public OverlappingQueue {
  public:
   // `lent`: a queue of the host program's, or nullptr for one of its own.
   OpenclQueue(cl_context context, cl_device_id device, std::string device_name, cl_command_queue lent = nullptr);
@@ -29,6 +30,7 @@ class OpenclQueue final : public Queue {
   void begin(const Step& step) override;
   void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override;
   void finish() override;
+  std::unique_ptr<LaterCopy> later_copy() override;
 
   // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot,
   // 0, 0}.
@@ -42,6 +44,8 @@ class OpenclQueue final : public Queue {
     cl::Event in_flight;
   };
   static constexpr size_t kStagingSlots = 8, kStagingBytes = 1 << 16;  // the table of 4095 rows without growing
+
+  class Copy;
 
   void verify(cl_int status, std::string_view call) const;  // throws Error; the message is made only then
   Staging& next_staging(size_t bytes);

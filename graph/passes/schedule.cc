@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <queue>
+#include <tuple>
 
 namespace v4rt {
 namespace {
@@ -12,8 +13,12 @@ namespace {
 // Work items are numbered: nodes by their id, then crossings.
 class Scheduler {
  public:
-  Scheduler(const Placed& placed, std::span<const Crossing> crossings)
-      : graph_(placed.graph), placed_(placed), crossings_(crossings), n_nodes_(placed.graph.nodes.size()) {
+  Scheduler(const Placed& placed, std::span<const Crossing> crossings, const std::vector<bool>& alongside)
+      : graph_(placed.graph),
+        placed_(placed),
+        crossings_(crossings),
+        alongside_(alongside),
+        n_nodes_(placed.graph.nodes.size()) {
     const size_t n = n_nodes_ + crossings.size();
     next_.resize(n);
     waits_.assign(n, 0);
@@ -71,20 +76,30 @@ class Scheduler {
     ++waits_[after];
   }
 
+  bool goes_alongside(size_t item) const {
+    const auto does = [&](int device) {
+      return static_cast<size_t>(device) < alongside_.size() && alongside_[static_cast<size_t>(device)];
+    };
+    if (item < n_nodes_) return does(placed_.device(static_cast<NodeId>(item)));
+    const Crossing& c = crossings_[item - n_nodes_];
+    return does(c.from) || does(c.to);
+  }
+
   std::vector<Work> order() {
-    using Entry = std::pair<size_t, size_t>;  // priority, item
+    using Entry = std::tuple<bool, size_t, size_t>;  // holds the host up, priority, item
     std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready;
+    const auto push = [&](size_t i) { ready.push({!goes_alongside(i), priority_[i], i}); };
     for (size_t i = 0; i < waits_.size(); ++i) {
-      if (waits_[i] == 0) ready.push({priority_[i], i});
+      if (waits_[i] == 0) push(i);
     }
     std::vector<Work> work;
     while (!ready.empty()) {
-      const size_t item = ready.top().second;
+      const size_t item = std::get<2>(ready.top());
       ready.pop();
       work.push_back(item < n_nodes_ ? Work{.node = static_cast<NodeId>(item)}
                                      : Work{.crossing = static_cast<int>(item - n_nodes_)});
       for (const size_t after : next_[item]) {
-        if (--waits_[after] == 0) ready.push({priority_[after], after});
+        if (--waits_[after] == 0) push(after);
       }
     }
     check(work.size() == waits_.size(), Code::kInternal,
@@ -95,6 +110,7 @@ class Scheduler {
   const Graph& graph_;
   const Placed& placed_;
   std::span<const Crossing> crossings_;
+  const std::vector<bool>& alongside_;
   size_t n_nodes_;
   std::map<std::pair<ValueId, int>, Copy> copies_;
   std::vector<std::vector<size_t>> next_;
@@ -103,8 +119,9 @@ class Scheduler {
 
 }  // namespace
 
-std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings) {
-  return Scheduler(placed, crossings).run();
+std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings,
+                           const std::vector<bool>& alongside) {
+  return Scheduler(placed, crossings, alongside).run();
 }
 
 }  // namespace v4rt

@@ -16,7 +16,9 @@ struct Work {
 
 // An order in which every value is made before it is read, and every reader of old content comes before the node that
 // overwrites it. Otherwise the graph's order, with each crossing just before its first reader, since fetching a value
-// waits for the device that makes it.
-std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings);
+// waits for the device that makes it. What concerns devices that work while the host does something else (`alongside`,
+// by device; empty: none) comes as soon as it can be enqueued, before what the host itself works on.
+std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings,
+                           const std::vector<bool>& alongside = {});
 
 }  // namespace v4rt

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "backend/overlap.h"
 #include "graph/passes/layouts.h"
 #include "graph/passes/memory_plan.h"
 #include "graph/passes/schedule.h"
@@ -137,7 +138,9 @@ Plan compile(const Graph& graph, const PlaceOptions& options, const std::functio
   plan.devices = options.devices;
   plan.refusals = placed.refusals;
   Assembler assembler(placed, plan);
-  const std::vector<Work> steps = schedule(placed, crossings);
+  std::vector<bool> alongside;
+  for (const auto& device : options.devices) alongside.push_back(overlaps(*device));
+  const std::vector<Work> steps = schedule(placed, crossings, alongside);
   for (size_t i = 0; i < steps.size(); ++i) {
     if (progress) progress(static_cast<double>(i) / static_cast<double>(steps.size()));
     assembler.add(steps[i], crossings);

@@ -28,6 +28,7 @@ Executor::Executor(const Plan& plan, const Bindings& bindings) : plan_(plan) {
       launching_.push_back(c.queue);
     }
   }
+  carrier_.emplace(plan, tensors_, queues_);
   prefetch_.emplace(plan, tensors_, bindings.queues, bindings.residence, bindings.read_ahead);
 }
 
@@ -37,26 +38,23 @@ Executor::Command Executor::bind(const Launch& launch) const {
   return command;
 }
 
-Executor::Command Executor::bind(const Transfer& transfer) {
-  const TensorType& type = tensor(transfer.from).type;
-  staging_.resize(std::max({staging_.size(), type.bytes(), type.scale_bytes()}));
+Executor::Command Executor::bind(const Transfer& transfer) const {
   const auto queue = [&](SlotId id) {
     return queues_[static_cast<size_t>(plan_.slots[static_cast<size_t>(id)].device)];
   };
-  return {.queue = queue(transfer.from),
-          .kernel = nullptr,
-          .args = {tensor(transfer.from), tensor(transfer.to)},
-          .to = queue(transfer.to)};
+  return {.queue = queue(transfer.from), .kernel = nullptr, .args = {}, .to = queue(transfer.to)};
 }
 
 void Executor::begin(const Step& step) {
+  carrier_->reset();
   for (Queue* queue : launching_) queue->begin(step);
   prefetch_->before(step);
 }
 
 void Executor::run(const Step& step) {
   begin(step);
-  for (size_t i = 0; i < commands_.size(); ++i) execute(i, step);
+  for (size_t i = 0; i < commands_.size(); ++i) start(i, step);
+  carrier_->before(commands_.size());
 }
 
 bool Executor::run(const Step& step, const std::function<bool(double done)>& go_on) {
@@ -70,8 +68,9 @@ bool Executor::run(const Step& step, const std::function<bool(double done)>& go_
       if (!go_on(static_cast<double>(i) / static_cast<double>(commands_.size()))) return false;
     }
     layer = std::max(layer, next);
-    execute(i, step);
+    start(i, step);
   }
+  carrier_->before(commands_.size());
   return true;
 }
 
@@ -92,25 +91,19 @@ void Executor::run(const Step& step, std::span<double> seconds) {
 }
 
 void Executor::execute(size_t i, const Step& step) {
+  start(i, step);
+  if (commands_[i].kernel == nullptr) carrier_->arrive(i);
+}
+
+void Executor::start(size_t i, const Step& step) {
   const Command& command = commands_[i];
+  carrier_->before(i);
   if (command.kernel != nullptr) {
     command.queue->launch(*command.kernel, command.args, step);
   } else {
-    carry(command);
+    carrier_->begin(i);
   }
   prefetch_->after(i, step);
-}
-
-void Executor::carry(const Command& command) {
-  const auto plane = [&](const BufferPtr& from, const BufferPtr& to, size_t bytes) {
-    if (bytes == 0) return;
-    const std::span<std::byte> staging = std::span(staging_).first(bytes);
-    command.queue->download(staging, *from, 0);
-    command.to->upload(*to, 0, staging);
-  };
-  const Tensor &from = command.args[0], &to = command.args[1];
-  plane(from.values, to.values, from.type.bytes());
-  plane(from.scales, to.scales, from.type.scale_bytes());
 }
 
 }  // namespace v4rt

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "graph/plan/carrier.h"
 #include "graph/plan/expert_prefetch.h"
 #include "graph/plan/plan.h"
 
@@ -32,7 +33,8 @@ class Executor {
   bool run(const Step& step, const std::function<bool(double done)>& go_on);
   // The same for profiles: waits for each step before the next begins. seconds[i] is the time of plan.steps[i] alone.
   void run(const Step& step, std::span<double> seconds);
-  // And for who looks between: the beginning of a run, and one step of the plan; all of them, in their order.
+  // And for who looks between: the beginning of a run, and one step of the plan, transfers to their end; all of them,
+  // in their order.
   void begin(const Step& step);
   void execute(size_t i, const Step& step);
   const Tensor& tensor(SlotId id) const { return tensors_[static_cast<size_t>(id)]; }
@@ -40,21 +42,21 @@ class Executor {
  private:
   struct Command {  // one step with everything it needs
     Queue* queue;
-    const Kernel* kernel;  // nullptr: copy args[0] to args[1]
+    const Kernel* kernel;  // nullptr: a transfer, to the queue `to`
     std::vector<Tensor> args;
     Queue* to = nullptr;
   };
 
   Command bind(const Launch& launch) const;
-  Command bind(const Transfer& transfer);
-  void carry(const Command& command);
+  Command bind(const Transfer& transfer) const;
+  void start(size_t i, const Step& step);  // without waiting for a transfer
 
   const Plan& plan_;
   std::vector<Queue*> queues_;     // per device
   std::vector<Queue*> launching_;  // those with a launch in this plan
   std::vector<Tensor> tensors_;    // per slot
   std::vector<Command> commands_;
-  std::vector<std::byte> staging_;
+  std::optional<Carrier> carrier_;
   std::optional<ExpertPrefetch> prefetch_;
 };
 

@@ -4,12 +4,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "backend/device.h"
+#include "backend/overlap.h"
 #include "graph/ir/builder.h"
 #include "ops/ref_context.h"
 
@@ -115,7 +116,7 @@ class FakeKernel final : public Kernel {
 
 // Runs Op::reference on memory that the host cannot see. Poisons everything it allocates, and the scratch of each
 // launch.
-class FakeDevice final : public Device {
+class FakeDevice : public Device {
  public:
   explicit FakeDevice(std::string name) { info_.name = std::move(name); }
 
@@ -155,8 +156,11 @@ class FakeDevice final : public Device {
     return std::make_shared<FakeBuffer>(borrowed, 0, memory.size(), false, info_.alignment);
   }
   std::unique_ptr<Queue> create_queue() override;
-  void note(std::string event) {
-    if (logging) log.push_back(std::move(event));
+  std::shared_ptr<std::vector<std::string>> also;  // "a launch mix": of several devices in one, where there is one
+  void note(const std::string& event) {
+    if (!logging) return;
+    log.push_back(event);
+    if (also != nullptr) also->push_back(info_.name + " " + event);
   }
 
  private:
@@ -207,6 +211,76 @@ class FakeQueue final : public Queue {
 };
 
 inline std::unique_ptr<Queue> FakeDevice::create_queue() { return std::make_unique<FakeQueue>(*this); }
+
+// Does nothing before somebody waits for it, and then no more than it must: who reads too early finds old bytes, and
+// who gives memory away too early has its next content uploaded.
+class LazyQueue final : public Queue, public OverlappingQueue {
+ public:
+  explicit LazyQueue(FakeDevice& device) : queue_(device) {}
+  void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override {
+    add([this, &dst, offset, bytes = std::vector<std::byte>(src.begin(), src.end())] {
+      queue_.upload(dst, offset, bytes);
+    });
+  }
+  void download(std::span<std::byte> dst, Buffer& src, size_t offset) override {
+    finish();
+    queue_.download(dst, src, offset);
+  }
+  void fill(Buffer& dst, std::byte value) override {
+    add([this, &dst, value] { queue_.fill(dst, value); });
+  }
+  void copy(Buffer& dst, size_t dst_offset, Buffer& src, size_t src_offset, size_t bytes) override {
+    add([this, &dst, dst_offset, &src, src_offset, bytes] { queue_.copy(dst, dst_offset, src, src_offset, bytes); });
+  }
+  void begin(const Step&) override {}
+  void launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) override {
+    add([this, &kernel, copied = std::vector<Tensor>(args.begin(), args.end()), step] {
+      queue_.launch(kernel, copied, step);
+    });
+  }
+  void finish() override { run_to(added_); }
+  std::unique_ptr<LaterCopy> later_copy() override { return std::make_unique<Copy>(*this); }
+
+ private:
+  class Copy final : public LaterCopy {
+   public:
+    explicit Copy(LazyQueue& queue) : queue_(queue) {}
+    void download(std::span<std::byte> dst, Buffer& src, size_t offset) override {
+      queue_.add([this, dst, &src, offset] { queue_.queue_.download(dst, src, offset); });
+      at_ = queue_.added_;
+    }
+    void upload(Buffer& dst, size_t offset, std::span<const std::byte> src) override {
+      queue_.add([this, &dst, offset, src] { queue_.queue_.upload(dst, offset, src); });
+      at_ = queue_.added_;
+    }
+    void wait() override { queue_.run_to(at_); }
+
+   private:
+    LazyQueue& queue_;
+    size_t at_ = 0;
+  };
+
+  void add(std::function<void()> command) {
+    commands_.push_back(std::move(command));
+    ++added_;
+  }
+  void run_to(size_t n) {
+    for (; done_ < n; ++done_) {
+      commands_.front()();
+      commands_.pop_front();
+    }
+  }
+
+  FakeQueue queue_;
+  std::deque<std::function<void()>> commands_;
+  size_t added_ = 0, done_ = 0;
+};
+
+class LazyDevice final : public FakeDevice, public OverlappingDevice {
+ public:
+  using FakeDevice::FakeDevice;
+  std::unique_ptr<Queue> create_queue() override { return std::make_unique<LazyQueue>(*this); }
+};
 
 inline Support refuse(const OpCall& call, std::string_view op, std::string why) {
   return call.op.describe() == op ? Support::no(std::move(why)) : Support{};

@@ -271,6 +271,18 @@ TEST(Schedule, KeepsTheGraphsOrderAndFetchesLate) {
   EXPECT_THAT(schedule(p, crossings), ElementsAre(Work{0, -1}, Work{1, -1}, Work{-1, 0}, Work{2, -1}));
 }
 
+TEST(Schedule, WhatGoesAlongsideIsEnqueuedFirst) {
+  Builder b;
+  const ValueId x = b.input("x", f32(4));
+  b.emit("near", fakes::mix(), {x});
+  const ValueId far = b.emit("far", fakes::mix(), {x}).front();
+  b.emit("both", fakes::mix(), {far});
+  const Placed p = placed(b.take(), {0, 1, 0});
+  const auto crossings = find_crossings(p);
+  EXPECT_THAT(schedule(p, crossings), ElementsAre(Work{0, -1}, Work{1, -1}, Work{-1, 0}, Work{2, -1}));
+  EXPECT_THAT(schedule(p, crossings, {false, true}), ElementsAre(Work{1, -1}, Work{-1, 0}, Work{0, -1}, Work{2, -1}));
+}
+
 TEST(Schedule, ReadersOfAnOldVersionComeBeforeItsNextWriter) {
   Builder b;
   const ValueId s = b.state("s", f32(4));

@@ -183,6 +183,29 @@ TEST(Executor, BeginsOncePerDeviceAndCarriesValuesAcross) {
   EXPECT_EQ(bench.read(0), std::vector<float>(kWidth, 0.5f + 0.5f + 0.5f + 1));
 }
 
+// What the lazy device makes is fetched when it is read, and no earlier: the other one has worked in the meantime.
+TEST(Executor, TransfersGoOnWhileTheOtherDeviceWorks) {
+  Builder g;
+  const ValueId x = g.input("x", f32(kWidth));
+  const ValueId far = g.emit("far", fakes::mix(), {x}).front();
+  const ValueId near = g.emit("near", fakes::mix(3), {x}).front();
+  g.output("y", g.emit("both", fakes::mix(), {far, near}).front());
+  Devices d;
+  d.b = std::make_shared<fakes::LazyDevice>("b");
+  Bench bench(g.take(), d.options({{"far", 1}}));
+  EXPECT_THAT(std::get<Launch>(bench.plan().steps[0]).node, "far");
+  EXPECT_TRUE(std::holds_alternative<Transfer>(bench.plan().steps[1]));
+  bench.write("x", std::vector<float>(kWidth, 1));
+  auto log = std::make_shared<std::vector<std::string>>();
+  d.a->log = d.b->log = {};
+  d.a->logging = d.b->logging = true;
+  d.a->also = d.b->also = log;
+  bench.run();
+  EXPECT_THAT(*log, ElementsAre("a begin", "a launch mix", "b upload 96", "b launch mix", "b download 96",
+                                "a upload 96", "a launch mix"));
+  EXPECT_EQ(bench.read(0), std::vector<float>(kWidth, 0.5f * (0.5f + 1.5f) + 2.5f));
+}
+
 TEST(Executor, AllocatesNothingWhileRunning) {
   const Devices d;
   Bench bench(chain(40), d.options({{"n?", 1}}));
@@ -195,6 +218,7 @@ TEST(Executor, AllocatesNothingWhileRunning) {
 
 // Random graphs with in-place ops, states and two-output ops on random devices give the same as a direct evaluation,
 // although their values share arenas: nothing is overwritten while it is still needed.
+// The same where a device, or both, work only when they are waited for.
 class RandomGraphs : public ::testing::TestWithParam<unsigned> {
  protected:
   int pick(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
@@ -257,6 +281,8 @@ class RandomGraphs : public ::testing::TestWithParam<unsigned> {
 TEST_P(RandomGraphs, SharedMemoryChangesNothing) {
   const Graph graph = make();
   Devices d;
+  if (GetParam() % 3 > 0) d.b = std::make_shared<fakes::LazyDevice>("b");
+  if (GetParam() % 3 > 1) d.a = std::make_shared<fakes::LazyDevice>("a");
   d.a->scratch = 40;
   d.b->info_.alignment = 128;
   std::vector<PlaceRule> rules;
