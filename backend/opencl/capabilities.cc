@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <span>
+#include <sstream>
+
+#include "backend/opencl/builtin/product.h"
 
 namespace v4rt {
 namespace {
@@ -17,18 +20,36 @@ bool succeeded(cl_int status, const std::string& what, std::vector<std::string>&
   return status == CL_SUCCESS;
 }
 
+bool has_compiler(cl_device_id device) {
+  return cl::device_value<cl_bool>(device, CL_DEVICE_COMPILER_AVAILABLE) == CL_TRUE;
+}
+
+// Of a list with semicolons.
+std::vector<std::string> names_of(const std::string& list) {
+  std::vector<std::string> names;
+  std::istringstream text(list);
+  for (std::string name; std::getline(text, name, ';');) names.push_back(name);
+  return names;
+}
+
 // `without` gets the platforms that say that they have no device.
 void add_devices(cl_platform_id platform, OpenclSites& found, std::vector<std::string>& without) {
   const std::string call = cl::platform_text(platform, CL_PLATFORM_NAME) + ": clGetDeviceIDs";
-  const auto ask = [&](std::span<cl_device_id> devices, cl_uint* count) {
-    const cl_int status = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, static_cast<cl_uint>(devices.size()),
-                                         devices.empty() ? nullptr : devices.data(), count);
-    return succeeded(status, call, status == CL_DEVICE_NOT_FOUND ? without : found.problems);
+  const auto ask = [&](cl_device_type type, std::span<cl_device_id> devices, cl_uint* count) {
+    return clGetDeviceIDs(platform, type, static_cast<cl_uint>(devices.size()),
+                          devices.empty() ? nullptr : devices.data(), count);
   };
-  cl_uint count = 0;
-  if (!ask({}, &count) || count == 0) return;
-  std::vector<cl_device_id> devices(count);
-  if (!ask(devices, nullptr)) return;
+  // "All" leaves custom devices out.
+  std::vector<cl_device_id> devices;
+  for (const cl_device_type type : std::initializer_list<cl_device_type>{CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_CUSTOM}) {
+    cl_uint count = 0;
+    cl_int status = ask(type, {}, &count);
+    std::vector<cl_device_id> of_type(status == CL_SUCCESS ? count : 0);
+    if (!of_type.empty()) status = ask(type, of_type, nullptr);
+    if (status != CL_SUCCESS && type == CL_DEVICE_TYPE_CUSTOM) continue;  // it knows no such type, or has none
+    if (succeeded(status, call, status == CL_DEVICE_NOT_FOUND ? without : found.problems))
+      devices.insert(devices.end(), of_type.begin(), of_type.end());
+  }
   for (cl_device_id device : devices) {
     const std::string reason = unusable_because({platform, device});
     if (reason.empty()) {
@@ -89,7 +110,11 @@ std::vector<OpenclSite> parts_of(const OpenclSite& whole) {
 
 std::string unusable_because(const OpenclSite& site) {
   if (cl::device_value<cl_bool>(site.device, CL_DEVICE_AVAILABLE) == CL_FALSE) return "it is not available";
-  if (cl::device_value<cl_bool>(site.device, CL_DEVICE_COMPILER_AVAILABLE) == CL_FALSE) return "it has no compiler";
+  const std::string kernels = cl::device_text(site.device, CL_DEVICE_BUILT_IN_KERNELS);
+  if (!has_compiler(site.device) && product_among(names_of(kernels)) == nullptr)
+    return fmt::format("it has no compiler, and {}",
+                       kernels.empty() ? "no built-in kernels"
+                                       : fmt::format("none of its built-in kernels is known here: {}", kernels));
   if (cl::device_value<cl_bool>(site.device, CL_DEVICE_ENDIAN_LITTLE) == CL_FALSE) return "it is big-endian";
   const std::string version = cl::device_text(site.device, CL_DEVICE_VERSION);  // "OpenCL <major>.<minor> ..."
   if (version < "OpenCL 1.2") return fmt::format("it offers {}, OpenCL 1.2 is needed", version);
@@ -103,6 +128,9 @@ Capabilities query_capabilities(const OpenclSite& site) {
   c.driver_version = cl::device_text(device, CL_DRIVER_VERSION);
   c.platform_name = cl::platform_text(site.platform, CL_PLATFORM_NAME);
   c.platform_version = cl::platform_text(site.platform, CL_PLATFORM_VERSION);
+
+  c.compiler = has_compiler(device);
+  c.builtin_kernels = names_of(cl::device_text(device, CL_DEVICE_BUILT_IN_KERNELS));
 
   const auto type = cl::device_value<cl_device_type>(device, CL_DEVICE_TYPE);
   const bool is_cpu = (type & ~static_cast<cl_device_type>(CL_DEVICE_TYPE_DEFAULT)) == CL_DEVICE_TYPE_CPU;
@@ -126,6 +154,7 @@ Capabilities query_capabilities(const OpenclSite& site) {
 }
 
 std::vector<std::string> Capabilities::features() const {
+  if (!compiler) return {"no_compiler", std::string(product_among(builtin_kernels)->name)};
   std::vector<std::string> names{lanes == Lanes::kVector ? "vector_lanes" : "work_item_lanes"};
   if (correct_divide_sqrt) names.emplace_back("correct_divide_sqrt");
   if (denormals) names.emplace_back("denormals");

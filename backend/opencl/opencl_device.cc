@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "backend/opencl/arithmetic.h"
+#include "backend/opencl/builtin/builtin_device.h"
 #include "backend/opencl/kernels.h"
 #include "ops/core/log.h"
 
@@ -13,21 +14,6 @@ namespace v4rt {
 namespace {
 
 std::string name_of(size_t index) { return fmt::format("opencl:{}", index); }
-
-DeviceInfo describe(const Capabilities& c, const std::string& name) {
-  DeviceInfo info;
-  info.name = name;
-  info.description = fmt::format("{}, {}, driver {}", c.device_name, c.platform_name, c.driver_version);
-  info.alignment = c.alignment;
-  info.max_allocation = c.max_allocation;
-  info.memory = c.memory;
-  info.features = c.features();
-  return info;
-}
-
-void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, void*) {
-  log::debug("opencl: driver: {}", message);
-}
 
 }  // namespace
 
@@ -37,22 +23,10 @@ OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilit
     : TableDevice(opencl_kernels(), std::move(fast)),
       site_(site),
       capabilities_(capabilities),
-      info_(describe(capabilities, name)),
+      info_(device_info(capabilities, name)),
+      context_(open_context(site, loan, name)),
+      lent_queue_(retain_queue(loan, name)),
       budget_(std::make_shared<MemoryBudget>()) {
-  if (loan.context != nullptr) {
-    cl::check_call(clRetainContext(loan.context), info_.name + ": clRetainContext");
-    context_ = cl::Context(loan.context);
-  } else {
-    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
-                                                reinterpret_cast<cl_context_properties>(site.platform), 0};
-    cl_int status = CL_SUCCESS;
-    context_ = cl::Context(clCreateContext(properties, 1, &site_.device, &log_driver_message, nullptr, &status));
-    cl::check_call(status, info_.name + ": clCreateContext");
-  }
-  if (loan.queue != nullptr) {
-    cl::check_call(clRetainCommandQueue(loan.queue), info_.name + ": clRetainCommandQueue");
-    lent_queue_ = cl::CommandQueue(loan.queue);
-  }
   budget_->limit = capabilities_.memory;
   programs_ =
       std::make_unique<ProgramCache>(context_.get(), site_, capabilities_, info_.name, cache_dir, std::move(compiler));
@@ -60,16 +34,6 @@ OpenclDevice::OpenclDevice(const OpenclSite& site, const Capabilities& capabilit
 
 Layout OpenclDevice::weight_layout(const TensorType& weight) const {
   return weight.shape.rank() >= 2 ? Layout::kRows16 : Layout::kRows;
-}
-
-BufferPtr OpenclDevice::allocate(size_t bytes) {
-  check(capabilities_.max_allocation == 0 || bytes <= capabilities_.max_allocation, Code::kOutOfMemory,
-        "{}: {} bytes asked, one buffer may have {}", info_.name, bytes, capabilities_.max_allocation);
-  try {
-    return OpenclBuffer::allocate(context_.get(), bytes, budget_);
-  } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{}: {}", info_.name, error.what()));
-  }
 }
 
 BufferPtr OpenclDevice::import_host(std::span<const std::byte> memory) {
@@ -144,7 +108,7 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) 
   const OpenclSites found = find_opencl_sites();
   problems.insert(problems.end(), found.problems.begin(), found.problems.end());
   for (const OpenclSite& site : found.sites) {
-    infos.push_back(describe(query_capabilities(site), name_of(infos.size())));
+    infos.push_back(device_info(query_capabilities(site), name_of(infos.size())));
   }
   return infos;
 }
@@ -155,6 +119,7 @@ std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, co
                              std::optional<Lanes> lanes, const FastOptions& fast, const GroupLimits& limits,
                              const OpenclLoan& loan, const std::vector<std::string>& compiler = {}) {
   Capabilities capabilities = query_capabilities(site);
+  if (!capabilities.compiler) return std::make_shared<BuiltinDevice>(site, capabilities, name, fast, loan);
   capabilities.lanes = lanes.value_or(capabilities.lanes);
   if (limits.max_group > 0) capabilities.max_group = std::min(capabilities.max_group, limits.max_group);
   if (limits.local_memory > 0) capabilities.local_memory = std::min(capabilities.local_memory, limits.local_memory);

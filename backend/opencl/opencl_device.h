@@ -10,19 +10,13 @@
 #include "backend/kernel_table.h"
 #include "backend/opencl/capabilities.h"
 #include "backend/opencl/kernel_sources.h"
+#include "backend/opencl/opencl_context.h"
 #include "backend/opencl/opencl_kernel.h"
 #include "backend/opencl/program_cache.h"
 #include "backend/opencl_name.h"
 #include "backend/state_memory.h"
 
 namespace v4rt {
-
-// What a host program that uses OpenCL itself lends: retained. `queue` may be nullptr.
-struct OpenclLoan {
-  cl_context context = nullptr;
-  cl_device_id device = nullptr;
-  cl_command_queue queue = nullptr;
-};
 
 // One OpenCL device with a context of its own, or of the host program.
 class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder, public OverlappingDevice {
@@ -35,7 +29,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
 
   const DeviceInfo& info() const override { return info_; }
   Layout weight_layout(const TensorType& weight) const override;
-  BufferPtr allocate(size_t bytes) override;
+  BufferPtr allocate(size_t bytes) override { return allocate_buffer(context_.get(), info_, bytes, budget_); }
   BufferPtr import_host(std::span<const std::byte> memory) override;
   std::unique_ptr<Queue> create_queue() override;
   void finish_kernels(const std::function<void(double done)>& progress) override { programs_->finish(progress); }

@@ -74,7 +74,11 @@ class Placer {
 
   Placed run() {
     for (const Group& group : groups_of(graph_)) place_group(group);
-    check(homeless_.empty(), Code::kUnsupported, "no device takes these nodes:{}", homeless_);
+    constexpr size_t kMost = 10;  // that an error names
+    const auto named = std::span(homeless_).first(std::min(kMost, homeless_.size()));
+    check(homeless_.empty(), Code::kUnsupported, "no device takes these nodes; one more, such as cpu, may:\n  {}{}",
+          fmt::join(named, "\n  "),
+          named.size() < homeless_.size() ? fmt::format("\n  and {} more", homeless_.size() - named.size()) : "");
     return lower();
   }
 
@@ -96,7 +100,7 @@ class Placer {
       for (const std::string& refusal : refusals) add(fmt::format("{}; placed on {}", refusal, name(device)));
       return;
     }
-    for (const std::string& refusal : refusals) homeless_ += "\n  " + refusal;
+    std::ranges::move(refusals, std::back_inserter(homeless_));
   }
 
   const Move* move_of(const Group& group, int device) const {
@@ -149,7 +153,7 @@ class Placer {
   const PlaceOptions& options_;
   std::vector<Decision> decisions_;
   std::vector<std::string> refusals_;
-  std::string homeless_;
+  std::vector<std::string> homeless_;
 };
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace {
 
 using namespace weight_file;  // the format that this file reads
 
-constexpr uint8_t kDTypes = static_cast<uint8_t>(DType::kFp4) + 1, kLayouts = static_cast<uint8_t>(Layout::kRows16) + 1;
+constexpr uint8_t kDTypes = static_cast<uint8_t>(DType::kFp4) + 1, kLayouts = static_cast<uint8_t>(Layout::kDense) + 1;
 
 template <class T>
 T read(std::span<const std::byte> from) {

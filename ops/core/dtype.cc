@@ -27,4 +27,13 @@ const DTypeInfo& info(DType dtype) {
   return kTable[static_cast<size_t>(dtype)];
 }
 
+std::string_view name(Layout layout) {
+  switch (layout) {
+    case Layout::kRows: return "rows";
+    case Layout::kRows16: return "rows16";
+    case Layout::kDense: return "dense";
+  }
+  return "unknown";
+}
+
 }  // namespace v4rt

@@ -46,7 +46,10 @@ inline bool has_scale_plane(DType dtype) { return info(dtype).scales == Scales::
 //            (F32) consecutive k of sixteen rows. Missing rows and the tail of the last word are zero. The FP4 scale
 //            plane is interleaved likewise, by byte: scale s of row r at ((g * scales_per_row) + s) * 16 + r; the FP8
 //            plane keeps its order.
-enum class Layout : uint8_t { kRows, kRows16 };
+//   kDense   every number as F32, scales applied: row-major, rows and their lengths rounded up to sixteen with zeros,
+//            without a scale plane. For products that know of no format.
+enum class Layout : uint8_t { kRows, kRows16, kDense };
+std::string_view name(Layout layout);  // "rows16"
 
 // To be raised whenever a layout or the storage of a dtype changes, so that files of repacked weights are written
 // again.

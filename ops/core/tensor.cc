@@ -58,12 +58,17 @@ size_t TensorType::bytes() const {
     const int64_t groups = times(m.count, ceil_div(m.n, 16), shape);
     return static_cast<size_t>(times(times(groups, ceil_div(row_bytes, 4), shape), 64, shape));
   }
+  if (layout == Layout::kDense) {
+    const Matrices m = matrices(shape);
+    const int64_t rows = times(m.count, times(ceil_div(m.n, 16), 16, shape), shape);
+    return static_cast<size_t>(times(rows, times(ceil_div(m.k, 16), 64, shape), shape));
+  }
   return static_cast<size_t>(times(shape.rows(), row_bytes, shape));
 }
 
 size_t TensorType::scale_bytes() const {
   const DTypeInfo& t = info(dtype);
-  if (t.scales != Scales::kPlane) return 0;
+  if (t.scales != Scales::kPlane || layout == Layout::kDense) return 0;
   const Matrices m = matrices(shape);
   const bool padded = layout == Layout::kRows16 && t.scale_rows == 1;
   const int64_t rows = padded ? ceil_div(m.n, 16) * 16 : ceil_div(m.n, t.scale_rows);
@@ -71,8 +76,8 @@ size_t TensorType::scale_bytes() const {
 }
 
 std::string to_string(const TensorType& type) {
-  return fmt::format("{}{} {}", info(type.dtype).name, type.layout == Layout::kRows16 ? "/rows16" : "",
-                     to_string(type.shape));
+  const std::string layout = type.layout == Layout::kRows ? "" : fmt::format("/{}", name(type.layout));
+  return fmt::format("{}{} {}", info(type.dtype).name, layout, to_string(type.shape));
 }
 
 }  // namespace v4rt

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/core/arith.h"
+#include "ops/core/dequant.h"
 #include "ops/infer.h"
 #include "ops/ref_context.h"
 
@@ -25,21 +26,31 @@ void interleave(const uint8_t* from, int64_t n, int64_t row_bytes, int64_t unit,
   }
 }
 
+// Every number as F32, rows and columns rounded up to sixteen.
+void widen(const Tensor& from, float* to) {
+  const int64_t n = from.type.shape[-2], k = from.type.shape[-1], width = round_up(k, kGroup);
+  std::fill_n(to, from.type.shape.elements() == 0 ? 0 : from.type.shape.rows() / n * round_up(n, kGroup) * width, 0.0f);
+  for (int64_t row = 0; row < from.type.shape.rows(); ++row) {
+    float* out = to + (row / n * round_up(n, kGroup) + row % n) * width;
+    dequantise(from, row * k, {out, static_cast<size_t>(k)});
+  }
+}
+
 }  // namespace
 
-std::string Repack::describe() const { return "repack{rows16}"; }
+std::string Repack::describe() const { return fmt::format("repack{{{}}}", name(layout)); }
 
 std::vector<TensorType> Repack::infer(std::span<const TensorType> in) const {
   expect_inputs("repack", in, 1);
-  check(
-      layout == Layout::kRows16 && in[0].layout == Layout::kRows && in[0].shape.rank() >= 2 && in[0].shape.rank() <= 3,
-      Code::kInvalidArgument, "repack: {} cannot become rows16", to_string(in[0]));
+  check(layout != Layout::kRows && in[0].layout == Layout::kRows && in[0].shape.rank() >= 2 && in[0].shape.rank() <= 3,
+        Code::kInvalidArgument, "repack: {} cannot become {}", to_string(in[0]), name(layout));
   return {{in[0].dtype, in[0].shape, layout}};
 }
 
 void Repack::reference(RefContext& context) const {
   const TensorType& in = context.input(0);
   const TensorType& out = context.output(0);
+  if (layout == Layout::kDense) return widen(context.tensor(0), context.out_tensor(0).data<float>());
   const int64_t n = in.shape[-2], k = in.shape[-1], matrices = in.shape.elements() / std::max<int64_t>(n * k, 1);
   const int64_t row_bytes = info(in.dtype).row_bytes(k);
   const auto to_stride = static_cast<int64_t>(out.bytes()) / std::max<int64_t>(matrices, 1);

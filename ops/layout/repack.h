@@ -5,7 +5,7 @@
 namespace v4rt {
 
 // The same weight in another layout (dtype.h). Runs once, when weights are bound; ignores Step.
-// in: w [N, K] or [E, N, K] in Layout::kRows.  out: the same numbers in `layout`.
+// in: w [N, K] or [E, N, K] in Layout::kRows.  out: the same numbers in `layout`, which is another.
 class Repack final : public OpOf<OpKind::kRepack> {
  public:
   explicit Repack(Layout layout) : layout(layout) {}

@@ -68,6 +68,7 @@ class RepackKernel final : public CpuKernel {
 
 Support supports(const OpCall& call, const CpuDevice&) {
   if (call.inputs[0].layout != Layout::kRows) return Support::no("the weight must be row-major");
+  if (op_of<Repack>(call).layout != Layout::kRows16) return Support::no("it makes rows16 only");
   return {};
 }
 
