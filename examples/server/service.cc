@@ -210,10 +210,10 @@ HttpResponse Service::reply(Ask ask, std::shared_ptr<ReplyFormat> format, const 
                 while (there && !reply->done()) {
                   std::string events;
                   for (const Piece& piece : reply->next(Clock::now() + kGlance)) events += format->piece(piece);
+                  if (reply->done()) events += format->end(reply->choices());
                   if (events.empty() && Clock::now() - said >= quiet) events = format->alive();
                   there = events.empty() ? write("") : say(events);
                 }
-                if (there) say(format->end(reply->choices()));
               } catch (...) {
                 say(format->failed(current_error()));
               }

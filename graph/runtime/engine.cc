@@ -70,9 +70,16 @@ void AnswerQueue::silence() {
   news_ = nullptr;
 }
 
+// Of a time that has passed, the system would still make other threads run first.
+template <class Fn>
+void AnswerQueue::wait(std::unique_lock<std::mutex>& lock, Clock::time_point until, const Fn& come) {
+  if (until > Clock::now()) came_.wait_until(lock, until, come);
+}
+
 std::optional<AnswerQueue::Event> AnswerQueue::pop(Clock::time_point until) {
   std::unique_lock lock(mutex_);
-  if (!came_.wait_until(lock, until, [this] { return !events_.empty(); })) return std::nullopt;
+  wait(lock, until, [this] { return !events_.empty(); });
+  if (events_.empty()) return std::nullopt;
   Event event = std::move(events_.front());
   events_.pop_front();
   ends_ -= event.token < 0;
@@ -82,7 +89,7 @@ std::optional<AnswerQueue::Event> AnswerQueue::pop(Clock::time_point until) {
 void AnswerQueue::gather(Clock::time_point until) {
   std::unique_lock lock(mutex_);
   gathering_ = true;
-  came_.wait_until(lock, until, [this] { return ends_ > 0; });
+  wait(lock, until, [this] { return ends_ > 0; });
   gathering_ = false;
 }
 

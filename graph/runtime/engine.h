@@ -39,6 +39,9 @@ class AnswerQueue {
   void silence();                                     // no news any more; waits for those on their way
 
  private:
+  template <class Fn>
+  void wait(std::unique_lock<std::mutex>& lock, Clock::time_point until, const Fn& come);
+
   std::mutex news_mutex_;
   std::function<void()> news_;  // guarded by it
   std::mutex mutex_;            // guards what follows

@@ -10,8 +10,8 @@ namespace {
 
 int64_t times(int64_t a, int64_t b, const Shape& shape) {
   int64_t product = 0;
-  check(!__builtin_mul_overflow(a, b, &product), Code::kInvalidArgument, "shape {} has too many elements",
-        to_string(shape));
+  if (__builtin_mul_overflow(a, b, &product))
+    fail(Code::kInvalidArgument, "shape {} has too many elements", to_string(shape));
   return product;
 }
 
