@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 
+#include "graph/evidence/time_model.h"
 #include "graph/runtime/synthetic_state.h"
 
 namespace v4rt::cli {
@@ -20,20 +21,6 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
   return ids;
 }
 
-// "linear fp8": the cost of a product depends on its weights, so their type is part of the name.
-std::string label(const Plan& plan, const PlanStep& step) {
-  const auto* launch = std::get_if<Launch>(&step);
-  if (launch == nullptr) return "transfer";
-  const std::string_view text = name(launch->op->kind());
-  for (int i = 0; i < launch->n_inputs; ++i) {
-    const Slot& slot = plan.slots[static_cast<size_t>(launch->args[static_cast<size_t>(i)])];
-    const bool matrix =
-        slot.storage == Storage::kWeight && slot.type.shape.rank() >= 2 && slot.type.dtype != DType::kI32;
-    if (matrix) return fmt::format("{} {}", text, info(slot.type.dtype).name);
-  }
-  return std::string(text);
-}
-
 Touched touched(const ExplainRow& row) { return {row.weight_bytes, row.state_bytes, row.io_bytes, row.flops}; }
 
 // Bytes and time of a run, op by op, measured while waiting for every launch.
@@ -43,7 +30,7 @@ class Profile {
     session_.on_step_times([this](const Plan& plan, const Step& step, std::span<const double> seconds) {
       const std::vector<ExplainRow> rows = explain(plan, step);
       for (size_t i = 0; i < rows.size(); ++i) {
-        OpTime& op = ops_[label(plan, plan.steps[i])];
+        OpTime& op = ops_[cost_label(plan, plan.steps[i])];
         ++op.launches;
         op.seconds += seconds[i];
         op.touched += touched(rows[i]);

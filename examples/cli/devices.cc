@@ -27,6 +27,12 @@ std::string figures_text(const DeviceFigures& f) {
       fmt::format("  measured    reads {:.2f} GB/s, {:.1f} GFLOP/s (f32)", f.speed.read_gbs, f.speed.f32_gflops);
   if (f.speed.bf16_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 pairs)", f.speed.bf16_gflops);
   if (f.speed.matrix_gflops > 0) text += fmt::format(", {:.1f} GFLOP/s (bf16 tiles)", f.speed.matrix_gflops);
+  const auto product = [&](std::string_view name, const ProductSpeed& speed) {
+    if (speed.gbs > 0)
+      text += fmt::format("\n              products with {}: {:.2f} GB/s of one token, {:.1f} GFLOP/s of many", name,
+                          speed.gbs, speed.gflops);
+  };
+  product("fp8", f.fp8), product("fp4", f.fp4), product("bf16", f.bf16);
   return text + fmt::format(
                     "\n              a launch {:.2f} us; new memory {:.2f} GB/s, uploads {:.2f} GB/s, downloads {:.2f} "
                     "GB/s\n",
@@ -35,11 +41,21 @@ std::string figures_text(const DeviceFigures& f) {
 
 nlohmann::ordered_json figures_json(const std::optional<DeviceFigures>& f) {
   if (!f) return nullptr;
-  return {{"read_gbs", f->speed.read_gbs},           {"read_bytes", f->speed.buffer_bytes},
-          {"f32_gflops", f->speed.f32_gflops},       {"bf16_gflops", f->speed.bf16_gflops},
-          {"matrix_gflops", f->speed.matrix_gflops}, {"launch_us", f->launch_us},
-          {"allocate_gbs", f->allocate_gbs},         {"upload_gbs", f->upload_gbs},
-          {"download_gbs", f->download_gbs}};
+  return {{"read_gbs", f->speed.read_gbs},
+          {"read_bytes", f->speed.buffer_bytes},
+          {"f32_gflops", f->speed.f32_gflops},
+          {"bf16_gflops", f->speed.bf16_gflops},
+          {"matrix_gflops", f->speed.matrix_gflops},
+          {"launch_us", f->launch_us},
+          {"allocate_gbs", f->allocate_gbs},
+          {"upload_gbs", f->upload_gbs},
+          {"download_gbs", f->download_gbs},
+          {"fp8_gbs", f->fp8.gbs},
+          {"fp8_gflops", f->fp8.gflops},
+          {"fp4_gbs", f->fp4.gbs},
+          {"fp4_gflops", f->fp4.gflops},
+          {"bf16_gbs", f->bf16.gbs},
+          {"bf16_product_gflops", f->bf16.gflops}};
 }
 
 std::string describe(const DeviceInfo& device) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 
 #include "examples/cli/command.h"
@@ -14,6 +15,7 @@
 #include "examples/cli/output_file.h"
 #include "examples/cli/plan_graph.h"
 #include "examples/cli/terminal.h"
+#include "graph/evidence/time_model.h"
 #include "graph/runtime/report.h"
 #include "ops/core/human.h"
 
@@ -24,8 +26,8 @@ struct ExplainArguments {
   ModelArguments model;
   int tokens = 1;
   int64_t position = -1;
-  bool json = false;
-  std::string graph;
+  bool json = false, predict = false;
+  std::string graph, figures;
 };
 
 // What --fast chose between kernels, each choice once.
@@ -102,7 +104,77 @@ nlohmann::ordered_json native_json(const Explanation& e) {
   return json;
 }
 
-std::string to_text(const Explanation& e, bool profiled) {
+// Each device's, in the order of the plan; of the first one those that are said, if there are any.
+std::vector<DeviceFigures> figures_of(const Explanation& e, const std::string& said) {
+  std::vector<DeviceFigures> figures;
+  for (const auto& device : e.plan.devices) {
+    if (figures.empty() && !said.empty()) {
+      figures.push_back(described_figures(said));
+      continue;
+    }
+    // Those of a profiled device are of the one it runs on.
+    DeviceInfo info = device->info();
+    info.name = info.name.substr(0, info.name.find('+'));
+    info.description = info.description.substr(0, info.description.rfind(", as "));
+    const auto kept = kept_figures(cache_folder(), info);
+    check(kept.has_value(), Code::kNotFound,
+          "--predict: {} was not measured: do that once with 'v4rt devices --measure --device {}'", info.name,
+          info.name);
+    figures.push_back(*kept);
+  }
+  return figures;
+}
+
+// Of the launches of one op with one type of weights on one device, or of transfers.
+struct Share {
+  int64_t launches = 0;
+  double seconds = 0;
+  std::map<std::string_view, double> bounds;  // seconds that each takes most of
+};
+
+std::map<std::string, Share> predicted_shares(const Explanation& e, const std::vector<PredictedTime>& times) {
+  std::map<std::string, Share> shares;
+  for (size_t i = 0; i < times.size(); ++i) {
+    Share& share = shares[cost_label(e.plan, e.plan.steps[i])];
+    ++share.launches;
+    share.seconds += times[i].seconds;
+    share.bounds[times[i].bound] += times[i].seconds;
+  }
+  return shares;
+}
+
+std::string_view main_bound(const Share& share) {
+  return std::ranges::max_element(share.bounds, {}, [](const auto& bound) { return bound.second; })->first;
+}
+
+double sum(const std::vector<PredictedTime>& times) {
+  return std::accumulate(times.begin(), times.end(), 0.0,
+                         [](double s, const PredictedTime& t) { return s + t.seconds; });
+}
+
+std::string predicted_text(const Explanation& e, const std::vector<PredictedTime>& times) {
+  const auto shares = predicted_shares(e, times);
+  std::vector<std::pair<std::string, Share>> by_time(shares.begin(), shares.end());
+  std::ranges::sort(by_time, std::greater{}, [](const auto& entry) { return entry.second.seconds; });
+  const double all = sum(times);
+  std::vector<std::vector<std::string>> cells = {{"op", "launches", "us", "share", "bound by"}};
+  for (const auto& [op, share] : by_time)
+    cells.push_back({op, fmt::format("{}", share.launches), fmt::format("{:.2f}", 1e6 * share.seconds),
+                     fmt::format("{:.1f} %", 100 * share.seconds / all), std::string(main_bound(share))});
+  return fmt::format(
+      "predicted: {:.3f} ms, {:.2f} tokens/s (what devices were measured to do, or are said to; a model, no "
+      "measurement)\n\n{}",
+      1e3 * all, e.segment.n_tokens / all, table(cells, "<>>><"));
+}
+
+nlohmann::ordered_json predicted_json(const Explanation& e, const std::vector<PredictedTime>& times) {
+  nlohmann::ordered_json ops;
+  for (const auto& [op, share] : predicted_shares(e, times))
+    ops[op] = {{"launches", share.launches}, {"seconds", share.seconds}, {"bound", main_bound(share)}};
+  return {{"seconds", sum(times)}, {"tokens_per_s", e.segment.n_tokens / sum(times)}, {"ops", std::move(ops)}};
+}
+
+std::string to_text(const Explanation& e, bool profiled, const std::vector<PredictedTime>& times) {
   std::vector<std::vector<std::string>> cells = {{"node", "device", "kernel", "weights", "state", "in+out", "FLOP"}};
   const auto add = [&](std::vector<std::string> row, const ExplainRow& costs) {
     for (std::string& number : numbers(costs)) row.push_back(std::move(number));
@@ -124,6 +196,7 @@ std::string to_text(const Explanation& e, bool profiled) {
   if (const auto chosen = choices(e); !chosen.empty())
     text += fmt::format("choices\n  {}\n", fmt::join(chosen, "\n  "));
   if (profiled) text += "\n" + native_text(e) + "\n";
+  if (!times.empty()) text += "\n" + predicted_text(e, times) + "\n";
   text += e.plan.refusals.empty() ? "refusals none\n" : "refusals\n";
   for (const std::string& refusal : e.plan.refusals) text += fmt::format("  {}\n", refusal);
   return text;
@@ -154,7 +227,12 @@ int explain_model(const ExplainArguments& arguments) {
   const bool profiled = !arguments.model.profile.empty();
   nlohmann::ordered_json json = explain_report(explanation);
   if (profiled) json["native"] = native_json(explanation);
-  print(arguments.json ? json_text(json) : to_text(explanation, profiled));
+  std::vector<PredictedTime> times;
+  if (arguments.predict) {
+    times = predict(explanation.plan, explanation.rows, figures_of(explanation, arguments.figures));
+    json["predicted"] = predicted_json(explanation, times);
+  }
+  print(arguments.json ? json_text(json) : to_text(explanation, profiled, times));
   return kSuccess;
 }
 
@@ -173,6 +251,16 @@ void add_explain(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--position", arguments->position, "Where the step begins (default: at the end of the context)")
       ->transform(between(int64_t{0}, int64_t{1} << 30));
+  auto* predicts = command->add_flag(
+      "--predict", arguments->predict,
+      "Also how long the step would take, by its costs and by what 'v4rt devices --measure' found the devices to do");
+  command
+      ->add_option(
+          "--figures", arguments->figures,
+          "With --predict, what the device is said to do in place of what it does: a JSON file with read_gbs and "
+          "f32_gflops, and others that 'v4rt devices --json' shows as measured")
+      ->check(nonempty())
+      ->needs(predicts);
   command->add_flag("--json", arguments->json, "Print JSON");
   command
       ->add_option("--graph", arguments->graph,

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/binary_store.h"
+#include "loaders/files/json_fields.h"
 #include "ops/norm/norm.h"
 
 namespace v4rt {
@@ -61,15 +62,24 @@ size_t copy_bytes(const DeviceInfo& device) {
 // Of the figures by name, the same on disk and in memory.
 template <class Figures>
 auto by_name(Figures& f) {
-  return std::array{
-      std::pair{"read_gbs", &f.speed.read_gbs},           std::pair{"buffer_bytes", &f.speed.buffer_bytes},
-      std::pair{"f32_gflops", &f.speed.f32_gflops},       std::pair{"bf16_gflops", &f.speed.bf16_gflops},
-      std::pair{"matrix_gflops", &f.speed.matrix_gflops}, std::pair{"launch_us", &f.launch_us},
-      std::pair{"allocate_gbs", &f.allocate_gbs},         std::pair{"upload_gbs", &f.upload_gbs},
-      std::pair{"download_gbs", &f.download_gbs}};
+  return std::array{std::pair{"read_gbs", &f.speed.read_gbs},
+                    std::pair{"buffer_bytes", &f.speed.buffer_bytes},
+                    std::pair{"f32_gflops", &f.speed.f32_gflops},
+                    std::pair{"bf16_gflops", &f.speed.bf16_gflops},
+                    std::pair{"matrix_gflops", &f.speed.matrix_gflops},
+                    std::pair{"launch_us", &f.launch_us},
+                    std::pair{"allocate_gbs", &f.allocate_gbs},
+                    std::pair{"upload_gbs", &f.upload_gbs},
+                    std::pair{"download_gbs", &f.download_gbs},
+                    std::pair{"fp8_gbs", &f.fp8.gbs},
+                    std::pair{"fp8_gflops", &f.fp8.gflops},
+                    std::pair{"fp4_gbs", &f.fp4.gbs},
+                    std::pair{"fp4_gflops", &f.fp4.gflops},
+                    std::pair{"bf16_gbs", &f.bf16.gbs},
+                    std::pair{"bf16_product_gflops", &f.bf16.gflops}};
 }
 
-std::string key_of(const DeviceInfo& device) { return fmt::format("figures\n{}\n\nv4rt figures 1\n", device.name); }
+std::string key_of(const DeviceInfo& device) { return fmt::format("figures\n{}\n\nv4rt figures 2\n", device.name); }
 
 BinaryStore store(const std::string& folder) { return BinaryStore(folder, BinaryStore::kTimes); }
 
@@ -93,6 +103,21 @@ DeviceFigures measure_figures(Device& device) {
     queue->finish();
   });
   figures.download_gbs = rate([&] { queue->download(host, *buffer, 0); });
+  figures.fp8 = measure_products(device, DType::kFp8);
+  figures.fp4 = measure_products(device, DType::kFp4);
+  figures.bf16 = measure_products(device, DType::kBF16);
+  return figures;
+}
+
+DeviceFigures described_figures(const std::string& path) {
+  const json object = parse_json(read_text_file(path), path);
+  const Fields fields(object, path);
+  DeviceFigures figures;
+  constexpr double kLeast = 1e-6, kMost = 1e9;
+  for (const auto& [name, value] : by_name(figures)) *value = fields.number(name, 0, kMost, 0);
+  figures.speed.read_gbs = fields.number("read_gbs", kLeast, kMost);
+  figures.speed.f32_gflops = fields.number("f32_gflops", kLeast, kMost);
+  fields.check_all_known();
   return figures;
 }
 

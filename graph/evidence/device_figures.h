@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "backend/device.h"
+#include "graph/evidence/product_speed.h"
 
 namespace v4rt {
 
@@ -12,6 +12,7 @@ struct DeviceFigures {
   DeviceSpeed speed;
   double launch_us = 0;                                       // of a small kernel among many after each other
   double allocate_gbs = 0, upload_gbs = 0, download_gbs = 0;  // 1e9 bytes/s: memory that is new and filled; copies
+  ProductSpeed fp8, fp4, bf16;                                // by the type of the weights
 };
 
 DeviceFigures measure_figures(Device& device);
@@ -20,5 +21,9 @@ DeviceFigures measure_figures(Device& device);
 // folder keeps nothing.
 void keep_figures(const std::string& folder, const DeviceInfo& device, const DeviceFigures& figures);
 std::optional<DeviceFigures> kept_figures(const std::string& folder, const DeviceInfo& device);
+
+// Of a device that somebody describes: a JSON file with read_gbs, f32_gflops and what else they know of the figures
+// that `v4rt devices --json` shows. Throws Error with the file, the key and the fact.
+DeviceFigures described_figures(const std::string& path);
 
 }  // namespace v4rt
