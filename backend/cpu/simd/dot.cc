@@ -123,66 +123,49 @@ HWY_INLINE void sum_chain(const uint32_t* (&p)[kGroups], int64_t far, const floa
 }
 
 #if HWY_TARGET == HWY_AVX3
-// e + o of a whole block as pairs, those of row r being x[r]; they are safe. Both chains at once, for a product takes
-// many cycles.
-template <class W, bool kCareful, int kGroups, int kRows>
-HWY_INLINE void sum_pairs(const uint32_t* const (&p)[kGroups], int64_t far, const uint32_t* const (&x)[kRows],
+// e + o of the block of pairs from element `at` on of kRows rows, which are safe; p moves past it. Both chains at once,
+// for a product takes many cycles.
+template <class W, int kGroups, int kRows>
+HWY_INLINE void sum_pairs(const uint32_t* (&p)[kGroups], int64_t far, const Row (&x)[kRows], int64_t at,
                           F16 (&c)[kRows][kGroups]) {
-  constexpr int kUnitPairs = W::kUnit / 2, kChainUnits = kDotChain / W::kUnit, kChains = 2 * kGroups;
-  __m512 sums[kRows][kChains];
-#pragma GCC unroll 8
+  constexpr int kUnitPairs = W::kUnit / 2, kChainUnits = kDotChain / W::kUnit;
+  const uint32_t* pairs[kRows];
   for (int r = 0; r < kRows; ++r)
+    pairs[r] = x[r].pairs + (at / kPackBlock * x[r].step * kPackBlock + at % kPackBlock) / 2;
+  __m512 sums[2][kRows][kGroups];
+#pragma GCC unroll 2
+  for (auto& chain : sums)
 #pragma GCC unroll 8
-    for (int i = 0; i < kChains; ++i) sums[r][i] = _mm512_setzero_ps();
+    for (auto& row : chain)
+#pragma GCC unroll 8
+      for (__m512& sum : row) sum = _mm512_setzero_ps();
 #pragma GCC unroll 8
   for (int unit = 0; unit < kChainUnits; ++unit) {
-    __m512i w[kChains][kUnitPairs];  // of the even chains, then of the odd ones
+#pragma GCC unroll 2
+    for (int chain = 0; chain < 2; ++chain) {
+      const int first = chain * kChainUnits + unit;
 #pragma GCC unroll 8
-    for (int i = 0; i < kChains; ++i) {
-      const uint32_t* words = p[i % kGroups] + (i / kGroups * kChainUnits + unit) * 16;
-      unit_pairs<W, kCareful>(words, w[i]);
-      fetch(words, far);
-    }
+      for (int g = 0; g < kGroups; ++g) {
+        const uint32_t* words = p[g] + first * 16;
+        __m512i w[kUnitPairs];
+        unit_pairs<W>(words, w);
+        __builtin_prefetch(words + far, 0, 3);  // loads run so far ahead that a nearer one comes too late
 #pragma GCC unroll 8
-    for (int j = 0; j < kUnitPairs; ++j) {
+        for (int j = 0; j < kUnitPairs; ++j) {
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-        for (int i = 0; i < kChains; ++i) {
-          const uint32_t pair = x[r][(i / kGroups * kChainUnits + unit) * kUnitPairs + j];
-          add_products(sums[r][i], w[i][j], _mm512_set1_epi32(static_cast<int>(pair)));
+          for (int r = 0; r < kRows; ++r)
+            add_products(sums[chain][r][g], w[j],
+                         _mm512_set1_epi32(static_cast<int>(pairs[r][first * kUnitPairs + j])));
         }
       }
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
+  for (int g = 0; g < kGroups; ++g) {
+    p[g] += 2 * kChainUnits * 16;
 #pragma GCC unroll 8
-    for (int g = 0; g < kGroups; ++g) c[r][g] = F16(VF{_mm512_add_ps(sums[r][g], sums[r][kGroups + g])});
-}
-
-// Out of the way, so that sums stay in registers.
-template <class W, int kGroups, int kRows>
-HWY_NOINLINE void sum_rare_pairs(const uint32_t* const (&p)[kGroups], int64_t far, const uint32_t* const (&x)[kRows],
-                                 F16 (&c)[kRows][kGroups]) {
-  sum_pairs<W, true, kGroups, kRows>(p, far, x, c);
-}
-
-// The same of the block from element `at` on of kRows rows; p moves past it.
-template <class W, int kGroups, int kRows>
-HWY_INLINE void sum_block_pairs(const uint32_t* (&p)[kGroups], int64_t far, const Row (&x)[kRows], int64_t at,
-                                F16 (&c)[kRows][kGroups]) {
-  constexpr int kUnits = kDotBlock / W::kUnit;
-  const uint32_t *pairs[kRows], *words[kUnits * kGroups];
-  for (int r = 0; r < kRows; ++r)
-    pairs[r] = x[r].pairs + (at / kPackBlock * x[r].step * kPackBlock + at % kPackBlock) / 2;
-  for (int i = 0; i < kUnits * kGroups; ++i) words[i] = p[i % kGroups] + i / kGroups * 16;
-  if (HWY_UNLIKELY((any_rare<W, kUnits * kGroups>(words)))) {
-    sum_rare_pairs<W, kGroups, kRows>(p, far, pairs, c);
-  } else {
-    sum_pairs<W, false, kGroups, kRows>(p, far, pairs, c);
+    for (int r = 0; r < kRows; ++r) c[r][g] = F16(VF{_mm512_add_ps(sums[0][r][g], sums[1][r][g])});
   }
-  for (int g = 0; g < kGroups; ++g) p[g] += kUnits * 16;
 }
 #endif
 
@@ -193,7 +176,7 @@ HWY_INLINE void sum_block(const uint32_t* (&p)[kGroups], int64_t far, const Row 
                           [[maybe_unused]] bool by_pairs, F16 (&c)[kRows][kGroups]) {
 #if HWY_TARGET == HWY_AVX3
   if constexpr (kFewPairs<W, kPairs>) {
-    if (HWY_LIKELY(by_pairs)) return sum_block_pairs<W, kGroups, kRows>(p, far, x, at, c);
+    if (HWY_LIKELY(by_pairs)) return sum_pairs<W, kGroups, kRows>(p, far, x, at, c);
   }
   if constexpr (std::is_same_v<W, Fp4Weights>) {
     const Integers* integers[kRows];

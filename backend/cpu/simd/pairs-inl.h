@@ -6,6 +6,8 @@
 #define V4RT_BACKEND_CPU_SIMD_PAIRS_INL_H_
 #endif
 
+#include <array>
+
 #include "backend/cpu/simd/safe_range.h"
 #include "backend/cpu/simd/tile-inl.h"
 #include "backend/cpu/simd/weights-inl.h"
@@ -33,40 +35,51 @@ HWY_INLINE bool safe_x(const uint32_t* pairs, int64_t n) {
 // The earlier element of a pair is the upper half, which the instruction adds first, so that chains ascend.
 HWY_INLINE __m512i swap_halves(__m512i pairs) { return _mm512_rol_epi32(pairs, 16); }
 
-// The elements of a word as pairs: the values over W::kFactor are exact in bf16.
-template <class W, bool kCareful>
-HWY_INLINE void unit_pairs(const uint32_t* p, __m512i (&pairs)[W::kUnit / 2]) {
-  if constexpr (std::is_same_v<W, Fp8Weights> && !kCareful) {
-    // As widen_normal: a code, moved to the top of sixteen bits and down again by four, has its exponent's bits and its
-    // mantissa's where a bf16 has them; the bias is 128.
-    const __m512i codes = _mm512_loadu_si512(p), kept = _mm512_set1_epi16(static_cast<int16_t>(0x87f0)),
-                  bias = _mm512_set1_epi16(0x4000);
-    const auto placed = [&](int first) HWY_ATTR {
-      const __m512i bytes = _mm512_set1_epi32(0x00800080 | (first + 1) << 8 | first << 24),
-                    words = _mm512_set4_epi32(0x0c000c00, 0x08000800, 0x04000400, 0);
-      const __m512i moved = _mm512_srai_epi16(_mm512_shuffle_epi8(codes, _mm512_or_si512(bytes, words)), 4);
-      return _mm512_ternarylogic_epi32(moved, kept, bias, 0xea);
-    };
-    pairs[0] = placed(0);
-    pairs[1] = placed(2);
-    return;
+// E4M3 codes without their sign, over Fp8Weights::kFactor, in bf16: lower bytes, then upper ones.
+constexpr std::array<std::array<uint8_t, 128>, 2> fp8_bytes() {
+  constexpr uint16_t kSmall[8] = {0, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4020, 0x4040, 0x4060};  // multiples of a half
+  std::array<std::array<uint8_t, 128>, 2> bytes{};
+  for (unsigned code = 0; code < 128; ++code) {
+    const unsigned number = code < 8 ? kSmall[code] : code << 4 | 0x4000u;
+    bytes[0][code] = static_cast<uint8_t>(number);
+    bytes[1][code] = static_cast<uint8_t>(number >> 8);
   }
-  F16 v[W::kUnit];
-  decode_unit<W, kCareful>(p, v);
-  for (int j = 0; j < W::kUnit; j += 2) {
-    const __m512i first = _mm512_castps_si512(v[j].part[0].raw), second = _mm512_castps_si512(v[j + 1].part[0].raw);
-    const __m512i upper = _mm512_and_si512(first, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
-    pairs[j / 2] = _mm512_or_si512(upper, _mm512_srli_epi32(second, 16));
-  }
+  return bytes;
 }
 
-template <class W, bool kCareful>
-HWY_INLINE void decode_unit_pairs(const uint32_t* p, int64_t stride, uint32_t* panel) {
-  __m512i pairs[W::kUnit / 2];
-  unit_pairs<W, kCareful>(p, pairs);
-  for (const __m512i& pair : pairs) {
-    _mm512_storeu_si512(panel, pair);
-    panel += stride;
+// Byte i: that of the 128 in `table` at the lower seven bits of `indices` there.
+HWY_INLINE __m512i look_up(__m512i indices, __m512i table, __m512i table_end) {
+  asm("vpermi2b %2, %1, %0" : "+v"(indices) : "v"(table), "v"(table_end));
+  return indices;
+}
+
+// The elements of a word as pairs: the values over W::kFactor are exact in bf16.
+template <class W>
+HWY_INLINE void unit_pairs(const uint32_t* p, __m512i (&pairs)[W::kUnit / 2]) {
+  if constexpr (std::is_same_v<W, Fp8Weights>) {
+    alignas(64) static constexpr auto kBytes = fp8_bytes();
+    const auto part = [](int table, int half)
+                          HWY_ATTR { return _mm512_load_si512(kBytes[static_cast<size_t>(table)].data() + 64 * half); };
+    const __m512i codes = _mm512_loadu_si512(p), sign = _mm512_set1_epi8(static_cast<char>(0x80));
+    const __m512i lower = look_up(codes, part(0, 0), part(0, 1)), upper = look_up(codes, part(1, 0), part(1, 1));
+    const __m512i with_sign = _mm512_ternarylogic_epi32(codes, sign, upper, 0xea);  // codes & sign | upper
+    // Of each word of four codes the first two: the lower byte of the second, its upper one, and those of the first.
+    alignas(64) static constexpr auto kPlaces = [] {
+      std::array<uint8_t, 64> places{};
+      for (uint8_t i = 0; i < 64; ++i) places[i] = static_cast<uint8_t>(i / 4 * 4 + (i % 4 < 2) + 64 * (i % 2));
+      return places;
+    }();
+    const __m512i first = _mm512_load_si512(kPlaces.data());
+    pairs[0] = look_up(first, lower, with_sign);
+    pairs[1] = look_up(_mm512_add_epi8(first, _mm512_set1_epi8(2)), lower, with_sign);
+  } else {
+    F16 v[W::kUnit];
+    decode_unit<W, false>(p, v);
+    for (int j = 0; j < W::kUnit; j += 2) {
+      const __m512i first = _mm512_castps_si512(v[j].part[0].raw), second = _mm512_castps_si512(v[j + 1].part[0].raw);
+      const __m512i upper = _mm512_and_si512(first, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+      pairs[j / 2] = _mm512_or_si512(upper, _mm512_srli_epi32(second, 16));
+    }
   }
 }
 
@@ -83,10 +96,10 @@ HWY_INLINE bool decode_pairs(const uint32_t* p, int64_t units, int64_t stride, u
       const __m512i pair = _mm512_loadu_si512(p);
       bad |= unsafe_lanes(pair, kLeastWeight);
       _mm512_storeu_si512(panel, swap_halves(pair));
-    } else if (HWY_UNLIKELY(W::rare(p))) {
-      decode_unit_pairs<W, true>(p, stride, panel);
     } else {
-      decode_unit_pairs<W, false>(p, stride, panel);
+      __m512i pairs[W::kUnit / 2];
+      unit_pairs<W>(p, pairs);
+      for (int64_t i = 0; i < W::kUnit / 2; ++i) _mm512_storeu_si512(panel + i * stride, pairs[i]);
     }
   }
   return bad == 0;

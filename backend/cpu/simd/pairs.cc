@@ -86,7 +86,8 @@ bool pairs_are_faster() {
 }  // namespace
 
 bool pairs_work() {
-  static const bool work = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bf16") && order_is_ours();
+  static const bool work =
+      __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bf16") && order_is_ours();
   return work;
 }
 

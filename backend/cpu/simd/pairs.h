@@ -6,7 +6,7 @@ namespace v4rt::simd {
 // nearest: a chain of exact_math.h's dot, when the earlier element of each pair is the odd one. It treats subnormal
 // numbers as zero, so callers must not give it any.
 
-bool pairs_work();  // this processor has the instruction, and a test has shown that it computes exactly that
+bool pairs_work();  // this processor has the instruction, and AVX512-VBMI, and a test has shown that it computes that
 bool pairs_pay();   // and it is faster than the two fused multiply-adds that it replaces
 
 }  // namespace v4rt::simd
