@@ -30,7 +30,8 @@ struct ServeArguments {
   double answer_seconds = 600, drain_seconds = 60, request_seconds = 60;
   uint64_t max_body = uint64_t{32} << 20, cache_memory = uint64_t{1} << 30;
   std::string revision = "preview", thinking_sampling = "ignore";
-  bool quiet = false, op_times = false;
+  std::string agent_effort = "default";
+  bool quiet = false, log_text = false, op_times = false;
 };
 
 std::vector<std::string> read_keys(const std::string& path) {
@@ -105,6 +106,7 @@ int serve(const ServeArguments& a) {
   options.answer_seconds = a.answer_seconds;
   if (is_loopback(a.host)) options.loopback = a.host;
   options.log = a.quiet ? [](const OrderedJson&) {} : log_line;
+  options.log_text = a.log_text && !a.quiet;
   options.model.tokenizer = open_tokenizer(checkpoint);
   const auto model = open_model(checkpoint, a.model, 1);
   options.model.name = a.name.empty() ? std::filesystem::path(checkpoint.folder).filename().string() : a.name;
@@ -115,6 +117,7 @@ int serve(const ServeArguments& a) {
   options.model.created = std::time(nullptr);
   options.model.revision = a.revision == "0731" ? ChatRevision::k0731 : ChatRevision::kPreview;
   options.model.sample_thinking = a.thinking_sampling == "honour";
+  options.model.agents_think_most = a.agent_effort == "max";
 
   EngineOptions engine_options{.max_waiting = static_cast<size_t>(a.max_waiting)};
   if (a.cache_memory > 0 || !a.cache.folder.empty())
@@ -127,6 +130,7 @@ int serve(const ServeArguments& a) {
     };
   }
   Engine engine(model, engine_options);
+  options.model.fingerprint = "fp_" + to_string(engine.mark()).substr(0, 16);
   server::Service service(engine, std::move(options));
   server::HttpServer http(service, {.body = a.max_body, .request_seconds = a.request_seconds});
   const int port = http.bind(a.host, a.port);
@@ -200,6 +204,11 @@ void add_serve(CLI::App& app, Action& action) {
                    "as DeepSeek's service does, or honour")
       ->check(CLI::IsMember({"ignore", "honour"}))
       ->capture_default_str();
+  command
+      ->add_option("--agent-effort", a.agent_effort,
+                   "Of reasoning, where a request with tools asks for none: default, as without tools, or max")
+      ->check(CLI::IsMember({"default", "max"}))
+      ->capture_default_str();
   add_prefix_cache(*command, a.cache);
   command
       ->add_option("--prefix-cache-memory", a.cache_memory,
@@ -207,6 +216,7 @@ void add_serve(CLI::App& app, Action& action) {
       ->transform(bytes_between(0, uint64_t{1} << 62))
       ->default_str("1GiB");
   command->add_flag("--quiet", a.quiet, "No line of JSON on standard error for each request");
+  command->add_flag("--log-text", a.log_text, "Also what is asked and answered in these lines, which may be private");
   command->add_flag("--op-times", a.op_times,
                     "What each op takes, in /metrics. Each step is then waited for before the next begins, which takes "
                     "some time itself");

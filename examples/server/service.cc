@@ -42,7 +42,10 @@ ApiError current_error() {
   } catch (const ApiError& error) {
     return error;
   } catch (const Error& error) {
-    return {error.code() == Code::kInvalidArgument ? 400 : 500, error.what()};
+    return {error.code() == Code::kInvalidArgument ? 400
+            : error.code() == Code::kOutOfMemory   ? 503
+                                                   : 500,
+            error.what()};
   } catch (const std::bad_alloc&) {
     return {503, "out of memory", 1};
   } catch (const std::exception& error) {
@@ -162,6 +165,7 @@ HttpResponse Service::answer(const HttpRequest& request) {
     }
     if (draining_) throw ApiError{503, "the server is about to end", 5};
     const OrderedJson body = parse_ordered_json(request.body, "the request");
+    if (options_.log_text) options_.log({{"event", "asked"}, {"path", request.path}, {"body", body}});
     if (route.what == Route::What::kCount) return json_response(200, anthropic::count_tokens(body, options_.model));
     Asked asked = route.what == Route::What::kChat         ? openai::chat(body, options_.model)
                   : route.what == Route::What::kCompletion ? openai::completion(body, options_.model)
@@ -249,12 +253,19 @@ HttpResponse Service::reply(Ask ask, std::shared_ptr<ReplyFormat> format, const 
 
 void Service::log_answer(const Ask& ask, const std::vector<Choice>& choices) const {
   for (const Choice& choice : choices) {
-    options_.log({{"event", "answer"},
-                  {"stream", ask.stream},
-                  {"done", choice.done},
-                  {"prompt_tokens", choice.prompt_tokens},
-                  {"cached_tokens", choice.cached_tokens},
-                  {"tokens", choice.tokens}});
+    OrderedJson line = {{"event", "answer"},
+                        {"stream", ask.stream},
+                        {"done", choice.done},
+                        {"prompt_tokens", choice.prompt_tokens},
+                        {"cached_tokens", choice.cached_tokens},
+                        {"tokens", choice.tokens}};
+    if (options_.log_text) {
+      line["reasoning"] = choice.reasoning;
+      line["content"] = choice.content;
+      for (const Call& call : choice.calls)
+        line["calls"].push_back({{"name", call.name}, {"arguments", call.arguments}});
+    }
+    options_.log(line);
   }
 }
 

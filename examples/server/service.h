@@ -22,6 +22,7 @@ struct ServiceOptions {
   std::string loopback;           // not empty: listens there alone, and answers requests
                                   // to that host only
   std::function<void(const OrderedJson& line)> log;
+  bool log_text = false;                    // what is asked and answered, too
   std::shared_ptr<const OpTimes> op_times;  // none: not measured
 };
 

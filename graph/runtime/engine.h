@@ -76,6 +76,7 @@ class Engine {
   size_t running() const;
   std::string failure() const;  // empty: it works
   const Model& model() const { return session_.model(); }
+  Hash mark() const { return session_.mark(); }  // as Session has it
 
  private:
   void run();

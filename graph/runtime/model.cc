@@ -367,6 +367,26 @@ void Model::Impl::check_host_memory() {
         hint.empty() ? "; ask for a shorter context, a smaller chunk or fewer sequences" : hint);
 }
 
+void Model::Impl::check_more_memory(const HostNeed& before, int tokens) {
+  std::string problem;
+  for (size_t i = 0; i < devices.size() && problem.empty(); ++i) {
+    const int device = static_cast<int>(i);
+    problem = exceeds(limits(device), need(device, options.context));
+  }
+  size_t room = host_memory();
+  if (options.memory > 0)
+    room = std::min(room, options.memory - std::min(options.memory, before.weights + before.rest));
+  const size_t more = host_need().rest - before.rest;
+  if (problem.empty() && more > room)
+    problem = fmt::format("it takes {} more of memory, and {} is available", human_bytes(static_cast<double>(more)),
+                          human_bytes(static_cast<double>(room)));
+  check(
+      problem.empty(), Code::kOutOfMemory,
+      "a step of {} tokens that was not planned when the model was opened, such as for the logits after each of them: "
+      "{}; open the model with a smaller chunk",
+      tokens, problem);
+}
+
 void Model::Impl::check_files() {
   source->check_intact();
   const std::lock_guard lock(mutex);
@@ -385,9 +405,16 @@ const Plan& Model::Impl::plan(int tokens, LogitsOf logits) {
   const std::lock_guard lock(mutex);
   const auto found = plans.find({tokens, logits});
   if (found != plans.end()) return *found->second;
-  std::unique_ptr<Plan> made = make_plan(tokens, logits);
-  load_weights();
-  return *(plans[{tokens, logits}] = std::move(made));
+  const HostNeed before = host_need();
+  const auto added = plans.emplace(std::pair(tokens, logits), make_plan(tokens, logits)).first;
+  try {
+    check_more_memory(before, tokens);
+    load_weights();
+  } catch (...) {
+    plans.erase(added);
+    throw;
+  }
+  return *added->second;
 }
 
 Tensor Model::Impl::weight(const Slot& slot) {

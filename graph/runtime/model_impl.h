@@ -50,6 +50,8 @@ struct Model::Impl {
   void make_first_plans();
   void check_memory();
   void check_host_memory();
+  // Of a plan that open() did not make, once it is there: it takes memory beside what was needed `before`.
+  void check_more_memory(const HostNeed& before, int tokens);
   std::vector<DeviceNeed> memory_needed();
   void load_weights();
 

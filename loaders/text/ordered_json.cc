@@ -177,7 +177,7 @@ int64_t JsonField::whole(int64_t low, int64_t high, int64_t otherwise) const {
 double JsonField::number(double low, double high, double otherwise) const {
   if (!present()) return otherwise;
   const double number = value_->is_number() ? value_->get<double>() : low - 1;
-  if (!(number >= low && number <= high)) refuse(fmt::format("a number from {} to {}", low, high));
+  if (!(number >= low && number <= high)) refuse(fmt::format("a number from {:g} to {:g}", low, high));
   return number;
 }
 

@@ -39,7 +39,12 @@ exits 200
 check "the end of the stream" [ "$(tail -n 2 "$work/out" | head -n 1)" = 'data: [DONE]' ]
 check "the same text" [ "$(deltas content)" = "$answer" ]
 check "usage of a stream" grep -q "\"choices\":\[\],\"usage\":{\"prompt_tokens\":$prompt,\"completion_tokens\":$tokens" "$work/out"
+check "of it alone" [ "$(grep -c '"usage":{' "$work/out")" = 1 ]
+ask $chats "$(chat 'What is the capital of France?' '"n":2,"stream":true')"
+check "usage with the last choice where nobody asks for it" [ "$(grep -c '"usage":' "$work/out")" = 1 ]
+check "the last one" grep -q '"index":1.*"finish_reason":"stop".*"usage":{"prompt_tokens"' <<<"$(grep '"usage":' "$work/out")"
 ask $chats "$(chat 'What is the capital of France?' '"n":2')"; exits 200
+check "what answered" grep -q '"system_fingerprint":"fp_[0-9a-f]\{16\}"' "$work/out"
 check "two choices, the same at temperature 0" [ "$(value /choices/1/message/content)" = "$answer" ]
 ask $chats "$(chat 'What is the capital of France?' '"max_tokens":2')"; is /choices/0/finish_reason length; is /usage/completion_tokens 2
 ask $chats "$(chat 'What is the capital of France?' '"stop":["Par"]')"; is /choices/0/finish_reason stop
@@ -196,6 +201,7 @@ ask $chats '{"messages":[]}'; refused 400 "asks for no answer"
 ask $chats '{"messages":[{"role":"user","content":3}]}'; refused 400 "messages[0].content is 3"
 ask $chats '{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}'; refused 400 "reads text only"
 ask $chats "$(chat hi '"temperature":7')"; refused 400 "temperature is 7, not a number from 0 to 2"
+ask $chats "$(chat hi '"top_p":0')"; refused 400 "top_p is 0, not a number from 1e-06 to 1"
 ask $chats "$(chat hi '"stop":[""]')"; refused 400 "an empty string"
 ask $chats "$(chat hi '"response_format":{"type":"xml"}')"; refused 400 "response_format.type is"
 ask $chats "$(chat hi '"max_tokens":-1')"; refused 400 "max_tokens is -1"
@@ -270,6 +276,15 @@ start_server --config "$work/config" --op-times
 ask $chats "$capital"; is /choices/0/message/content "$answer"
 ask /metrics; check "time of an op" grep -qP '^v4rt_op_seconds_total{device="cpu",op="linear"} (?!0$)[0-9.e-]+$' "$work/out"
 ask /v1/models; is /data/0/id tiny; check "no log" [ -z "$(grep event "$work/log")" ]
+stop_server 0
+
+# Texts in the log where they are asked for; and reasoning of agents.
+think="{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":1,$tools"
+start_server --log-text --agent-effort max
+ask $chats "$capital"; for text in asked France answer Paris; do check "$text in the log" grep -q "$text" "$work/log"; done
+ask $chats "$think}"; exits 200; most=$(value /usage/prompt_tokens)
+ask $chats "$think,\"reasoning_effort\":\"max\"}"; is /usage/prompt_tokens "$most"
+ask $chats "$think,\"reasoning_effort\":\"high\"}"; check "less where less is asked for" [ "$(value /usage/prompt_tokens)" -lt "$most" ]
 stop_server 0
 echo 'speed = 3' >"$work/config"; call serve mini --config "$work/config"; refuses 2 "serve has no option speed"
 echo 'port = 70000' >"$work/config"; call serve mini --config "$work/config"; refuses 2 "70000"

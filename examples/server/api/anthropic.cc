@@ -226,7 +226,7 @@ ChatOptions chat_options(const JsonField& request, const ModelInfo& model) {
     if (type == "disabled") options.thinking = ThinkingMode::kChat;
   }
   const JsonField output = request["output_config"];
-  set_effort(output.present() ? output["effort"] : output, options);
+  set_effort(output.present() ? output["effort"] : output, request["tools"], model, options);
   return options;
 }
 

@@ -51,9 +51,13 @@ std::string content_text(const JsonField& content) {
   return text;
 }
 
-void set_effort(const JsonField& effort, ChatOptions& options) {
+void set_effort(const JsonField& effort, const JsonField& tools, const ModelInfo& model, ChatOptions& options) {
   if (!effort.present()) {
-    if (options.revision == ChatRevision::k0731) options.effort = ReasoningEffort::kHigh;
+    if (model.agents_think_most && tools.present() && tools.size() > 0) {
+      options.effort = ReasoningEffort::kMax;
+    } else if (options.revision == ChatRevision::k0731) {
+      options.effort = ReasoningEffort::kHigh;
+    }
     return;
   }
   const std::string& name = effort.string();

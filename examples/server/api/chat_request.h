@@ -16,7 +16,7 @@ namespace v4rt::server {
 std::string content_text(const JsonField& content);
 
 // How much to think: ThinkingMode and effort from DeepSeek's names of efforts.
-void set_effort(const JsonField& effort, ChatOptions& options);
+void set_effort(const JsonField& effort, const JsonField& tools, const ModelInfo& model, ChatOptions& options);
 
 SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, bool tools, const ModelInfo& model);
 

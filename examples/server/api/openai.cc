@@ -41,9 +41,10 @@ OrderedJson usage(const std::vector<Choice>& choices) {
 class Format : public ReplyFormat {
  public:
   Format(const Ask& ask, std::string_view object, std::string_view id_prefix, bool include_usage,
-         std::shared_ptr<const Tokenizer> tokenizer)
+         const ModelInfo& model)
       : ask_(ask),
-        tokenizer_(std::move(tokenizer)),
+        tokenizer_(model.tokenizer),
+        fingerprint_(model.fingerprint),
         object_(object),
         id_(new_id(id_prefix)),
         created_(std::time(nullptr)),
@@ -71,7 +72,8 @@ class Format : public ReplyFormat {
     std::string events;
     for (size_t i = 0; i < choices.size(); ++i) {
       const auto untold = std::span(choices[i].chances).subspan(choices[i].told);
-      events += event(i, nothing(), untold, finish_reason(choices[i].finish));
+      const bool last = i + 1 == choices.size() && !usage_;  // as DeepSeek's service has it for who does not ask
+      events += event(i, nothing(), untold, finish_reason(choices[i].finish), last ? usage(choices) : nullptr);
     }
     if (usage_) {
       OrderedJson last = envelope(chunk(), OrderedJson::array());
@@ -91,13 +93,13 @@ class Format : public ReplyFormat {
   virtual OrderedJson written(size_t choice, std::span<const TokenChances> chances) = 0;
 
   std::string event(size_t index, const OrderedJson& text, std::span<const TokenChances> chances,
-                    const OrderedJson& finish) {
+                    const OrderedJson& finish, const OrderedJson& used = nullptr) {
     OrderedJson choice = {{"index", index}};
     choice.update(text);
     choice["logprobs"] = logprobs(index, chances);
     choice["finish_reason"] = finish;
     OrderedJson event = envelope(chunk(), OrderedJson::array({std::move(choice)}));
-    if (usage_) event["usage"] = nullptr;
+    if (usage_ || !used.is_null()) event["usage"] = used;
     return sse(json(event));
   }
 
@@ -111,11 +113,15 @@ class Format : public ReplyFormat {
     return ask_.sampler.logprobs && !chances.empty() ? written(choice, chances) : OrderedJson(nullptr);
   }
   OrderedJson envelope(const std::string& object, OrderedJson choices) const {
-    return {
-        {"id", id_}, {"object", object}, {"created", created_}, {"model", ask_.model}, {"choices", std::move(choices)}};
+    return {{"id", id_},
+            {"object", object},
+            {"created", created_},
+            {"model", ask_.model},
+            {"system_fingerprint", fingerprint_},
+            {"choices", std::move(choices)}};
   }
 
-  const std::string object_, id_;
+  const std::string fingerprint_, object_, id_;
   const int64_t created_;
   const bool usage_;
 };
@@ -126,7 +132,7 @@ double finite(float logprob) { return std::max(static_cast<double>(logprob), -99
 class ChatFormat final : public Format {
  public:
   ChatFormat(const Ask& ask, bool include_usage, const ModelInfo& model)
-      : Format(ask, "chat.completion", "chatcmpl-", include_usage, model.tokenizer) {}
+      : Format(ask, "chat.completion", "chatcmpl-", include_usage, model) {}
 
   std::string begin() override {
     OrderedJson delta = {{"role", "assistant"}, {"content", thinking() ? OrderedJson(nullptr) : OrderedJson("")}};
@@ -189,7 +195,7 @@ class CompletionFormat final : public Format {
   // `first`: the token that the echo begins with, where its chances are asked for, which nobody knows.
   CompletionFormat(const Ask& ask, std::string echo, std::optional<int32_t> first, bool include_usage,
                    const ModelInfo& model)
-      : Format(ask, "text_completion", "cmpl-", include_usage, model.tokenizer),
+      : Format(ask, "text_completion", "cmpl-", include_usage, model),
         echo_(std::move(echo)),
         first_(static_cast<size_t>(ask.n), first),
         offsets_(static_cast<size_t>(ask.n)) {}
@@ -299,7 +305,7 @@ ChatOptions chat_options(const JsonField& request, const Ask& ask, const ModelIn
     if (type != "enabled" && type != "disabled" && type != "adaptive") thinking["type"].refuse("enabled or disabled");
     think(type != "disabled");
   }
-  set_effort(request["reasoning_effort"], options);
+  set_effort(request["reasoning_effort"], request["tools"], model, options);
   return options;
 }
 

@@ -264,7 +264,7 @@ Asked create(const OrderedJson& body, const ModelInfo& model) {
   ask.one_call = !request["parallel_tool_calls"].flag(true);
   ChatOptions options{.thinking = ThinkingMode::kThinking, .revision = model.revision};
   const JsonField reasoning = request["reasoning"], text = request["text"];
-  set_effort(reasoning.present() ? reasoning["effort"] : reasoning, options);
+  set_effort(reasoning.present() ? reasoning["effort"] : reasoning, request["tools"], model, options);
   const AnswerFormat format = text.present() ? answer_format(text["format"]) : AnswerFormat();
   ask_chat(request, messages_of(request), tools_of(request), format, options, model, ask);
 

@@ -268,6 +268,46 @@ TEST(ModelDevices, AContextThatDoesNotFitIsRefusedWithOneThatDoes) {
   expect_refused(options, Code::kOutOfMemory, "near: does not fit at any context");
 }
 
+// What open() promised is there; a plan that needs more is refused each time, and nothing else suffers.
+TEST(ModelDevices, APlanThatIsMadeLaterIsRefusedWithFiguresWhereMemoryIsShort) {
+  OwnDevices d;
+  ModelOptions options = d.options();
+  options.chunk = 64;
+  d.near->info_.memory = Model::memory_needed(tiny_weights(), options)[0].need.total();
+  Session session(Model::open(tiny_weights(), options));
+  const std::vector<int32_t> ids(64, 3);
+  const BatchItem item{0, ids};
+  for (int i = 0; i < 2; ++i) {
+    try {
+      (void)session.feed_batch({&item, 1}, LogitsOf::kAllRows);
+      FAIL() << "fed";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::kOutOfMemory);
+      EXPECT_THAT(error.what(), HasSubstr("a step of 64 tokens that was not planned"));
+      EXPECT_THAT(error.what(), HasSubstr("are more than the " + human_bytes(d.near->info_.memory) + " of near"));
+    }
+    EXPECT_EQ(session.position(), 0);
+  }
+  EXPECT_FALSE(session.feed_batch({&item, 1}, LogitsOf::kLastRows).empty());
+}
+
+// The same of the host's memory.
+TEST(ModelPlans, ThatAreMadeLaterTakeNoMoreMemoryThanTheModelMay) {
+  ModelOptions options = tiny_options();
+  options.chunk = 64;
+  const MemoryNeed need = Model::memory_needed(tiny_weights(), options)[0].need;
+  options.memory = need.weights + need.states + need.arena + need.io;
+  options.memory += options.memory / 31 + 1;  // a 32nd is for what is not counted
+  const auto model = Model::open(tiny_weights(), options);
+  try {
+    (void)model->plan(64, LogitsOf::kAllRows);
+    FAIL() << "made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kOutOfMemory);
+    EXPECT_THAT(error.what(), HasSubstr("more of memory, and "));
+  }
+}
+
 TEST(ModelDevices, ReportsANodeThatNobodyTakes) {
   OwnDevices d;
   d.near->accept = [](const OpCall& call) {
