@@ -86,17 +86,28 @@ bool OpenclDevice::decodes_by_halves() {
   return halves_;
 }
 
+bool OpenclDevice::compiles(std::vector<std::string> definitions, const char* name) {
+  if (capabilities_.lanes != Lanes::kVector) return false;
+  try {
+    return programs_->function(kernel_source("probe.cl"), std::move(definitions), name)->get() != nullptr;
+  } catch (const Error& error) {
+    log::debug("{}: {}", info_.name, error.what());
+    return false;
+  }
+}
+
 bool OpenclDevice::asks_ahead() {
-  const auto builds = [this] {
-    try {
-      return programs_->function(kernel_source("probe.cl"), {}, "probe_ahead")->get() != nullptr;
-    } catch (const Error& error) {
-      log::debug("{}: {}", info_.name, error.what());
-      return false;
-    }
-  };
-  std::call_once(ahead_asked_, [&] { ahead_ = capabilities_.lanes == Lanes::kVector && builds(); });
+  std::call_once(ahead_asked_, [&] { ahead_ = compiles({}, "probe_ahead"); });
   return ahead_;
+}
+
+bool OpenclDevice::permutes() {
+  std::call_once(permute_asked_, [&] {
+    permutes_ = compiles({define("ACT", DType::kF32), define("W", DType::kFp4), define("W_BITS", 4), "TOKEN_TILE=1",
+                          "ROW_TILE=1", "PERMUTES=1"},
+                         "probe_permute");
+  });
+  return permutes_;
 }
 
 BufferPtr OpenclDevice::constant(std::span<const float> values) {

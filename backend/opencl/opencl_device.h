@@ -48,9 +48,12 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
   // Whether FP8 and FP4 codes may be decoded as halves (weights.cl): asked of the device once, over all codes.
   bool decodes_by_halves();
   bool asks_ahead();  // whether its compiler takes what asks for memory ahead of time (weights.cl)
+  bool permutes();    // and what has sixteen lanes pick from sixteen values
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:
+  bool compiles(std::vector<std::string> definitions, const char* name);  // a kernel of probe.cl, on vector lanes
+
   OpenclSite site_;
   Capabilities capabilities_;
   DeviceInfo info_;
@@ -58,8 +61,8 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
   cl::CommandQueue lent_queue_;
   std::shared_ptr<MemoryBudget> budget_;
   std::unique_ptr<ProgramCache> programs_;
-  std::once_flag halves_asked_, ahead_asked_;
-  bool halves_ = false, ahead_ = false;
+  std::once_flag halves_asked_, ahead_asked_, permute_asked_;
+  bool halves_ = false, ahead_ = false, permutes_ = false;
 };
 
 // Devices in the order of the platforms, "opencl:0" first; nothing is compiled. What went wrong with others is added to

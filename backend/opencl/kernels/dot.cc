@@ -30,6 +30,7 @@ std::unique_ptr<OpenclFunction> DotTile::function(OpenclDevice& device, const st
                                        define("W_BITS", 8 * info(weight).block_bytes / info(weight).block)};
   std::vector<std::string> definitions = types + options + more;
   if (has_scale_plane(weight) && device.decodes_by_halves()) definitions.emplace_back("HALVES=1");
+  if (weight == DType::kFp4 && device.permutes()) definitions.emplace_back("PERMUTES=1");
   if (device.asks_ahead()) definitions.emplace_back("ASK_AHEAD=1");
   return device.function(file, definitions, name, group);
 }

@@ -15,6 +15,13 @@ KERNEL void probe_halves(__global int* wrong) {
   }
 }
 
+// Compiles where lanes can pick from a vector in one instruction (weights.cl).
+#if PERMUTES
+KERNEL void probe_permute(__global const uint* restrict words, __global float* restrict values) {
+  vstore16(decode(load_words(words), 0), 0, values);
+}
+#endif
+
 // Compiles where the compiler knows how to ask for memory ahead of time.
 #if VECTOR_LANES
 KERNEL void probe_ahead(__global uint* restrict p) {

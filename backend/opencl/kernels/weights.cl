@@ -40,10 +40,23 @@ EM_FN rowf shorter(rowf f, float smallest_normal) {
 }
 EM_FN rowf with_sign(rowf magnitude, rowu sign) { return as_rowf(as_rowu(magnitude) | (sign & 0x80000000u)); }
 #define FACTOR_fp4 0.25f
+#if PERMUTES  // probe.cl: lanes pick from sixteen values in one instruction, by the low four bits of an index each
+typedef float floats_of_gcc __attribute__((vector_size(64)));
+typedef int ints_of_gcc __attribute__((vector_size(64)));
+#define PERMUTE(values, indices) \
+  as_float16(                    \
+      __builtin_ia32_permvarsf512(__builtin_astype(values, floats_of_gcc), __builtin_astype(indices, ints_of_gcc)))
+EM_FN rowf decode_fp4(rowu word, int i) {
+  const rowf values = (rowf)(0.0f, 0.125f, 0.25f, 0.375f, 0.5f, 0.75f, 1.0f, 1.5f, -0.0f, -0.125f, -0.25f, -0.375f,
+                             -0.5f, -0.75f, -1.0f, -1.5f);
+  return PERMUTE(values, word >> (uint)(4 * i));
+}
+#else
 EM_FN rowf decode_fp4(rowu word, int i) {
   const rowu code = 4 * i <= 22 ? word << (uint)((22 - 4 * i) & 31) : word >> (uint)((4 * i - 22) & 31);
   return with_sign(shorter(as_rowf((code & 0x01c00000u) | 0x3e000000u), 0.25f), word << (uint)(28 - 4 * i));
 }
+#endif
 #define FACTOR_fp8 0.00390625f
 EM_FN rowf decode_fp8(rowu word, int i) {
   const rowu code = 8 * i <= 20 ? word << (uint)((20 - 8 * i) & 31) : word >> (uint)((8 * i - 20) & 31);
