@@ -94,8 +94,9 @@ class ReplyGrammar {
     const Label text = builder_.literal("true\">", json_.characters(0, JsonGrammar::kNoEnd, false, end));
     const Label json = builder_.literal("false\">", builder_.call(json_.value(), end));
     const Label kinds = builder_.literal("\" string=\"", builder_.either(text, json)), name = builder_.declare();
-    const ByteSet letters = byte_range('a', 'z') | byte_range('A', 'Z') | byte_range('0', '9') | byte_set("_-.");
-    builder_.define(name, builder_.bytes(letters, builder_.either(name, kinds)));
+    const ByteSet ascii = byte_range(' ', '~') & ~byte_set("\"<>");  // of a name
+    const Label more = builder_.either(name, kinds);
+    builder_.define(name, builder_.either(builder_.bytes(ascii, more), json_.long_character(more)));
     const Label one = tag("<", "parameter name=\"", name);
     builder_.define(after, builder_.either(builder_.literal("\n", one), next));
     return builder_.either(one, next);

@@ -123,8 +123,10 @@ ask $chats '{"messages":[{"role":"user","content":"What is the weather in Paris?
 ask $chats "$(chat 'What is the weather in Paris?' "$tools,\"tool_choice\":\"none\"")"; exits 200
 check "no call" [ -z "$(grep tool_calls "$work/out")" ]
 ask $chats '{"messages":[{"role":"user","content":"hi"}],'"$named}"; exits 400; out_has "Thinking mode does not support this tool_choice"
-
 ask $chats "$(chat hi "$tools,\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"other\"}}")"; exits 400; out_has "none of the tools"
+# What has to be called is one of them, though the model would call get_weather.
+ask $chats "$(chat 'What is the weather in Paris?' "${tools//get_weather/travel},\"tool_choice\":\"required\"")"; exits 200
+is /choices/0/message/tool_calls/0/function/name travel; is /choices/0/finish_reason tool_calls
 
 # Answers that have to be JSON: of any kind, of a schema, streamed, after reasoning; and calls whose arguments have to be right.
 schema='{"type":"object","properties":{"city":{"enum":["Oslo","Rome"]},"people":{"type":"integer","minimum":1,"maximum":20}},"required":["city","people"],"additionalProperties":false}'

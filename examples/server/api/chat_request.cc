@@ -25,7 +25,7 @@ bool forces(const Tools& tools) { return tools.choice == ToolChoice::kAny || too
 void hold(const Tools& tools, const std::optional<JsonField>& schema, std::vector<int32_t> begun,
           const ModelInfo& model, Ask& ask) {
   const bool strict = std::ranges::any_of(tools.rules, &ReplyRules::Tool::strict);
-  if (!schema && !(ask.tools && strict)) return;
+  if (!schema && !(ask.tools && (strict || forces(tools)))) return;
   ReplyRules rules{.thinking = ask.kind == ReplyKind::kThinking, .schema = schema, .must_call = forces(tools)};
   for (const ReplyRules::Tool& tool : tools.rules)
     if (ask.tools && (tools.choice != ToolChoice::kNamed || tool.name == tools.name)) rules.tools.push_back(tool);

@@ -225,6 +225,9 @@ TEST(Grammar, RepliesReasonThenAnswerOrCall) {
       open +
           "g\">\n<\xffparameter name=\"x\" string=\"false\">[1]</\xffparameter>\n</\xffinvoke>\n<\xffinvoke name=\"" +
           call + close));
+  const std::string named = "\" string=\"true\">1</\xffparameter>";
+  EXPECT_TRUE(takes(text, open + "g\">\n<\xffparameter name=\"$a b\xc3\xa9" + named + close));
+  EXPECT_FALSE(takes(text, open + "g\">\n<\xffparameter name=\"" + named + close));
   EXPECT_FALSE(takes(text, open + "f\">\n" + close));  // without a city
   EXPECT_FALSE(takes(text, open + "h\">\n" + close));
   EXPECT_FALSE(takes(text, open + call + "\n<\xffparameter name=\"days\" string=\"true\">3</\xffparameter>" + close));
