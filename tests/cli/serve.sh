@@ -149,6 +149,13 @@ ask $chats "$(chat hi '"response_format":{"type":"json_schema"}')"; exits 400; o
 strict="{\"type\":\"function\",\"function\":{\"name\":\"travel\",\"strict\":true,\"parameters\":$schema}}"
 ask $chats '{"messages":[{"role":"user","content":"What is the weather in Paris?"}],"thinking":{"type":"disabled"},"temperature":1.5,"seed":1,"tools":['"$strict],\"tool_choice\":\"required\"}"
 exits 200; is /choices/0/message/tool_calls/0/function/name travel; fits "$(value /choices/0/message/tool_calls/0/function/arguments)"
+ask $chats "$(chat hi "\"tools\":[${strict/,\"people\"]/]}]")"; exits 400
+out_has 'the tool travel is strict, and tools[0].function.parameters does not list the property people in \"required\"'
+ask $chats "$(chat hi "\"tools\":[${strict/,\"additionalProperties\":false/}]")"; exits 400
+out_has 'the tool travel is strict, and tools[0].function.parameters lacks \"additionalProperties\": false'
+inner='{"type":"object","properties":{"a":{"type":["null","object"]}},"required":["a"],"additionalProperties":false}'
+ask $chats "$(chat hi "\"tools\":[${strict%%\"parameters\"*}\"parameters\":$inner}}]")"; exits 400; out_has 'parameters.properties.a lacks'
+ask $chats "$(chat hi "\"tools\":[${strict/\"type\":\"object\",/}]")"; exits 200
 ask /v1/messages '{"max_tokens":200,"messages":[{"role":"user","content":"Name a city."}],"temperature":1.5,"thinking":{"type":"disabled"},"output_config":{"format":{"type":"json_schema","schema":'"$schema}}}"
 exits 200; fits "$(value /content/0/text)"
 

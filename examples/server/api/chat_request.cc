@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 
+#include "examples/server/api/strict_tool.h"
 #include "graph/grammar/token_matcher.h"
 #include "loaders/files/json_file.h"
 #include "loaders/text/chat_json.h"
@@ -153,6 +154,7 @@ void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const
             std::ranges::find(tools.rules, tools.name, &ReplyRules::Tool::name) != tools.rules.end(),
         Code::kInvalidArgument, "tool_choice names {}, which is none of the tools",
         printable(python_string(tools.name)));
+  for (const ReplyRules::Tool& tool : tools.rules) check_strict(tool);
   check(!forced || !thinking, Code::kInvalidArgument, "Thinking mode does not support this tool_choice");
   offer(tools.functions, format.told ? python_json(format.schema->value()) : "", messages);
   check(!forced || !begun.unfinished, Code::kInvalidArgument,
