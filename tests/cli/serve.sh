@@ -211,6 +211,11 @@ ask $chats '{"messages":[{"role":"user","content":3}]}'; refused 400 "messages[0
 ask $chats '{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}'; refused 400 "reads text only"
 ask $chats "$(chat hi '"temperature":7')"; refused 400 "temperature is 7, not a number from 0 to 2"
 ask $chats "$(chat hi '"top_p":0')"; refused 400 "top_p is 0, not a number from 1e-06 to 1"
+for id in '""' '"a b"' "\"$(printf 'a%.0s' {1..513})\""; do
+  ask $chats "$(chat hi "\"user_id\":$id")"; refused 400 "not a name of 1 to 512 letters, digits, _ and -"
+done
+ask $chats "$(chat hi "\"max_tokens\":1,\"user_id\":\"$(printf 'a-Z_0123%.0s' {1..64})\"")"; exits 200
+ask $chats "$(chat hi '"max_tokens":1,"user":"somebody@example.com"')"; exits 200
 ask $chats "$(chat hi '"stop":[""]')"; refused 400 "an empty string"
 ask $chats "$(chat hi '"response_format":{"type":"xml"}')"; refused 400 "response_format.type is"
 ask $chats "$(chat hi '"max_tokens":-1')"; refused 400 "max_tokens is -1"

@@ -35,6 +35,13 @@ void hold(const Tools& tools, const std::optional<JsonField>& schema, std::vecto
   };
 }
 
+void check_name(const JsonField& name, size_t most) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  const std::string& text = name.string();
+  if (text.empty() || text.size() > most || text.find_first_not_of(kLetters) != std::string::npos)
+    name.refuse(fmt::format("a name of 1 to {} letters, digits, _ and -", most));
+}
+
 }  // namespace
 
 std::string content_text(const JsonField& content) {
@@ -117,11 +124,10 @@ void choose_tool(const JsonField& choice, const JsonField& named, Tools& tools) 
   }
 }
 
-void check_tool_name(const JsonField& name) {
-  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-  const std::string& text = name.string();
-  if (text.empty() || text.size() > 64 || text.find_first_not_of(kLetters) != std::string::npos)
-    name.refuse("a name of 1 to 64 letters, digits, _ and -");
+void check_tool_name(const JsonField& name) { check_name(name, 64); }
+
+void check_user_id(const JsonField& id) {
+  if (id.present()) check_name(id, 512);
 }
 
 std::vector<std::string> stop_strings(const JsonField& stop) {

@@ -45,6 +45,8 @@ void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const
 // OpenAI's tool_choice: a word, or an object in which a function is named at `named`.
 void choose_tool(const JsonField& choice, const JsonField& named, Tools& tools);
 void check_tool_name(const JsonField& name);
+// DeepSeek's user_id, where there is one; OpenAI's and Anthropic's own names of users are any text.
+void check_user_id(const JsonField& id);
 std::vector<std::string> stop_strings(const JsonField& stop);
 // "chatcmpl-" and 24 letters and digits.
 std::string new_id(std::string_view prefix);

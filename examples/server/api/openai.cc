@@ -251,8 +251,9 @@ Ask common(const JsonField& request, const ModelInfo& model, int64_t fewest_toke
   const JsonField most =
       request["max_completion_tokens"].present() ? request["max_completion_tokens"] : request["max_tokens"];
   ask.max_tokens = most.whole(fewest_tokens, INT64_MAX, INT64_MAX);
-  const JsonField user = request["user_id"].present() ? request["user_id"] : request["user"];
-  ask.space = user.string("");
+  const JsonField id = request["user_id"];
+  check_user_id(id);
+  ask.space = (id.present() ? id : request["user"]).string("");
   return ask;
 }
 
