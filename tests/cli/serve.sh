@@ -199,6 +199,14 @@ ask $messages "$(message '"stop_sequences":["Par"]')"; is /stop_reason stop_sequ
 ask $messages/count_tokens "$(message)"; exits 200; is /input_tokens "$prompt"
 ask "/anthropic$messages" "$(message "\"tools\":[${weather/parameters/input_schema}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"get_weather\"}")"
 exits 200; is /content/0/type tool_use; is /stop_reason tool_use
+# Reasoning is signed by what it says, streamed or not; any signature may come back with it.
+reasoned() { printf '{"max_tokens":%s,"messages":[{"role":"user","content":"What is the capital of France?"}],"seed":3%s}' "$@"; }
+ask $messages "$(reasoned 300)"; exits 200; signed=$(value /content/0/signature)
+check "a hash" grep -qP '^[0-9a-f]{32}$' <<<"$signed"
+ask $messages "$(reasoned 300 ',"stream":true')"; check "the same, streamed" grep -q "\"signature\":\"$signed\"" "$work/out"
+ask $messages "$(reasoned 2)"; check "another, of other reasoning" [ "$(value /content/0/signature)" != "$signed" ]
+ask $messages/count_tokens '{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"thinking","thinking":"Hm.",
+  "signature":"of another server"},{"type":"text","text":"x"}]},{"role":"user","content":"go on"}]}'; exits 200
 ask $messages '{"messages":[]}'; exits 400; is /type error; is /error/type invalid_request_error
 
 # What is refused, and why.

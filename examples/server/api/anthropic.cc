@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "examples/server/api/chat_request.h"
+#include "ops/core/hash.h"
 #include "ops/core/log.h"
 
 namespace v4rt::server::anthropic {
@@ -34,8 +35,9 @@ OrderedJson stop_string(const Choice& choice) {
   return choice.finish == Finish::kStopString ? OrderedJson(choice.stop_string) : OrderedJson(nullptr);
 }
 
-// Clients give it back with the reasoning; the protocol asks for one, and nothing here reads it.
-constexpr std::string_view kSignature = "v4rt";
+// Clients give it back with the reasoning. It says which reasoning that is, and is not read here: the prompt is made of
+// the text that comes back, and finds what is kept of it by its tokens, signed here or elsewhere.
+std::string signature(std::string_view reasoning) { return to_string(hash_of(reasoning)); }
 
 class Format final : public ReplyFormat {
  public:
@@ -44,8 +46,10 @@ class Format final : public ReplyFormat {
   std::string whole(const std::vector<Choice>& choices) override {
     const Choice& choice = choices[0];
     OrderedJson content = OrderedJson::array();
-    if (!choice.reasoning.empty())
-      content.push_back({{"type", "thinking"}, {"thinking", choice.reasoning}, {"signature", kSignature}});
+    if (!choice.reasoning.empty()) {
+      content.push_back(
+          {{"type", "thinking"}, {"thinking", choice.reasoning}, {"signature", signature(choice.reasoning)}});
+    }
     if (!choice.content.empty()) content.push_back({{"type", "text"}, {"text", choice.content}});
     for (const Call& call : choice.calls) {
       content.push_back(
@@ -77,6 +81,7 @@ class Format final : public ReplyFormat {
     const bool reasoning = piece.kind == Kind::kReasoning;
     if (reasoning && open_ != piece.kind)
       events = open(piece.kind, {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}});
+    if (reasoning) reasoning_ += piece.text;
     if (piece.kind == Kind::kContent && open_ != piece.kind)
       events = open(piece.kind, {{"type", "text"}, {"text", ""}});
     return events + (reasoning                        ? delta("thinking_delta", "thinking", piece.text)
@@ -113,7 +118,7 @@ class Format final : public ReplyFormat {
   std::string close() {
     if (!open_) return "";
     std::string events;
-    if (open_ == Piece::Kind::kReasoning) events = delta("signature_delta", "signature", kSignature);
+    if (open_ == Piece::Kind::kReasoning) events = delta("signature_delta", "signature", signature(reasoning_));
     open_.reset();
     return events + event({{"type", "content_block_stop"}, {"index", index_++}});
   }
@@ -123,6 +128,7 @@ class Format final : public ReplyFormat {
 
   const Ask ask_;
   const std::string id_;
+  std::string reasoning_;            // so far
   std::optional<Piece::Kind> open_;  // the block that is being written
   int index_ = 0;                    // its, or the next one's
 };
