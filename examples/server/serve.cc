@@ -118,6 +118,7 @@ int serve(const ServeArguments& a) {
   options.model.revision = a.revision == "0731" ? ChatRevision::k0731 : ChatRevision::kPreview;
   options.model.sample_thinking = a.thinking_sampling == "honour";
   options.model.agents_think_most = a.agent_effort == "max";
+  if (options.model.agents_think_most) server::warn_of_small_context(options.model.context);
 
   EngineOptions engine_options{.max_waiting = static_cast<size_t>(a.max_waiting)};
   if (a.cache_memory > 0 || !a.cache.folder.empty())

@@ -298,11 +298,15 @@ start_server --config "$work/config" --op-times
 ask $chats "$capital"; is /choices/0/message/content "$answer"
 ask /metrics; check "time of an op" grep -qP '^v4rt_op_seconds_total{device="cpu",op="linear"} (?!0$)[0-9.e-]+$' "$work/out"
 ask /v1/models; is /data/0/id tiny; check "no log" [ -z "$(grep event "$work/log")" ]
+effort='{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"reasoning_effort":'
+warned() { check "$1 warnings" [ "$(grep -c 'effort max.* 4096 tokens: 393216 are' "$work/log")" = "$1" ]; }
+ask $chats "$effort\"high\"}"; exits 200; warned 0
+for _ in 1 2; do ask $chats "$effort\"max\"}"; exits 200; warned 1; done
 stop_server 0
 
 # Texts in the log where they are asked for; and reasoning of agents.
 think="{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":1,$tools"
-start_server --log-text --agent-effort max
+start_server --log-text --agent-effort max; warned 1
 ask $chats "$capital"; for text in asked France answer Paris; do check "$text in the log" grep -q "$text" "$work/log"; done
 ask $chats "$think}"; exits 200; most=$(value /usage/prompt_tokens)
 ask $chats "$think,\"reasoning_effort\":\"max\"}"; is /usage/prompt_tokens "$most"

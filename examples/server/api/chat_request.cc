@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
 #include <random>
 
 #include "examples/server/api/strict_tool.h"
 #include "graph/grammar/token_matcher.h"
 #include "loaders/files/json_file.h"
 #include "loaders/text/chat_json.h"
+#include "ops/core/log.h"
 
 namespace v4rt::server {
 namespace {
@@ -86,6 +88,17 @@ void set_effort(const JsonField& effort, const JsonField& tools, const ModelInfo
   }
 }
 
+void warn_of_small_context(int64_t context) {
+  constexpr int64_t kAdvised = 384 * 1024;
+  static std::once_flag said;
+  if (context >= kAdvised) return;
+  std::call_once(said, [&] {
+    log::warn(
+        "reasoning of effort max may not fit into a context of {} tokens: {} are advised (--context), or less effort",
+        context, kAdvised);
+  });
+}
+
 SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, bool tools, const ModelInfo& model) {
   SamplerOptions sampler;
   sampler.temperature = static_cast<float>(request["temperature"].number(0, 2, 1));
@@ -153,6 +166,7 @@ void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const
   if (begun.unfinished && begun.reasoning.empty()) options.thinking = ThinkingMode::kChat;
   const bool thinking = options.thinking == ThinkingMode::kThinking;
   const bool reasoned = begun.unfinished && !begun.content.empty();  // so far that only the content goes on
+  if (thinking && options.effort == ReasoningEffort::kMax) warn_of_small_context(model.context);
   const bool forced = forces(tools);
   check(!forced || !tools.functions.empty(), Code::kInvalidArgument,
         "tool_choice asks for a call, and there are no tools");

@@ -18,6 +18,9 @@ std::string content_text(const JsonField& content);
 // How much to think: ThinkingMode and effort from DeepSeek's names of efforts.
 void set_effort(const JsonField& effort, const JsonField& tools, const ModelInfo& model, ChatOptions& options);
 
+// Says, the first time, that a context is smaller than DeepSeek advises for reasoning of the most effort.
+void warn_of_small_context(int64_t context);
+
 SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, bool tools, const ModelInfo& model);
 
 // What may be called, and what has to be.
