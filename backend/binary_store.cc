@@ -13,6 +13,7 @@
 #include <sstream>
 #include <tuple>
 
+#include "ops/core/folder.h"
 #include "ops/core/hash.h"
 #include "ops/core/log.h"
 
@@ -99,9 +100,9 @@ StoredEntry describe(const fs::path& path) {
 // The files whose names hold `suffix`, in no order; none if the directory cannot be read.
 std::vector<fs::path> files_of(const std::string& directory, std::string_view suffix) {
   std::vector<fs::path> files;
-  std::error_code error;
-  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
-    if (it->path().filename().string().find(suffix) != std::string::npos) files.push_back(it->path());
+  std::error_code unreadable;
+  for (const std::string& name : names_in(directory, unreadable))
+    if (name.find(suffix) != std::string::npos) files.push_back(fs::path(directory) / name);
   return files;
 }
 

@@ -13,6 +13,7 @@
 #include "loaders/files/folders.h"
 #include "loaders/files/mapped_file.h"
 #include "loaders/files/pending_files.h"
+#include "ops/core/folder.h"
 #include "ops/core/log.h"
 
 namespace v4rt {
@@ -121,17 +122,17 @@ void PrefixCache::scan_folder() {
   };
   std::vector<Found> found;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_path_, error)) {
+  for (const std::string& name : names_in(folder_path_, error)) {
     std::error_code gone;
-    const fs::file_time_type used = entry.last_write_time(gone);
-    const std::string name = entry.path().filename().string();
+    const std::string path = folder_path_ + "/" + name;
+    const fs::file_time_type used = fs::last_write_time(path, gone);
     if (gone) continue;
     if (const auto key = key_of(name)) {
-      const uintmax_t size = entry.file_size(gone);
+      const uintmax_t size = fs::file_size(path, gone);
       if (!gone) found.push_back({used, {*key, nullptr, static_cast<size_t>(size)}});
     } else if (name.ends_with(".part") && name.find(kSuffix) == 32 &&
                fs::file_time_type::clock::now() - used > kStale) {
-      fs::remove(entry.path(), gone);
+      fs::remove(path, gone);
     }
   }
   check(!error, Code::kInvalidArgument, "{}: cannot be read: {}", folder_path_, error.message());

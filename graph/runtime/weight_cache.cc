@@ -6,6 +6,7 @@
 #include "graph/runtime/file_lock.h"
 #include "loaders/files/folders.h"
 #include "ops/core/error.h"
+#include "ops/core/folder.h"
 #include "ops/core/log.h"
 
 namespace v4rt {
@@ -96,12 +97,10 @@ void WeightCache::write(std::vector<NewWeight> weights, const Fill& fill, const 
 // Removes what processes left that were killed while writing. We hold the lock, so nobody writes now.
 void WeightCache::remove_unfinished() const {
   std::error_code error;
-  std::vector<fs::path> unfinished;
-  for (const auto& entry : fs::directory_iterator(folder_, error)) {
-    const std::string file = entry.path().filename().string();
-    if (file.starts_with(name_ + ".") && file.ends_with(WeightFileWriter::kUnfinished)) unfinished.push_back(entry);
+  for (const std::string& file : names_in(folder_, error)) {
+    const bool unfinished = file.starts_with(name_ + ".") && file.ends_with(WeightFileWriter::kUnfinished);
+    if (unfinished) fs::remove(folder_ + "/" + file, error);
   }
-  for (const fs::path& file : unfinished) fs::remove(file, error);
 }
 
 }  // namespace v4rt

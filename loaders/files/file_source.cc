@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "ops/core/error.h"
+#include "ops/core/folder.h"
 
 namespace v4rt {
 namespace {
@@ -26,9 +27,8 @@ class FolderSource final : public FileSource {
   }
 
   std::vector<std::string> names() const override {
-    std::vector<std::string> names;
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder_, error)) names.push_back(entry.path().filename().string());
+    std::vector<std::string> names = names_in(folder_, error);
     check(!error, Code::kInvalidArgument, "{}: the folder cannot be read: {}", folder_, error.message());
     std::sort(names.begin(), names.end());
     return names;

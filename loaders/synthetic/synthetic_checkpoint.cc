@@ -9,6 +9,7 @@
 #include "loaders/synthetic/v4_release.h"
 #include "ops/core/arith.h"
 #include "ops/core/error.h"
+#include "ops/core/folder.h"
 #include "ops/core/human.h"
 
 namespace v4rt {
@@ -113,10 +114,8 @@ bool of_checkpoint(std::string_view name) {
 std::vector<std::string> checkpoint_files(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    std::string name = entry.path().filename().string();
+  for (std::string& name : names_in(folder, error))
     if (of_checkpoint(name)) names.push_back(std::move(name));
-  }
   std::sort(names.begin(), names.end());
   return names;
 }

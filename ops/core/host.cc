@@ -15,12 +15,12 @@
 namespace v4rt {
 namespace {
 
-namespace fs = std::filesystem;
+// Paths are strings here: libstdc++'s own type frees memory twice when there is none left for it.
 
 constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 
 // The numbers at the start of a kernel file; none if it says "max" or does not exist.
-std::vector<int64_t> numbers_in(const fs::path& path) {
+std::vector<int64_t> numbers_in(const std::string& path) {
   std::ifstream file(path);
   std::vector<int64_t> numbers;
   for (int64_t number = 0; file >> number;) numbers.push_back(number);
@@ -28,7 +28,7 @@ std::vector<int64_t> numbers_in(const fs::path& path) {
 }
 
 // The number after `name` in a file of lines "name number"; 0 if it is not there.
-size_t number_of(const fs::path& path, std::string_view name) {
+size_t number_of(const std::string& path, std::string_view name) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);
@@ -47,10 +47,10 @@ constexpr MemoryFiles kUnified{"memory.max", "memory.current", "inactive_file", 
 constexpr MemoryFiles kFirst{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
                              "total_active_file"};
 
-size_t memory_left(const fs::path& folder, const MemoryFiles& files) {
-  const auto limit = numbers_in(folder / files.limit), used = numbers_in(folder / files.used);
+size_t memory_left(const std::string& folder, const MemoryFiles& files) {
+  const auto limit = numbers_in(folder + files.limit), used = numbers_in(folder + files.used);
   if (limit.empty() || limit[0] < 0) return kNoLimit;
-  const fs::path statistics = folder / "memory.stat";
+  const std::string statistics = folder + "memory.stat";
   const size_t pages = number_of(statistics, files.inactive) + number_of(statistics, files.active);
   const size_t taken = used.empty() ? 0 : static_cast<size_t>(used[0]);
   const size_t held = taken - std::min(taken, pages);  // memory that is not pages of files
@@ -62,19 +62,19 @@ double share(const std::vector<int64_t>& quota, const std::vector<int64_t>& peri
   return static_cast<double>(quota[0]) / static_cast<double>(period[0]);
 }
 
-double processors_left(const fs::path& folder) {
-  const auto unified = numbers_in(folder / "cpu.max");  // quota and period
-  const auto first = share(numbers_in(folder / "cpu.cfs_quota_us"), numbers_in(folder / "cpu.cfs_period_us"));
+double processors_left(const std::string& folder) {
+  const auto unified = numbers_in(folder + "cpu.max");  // quota and period
+  const auto first = share(numbers_in(folder + "cpu.cfs_quota_us"), numbers_in(folder + "cpu.cfs_period_us"));
   return unified.size() < 2 ? first : std::min(first, share({unified[0]}, {unified[1]}));
 }
 
 // The smallest `limit` of a group's folder and those above it. In a container, its own group is at the top.
 template <class Limit>
-auto least(const fs::path& root, fs::path group, Limit limit) {
-  for (auto found = limit(root / group.relative_path());;) {
-    if (group == group.parent_path()) return found;
-    group = group.parent_path();
-    found = std::min(found, limit(root / group.relative_path()));
+auto least(const std::string& root, std::string group, Limit limit) {
+  for (auto found = limit(root + group + "/");;) {
+    if (group.empty()) return found;
+    group.resize(std::min(group.rfind('/'), group.size() - 1));
+    found = std::min(found, limit(root + group + "/"));
   }
 }
 
@@ -91,9 +91,9 @@ GroupLimits own_limits() {
 
 }  // namespace
 
-GroupLimits group_limits(const fs::path& root, std::istream& groups) {
+GroupLimits group_limits(const std::string& root, std::istream& groups) {
   std::string unified = "/", memory = "/", processors = "/";
-  fs::path processors_root = root / "cpu";
+  std::string processors_root = root + "/cpu";
   for (std::string line; std::getline(groups, line);) {  // number:controllers:path
     const size_t controllers = line.find(':') + 1, path = line.find(':', controllers) + 1;
     if (controllers == 0 || path == 0) continue;
@@ -103,12 +103,12 @@ GroupLimits group_limits(const fs::path& root, std::istream& groups) {
     if (has(",memory,")) memory = line.substr(path);  // the first version of control groups
     if (!has(",cpu,")) continue;
     processors = line.substr(path);
-    std::error_code ignored;
-    if (fs::exists(root / names, ignored)) processors_root = root / names;  // "cpu,cpuacct"
+    const std::string together = root + "/" + names;  // "cpu,cpuacct"
+    if (::access(together.c_str(), F_OK) == 0) processors_root = together;
   }
-  const auto unified_memory = [](const fs::path& folder) { return memory_left(folder, kUnified); };
-  const auto first_memory = [](const fs::path& folder) { return memory_left(folder, kFirst); };
-  return {std::min(least(root, unified, unified_memory), least(root / "memory", memory, first_memory)),
+  const auto unified_memory = [](const std::string& folder) { return memory_left(folder, kUnified); };
+  const auto first_memory = [](const std::string& folder) { return memory_left(folder, kFirst); };
+  return {std::min(least(root, unified, unified_memory), least(root + "/memory", memory, first_memory)),
           std::min(least(root, unified, processors_left), least(processors_root, processors, processors_left))};
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <iosfwd>
+#include <string>
 
 namespace v4rt {
 
@@ -25,6 +25,6 @@ struct GroupLimits {
   size_t memory;      // bytes that are free, or used only for pages of files
   double processors;  // of processor time; may be a fraction
 };
-GroupLimits group_limits(const std::filesystem::path& root, std::istream& groups);
+GroupLimits group_limits(const std::string& root, std::istream& groups);
 
 }  // namespace v4rt
