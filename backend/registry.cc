@@ -12,6 +12,7 @@
 #include "backend/opencl_name.h"
 #include "backend/reference/reference_device.h"
 #ifdef V4RT_HAVE_OPENCL
+#include "backend/opencl/id_reader.h"
 #include "backend/opencl/library/clblast.h"
 #include "backend/opencl/opencl_device.h"
 #endif
@@ -120,7 +121,7 @@ std::shared_ptr<Device> create_device(std::string_view name, const DeviceOptions
   if (wanted == "reference") return create_reference_device();
   if (wanted == "cpu")
     return create_cpu_device(options.threads, fast_options(options), simd::fastest_paths(), options.cpu);
-  if (wanted == "opencl:host") return create_host_opencl(options);
+  if (wanted == kHostOpencl) return create_host_opencl(options);
   if (const auto opencl = opencl_name(wanted)) return create_opencl(*opencl, options);
   for (const DeviceInfo& device : list_devices(options).devices) {
     if (!wanted.empty() && lower(device.description).find(wanted) != std::string::npos)
@@ -146,6 +147,16 @@ OpenclRange opencl_range([[maybe_unused]] const Buffer& buffer) {
     return {known->memory().object, known->memory().offset};
 #endif
   fail(Code::kUnsupported, "this memory is not of an OpenCL device");
+}
+
+std::unique_ptr<OpenclIdReader> create_opencl_id_reader([[maybe_unused]] Device& device, [[maybe_unused]] Queue& queue,
+                                                        [[maybe_unused]] int64_t vocabulary) {
+#ifdef V4RT_HAVE_OPENCL
+  auto* const known = dynamic_cast<OpenclDevice*>(&device);
+  auto* const its = dynamic_cast<OpenclQueue*>(&queue);
+  if (known != nullptr && its != nullptr) return std::make_unique<IdReader>(*known, *its, vocabulary);
+#endif
+  return nullptr;
 }
 
 }  // namespace v4rt

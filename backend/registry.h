@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,10 @@ struct DeviceOptions {
   std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the device's type and vectors
   // opencl: no more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has
   size_t max_group = 0, local_memory = 0;
-  HostOpencl host_opencl;  // of the device "opencl:host"
+  HostOpencl host_opencl;  // of the device kHostOpencl
 };
+
+inline constexpr const char* kHostOpencl = "opencl:host";
 
 // "reference", "cpu", "opencl" (the first device), "opencl:1", "opencl:1/0" (a part: a NUMA domain of it, or a
 // half), "opencl:host" (options.host_opencl), or a part of a
@@ -56,6 +59,33 @@ struct OpenclRange {
   size_t offset;
 };
 OpenclRange opencl_range(const Buffer& buffer);
+
+// Ids of tokens in the memory of an OpenCL device: n int32_t at `offset` bytes of a cl_mem of the host program's.
+struct OpenclIds {
+  void* memory = nullptr;
+  size_t offset = 0;
+  int64_t n = 0;
+};
+
+// Takes such ids over, which nobody has looked at: each is read once and checked, on the device, so that no kernel
+// finds memory by a number that is none of the vocabulary's, whatever else writes to the host's memory meanwhile.
+class OpenclIdReader {
+ public:
+  virtual ~OpenclIdReader() = default;
+  // Throws Error(kInvalidArgument) unless the memory is a buffer of the device's context and has so many.
+  virtual void check(const OpenclIds& ids) const = 0;
+  struct Part {
+    OpenclIds from;
+    int64_t to;
+  };
+  // Enqueues: the ids of each part become elements from `to` on of `ids`; those that are none of the vocabulary's, 0.
+  virtual void read(std::span<const Part> parts, Buffer& ids) = 0;
+  // Waits until the last read() is done, but for nothing that was enqueued after it: the first element that came to 0
+  // so, or -1.
+  virtual int64_t wrong() = 0;
+};
+// Of a device and a queue of it, both outlive it; nullptr where they are not OpenCL's. Compiles a program.
+std::unique_ptr<OpenclIdReader> create_opencl_id_reader(Device& device, Queue& queue, int64_t vocabulary);
 
 // Every device of every backend; cheap, nothing is compiled. Drivers that fail and devices that cannot be used are
 // listed as problems, one line each, with the call and its code or the reason.

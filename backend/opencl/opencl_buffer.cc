@@ -1,8 +1,29 @@
 #include "backend/opencl/opencl_buffer.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
+
+#include "ops/core/log.h"
 
 namespace v4rt {
+namespace {
+
+constexpr std::chrono::seconds kPatience{60};  // a driver that has lost its device may never say
+
+// When the driver has let go of a cl_mem: after the last command that uses it, whoever releases it before.
+std::future<void> end_of(cl_mem memory) {
+  auto promise = std::make_unique<std::promise<void>>();
+  auto end = promise->get_future();
+  const auto tell = [](cl_mem, void* user) {
+    std::unique_ptr<std::promise<void>>(static_cast<std::promise<void>*>(user))->set_value();
+  };
+  if (clSetMemObjectDestructorCallback(memory, tell, promise.get()) != CL_SUCCESS) return {};
+  (void)promise.release();
+  return end;
+}
+
+}  // namespace
 
 uint64_t next_memory_serial() {
   static std::atomic<uint64_t> last{0};
@@ -27,7 +48,18 @@ BufferPtr OpenclBuffer::import_host(cl_context context, std::span<const std::byt
   cl_int status = CL_SUCCESS;
   auto* host = const_cast<std::byte*>(memory.data());  // CL_MEM_READ_ONLY: kernels do not write it
   cl_mem object = clCreateBuffer(context, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, memory.size(), host, &status);
-  return status == CL_SUCCESS && object != nullptr ? whole(cl::Memory(object), memory.size()) : nullptr;
+  if (status != CL_SUCCESS || object == nullptr) return nullptr;
+  cl::Memory owned(object);
+  // Whoever drops the buffer frees the memory next, and kernels may still run: a queue that failed was not waited for.
+  auto end = std::make_shared<std::future<void>>(end_of(object));
+  if (!end->valid()) return nullptr;
+  const auto give_back = [end](const Whole* gone) {
+    delete gone;
+    if (end->wait_for(kPatience) != std::future_status::ready)
+      log::warn("opencl: the driver has not let go of the host's memory after {} s; what it runs may yet read it",
+                kPatience.count());
+  };
+  return BufferPtr(new OpenclBuffer({new Whole{std::move(owned), next_memory_serial()}, give_back}, 0, memory.size()));
 }
 
 BufferPtr OpenclBuffer::constant(cl_context context, std::span<const std::byte> bytes) {

@@ -30,7 +30,8 @@ class OpenclBuffer final : public Buffer {
  public:
   // Counts `bytes` towards the budget; throws Error(kOutOfMemory).
   static BufferPtr allocate(cl_context context, size_t bytes, const std::shared_ptr<MemoryBudget>& budget);
-  // A read-only view of the host's memory, or nullptr when the driver refuses.
+  // A read-only view of the host's memory, or nullptr when the driver refuses. When the last part of it is dropped, no
+  // command reads the memory any more.
   static BufferPtr import_host(cl_context context, std::span<const std::byte> memory);
   // A read-only buffer that starts as a copy of `bytes`.
   static BufferPtr constant(cl_context context, std::span<const std::byte> bytes);

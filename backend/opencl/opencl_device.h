@@ -38,6 +38,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
   StateMemory state_memory() const override { return StateMemory::kGrowing; }
 
   const Capabilities& capabilities() const { return capabilities_; }
+  cl_context context() const { return context_.get(); }
   // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group` work-items; with vector lanes
   // of one.
   std::unique_ptr<OpenclFunction> function(std::string_view file, std::vector<std::string> definitions,

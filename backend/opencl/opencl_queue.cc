@@ -1,6 +1,8 @@
 #include "backend/opencl/opencl_queue.h"
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "backend/opencl/opencl_buffer.h"
 #include "backend/opencl/opencl_kernel.h"
@@ -11,6 +13,16 @@ namespace {
 void check_range(const Buffer& buffer, size_t offset, size_t bytes) {
   check(offset <= buffer.bytes() && bytes <= buffer.bytes() - offset, Code::kInternal,
         "copy of {} bytes at {} of a buffer of {} bytes", bytes, offset, buffer.bytes());
+}
+
+// Where a driver fails to wait. An event that it knows nothing of is that of no command.
+void wait_for(cl_event event) {
+  cl_int status = CL_QUEUED;
+  while (event != nullptr && status > CL_COMPLETE) {
+    if (clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status), &status, nullptr) != CL_SUCCESS)
+      return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 }  // namespace
@@ -27,8 +39,11 @@ OpenclQueue::OpenclQueue(cl_context context, cl_device_id device, std::string de
   for (Staging& staging : staging_) staging.bytes.resize(kStagingBytes);
 }
 
+// Commands in flight read our staging memory, and write the answer.
 OpenclQueue::~OpenclQueue() {
-  clFinish(queue_.get());  // writes in flight read our staging memory
+  if (clFinish(queue_.get()) == CL_SUCCESS) return;
+  for (const Staging& staging : staging_) wait_for(staging.in_flight.get());
+  wait_for(answered_.get());
 }
 
 OpenclQueue::Staging& OpenclQueue::next_staging(size_t bytes) {
@@ -73,6 +88,22 @@ void OpenclQueue::download(std::span<std::byte> dst, Buffer& src, size_t offset)
   verify(clEnqueueReadBuffer(queue_.get(), from.object, CL_TRUE, from.offset + offset, dst.size(), dst.data(), 0,
                              nullptr, nullptr),
          "clEnqueueReadBuffer");
+}
+
+void OpenclQueue::ask(Buffer& src) {
+  check_range(src, 0, sizeof(answer_));
+  const OpenclMemory from = memory_of(src);
+  cl_event event = nullptr;
+  verify(clEnqueueReadBuffer(queue_.get(), from.object, CL_FALSE, from.offset, sizeof(answer_), &answer_, 0, nullptr,
+                             &event),
+         "clEnqueueReadBuffer");
+  answered_ = cl::Event(event);
+}
+
+int32_t OpenclQueue::answer() {
+  const cl_event event = answered_.get();
+  verify(clWaitForEvents(1, &event), "clWaitForEvents");
+  return answer_;
 }
 
 void OpenclQueue::fill(Buffer& dst, std::byte value) {

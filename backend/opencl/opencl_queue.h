@@ -37,6 +37,10 @@ class OpenclQueue final : public Queue, public OverlappingQueue {
   OpenclMemory step_table() const;
   cl_command_queue handle() const { return queue_.get(); }
 
+  // Reads the first number of `src` without waiting; answer() waits until it is there.
+  void ask(Buffer& src);
+  int32_t answer();
+
  private:
   // Host memory that a write in flight reads from; free again when its event is done.
   struct Staging {
@@ -60,6 +64,8 @@ class OpenclQueue final : public Queue, public OverlappingQueue {
   bool has_step_ = false;
   std::array<Staging, kStagingSlots> staging_;
   size_t next_ = 0;
+  int32_t answer_ = 0;
+  cl::Event answered_;
 };
 
 }  // namespace v4rt

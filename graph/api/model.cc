@@ -204,6 +204,7 @@ v4rt_status v4rt_model_get_info(const v4rt_model* model, v4rt_model_info* info) 
     result.weight_bytes = model->model->weight_bytes();
     result.state_bytes = model->model->state_bytes();
     result.arena_bytes = model->model->arena_bytes();
+    result.chunk = model->model->options().chunk;
     v4rt::api::write_result(result, info, "v4rt_model_info");
   });
 }

@@ -39,6 +39,40 @@ v4rt_status v4rt_session_feed(v4rt_session* session, int32_t slot, const int32_t
   });
 }
 
+namespace {
+
+// Where logits are, for the caller, who waits for them by the queue that he lent.
+void hand_over(v4rt::Session& session, const v4rt::Tensor& logits, void** memory, uint64_t* offset) {
+  const v4rt::OpenclRange range = v4rt::opencl_range(*logits.values);
+  if (session.model().options().device_options.host_opencl.queue == nullptr) session.finish();
+  *memory = range.memory;
+  *offset = range.offset;
+}
+
+std::vector<v4rt::BatchItem> read_batch(const v4rt_batch_item* items, size_t n_items) {
+  std::vector<v4rt::BatchItem> batch;
+  for (const v4rt_batch_item& item : v4rt::api::read_array(items, n_items, "v4rt_batch_item")) {
+    check_reserved(item.reserved, "v4rt_batch_item");
+    v4rt::BatchItem& out = batch.emplace_back(v4rt::BatchItem{.slot = item.slot});
+    if (item.opencl_tokens == nullptr) {
+      require(item.tokens, "v4rt_batch_item: tokens");
+      v4rt::check(item.opencl_offset == 0, Code::kInvalidArgument,
+                  "v4rt_batch_item.opencl_offset is {}, without opencl_tokens", item.opencl_offset);
+      out.tokens = {item.tokens, item.n_tokens};
+      continue;
+    }
+    v4rt::check(item.tokens == nullptr, Code::kInvalidArgument,
+                "v4rt_batch_item: tokens and opencl_tokens are both set; leave one of them NULL");
+    v4rt::check(item.n_tokens > 0 && item.n_tokens <= INT32_MAX, Code::kInvalidArgument,
+                "v4rt_batch_item: {} opencl_tokens; there must be one at least, and no more than a chunk",
+                item.n_tokens);
+    out.on_device = {item.opencl_tokens, item.opencl_offset, static_cast<int64_t>(item.n_tokens)};
+  }
+  return batch;
+}
+
+}  // namespace
+
 v4rt_status v4rt_session_feed_opencl(v4rt_session* session, int32_t slot, const int32_t* tokens, size_t n_tokens,
                                      void** memory, uint64_t* offset) {
   return guarded([&] {
@@ -48,10 +82,7 @@ v4rt_status v4rt_session_feed_opencl(v4rt_session* session, int32_t slot, const 
     require(offset, "v4rt_session_feed_opencl: offset");
     const v4rt::Tensor logits = session->session.feed_on_device({tokens, n_tokens}, slot);
     go_on(logits.values != nullptr ? 1 : 0, "v4rt_session_feed_opencl");
-    const v4rt::OpenclRange range = v4rt::opencl_range(*logits.values);
-    if (session->session.model().options().device_options.host_opencl.queue == nullptr) session->session.finish();
-    *memory = range.memory;
-    *offset = range.offset;
+    hand_over(session->session, logits, memory, offset);
   });
 }
 
@@ -60,13 +91,17 @@ v4rt_status v4rt_session_feed_batch(v4rt_session* session, const v4rt_batch_item
   return guarded([&] {
     require(session, "v4rt_session_feed_batch: session");
     require(logits, "v4rt_session_feed_batch: logits");
-    std::vector<v4rt::BatchItem> batch;
-    for (const v4rt_batch_item& item : v4rt::api::read_array(items, n_items, "v4rt_batch_item")) {
-      require(item.tokens, "v4rt_batch_item: tokens");
-      check_reserved(item.reserved, "v4rt_batch_item");
-      batch.push_back({item.slot, {item.tokens, item.n_tokens}});
-    }
-    *logits = session->session.feed_batch(batch).data();
+    *logits = session->session.feed_batch(read_batch(items, n_items)).data();
+  });
+}
+
+v4rt_status v4rt_session_feed_batch_opencl(v4rt_session* session, const v4rt_batch_item* items, size_t n_items,
+                                           void** memory, uint64_t* offset) {
+  return guarded([&] {
+    require(session, "v4rt_session_feed_batch_opencl: session");
+    require(memory, "v4rt_session_feed_batch_opencl: memory");
+    require(offset, "v4rt_session_feed_batch_opencl: offset");
+    hand_over(session->session, session->session.feed_batch_on_device(read_batch(items, n_items)), memory, offset);
   });
 }
 

@@ -14,6 +14,8 @@
  *  - Whatever *_open gives is closed with *_close, which takes NULL. A handle keeps what it needs alive, so handles may
  *    be closed in any order. Texts and arrays that a function allocates are freed with v4rt_free.
  *  - A model, a tokenizer and an engine may be used from many threads; all else from one thread at a time.
+ *  - After fork() the child calls exec or _exit, and nothing here: threads are not copied, and sessions of several
+ * slots keep sequences in memory that it shares with its parent.
  *  - Text is UTF-8, with lengths in bytes; it need not end in a zero byte. Paths, names and patterns do.
  *  - Callbacks return 1 to go on and 0 to stop; the call that stops is V4RT_CANCELLED. They must return: not by
  * longjmp, not by an exception.
@@ -200,6 +202,8 @@ typedef struct v4rt_model_info {
   uint64_t weight_bytes; /* that the plans use; mapped ones included */
   uint64_t state_bytes;  /* of one session */
   uint64_t arena_bytes;  /* of one session: working memory */
+  int32_t chunk;         /* tokens that a step can read at once */
+  int32_t reserved;
 } v4rt_model_info;
 
 /* Set info->struct_size before the call; fields beyond it are not written. */
@@ -251,12 +255,25 @@ typedef struct v4rt_batch_item {
   size_t n_tokens;
   int32_t slot;
   int32_t reserved; /* 0 */
+  /* With the device "opencl:host", in place of `tokens`: n_tokens int32_t at opencl_offset bytes, a multiple of 4, of a
+   * cl_mem of its context. What has been enqueued on the host's queue may write them; without such a queue they are
+   * there. They are read once, on the device. What is outside the vocabulary is read as 0: the call is then
+   * V4RT_INVALID_ARGUMENT, its sequences hold the tokens so, and are to be truncated, reset or restored.
+   * V4RT_UNSUPPORTED with a model that was opened for drafts, or where `place` has another device read tokens too. */
+  void* opencl_tokens;
+  uint64_t opencl_offset;
 } v4rt_batch_item;
 
-/* One step of several sequences (an array of n_items): each is given its tokens, together at most one chunk. *logits:
- * as above, vocab_size numbers per item. A sequence's logits are the same bits whatever shares the step. */
+/* One step of several sequences (an array of n_items): each is given its tokens, together at most one chunk
+ * (v4rt_model_info.chunk). *logits: as above, vocab_size numbers per item. A sequence's logits are the same bits
+ * whatever shares the step. */
 V4RT_API v4rt_status v4rt_session_feed_batch(v4rt_session* session, const v4rt_batch_item* items, size_t n_items,
                                              const float** logits);
+
+/* The same with the logits left on the OpenCL device, as v4rt_session_feed_opencl leaves them. With opencl_tokens the
+ * call waits until they were read, and not until the step is done. */
+V4RT_API v4rt_status v4rt_session_feed_batch_opencl(v4rt_session* session, const v4rt_batch_item* items, size_t n_items,
+                                                    void** memory, uint64_t* offset);
 
 /* Appends tokens and hands over the logits after each: vocab_size numbers, valid during the call, for token i of
  * `tokens`. mtp_logits: those of the MTP block, which predicts one token further, or NULL. There are any for all but

@@ -225,6 +225,9 @@ class Snapshot {
 struct BatchItem {
   int slot;
   std::span<const int32_t> tokens;
+  void* opencl_tokens = nullptr;  // in place of `tokens`: n_opencl ids in a cl_mem (v4rt_batch_item)
+  uint64_t opencl_offset = 0;
+  size_t n_opencl = 0;
 };
 
 // The running state of the model's number of sequences; keeps what it needs of the model. Used from one thread at a
@@ -246,9 +249,7 @@ class Session {
 
   // One step of several sequences; the logits [items, vocab_size] after the last token of each.
   std::span<const float> feed(std::span<const BatchItem> items) {
-    std::vector<v4rt_batch_item> batch;
-    for (const BatchItem& i : items)
-      batch.push_back({sizeof(v4rt_batch_item), i.tokens.data(), i.tokens.size(), i.slot, 0});
+    const std::vector<v4rt_batch_item> batch = for_c(items);
     const float* logits = nullptr;
     check(v4rt_session_feed_batch(get(), batch.data(), batch.size(), &logits));
     return {logits, items.size() * vocab_size_};
@@ -277,6 +278,12 @@ class Session {
   OpenclLogits feed_opencl(std::span<const int32_t> tokens, int slot = 0) {
     OpenclLogits logits;
     check(v4rt_session_feed_opencl(get(), slot, tokens.data(), tokens.size(), &logits.memory, &logits.offset));
+    return logits;
+  }
+  OpenclLogits feed_opencl(std::span<const BatchItem> items) {
+    const std::vector<v4rt_batch_item> batch = for_c(items);
+    OpenclLogits logits;
+    check(v4rt_session_feed_batch_opencl(get(), batch.data(), batch.size(), &logits.memory, &logits.offset));
     return logits;
   }
 
@@ -331,6 +338,16 @@ class Session {
     std::function<bool(int64_t, int64_t)> function;
     detail::Callback<std::function<bool(int64_t, int64_t)>> callback;
   };
+
+  static std::vector<v4rt_batch_item> for_c(std::span<const BatchItem> items) {
+    std::vector<v4rt_batch_item> batch;
+    for (const BatchItem& i : items) {
+      const bool opencl = i.opencl_tokens != nullptr;
+      batch.push_back({sizeof(v4rt_batch_item), opencl ? nullptr : i.tokens.data(),
+                       opencl ? i.n_opencl : i.tokens.size(), i.slot, 0, i.opencl_tokens, i.opencl_offset});
+    }
+    return batch;
+  }
 
   size_t vocab_size_;
   std::unique_ptr<Progress> progress_;

@@ -62,6 +62,19 @@ void Program::read(std::string_view name, std::span<std::byte> values) {
   queues_[from.device]->download(values, *from.memory, 0);
 }
 
+Buffer& Program::input(std::string_view name, size_t device) const {
+  Buffer* memory = nullptr;
+  for (const auto& [input, slot] : plan_.inputs) {
+    if (input != name) continue;
+    const Place at = place(slot);
+    check(at.device == device, Code::kUnsupported, "{} are read on {} too, not on {} alone: place all there that does",
+          name, plan_.devices[at.device]->info().name, plan_.devices[device]->info().name);
+    memory = at.memory;
+  }
+  check(memory != nullptr, Code::kInvalidArgument, "this plan has no input {}", name);
+  return *memory;
+}
+
 void Program::take(std::string_view name, const Program& from, size_t bytes) {
   const Place source = from.output(name);
   for (const auto& [input, slot] : plan_.inputs) {

@@ -23,6 +23,8 @@ class Program {
   bool run(const Step& step, const std::function<bool(double done)>& go_on) { return executor_.run(step, go_on); }
   void run(const Step& step, std::span<double> seconds) { executor_.run(step, seconds); }
   const Tensor& tensor(std::string_view output) const;  // where it is on its device
+  // The memory of an input that this device alone reads; throws Error(kUnsupported) naming another one that does.
+  Buffer& input(std::string_view name, size_t device) const;
   // What `from` left in its output `name` becomes this program's input of that name, the leading rows.
   void take(std::string_view name, const Program& from, size_t bytes);
   const Plan& plan() const { return plan_; }

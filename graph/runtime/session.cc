@@ -20,6 +20,8 @@ struct Session::Impl {
   Program* read(std::span<const int32_t> tokens, int slot);  // the one that made the logits; nullptr: it was stopped
   void score(std::span<const int32_t> tokens, const RowFn& row, int slot);
   std::span<const float> feed_batch(std::span<const BatchItem> items, LogitsOf kind);
+  Program& run_batch(std::span<const BatchItem> items, LogitsOf kind);
+  void check_taken(std::span<const BatchItem> items);
   std::span<const int32_t> draft(std::span<const DraftItem> items, int n);
   void put_down(int slot, int64_t position);  // what has been loaded
   size_t draft_some(std::span<const DraftItem> items, size_t first, int n);
@@ -30,6 +32,8 @@ struct Session::Impl {
   Sequence& sequence(int slot) { return const_cast<Sequence&>(std::as_const(*this).sequence(slot)); }
   int64_t position(int slot) const { return sequences[static_cast<size_t>(slot)].position; }
   void check_tokens(std::span<const int32_t> tokens, int64_t position) const;
+  void check_room(int64_t tokens, int64_t position) const;
+  void check_item(const BatchItem& item) const;
 
   Program& program(int tokens, LogitsOf logits);
   Program& program_with_room(int tokens, LogitsOf logits);  // for the segments
@@ -39,8 +43,10 @@ struct Session::Impl {
   void grow_arenas();
   // The segments in `segments`; moves their positions. False, and they are where they were, if `go_on` says so.
   using GoOnFn = std::function<bool(double done)>;
-  bool run(Program& program, std::span<const int32_t> ids, const GoOnFn& go_on = {});
-  bool run_rows(Program& program, std::string_view input, std::span<const int32_t> ids, const GoOnFn& go_on = {});
+  // The ids of `taken` come from the host program's memory of the device.
+  using Taken = std::span<const OpenclIdReader::Part>;
+  bool run(Program& program, std::span<const int32_t> ids, const GoOnFn& go_on = {}, Taken taken = {});
+  bool run_rows(Program& program, size_t n, const GoOnFn& go_on = {});
   bool read_chunk(Program& program, std::span<const int32_t> ids, int64_t done, int64_t total);
   std::span<float> logits_of(int64_t rows, std::vector<float>& host) const;
   void check_logits(std::string_view name, std::span<const float> logits, int64_t position) const;
@@ -58,6 +64,9 @@ struct Session::Impl {
   std::vector<Segment> segments;
   std::vector<Row> rows;
   std::vector<int32_t> ids;
+  std::unique_ptr<OpenclIdReader> id_reader;  // where the host program lends its OpenCL context
+  size_t id_device = 0;
+  std::vector<OpenclIdReader::Part> taken;
   std::vector<float> logits, mtp_logits;
   std::vector<int32_t> guesses;
   std::function<bool(int64_t, int64_t)> progress;
@@ -81,6 +90,12 @@ Session::Impl::Impl(std::shared_ptr<const Model> opened)
   rows.resize(static_cast<size_t>(chunk));
   ids.reserve(static_cast<size_t>(chunk));
   logits.resize(slots * static_cast<size_t>(vocab));
+  taken.reserve(slots);
+  for (size_t i = 0; i < queues.size(); ++i) {
+    if (shared.devices[i]->info().name != kHostOpencl) continue;
+    id_reader = create_opencl_id_reader(*shared.devices[i], *queues[i], vocab);
+    id_device = i;
+  }
   for (const int tokens : shared.plan_tokens()) program(tokens, LogitsOf::kLastRows);
 }
 
@@ -146,21 +161,36 @@ const Sequence& Session::Impl::sequence(int slot) const {
 }
 
 void Session::Impl::check_tokens(std::span<const int32_t> tokens, int64_t position) const {
-  const int64_t context = shared.options.context;
-  check(!tokens.empty(), Code::kInvalidArgument, "no tokens to feed");
-  check(static_cast<int64_t>(tokens.size()) <= context - position, Code::kInvalidArgument,
-        "{} tokens after {} are more than the context of {} positions; open the model with a longer one", tokens.size(),
-        position, context);
+  check_room(static_cast<int64_t>(tokens.size()), position);
   const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](int32_t id) { return id < 0 || id >= vocab; });
   check(bad == tokens.end(), Code::kInvalidArgument, "token {} is {}, outside the vocabulary of {}",
         bad - tokens.begin(), bad == tokens.end() ? 0 : *bad, vocab);
 }
 
-bool Session::Impl::run_rows(Program& program, std::string_view input, std::span<const int32_t> tokens,
-                             const GoOnFn& go_on) {
-  const std::span<Row> live = std::span(rows).first(tokens.size());
+void Session::Impl::check_room(int64_t tokens, int64_t position) const {
+  const int64_t context = shared.options.context;
+  check(tokens > 0, Code::kInvalidArgument, "no tokens to feed");
+  check(tokens <= context - position, Code::kInvalidArgument,
+        "{} tokens after {} are more than the context of {} positions; open the model with a longer one", tokens,
+        position, context);
+}
+
+void Session::Impl::check_item(const BatchItem& item) const {
+  const int64_t at = sequence(item.slot).position;
+  if (item.on_device.n == 0) return check_tokens(item.tokens, at);
+  check_room(item.on_device.n, at);
+  check(item.tokens.empty(), Code::kInvalidArgument, "sequence {} has tokens of the host's and of the device's memory",
+        item.slot);
+  check(id_reader != nullptr, Code::kUnsupported,
+        "tokens in OpenCL memory: the model is not on {}, with the host program's context", kHostOpencl);
+  check(shared.options.draft == 0, Code::kUnsupported,
+        "tokens in OpenCL memory: this model was opened for drafts, which need to know them; open it without");
+  id_reader->check(item.on_device);
+}
+
+bool Session::Impl::run_rows(Program& program, size_t n, const GoOnFn& go_on) {
+  const std::span<Row> live = std::span(rows).first(n);
   fill_rows(segments, live);
-  program.write(input, std::as_bytes(tokens));
   if (step_times) {
     seconds.resize(program.plan().steps.size());
     program.run({segments, live}, seconds);
@@ -173,12 +203,15 @@ bool Session::Impl::run_rows(Program& program, std::string_view input, std::span
   return true;
 }
 
-bool Session::Impl::run(Program& program, std::span<const int32_t> tokens, const GoOnFn& go_on) {
+bool Session::Impl::run(Program& program, std::span<const int32_t> tokens, const GoOnFn& go_on, Taken from_device) {
+  Buffer* const input = from_device.empty() ? nullptr : &program.input("ids", id_device);
   for (const Segment& segment : segments) {
     Sequence& sequence = sequences[static_cast<size_t>(segment.slot)];
     sequence.written = std::max<int64_t>(sequence.written, segment.position + segment.n_tokens);
   }
-  if (!run_rows(program, "ids", tokens, go_on)) return false;
+  program.write("ids", std::as_bytes(tokens));
+  if (input != nullptr) id_reader->read(from_device, *input);
+  if (!run_rows(program, tokens.size(), go_on)) return false;
   for (const Segment& segment : segments) {
     sequences[static_cast<size_t>(segment.slot)].append(tokens.first(static_cast<size_t>(segment.n_tokens)));
     tokens = tokens.subspan(static_cast<size_t>(segment.n_tokens));
@@ -298,38 +331,57 @@ void Session::Impl::score(std::span<const int32_t> tokens, const RowFn& row, int
   }
 }
 
-std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> items, LogitsOf kind) {
-  check(kind == LogitsOf::kLastRows || kind == LogitsOf::kAllRows, Code::kInvalidArgument,
-        "feed_batch gives the logits of the last rows or of all");
+Program& Session::Impl::run_batch(std::span<const BatchItem> items, LogitsOf kind) {
   check(!items.empty(), Code::kInvalidArgument, "no sequences to feed");
   int64_t total = 0;
   for (size_t i = 0; i < items.size(); ++i) {
-    check_tokens(items[i].tokens, sequence(items[i].slot).position);
+    check_item(items[i]);
     const auto twice = std::any_of(items.begin(), items.begin() + static_cast<ptrdiff_t>(i),
                                    [&](const BatchItem& other) { return other.slot == items[i].slot; });
     check(!twice, Code::kInvalidArgument, "sequence {} is in the batch twice", items[i].slot);
-    total += static_cast<int64_t>(items[i].tokens.size());
+    total += items[i].n_tokens();
   }
   check(total <= chunk, Code::kInvalidArgument,
         "{} tokens in one step, but a chunk holds {}; open the model with a longer chunk", total, chunk);
   segments.clear();
   ids.clear();
+  taken.clear();
   for (const BatchItem& item : items) {
-    segments.push_back(
-        {item.slot, static_cast<int32_t>(position(item.slot)), static_cast<int32_t>(item.tokens.size())});
+    const auto at = static_cast<int64_t>(ids.size()), n = item.n_tokens();
+    segments.push_back({item.slot, static_cast<int32_t>(position(item.slot)), static_cast<int32_t>(n)});
+    if (item.on_device.n > 0) taken.push_back({item.on_device, at});
     ids.insert(ids.end(), item.tokens.begin(), item.tokens.end());
+    ids.resize(static_cast<size_t>(at + n));
   }
   Program& batch = program_with_room(shared.plan_tokens(static_cast<int>(total)), kind);
-  run(batch, ids);
+  run(batch, ids, {}, taken);
+  if (!taken.empty()) check_taken(items);
+  return batch;
+}
+
+void Session::Impl::check_taken(std::span<const BatchItem> items) {
+  int64_t at = id_reader->wrong();
+  if (at < 0) return;
+  auto item = items.begin();
+  for (; at >= item->n_tokens(); ++item) at -= item->n_tokens();
+  fail(Code::kInvalidArgument,
+       "token {} for sequence {}, in OpenCL memory, is outside the vocabulary of {}; it was read as 0, so truncate, "
+       "reset or restore the sequences of this step",
+       at, item->slot, vocab);
+}
+
+std::span<const float> Session::Impl::feed_batch(std::span<const BatchItem> items, LogitsOf kind) {
+  check(kind == LogitsOf::kLastRows || kind == LogitsOf::kAllRows, Code::kInvalidArgument,
+        "feed_batch gives the logits of the last rows or of all");
+  Program& batch = run_batch(items, kind);
   const bool all = kind == LogitsOf::kAllRows;
-  const std::span<float> out = logits_of(all ? total : static_cast<int64_t>(items.size()), logits);
+  const std::span<float> out = logits_of(static_cast<int64_t>(all ? ids.size() : items.size()), logits);
   batch.read("logits", std::as_writable_bytes(out));
   shared.check_files();
   const auto v = static_cast<size_t>(vocab);
   size_t row = 0;
   for (const BatchItem& item : items) {
-    const auto n = static_cast<int64_t>(item.tokens.size());
-    for (int64_t back = all ? n : 1; back > 0; --back) {
+    for (int64_t back = all ? item.n_tokens() : 1; back > 0; --back) {
       check_logits("the logit", out.subspan(row++ * v, v), position(item.slot) - back);
     }
   }
@@ -380,7 +432,8 @@ size_t Session::Impl::draft_some(std::span<const DraftItem> items, size_t first,
     const int tokens = shared.plan_tokens(j == 0 ? static_cast<int>(ids.size()) : n_segments);
     Program& block = program(tokens, j == 0 ? LogitsOf::kDraft : LogitsOf::kNextDraft);
     if (j > 0) block.take("streams", *last, drafted.size() * stream_bytes());
-    run_rows(block, "next_ids", ids);
+    block.write("next_ids", std::as_bytes(std::span<const int32_t>(ids)));
+    run_rows(block, ids.size());
     const std::span<float> out = logits_of(n_segments, logits);
     block.read("logits", std::as_writable_bytes(out));
     last = &block;
@@ -422,6 +475,11 @@ Tensor Session::feed_on_device(std::span<const int32_t> tokens, int slot) {
 void Session::score(std::span<const int32_t> tokens, const RowFn& row, int slot) { impl_->score(tokens, row, slot); }
 std::span<const float> Session::feed_batch(std::span<const BatchItem> items, LogitsOf logits) {
   return impl_->feed_batch(items, logits);
+}
+Tensor Session::feed_batch_on_device(std::span<const BatchItem> items) {
+  const Program& batch = impl_->run_batch(items, LogitsOf::kLastRows);
+  impl_->shared.check_files();
+  return batch.tensor("logits");
 }
 std::span<const int32_t> Session::draft(std::span<const DraftItem> items, int n) { return impl_->draft(items, n); }
 void Session::on_progress(std::function<bool(int64_t, int64_t)> fn) { impl_->progress = std::move(fn); }

@@ -16,6 +16,9 @@ namespace v4rt {
 struct BatchItem {
   int slot = 0;
   std::span<const int32_t> tokens;
+  OpenclIds on_device = {};  // in place of `tokens`: read once they are there, which the host need not wait for
+
+  int64_t n_tokens() const { return on_device.n > 0 ? on_device.n : static_cast<int64_t>(tokens.size()); }
 };
 
 // The running state of `slots` sequences: state buffers, arenas, queues. Used from one thread at a time; many sessions
@@ -45,7 +48,16 @@ class Session {
   // One step over several sequences at once: each item's tokens (together at most one chunk) are appended to its slot.
   // Returns logits after the last token of each, [items, V], or of all tokens, [tokens, V]. A sequence's logits are the
   // same bits whatever shares the step.
+  //
+  // Ids on a device are read from memory of the host's OpenCL context (ModelOptions::device_options.host_opencl). What
+  // is none of the vocabulary's counts as token 0, and the call throws Error(kInvalidArgument): the sequences of the
+  // step then hold it so, and are to be truncated, reset or restored. Throws Error(kUnsupported) where the model was
+  // opened for drafts, which need to know the tokens, or reads ids on another device too.
   std::span<const float> feed_batch(std::span<const BatchItem> items, LogitsOf logits = LogitsOf::kLastRows);
+
+  // The same with the logits left where they are made, f32 [items, V], as of feed_on_device(). Of ids on a device it
+  // waits until they were read, which is before the step is done.
+  Tensor feed_batch_on_device(std::span<const BatchItem> items);
 
   // Guesses the tokens that follow `next`, which comes next in its sequence and has not been fed: `n` of them, at most
   // ModelOptions::draft, by the MTP block and by its own output from the second on; the likeliest each time. Returns

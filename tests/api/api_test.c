@@ -50,7 +50,7 @@ static void test_layouts(void) {
   AT(v4rt_model_info, vocab_size, 8), AT(v4rt_model_info, context, 16), AT(v4rt_model_info, layers, 24);
   AT(v4rt_model_info, bos_token, 28), AT(v4rt_model_info, eos_token, 32), AT(v4rt_model_info, has_mtp, 36);
   AT(v4rt_model_info, weight_bytes, 40), AT(v4rt_model_info, state_bytes, 48), AT(v4rt_model_info, arena_bytes, 56);
-  EXPECT(sizeof(v4rt_model_info) == 64);
+  AT(v4rt_model_info, chunk, 64), AT(v4rt_model_info, reserved, 68), EXPECT(sizeof(v4rt_model_info) == 72);
   AT(v4rt_file, name, 8), AT(v4rt_file, data, 16), AT(v4rt_file, size, 24), AT(v4rt_file, read, 32);
   AT(v4rt_file, user, 40), EXPECT(sizeof(v4rt_file) == 48);
   AT(v4rt_message, role, 8), AT(v4rt_message, content, 16), AT(v4rt_message, n_content, 24);
@@ -70,7 +70,8 @@ static void test_layouts(void) {
   EXPECT(sizeof(v4rt_sampler_options) == 88 && sizeof(v4rt_logit_bias) == 8 && sizeof(v4rt_token_logprob) == 8);
   AT(v4rt_reply_options, thinking, 8), AT(v4rt_reply_options, calls, 12), EXPECT(sizeof(v4rt_reply_options) == 16);
   AT(v4rt_batch_item, tokens, 8), AT(v4rt_batch_item, n_tokens, 16), AT(v4rt_batch_item, slot, 24);
-  AT(v4rt_batch_item, reserved, 28), EXPECT(sizeof(v4rt_batch_item) == 32);
+  AT(v4rt_batch_item, reserved, 28), AT(v4rt_batch_item, opencl_tokens, 32);
+  AT(v4rt_batch_item, opencl_offset, 40), EXPECT(sizeof(v4rt_batch_item) == 48);
   AT(v4rt_generate_options, max_tokens, 8), AT(v4rt_generate_options, slot, 16);
   AT(v4rt_generate_options, ignore_end_token, 20), AT(v4rt_generate_options, draft, 24);
   AT(v4rt_generate_options, reserved, 28), EXPECT(sizeof(v4rt_generate_options) == 32);

@@ -104,11 +104,8 @@ RETURNS_STATUS(clGetKernelWorkGroupInfo,
                (cl_kernel k, cl_device_id d, cl_kernel_work_group_info i, size_t n, void* v, size_t* r),
                (k, d, i, n, v, r))
 RETURNS_STATUS(clFlush, (cl_command_queue q), (q))
-extern "C" cl_int clFinish(cl_command_queue q) {
-  static const auto real = next(&clFinish, "clFinish");
-  const cl_int status = real(q);  // in any case: a device that fails runs nothing any more
-  return faults::opencl_due("clFinish") ? failure_of("clFinish") : status;
-}
+RETURNS_STATUS(clFinish, (cl_command_queue q), (q))  // what was enqueued goes on
+RETURNS_STATUS(clSetMemObjectDestructorCallback, (cl_mem m, void (*f)(cl_mem, void*), void* u), (m, f, u))
 RETURNS_OBJECT(cl_context, clCreateContext,
                (const cl_context_properties* p, cl_uint n, const cl_device_id* ds,
                 void (*f)(const char*, const void*, size_t, void*), void* u, cl_int* status),

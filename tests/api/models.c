@@ -299,6 +299,7 @@ void test_info(const v4rt_model* model) {
   EXPECT(info.vocab_size == 2048 && info.layers == 5 && info.context == 512);
   EXPECT(info.bos_token == 0 && info.eos_token == 1 && info.has_mtp == 1);
   EXPECT(info.state_bytes > 0 && info.arena_bytes > 0 && info.weight_bytes > 1000000);
+  EXPECT(info.chunk == 8);
 
   /* A program that was compiled when the structure ended after vocab_size. */
   v4rt_model_info old;

@@ -207,6 +207,7 @@ def test_reports(model):
     assert any(node["op"].startswith("attend") for node in model.explain()["nodes"])
     needed = v4rt.memory_needed(v4rt.mini(), context=512, chunk=8, plain=True)["devices"][0]
     assert needed["device"] == "cpu"
+    assert model.chunk == 8
     assert needed["state_bytes"] == model.state_bytes and needed["arena_bytes"] == model.arena_bytes
 
 

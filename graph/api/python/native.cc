@@ -150,7 +150,8 @@ NB_MODULE(_native, m) {
       .def_prop_ro("has_mtp", [](const v4rt_model_info& info) { return info.has_mtp != 0; })
       .def_ro("weight_bytes", &v4rt_model_info::weight_bytes)
       .def_ro("state_bytes", &v4rt_model_info::state_bytes)
-      .def_ro("arena_bytes", &v4rt_model_info::arena_bytes);
+      .def_ro("arena_bytes", &v4rt_model_info::arena_bytes)
+      .def_ro("chunk", &v4rt_model_info::chunk);
 
   nb::class_<v4rt::Model>(m, "Model")
       .def_static("open", nb::overload_cast<const std::string&, const v4rt::ModelOptions&>(&v4rt::Model::open),

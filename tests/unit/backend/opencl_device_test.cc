@@ -1,8 +1,11 @@
 #include "backend/opencl/opencl_device.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <numeric>
+#include <thread>
 
 #include "ops/basic/basic.h"
 #include "ops/linear/linear.h"
@@ -46,6 +49,32 @@ std::string message_of(const std::function<void()>& body) {
     return error.what();
   }
   return "nothing was thrown";
+}
+
+// As after a queue that failed to wait: who drops the view may free the memory.
+TEST_F(OpenclDeviceTest, AViewOfHostMemoryIsNotGoneWhileACommandReadsIt) {
+  const std::vector<std::byte> bytes = counting(4096);
+  alignas(64) static std::array<std::byte, 4096> memory;
+  std::ranges::copy(bytes, memory.begin());
+  BufferPtr view = device_->import_host(memory);
+  if (view == nullptr) GTEST_SKIP() << "this device copies";
+  cl_int status = CL_SUCCESS;
+  const cl::Event gate(clCreateUserEvent(device_->context(), &status));
+  const cl_event held = gate.get();
+  const cl_command_queue handle = static_cast<OpenclQueue&>(*queue_).handle();
+  ASSERT_EQ(clEnqueueBarrierWithWaitList(handle, 1, &held, nullptr), CL_SUCCESS);
+  const BufferPtr copy = device_->allocate(memory.size());
+  queue_->copy(*copy, 0, *view, 0, memory.size());
+  std::atomic<bool> gone = false;
+  std::thread drops([&] {
+    view.reset();
+    gone = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(gone);
+  clSetUserEventStatus(held, CL_COMPLETE);
+  drops.join();
+  EXPECT_EQ(downloaded(*queue_, copy), bytes);
 }
 
 TEST_F(OpenclDeviceTest, ListsWhatItCreates) {

@@ -147,6 +147,7 @@ class Model:
         self.weight_bytes: int = info.weight_bytes
         self.state_bytes: int = info.state_bytes
         self.arena_bytes: int = info.arena_bytes
+        self.chunk: int = info.chunk
 
     def explain(self, tokens: int = 1, position: int = 0) -> dict[str, Any]:
         """How a step of `tokens` tokens at `position` runs: every node, its device, kernel, bytes and FLOPs."""
