@@ -4,6 +4,7 @@
 #include "tests/api/faults.h"
 
 #include <dlfcn.h>
+#include <execinfo.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <span>
 
 namespace faults {
 namespace {
@@ -24,21 +26,36 @@ namespace {
 std::atomic<Kind> armed{Kind::kNone};
 std::atomic<int64_t> calls{0}, target{0}, allocations{0};
 std::atomic<const char*> failing_from{nullptr};  // kOpencl: the names of calls that go on failing
+std::span<uint64_t> noted;                       // set while nothing is armed
 
 template <class F>
 F* next(F*, const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
 }
 
+uint64_t place() {
+  void* callers[64];
+  uint64_t hash = 0;
+  for (const int depth = backtrace(callers, 64); void* caller : std::span(callers, static_cast<size_t>(depth)))
+    hash = (hash ^ reinterpret_cast<uintptr_t>(caller)) * 0x9e3779b97f4a7c15u;
+  return hash;
+}
+
+int64_t count() {
+  const int64_t n = ++calls;
+  if (static_cast<size_t>(n) <= noted.size()) noted[static_cast<size_t>(n) - 1] = place();
+  return n;
+}
+
 }  // namespace
 
-bool due(Kind kind) { return armed == kind && ++calls == target; }
+bool due(Kind kind) { return armed == kind && count() == target; }
 
 bool opencl_due(const char* call) {
   const char* from = failing_from;
   if (from == nullptr) return due(Kind::kOpencl);
   if (armed != Kind::kOpencl || std::strncmp(call, from, std::strlen(from)) != 0) return false;
-  return ++calls >= target && target > 0;
+  return count() >= target && target > 0;
 }
 
 void arm_opencl_from(const char* call, int64_t nth) {
@@ -53,8 +70,15 @@ void arm(Kind kind, int64_t nth) {
   armed = kind;
 }
 
+void arm_to_note(Kind kind, std::span<uint64_t> places) {
+  (void)place();  // the first one opens a library
+  noted = places;
+  arm(kind, 0);
+}
+
 int64_t disarm() {
   armed = Kind::kNone;
+  noted = {};
   return calls;
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 namespace faults {
 
@@ -10,6 +11,8 @@ enum class Kind { kNone, kAllocation, kFile, kThread, kOpencl };
 void arm(Kind kind, int64_t nth);  // the n-th call of this kind from now on fails; 0: none, they are only counted
 // Of the OpenCL calls whose name begins with `call` the n-th fails, and all after it: "" is a device that is lost.
 void arm_opencl_from(const char* call, int64_t nth);
+// arm(kind, 0), and notes where each call is made: the same number for the same functions, one in the other.
+void arm_to_note(Kind kind, std::span<uint64_t> places);
 int64_t disarm();            // calls of the armed kind since arm()
 int64_t live_allocations();  // of operator new, in the process
 // Made and not released: contexts, queues, buffers, programs, kernels, events.

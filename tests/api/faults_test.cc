@@ -1,6 +1,8 @@
 // Whatever fails, at its n-th call, while a program opens a model and generates: no crash and no leak, a status that
 // says it, and the same calls work afterwards, with the same results. faults_test MODEL DEVICE KIND RUNS: that many
-// n's, spread over all calls of the kind (allocation, file, thread, opencl); 0: every n. Of OpenCL two kinds more,
+// n's, spread over all calls of the kind (allocation, file, thread, opencl); 0: every n; "places": the first, the
+// middle and the last n of each place, which is the function that calls and all those that it was called by. Of OpenCL
+// two kinds more,
 // whose calls go on failing from the n-th on, while the model must work on another device: those of one name
 // (clBuildProgram), and "lost": all of them.
 
@@ -13,6 +15,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <map>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -116,6 +121,14 @@ std::vector<int64_t> spread(int64_t total, int64_t count) {
   return numbers;
 }
 
+std::vector<int64_t> of_each(std::span<const uint64_t> places) {
+  std::map<uint64_t, std::vector<int64_t>> all;
+  for (size_t i = 0; i < places.size(); ++i) all[places[i]].push_back(static_cast<int64_t>(i) + 1);
+  std::set<int64_t> numbers;
+  for (const auto& [place, at] : all) numbers.insert({at.front(), at[at.size() / 2], at.back()});
+  return {numbers.begin(), numbers.end()};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -140,9 +153,19 @@ int main(int argc, char** argv) {
     return 1;
   }
 
+  std::vector<int64_t> numbers;
+  if (std::strcmp(argv[4], "places") == 0) {
+    std::vector<uint64_t> places(static_cast<size_t>(2 * total));  // more than there will be
+    faults::arm_to_note(kind, places);
+    program(device);
+    numbers = of_each(std::span(places).first(static_cast<size_t>(faults::disarm())));
+  } else {
+    numbers = spread(total, std::atoll(argv[4]));
+  }
+
   int64_t live = 0;
   int refused = 0, runs = 0;
-  for (const int64_t n : spread(total, std::atoll(argv[4]))) {
+  for (const int64_t n : numbers) {
     ++runs;
     arm(n);
     const Run run = program(device);
