@@ -27,7 +27,7 @@ using nlohmann::json;
 
 void check_model_type(const Fields& f) {
   const json& type = f.require("model_type");
-  if (type == "deepseek_v4") return;
+  if (is(type, "deepseek_v4")) return;
   if (type.is_string() && type.get<std::string>().starts_with("deepseek_v4"))
     refuse_v41(f, fmt::format("'model_type' is {}", shown(type)));
   fail(Code::kUnsupported, "{}: 'model_type' is {}; only \"deepseek_v4\" checkpoints can be run", f.source(),

@@ -36,12 +36,12 @@ void check_rotary_share(const Fields& f, const V4Config& c) {
 // In V4, YaRN's factor on cos and sin is always 1, and its ramp begins and ends at whole dimensions.
 void read_scaling(const Fields& f, V4Config& c) {
   const json type = rope_type(f);
-  check(type == "default" || type == "yarn", Code::kUnsupported, "{}: type is {}; only yarn is supported", f.source(),
-        shown(type));
+  check(is(type, "default") || is(type, "yarn"), Code::kUnsupported, "{}: type is {}; only yarn is supported",
+        f.source(), shown(type));
   check_rotary_share(f, c);
   f.expect("attention_factor", 1);
   f.expect("truncate", true);
-  if (type == "yarn") {
+  if (is(type, "yarn")) {
     c.rope_factor = f.number("factor", 1.0, 1e4);
     c.rope_original_context = static_cast<int>(f.integer("original_max_position_embeddings", 1, int64_t{1} << 21));
     c.rope_beta_fast = f.number("beta_fast", 1e-3, 1e6, 32);
@@ -58,7 +58,7 @@ void read_parameters(const Fields& f, V4Config& c) {
   const Fields main = f.child("main"), compress = f.child("compress");
   f.check_all_known();
   const json type = rope_type(main);
-  check(type == "default", Code::kUnsupported,
+  check(is(type, "default"), Code::kUnsupported,
         "{}: type is {}; DeepSeek-V4 scales nothing in layers that do not compress", main.source(), shown(type));
   check_rotary_share(main, c);
   c.rope_theta = main.number("rope_theta", kMinTheta, kMaxTheta, c.rope_theta);

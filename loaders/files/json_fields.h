@@ -22,6 +22,11 @@ inline std::string shown(const nlohmann::json& value) {
   return printable(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
+// value == word: nlohmann's own operator takes memory for it, and ends the process where there is none.
+inline bool is(const nlohmann::json& value, std::string_view word) {
+  return value.is_string() && value.get_ref<const std::string&>() == word;
+}
+
 // The keys of one JSON object. A null counts as absent, as in the libraries that write these files. Every key that is
 // asked for becomes known; the others can be refused.
 class Fields {
