@@ -9,7 +9,9 @@
 namespace v4rt {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};  // a driver that has lost its device may never say
+// A driver that has lost its device may never say; it is waited for once.
+constexpr std::chrono::seconds kPatience{60};
+std::atomic<bool> keeps_silent{false};
 
 // When the driver has let go of a cl_mem: after the last command that uses it, whoever releases it before.
 std::future<void> end_of(cl_mem memory) {
@@ -55,7 +57,8 @@ BufferPtr OpenclBuffer::import_host(cl_context context, std::span<const std::byt
   if (!end->valid()) return nullptr;
   const auto give_back = [end](const Whole* gone) {
     delete gone;
-    if (end->wait_for(kPatience) != std::future_status::ready)
+    if (end->wait_for(keeps_silent ? std::chrono::seconds(0) : kPatience) == std::future_status::ready) return;
+    if (!keeps_silent.exchange(true))
       log::warn("opencl: the driver has not let go of the host's memory after {} s; what it runs may yet read it",
                 kPatience.count());
   };
