@@ -144,7 +144,7 @@ void compile_for([[maybe_unused]] std::string_view device) {
 OpenclRange opencl_range([[maybe_unused]] const Buffer& buffer) {
 #ifdef V4RT_HAVE_OPENCL
   if (const auto* known = dynamic_cast<const OpenclBuffer*>(&buffer))
-    return {known->memory().object, known->memory().offset};
+    return {memory_of(*known).object, memory_of(*known).offset};
 #endif
   fail(Code::kUnsupported, "this memory is not of an OpenCL device");
 }

@@ -5,30 +5,25 @@
 #include <memory>
 #include <vector>
 
+#include "backend/state_memory.h"
+
 namespace v4rt {
 
-// Host memory in extents, of which ranges that are copies of each other are the same pages until one of them is written
-// to. Who is about to write says so. So a kernel sees one contiguous range, and a copy takes memory only where it
-// becomes different.
-class SharedPages {
+// Host memory in extents that are mapped: a kernel sees one contiguous range.
+class SharedPages final : public SharedState {
  public:
   // nullptr where this system does not map memory twice. `largest`: bytes of the longest range that will be copied;
   // extents are smaller where it is short.
   static std::shared_ptr<SharedPages> create(size_t bytes, size_t largest);
   static size_t extent_bytes(size_t largest);  // 4 KiB to 64 KiB
-  ~SharedPages();
+  ~SharedPages() override;
   SharedPages(const SharedPages&) = delete;
   SharedPages& operator=(const SharedPages&) = delete;
 
   std::byte* data() const { return data_; }
 
-  // Bytes [begin, end) are about to be written: from now on these are no other range's. What they held may be lost, and
-  // so may what follows them in their last extent. Throws Error(kOutOfMemory), having changed nothing that counts.
-  void own(size_t begin, size_t end);
-
-  // Bytes [to, to + n) become those of [from, from + n); both begin an extent, and what follows is as for own(). Throws
-  // Error(kOutOfMemory): the former hold anything.
-  void copy(size_t to, size_t from, size_t n);
+  void own(size_t begin, size_t end) override;
+  void copy(size_t to, size_t from, size_t n) override;
 
  private:
   SharedPages(int file, std::byte* data, size_t bytes, size_t extent);

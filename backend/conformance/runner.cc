@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "backend/state_memory.h"
+
 namespace v4rt {
 namespace {
 
@@ -12,6 +14,7 @@ constexpr std::byte kGuard{0xa5};
 struct Guarded {
   BufferPtr whole, part;
   size_t guard = 0, bytes = 0;
+  size_t slots = 0;  // 0: not in extents
 };
 
 Guarded guarded(Device& device, Queue& queue, std::span<const std::byte> content) {
@@ -24,9 +27,30 @@ Guarded guarded(Device& device, Queue& queue, std::span<const std::byte> content
   return g;
 }
 
+// In extents that follow each other in another order than the tensor's.
+Guarded held_in_extents(Device& device, Queue& queue, const TensorType& type, std::span<const std::byte> content) {
+  const TensorType held = in_extents(type);
+  const auto allocate = [&](size_t bytes) { return device.allocate(bytes); };
+  const StateHolder::Extents extents = dynamic_cast<StateHolder&>(device).make_extents(
+      {.type = held, .first = 1, .allocate = allocate, .queue = &queue});
+  const size_t extent = held.bytes() / (extent_table_bytes(held) / sizeof(int32_t));
+  for (size_t end = held.bytes(); end > 0; end -= extent) extents.state->own(end - extent, end);
+  Guarded g{extents.values, extents.values, 0, content.size(), static_cast<size_t>(type.shape[0])};
+  const size_t slot = content.size() / g.slots;
+  for (size_t s = 0; s < g.slots; ++s)
+    queue.upload(*g.whole, s * (held.bytes() / g.slots), content.subspan(s * slot, slot));
+  return g;
+}
+
 std::vector<std::byte> take(Queue& queue, const Guarded& g, std::string_view what, std::vector<std::string>& damage) {
   std::vector<std::byte> all(g.whole->bytes());
   queue.download(all, *g.whole, 0);
+  if (g.slots > 0) {
+    const size_t slot = g.bytes / g.slots;
+    for (size_t s = 0; s < g.slots; ++s) std::memmove(&all[s * slot], &all[s * (all.size() / g.slots)], slot);
+    all.resize(g.bytes);
+    return all;
+  }
   const auto intact = [](auto begin, auto end) {
     return std::all_of(begin, end, [](std::byte b) { return b == kGuard; });
   };
@@ -38,7 +62,8 @@ std::vector<std::byte> take(Queue& queue, const Guarded& g, std::string_view wha
 
 }  // namespace
 
-std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data, std::vector<std::string>& damage) {
+std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data, bool held,
+                             std::vector<std::string>& damage) {
   const auto queue = device.create_queue();
   std::vector<Guarded> buffers;
   std::vector<TensorType> types;
@@ -46,8 +71,12 @@ std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     const HostTensor host = input_for(device, c, data, i);
     types.push_back(host.type);
-    buffers.push_back(guarded(device, *queue, host.values));
-    Tensor tensor{host.type, buffers.back().part, nullptr};
+    const Input role = c.op->input(i);
+    const bool extents = held && role.role == Role::kState && !role.rows.ring() && !host.values.empty() &&
+                         state_memory(device) == StateMemory::kExtents;
+    buffers.push_back(extents ? held_in_extents(device, *queue, host.type, host.values)
+                              : guarded(device, *queue, host.values));
+    Tensor tensor{extents ? in_extents(host.type) : host.type, buffers.back().part, nullptr};
     if (!host.scales.empty()) {
       buffers.push_back(guarded(device, *queue, host.scales));
       tensor.scales = buffers.back().part;

@@ -64,6 +64,11 @@ inline size_t rows_per_first(const Shape& shape) {
   return shape[0] == 0 ? 0 : static_cast<size_t>(shape.rows() / shape[0]);
 }
 
+// Of a state [slots, rows, row bytes].
+inline OpenclEntries entries_of(const Tensor& cache, const OpenclQueue& queue) {
+  return opencl_parts(*cache.values).entries(narrow(cache.type.shape[1]), queue.step_table());
+}
+
 inline size_t live_count(const Step& step) { return static_cast<size_t>(step.n_rows()); }
 
 // The scale plane, or the values again: kernels of types without one take a buffer that they do not read.

@@ -25,8 +25,28 @@ struct OpenclMemory {
 
 uint64_t next_memory_serial();
 
+// A tensor of compressed entries as kernels find its rows (kernels/extents.cl); shift < 0: in order.
+struct OpenclEntries {
+  OpenclMemory rows, table;
+  int32_t shift, capacity;
+};
+
+// Bytes on an OpenCL device, which may lie in several places.
+class OpenclParts : public Buffer {
+ public:
+  struct Part {
+    OpenclMemory memory;
+    size_t bytes;
+  };
+  virtual Part part(size_t offset) const = 0;  // from byte `offset` on, as far as it lies together
+  virtual OpenclEntries entries(int32_t capacity, const OpenclMemory& no_table) const {
+    return {part(0).memory, no_table, -1, capacity};
+  }
+  std::byte* host() const override { return nullptr; }  // the host would have to map it first
+};
+
 // A cl_mem, or a range of one.
-class OpenclBuffer final : public Buffer {
+class OpenclBuffer final : public OpenclParts {
  public:
   // Counts `bytes` towards the budget; throws Error(kOutOfMemory).
   static BufferPtr allocate(cl_context context, size_t bytes, const std::shared_ptr<MemoryBudget>& budget);
@@ -37,10 +57,11 @@ class OpenclBuffer final : public Buffer {
   static BufferPtr constant(cl_context context, std::span<const std::byte> bytes);
 
   size_t bytes() const override { return bytes_; }
-  std::byte* host() const override { return nullptr; }  // the host would have to map it first
   BufferPtr slice(size_t offset, size_t bytes) override;
 
-  OpenclMemory memory() const { return {memory_->object.get(), offset_, memory_->serial}; }
+  Part part(size_t offset) const override {
+    return {{memory_->object.get(), offset_ + offset, memory_->serial}, bytes_ - offset};
+  }
 
  private:
   struct Whole {
@@ -55,6 +76,7 @@ class OpenclBuffer final : public Buffer {
   size_t offset_, bytes_;
 };
 
-inline OpenclMemory memory_of(const Buffer& buffer) { return static_cast<const OpenclBuffer&>(buffer).memory(); }
+inline const OpenclParts& opencl_parts(const Buffer& buffer) { return static_cast<const OpenclParts&>(buffer); }
+inline OpenclMemory memory_of(const Buffer& buffer) { return opencl_parts(buffer).part(0).memory; }
 
 }  // namespace v4rt

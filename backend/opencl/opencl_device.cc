@@ -7,6 +7,7 @@
 
 #include "backend/opencl/arithmetic.h"
 #include "backend/opencl/builtin/builtin_device.h"
+#include "backend/opencl/extents.h"
 #include "backend/opencl/kernels.h"
 #include "ops/core/log.h"
 
@@ -46,6 +47,11 @@ BufferPtr OpenclDevice::import_host(std::span<const std::byte> memory) {
 
 std::unique_ptr<Queue> OpenclDevice::create_queue() {
   return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name, lent_queue_.get());
+}
+
+StateHolder::Extents OpenclDevice::make_extents(const ExtentsSpec& spec) {
+  const auto extents = std::make_shared<OpenclExtents>(spec);
+  return {extents, extents.get()};
 }
 
 std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, std::vector<std::string> definitions,

@@ -35,7 +35,8 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
   void finish_kernels(const std::function<void(double done)>& progress) override { programs_->finish(progress); }
   std::vector<DeviceProgram> programs() override { return programs_->programs(); }
   DeviceSpeed measure_speed() override;  // speed.cc
-  StateMemory state_memory() const override { return StateMemory::kGrowing; }
+  StateMemory state_memory() const override { return StateMemory::kExtents; }
+  Extents make_extents(const ExtentsSpec& spec) override;
 
   const Capabilities& capabilities() const { return capabilities_; }
   cl_context context() const { return context_.get(); }

@@ -37,6 +37,12 @@ class OpenclFunction {
     set_bytes(index++, &memory.object, sizeof(cl_mem), memory.serial);
     set_bytes(index++, &memory.offset, sizeof(cl_ulong), memory.offset);
   }
+  void set(cl_uint& index, const OpenclEntries& entries) const {
+    set(index, entries.rows);
+    set(index, entries.table);
+    set(index, entries.shift);
+    set(index, entries.capacity);
+  }
   void set(cl_uint& index, std::span<const Tensor> tensors) const {
     for (const Tensor& tensor : tensors) set(index, tensor.values);
   }

@@ -1,5 +1,6 @@
 #include "backend/opencl/opencl_queue.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -22,6 +23,17 @@ void wait_for(cl_event event) {
     if (clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status), &status, nullptr) != CL_SUCCESS)
       return;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+// body(memory, done, n) for the parts of bytes [offset, offset + bytes) of a buffer.
+template <class Body>
+void for_parts(const Buffer& buffer, size_t offset, size_t bytes, const Body& body) {
+  check_range(buffer, offset, bytes);
+  for (size_t done = 0, n = 0; done < bytes; done += n) {
+    const OpenclParts::Part part = opencl_parts(buffer).part(offset + done);
+    n = std::min(part.bytes, bytes - done);
+    body(part.memory, done, n);
   }
 }
 
@@ -66,28 +78,24 @@ void OpenclQueue::write_staged(cl_mem dst, size_t offset, Staging& staging, size
 }
 
 void OpenclQueue::upload(Buffer& dst, size_t offset, std::span<const std::byte> src) {
-  check_range(dst, offset, src.size());
-  if (src.empty()) return;
-  if (src.size() <= kStagingBytes) {  // token ids and the like: no stall between chunks
-    Staging& staging = next_staging(src.size());
-    std::memcpy(staging.bytes.data(), src.data(), src.size());
-    const OpenclMemory to = memory_of(dst);
-    write_staged(to.object, to.offset + offset, staging, src.size());
-    return;
-  }
-  const OpenclMemory to = memory_of(dst);
-  verify(clEnqueueWriteBuffer(queue_.get(), to.object, CL_TRUE, to.offset + offset, src.size(), src.data(), 0, nullptr,
-                              nullptr),
-         "clEnqueueWriteBuffer");
+  for_parts(dst, offset, src.size(), [&](const OpenclMemory& to, size_t done, size_t n) {
+    if (src.size() <= kStagingBytes) {  // token ids and the like: no stall between chunks
+      Staging& staging = next_staging(n);
+      std::memcpy(staging.bytes.data(), src.data() + done, n);
+      write_staged(to.object, to.offset, staging, n);
+      return;
+    }
+    verify(clEnqueueWriteBuffer(queue_.get(), to.object, CL_TRUE, to.offset, n, src.data() + done, 0, nullptr, nullptr),
+           "clEnqueueWriteBuffer");
+  });
 }
 
 void OpenclQueue::download(std::span<std::byte> dst, Buffer& src, size_t offset) {
-  check_range(src, offset, dst.size());
-  if (dst.empty()) return;
-  const OpenclMemory from = memory_of(src);
-  verify(clEnqueueReadBuffer(queue_.get(), from.object, CL_TRUE, from.offset + offset, dst.size(), dst.data(), 0,
-                             nullptr, nullptr),
-         "clEnqueueReadBuffer");
+  for_parts(src, offset, dst.size(), [&](const OpenclMemory& from, size_t done, size_t n) {
+    verify(
+        clEnqueueReadBuffer(queue_.get(), from.object, CL_TRUE, from.offset, n, dst.data() + done, 0, nullptr, nullptr),
+        "clEnqueueReadBuffer");
+  });
 }
 
 void OpenclQueue::ask(Buffer& src) {
@@ -107,24 +115,24 @@ int32_t OpenclQueue::answer() {
 }
 
 void OpenclQueue::fill(Buffer& dst, std::byte value) {
-  if (dst.bytes() == 0) return;
   std::array<std::byte, 16> pattern;
   pattern.fill(value);
-  const OpenclMemory to = memory_of(dst);
-  const size_t pattern_bytes = (to.offset | dst.bytes()) % pattern.size() == 0 ? pattern.size() : 1;
-  verify(clEnqueueFillBuffer(queue_.get(), to.object, pattern.data(), pattern_bytes, to.offset, dst.bytes(), 0, nullptr,
-                             nullptr),
-         "clEnqueueFillBuffer");
+  for_parts(dst, 0, dst.bytes(), [&](const OpenclMemory& to, size_t, size_t n) {
+    const size_t pattern_bytes = (to.offset | n) % pattern.size() == 0 ? pattern.size() : 1;
+    verify(
+        clEnqueueFillBuffer(queue_.get(), to.object, pattern.data(), pattern_bytes, to.offset, n, 0, nullptr, nullptr),
+        "clEnqueueFillBuffer");
+  });
 }
 
 void OpenclQueue::copy(Buffer& dst, size_t dst_offset, Buffer& src, size_t src_offset, size_t bytes) {
-  check_range(dst, dst_offset, bytes);
-  check_range(src, src_offset, bytes);
-  if (bytes == 0) return;
-  const OpenclMemory from = memory_of(src), to = memory_of(dst);
-  verify(clEnqueueCopyBuffer(queue_.get(), from.object, to.object, from.offset + src_offset, to.offset + dst_offset,
-                             bytes, 0, nullptr, nullptr),
-         "clEnqueueCopyBuffer");
+  for_parts(dst, dst_offset, bytes, [&](const OpenclMemory& to, size_t before, size_t many) {
+    for_parts(src, src_offset + before, many, [&](const OpenclMemory& from, size_t done, size_t n) {
+      verify(clEnqueueCopyBuffer(queue_.get(), from.object, to.object, from.offset, to.offset + done, n, 0, nullptr,
+                                 nullptr),
+             "clEnqueueCopyBuffer");
+    });
+  });
 }
 
 void OpenclQueue::begin(const Step& step) {

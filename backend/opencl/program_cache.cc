@@ -20,8 +20,8 @@ constexpr std::string_view kForget = "; 'v4rt cache clear' lets it be tried agai
 
 // Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
 std::string source_of(std::string_view text, std::string_view name) {
-  constexpr std::string_view kShared[] = {"exact_math.h", "common.cl",  "row_ops.cl", "row_format.cl", "slots.cl",
-                                          "head_tile.cl", "weights.cl", "dot.cl",     "wide_dot.cl"};
+  constexpr std::string_view kShared[] = {"exact_math.h", "common.cl",    "row_ops.cl", "row_format.cl", "extents.cl",
+                                          "slots.cl",     "head_tile.cl", "weights.cl", "dot.cl",        "wide_dot.cl"};
   std::string source;
   for (std::string_view part : kShared) {
     source += kernel_source(part).text;

@@ -47,16 +47,6 @@ std::string exceeds_host(const HostNeed& need, size_t available) {
       human_bytes(static_cast<double>(need.rest)), human_bytes(static_cast<double>(available)));
 }
 
-size_t growth_bytes(std::vector<size_t> states) {
-  std::ranges::sort(states);
-  size_t growth = 0, yet_to_grow = 0;  // each is half of what it becomes
-  for (const size_t bytes : states) {
-    growth = std::max(growth, bytes - std::min(bytes, yet_to_grow));
-    yet_to_grow += bytes;
-  }
-  return growth;
-}
-
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits) {
   int64_t good = 0, bad = limit;
   while (bad - good > 1) {

@@ -42,9 +42,6 @@ struct HostNeed {
 // Empty when it fits in `available` bytes, otherwise why not, with figures.
 std::string exceeds_host(const HostNeed& need, size_t available);
 
-// For states of these sizes that are copied to larger buffers, the largest first: what is there beside the larger ones.
-size_t growth_bytes(std::vector<size_t> states);
-
 // The largest context in [0, limit) that `fits`, a monotone predicate; 0 when none does.
 int64_t largest_context(int64_t limit, const std::function<bool(int64_t)>& fits);
 

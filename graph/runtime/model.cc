@@ -125,8 +125,12 @@ TensorType StateInfo::with_rows(int64_t n) const {
   return other;
 }
 
-TensorType StateInfo::type_for(int64_t positions) const {
-  return with_rows(std::clamp<int64_t>(positions / rows.positions, 1, type.shape[1]));
+StateMemory StateInfo::memory(std::span<const std::shared_ptr<Device>> devices) const {
+  return rows.ring() ? StateMemory::kWhole : state_memory(*devices[static_cast<size_t>(device)]);
+}
+
+TensorType StateInfo::held_in(StateMemory memory) const {
+  return memory == StateMemory::kExtents ? in_extents(type) : type;
 }
 
 std::vector<RowSpan> StateInfo::parts(RowSpan span) const {
@@ -276,21 +280,19 @@ void Model::Impl::make_plans_of_chunk() {
 MemoryNeed Model::Impl::need(int device, int64_t context) {
   MemoryNeed need{.weights = weights.copied_bytes(device), .staging = weights.staging_bytes(device)};
   const bool actual = context == options.context;
-  const auto slots = static_cast<size_t>(options.slots);
-  const bool growing =
-      context > options.reserve && state_memory(*devices[static_cast<size_t>(device)]) == StateMemory::kGrowing;
-  std::vector<size_t> smaller;  // states before they grow for the last time
   const Graph other =
       actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kLastRows, context);
-  for (const StateInfo& state : states) {
+  for (StateInfo state : states) {
     if (state.device != device) continue;
-    const size_t bytes = actual ? state.type.bytes() : other.value(other.find(state.name, Origin::kState)).type.bytes();
-    check(!__builtin_add_overflow(need.states, bytes, &need.states), Code::kOutOfMemory,
+    if (!actual) state.type = other.value(other.find(state.name, Origin::kState)).type;
+    const StateMemory memory = state.memory(devices);
+    const size_t bytes = state.held_in(memory).bytes();
+    const size_t table = memory == StateMemory::kExtents ? extent_table_bytes(state.held_in(memory)) : 0;
+    check(!__builtin_add_overflow(need.states, bytes + table, &need.states), Code::kOutOfMemory,
           "state of {} positions cannot be addressed; ask for a shorter context", context);
     need.largest_state = std::max(need.largest_state, bytes);
-    if (growing && !state.rows.ring()) smaller.push_back(bytes / 2 + static_cast<size_t>(state.row_bytes()) * slots);
+    if (memory == StateMemory::kExtents && context > options.reserve) need.growth = std::max(need.growth, bytes);
   }
-  need.growth = growth_bytes(std::move(smaller));
   for (const auto& [key, plan] : plans) {
     need.arena = std::max(need.arena, plan->arena_bytes[static_cast<size_t>(device)]);
     for (const Slot& slot : plan->slots) {

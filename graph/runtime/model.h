@@ -34,8 +34,8 @@ struct ModelOptions {
   std::vector<std::pair<std::string, size_t>> device_memory;
   NumberMode numbers = NumberMode::kFaithful;
   int64_t context = 4096;  // positions per sequence that there is memory for, or open() fails
-  // Positions per sequence that state is allocated for at once. From there it grows as sequences do, between steps, by
-  // doubling; on the cpu the system gives pages as they are used.
+  // Positions per sequence that state is allocated for at once. From there it grows as sequences do, between steps; on
+  // the cpu the system gives pages as they are used.
   int64_t reserve = 4096;
   // Tokens of the chunk plan; the results do not depend on it. 0: as many as pay, 2048, or fewer where the context or
   // memory is short: working memory takes an eighth of a device's at most.

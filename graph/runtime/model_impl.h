@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/state_memory.h"
 #include "graph/passes/place.h"
 #include "graph/runtime/memory_check.h"
 #include "graph/runtime/model.h"
@@ -33,7 +34,8 @@ struct StateInfo {
   std::vector<RowSpan> parts(RowSpan rows) const;  // where they lie
   int64_t row_bytes() const { return static_cast<int64_t>(type.bytes()) / (type.shape[0] * type.shape[1]); }
   TensorType with_rows(int64_t rows) const;
-  TensorType type_for(int64_t positions) const;  // of entries, with the rows that so many positions complete
+  StateMemory memory(std::span<const std::shared_ptr<Device>> devices) const;
+  TensorType held_in(StateMemory memory) const;  // as many rows as are held so
   // Whether a sequence cannot go on without it. The MTP block's only helps to guess, and is made again.
   bool travels() const { return !is_mtp_state(name); }
 };

@@ -37,8 +37,7 @@ struct Session::Impl {
 
   Program& program(int tokens, LogitsOf logits);
   Program& program_with_room(int tokens, LogitsOf logits);  // for the segments
-  void make_room(int slot, int64_t begin, int64_t end);
-  void clear_for(int slot, int64_t positions);  // that will be loaded
+  void clear_for(int slot, int64_t positions);              // that will be loaded
   std::unique_ptr<Program> bind(const Plan& plan);
   void grow_arenas();
   // The segments in `segments`; moves their positions. False, and they are where they were, if `go_on` says so.
@@ -134,24 +133,14 @@ Program& Session::Impl::program(int tokens, LogitsOf kind) {
 }
 
 Program& Session::Impl::program_with_room(int tokens, LogitsOf kind) {
-  for (const Segment& s : segments) make_room(s.slot, s.position, s.position + s.n_tokens);
+  for (const Segment& s : segments) state->make_room(s.slot, s.position, s.position + s.n_tokens);
   return program(tokens, kind);
-}
-
-// Programs hold the tensors that are replaced, so they let go of them first.
-void Session::Impl::make_room(int slot, int64_t begin, int64_t end) {
-  const bool grows = !state->has_room(end);
-  for (auto& [key, known] : programs)
-    if (grows) known = nullptr;
-  state->make_room(slot, begin, end);
-  for (auto& [key, known] : programs)
-    if (grows) known = bind(model->plan(key.first, key.second));
 }
 
 // Whatever fails from here on leaves an empty sequence.
 void Session::Impl::clear_for(int slot, int64_t positions) {
   sequence(slot).clear();
-  make_room(slot, 0, positions);
+  state->make_room(slot, 0, positions);
 }
 
 const Sequence& Session::Impl::sequence(int slot) const {

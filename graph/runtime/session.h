@@ -95,9 +95,9 @@ class Session {
   void drop_checkpoint(int64_t position, int slot = 0);
   std::vector<int64_t> checkpoints(int slot = 0) const;  // ascending
 
-  // Sequence `to` becomes a copy of `from`, checkpoints included; made on the devices. On the cpu and the reference the
-  // compressed entries are the same memory until one of the two writes others there. Throws Error(kOutOfMemory): `to`
-  // is empty.
+  // Sequence `to` becomes a copy of `from`, checkpoints included; made on the devices. The compressed entries are the
+  // same memory until one of the two writes others there, but on devices of others' that do not share
+  // (backend/state_memory.h). Throws Error(kOutOfMemory): `to` is empty.
   void fork(int from, int to);
 
   Snapshot snapshot(int slot = 0) const;

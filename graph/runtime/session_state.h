@@ -19,7 +19,6 @@ class SessionState {
   SessionState(const Model::Impl& model, std::span<const std::unique_ptr<Queue>> queues);
 
   const Tensor& tensor(std::string_view name) const;
-  bool has_room(int64_t end) const { return tensors_.has_room(end); }
   // As StateTensors::make_room().
   void make_room(int slot, int64_t begin, int64_t end) { tensors_.make_room(slot, begin, end); }
 

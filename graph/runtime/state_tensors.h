@@ -10,8 +10,8 @@
 
 namespace v4rt {
 
-// The memory of a session's states: [slots, rows, ..] for every state of the model. Compressed entries grow with the
-// longest sequence, and forks share them, where the device can (backend/state_memory.h).
+// The memory of a session's states: [slots, rows, ..] for every state of the model. Compressed entries take memory as
+// they are written, and forks share them, where the device can (backend/state_memory.h).
 class StateTensors {
  public:
   // Queues: one per device, and must outlive this.
@@ -20,8 +20,6 @@ class StateTensors {
   const Tensor& operator[](size_t state) const { return tensors_[state]; }
   size_t offset(size_t state, int slot, int64_t row) const;  // of a row, in bytes
 
-  // Whether positions before `end` fit into the tensors that there are; otherwise make_room() replaces some.
-  bool has_room(int64_t end) const { return growing_.empty() || end <= positions_; }
   // Sequence `slot` is about to get positions [begin, end). Throws Error(kOutOfMemory), having lost nothing.
   void make_room(int slot, int64_t begin, int64_t end);
 
@@ -29,27 +27,24 @@ class StateTensors {
   void copy_entries(int from, int to, int64_t position);
 
  private:
-  StateMemory memory_of(const StateInfo& state) const;
   void place_in_pages();
-  void grow(int64_t positions);
+  void place(size_t state, int64_t reserve);
+  Device& device(size_t state) const { return *devices_[static_cast<size_t>(states_[state].device)]; }
   Queue& queue(size_t state) const { return *queues_[static_cast<size_t>(states_[state].device)]; }
 
   std::span<const StateInfo> states_;
   std::span<const std::shared_ptr<Device>> devices_;
   std::span<const std::unique_ptr<Queue>> queues_;
-  const int64_t slots_, context_;
-  int64_t positions_;  // that growing states have room for
+  const int64_t slots_;
   std::vector<Tensor> tensors_;
-  std::vector<size_t> apart_;    // of entries, those in buffers of their own
-  std::vector<size_t> growing_;  // of them, the largest first
-  struct Paged {
-    size_t state = 0, begin = 0;  // where it lies in the pages
+  std::vector<size_t> apart_;  // of entries, those that nobody shares
+  struct Shared {
+    size_t state = 0;
+    SharedState* memory = nullptr;
+    size_t begin = 0;  // where its tensor lies in it
   };
-  std::vector<Paged> paged_;
+  std::vector<Shared> shared_;
   std::shared_ptr<SharedPages> pages_;
 };
-
-// The memory of a growing state for `wanted` positions: the context, or the smallest of its halves that has room.
-int64_t room_for(int64_t wanted, int64_t context);
 
 }  // namespace v4rt

@@ -34,11 +34,13 @@ TEST_P(Memory, IsWhatWasSaid) {
   EXPECT_EQ(count->live, need.weights);
   Session session(model);
   const size_t together = need.weights + need.states + need.arena + need.io;
-  const bool grows = state_memory(*options.find_device(GetParam())) == StateMemory::kGrowing;
+  const bool grows = state_memory(*options.find_device(GetParam())) == StateMemory::kExtents;
   EXPECT_EQ(count->live < together, grows);
-  std::vector<int32_t> prompt(100, 17);
+  std::vector<int32_t> prompt(200, 17);
   Sampler greedy({}, model->config().vocab_size);
   generate(session, prompt, {.max_tokens = 100}, greedy, {});
+  EXPECT_EQ(count->live < together, grows);
+  session.feed(std::vector<int32_t>(300, 17), 1);
   EXPECT_EQ(count->live, together);
   EXPECT_EQ(count->largest, need.largest);
   EXPECT_LE(count->most, need.total());
@@ -49,22 +51,29 @@ TEST(MemoryOfForks, IsThatOfTheirRings) {
   V4Config config = tiny_config();
   config.max_position = 200000;
   config.head_dim = config.index_head_dim = 64;
-  for (const std::string device : {"cpu", "reference"}) {
+  for (const std::string& device : built_in_backends()) {
     // One thread: another would come to use its own working memory at any time.
-    const ModelOptions options{
+    ModelOptions options{
         .device = device, .device_options = {.threads = 1}, .context = 200000, .chunk = 64, .slots = 4};
+    const auto count = std::make_shared<Count>();
+    const bool counted = state_memory(*create_device(device)) == StateMemory::kExtents;
+    if (counted)
+      options.find_device = [&](std::string_view name) {
+        return std::make_shared<CountingDevice>(create_device(name), count);
+      };
+    const auto taken = [&] { return counted ? count->live : process_memory(); };
     const auto model = Model::open(tiny_weights(config), options);
     Session session(model);
     fill_synthetic_state(session, 100000);
     const Snapshot snapshot = session.snapshot();
     const std::vector<float> expected = copy_of(session.feed(tiny_ids(6)));
     session.rewind(6);
-    const size_t before = process_memory();
+    const size_t before = taken();
     for (int slot = 1; slot < 4; ++slot) {
       session.fork(0, slot);
       EXPECT_EQ(copy_of(session.feed(tiny_ids(6), slot)), expected);
     }
-    EXPECT_LT(process_memory(), before + 3 * snapshot.bytes.size() / 20) << device;
+    EXPECT_LT(taken(), before + 3 * snapshot.bytes.size() / 20) << device;
     EXPECT_TRUE(session.snapshot().bytes == snapshot.bytes);
   }
 }

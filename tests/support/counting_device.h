@@ -34,6 +34,9 @@ class CountingDevice final : public Device, public StateHolder {
     const StateMemory memory = v4rt::state_memory(*inner_);
     return memory == StateMemory::kPages ? StateMemory::kWhole : memory;
   }
+  Extents make_extents(const ExtentsSpec& spec) override {
+    return dynamic_cast<StateHolder&>(*inner_).make_extents(spec);
+  }
 
   BufferPtr allocate(size_t bytes) override {
     BufferPtr buffer = inner_->allocate(bytes);

@@ -73,16 +73,16 @@ typedef struct {
 #endif
 
 // c[i] = the chain of e * row over the rows [begin, end) of a block, for element d + i.
-EM_FN void value_chain(const Block* block, int begin, int end, const Extent* extent, __global const uchar* ring,
-                       __global const uchar* cache, __local const float* rows, const float* e, int d,
-                       headf c[DIMS_AT_ONCE]) {
+EM_FN void value_chain(const Block* block, int begin, int end, const Reach* reach, const Entries* entries,
+                       __global const uchar* ring, __global const uchar* cache, __local const float* rows,
+                       const float* e, int d, headf c[DIMS_AT_ONCE]) {
 #pragma unroll
   for (int i = 0; i < DIMS_AT_ONCE; ++i) c[i] = 0.0f;
 #pragma unroll 1
   for (int r = begin; r < end; ++r) {
     const headf weight = load_heads(block->order[r], e);
 #if ROW_CHUNK < SLOTS
-    __global const uchar* row = row_at(extent, ring, cache, block->source[r]);
+    __global const uchar* row = row_at(reach, entries, ring, cache, block->source[r]);
 #else
     __local const float* row = rows + r * DIM;
 #endif
@@ -92,8 +92,9 @@ EM_FN void value_chain(const Block* block, int begin, int end, const Extent* ext
 }
 
 // acc[d] = acc[d] * rescale, then + (c + c') for every two chains of a block.
-EM_FN void add_values(const Block* block, const Extent* extent, __global const uchar* ring, __global const uchar* cache,
-                      __local const float* rows, const float* e, const float* rescale, float* acc) {
+EM_FN void add_values(const Block* block, const Reach* reach, const Entries* entries, __global const uchar* ring,
+                      __global const uchar* cache, __local const float* rows, const float* e, const float* rescale,
+                      float* acc) {
   const headf factor = load_heads(0, rescale);
   for (int d = 0; d < DIM; d += DIMS_AT_ONCE) {
     headf sum[DIMS_AT_ONCE], first[DIMS_AT_ONCE], second[DIMS_AT_ONCE];
@@ -101,8 +102,8 @@ EM_FN void add_values(const Block* block, const Extent* extent, __global const u
     for (int i = 0; i < DIMS_AT_ONCE; ++i) sum[i] = load_heads(min(d + i, DIM - 1), acc) * factor;
     for (int c = 0; c < SLOTS / CHAIN; c += 2) {
       const int* begins = block->begins + c;
-      value_chain(block, begins[0], begins[1], extent, ring, cache, rows, e, d, first);
-      value_chain(block, begins[1], begins[2], extent, ring, cache, rows, e, d, second);
+      value_chain(block, begins[0], begins[1], reach, entries, ring, cache, rows, e, d, first);
+      value_chain(block, begins[1], begins[2], reach, entries, ring, cache, rows, e, d, second);
 #pragma unroll
       for (int i = 0; i < DIMS_AT_ONCE; ++i) sum[i] += first[i] + second[i];
     }
@@ -131,16 +132,17 @@ EM_FN void exponentials(float* scores, const int* order, int n, const float* max
 // Grid (rows, head tiles).
 KERNEL void attend(__global const int4* restrict step, __global const act_t* restrict q,
                    __global const uchar* restrict ring, __global const float* restrict sink,
-                   __global const uchar* restrict cache, __global const int* restrict idx, __global act_t* restrict out,
-                   int window, int ratio, int top_k, int ring_rows, int capacity, float scale) {
+                   __global const uchar* restrict cache, __global const int* restrict table, int shift, int capacity,
+                   __global const int* restrict idx, __global act_t* restrict out, int window, int ratio, int top_k,
+                   int ring_rows, float scale) {
   __local float rows[ROW_CHUNK * DIM];
   float query[DIM * HEAD_LANES], acc[DIM * HEAD_LANES], scores[SLOTS * HEAD_LANES];
   float maximum[HEAD_LANES], total[HEAD_LANES];
-  const Extent extent = {window, ratio, top_k, ring_rows, capacity};
+  const Reach reach = {window, ratio, top_k, ring_rows};
   const int t = get_group_id(0), head0 = (int)get_group_id(1) * HEAD_LANES;
   const int4 row = step[1 + t];
+  const Entries entries = {table, shift, capacity, row.x};
   ring += (size_t)row.x * ring_rows * ROW_BYTES;
-  cache += (size_t)row.x * capacity * ROW_BYTES;
   q += (size_t)t * HEADS * DIM;
   for (int h = 0; h < HEAD_LANES; ++h) {  // past the last head, the last one again
     const size_t at = (size_t)min(head0 + h, HEADS - 1) * DIM;
@@ -150,13 +152,13 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
   }
   for (int i = 0; i < DIM * HEAD_LANES; ++i) acc[i] = 0.0f;
 
-  const int slots = slot_count(&extent, row);
+  const int slots = slot_count(&reach, row);
   for (int base = 0; base < slots; base += SLOTS) {
     Block block;
     block.live = 0;
     for (int i = 0; i < SLOTS; ++i) {
       if (i % CHAIN == 0) block.begins[i / CHAIN] = block.live;
-      const int from = base + i < slots ? slot_row(&extent, row, idx, t, base + i) : -1;
+      const int from = base + i < slots ? slot_row(&reach, row, idx, t, base + i) : -1;
       if (from < 0) continue;
       block.order[block.live] = i;
       block.source[block.live++] = from;
@@ -167,7 +169,8 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
 
     for (int first = 0; first < live; first += ROW_CHUNK) {
       const int n = min(ROW_CHUNK, live - first);
-      for (int r = 0; r < n; ++r) decode_row(row_at(&extent, ring, cache, block.source[first + r]), rows + r * DIM);
+      for (int r = 0; r < n; ++r)
+        decode_row(row_at(&reach, &entries, ring, cache, block.source[first + r]), rows + r * DIM);
       score_rows(query, rows, block.order + first, n, scale, scores);
     }
     float rescale[HEAD_LANES], sums[HEAD_LANES];
@@ -178,7 +181,7 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
     for (int h = 0; h < HEAD_LANES; ++h) rescale[h] = em_exp(rescale[h] - maximum[h]);
     exponentials(scores, block.order, live, maximum, sums);
     for (int h = 0; h < HEAD_LANES; ++h) total[h] = total[h] * rescale[h] + sums[h];
-    add_values(&block, &extent, ring, cache, rows, scores, rescale, acc);
+    add_values(&block, &reach, &entries, ring, cache, rows, scores, rescale, acc);
   }
 
   for (int h = 0; h < HEAD_LANES && head0 + h < HEADS; ++h) {

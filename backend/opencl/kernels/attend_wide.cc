@@ -69,14 +69,14 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
           };
           const int32_t pitch = narrow(at.pitch);
           (*scores)(queue, {tiles(live_slots, tile.columns()), head_tiles, rows.size()}, queue.step_table(),
-                    args[0].values, args[1].values, b.cache, b.idx, scratch, window, ratio, top_k, ring_rows,
-                    b.capacity, row0, pitch, spec.scale);
+                    args[0].values, args[1].values, entries_of(b.cache, queue), b.idx, scratch, window, ratio, top_k,
+                    ring_rows, row0, pitch, spec.scale);
           (*softmax)(queue, {static_cast<size_t>(heads), rows.size()}, queue.step_table(), args[2].values, b.idx,
                      scratch, part(at.factors), part(at.maxima), part(at.sums), part(at.z), window, ratio, top_k,
-                     ring_rows, b.capacity, row0, pitch);
+                     ring_rows, row0, pitch);
           (*values)(queue, {tiles(dim, tile.columns()), head_tiles, rows.size()}, queue.step_table(), args[1].values,
-                    b.cache, b.idx, scratch, part(at.factors), part(at.z), b.out, window, ratio, top_k, ring_rows,
-                    b.capacity, row0, pitch);
+                    entries_of(b.cache, queue), b.idx, scratch, part(at.factors), part(at.z), b.out, window, ratio,
+                    top_k, ring_rows, row0, pitch);
         }
       },
       static_cast<size_t>(AttendScratch(batch, heads, slots).end) * sizeof(float));

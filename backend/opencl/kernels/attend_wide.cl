@@ -15,21 +15,22 @@
 // scores[row, h, slot] = dot(q[row, h], key of the slot) * scale, of live slots. Grid (slot tiles, head tiles, rows).
 KERNEL void attend_scores(__global const int4* restrict step, __global const act_t* restrict q,
                           __global const uchar* restrict ring, __global const uchar* restrict cache,
-                          __global const int* restrict idx, __global float* restrict scores, int window, int ratio,
-                          int top_k, int ring_rows, int capacity, int row0, int pitch, float scale) {
+                          __global const int* restrict table, int shift, int capacity, __global const int* restrict idx,
+                          __global float* restrict scores, int window, int ratio, int top_k, int ring_rows, int row0,
+                          int pitch, float scale) {
   __local float left[STAGE_FLOATS] __attribute__((aligned(16)));
   __local float* right = left + DEPTH * LEFT_PITCH;
-  const Extent extent = {window, ratio, top_k, ring_rows, capacity};
+  const Reach reach = {window, ratio, top_k, ring_rows};
   const int t = row0 + (int)get_group_id(2), head0 = (int)get_group_id(1) * TILE_HEADS;
   const int4 row = step[1 + t];
-  const int slots = slot_count(&extent, row), slot0 = (int)get_group_id(0) * TILE_COLUMNS;
+  const int slots = slot_count(&reach, row), slot0 = (int)get_group_id(0) * TILE_COLUMNS;
   if (slot0 >= slots) return;
+  const Entries entries = {table, shift, capacity, row.x};
   ring += (size_t)row.x * ring_rows * ROW_BYTES;
-  cache += (size_t)row.x * capacity * ROW_BYTES;
 
   const int mine = slot0 + LANE % TILE_COLUMNS;  // the slot whose key this work-item brings
-  const int from = mine < slots ? slot_row(&extent, row, idx, t, mine) : -1;
-  __global const uchar* key = row_at(&extent, ring, cache, max(from, 0));
+  const int from = mine < slots ? slot_row(&reach, row, idx, t, mine) : -1;
+  __global const uchar* key = row_at(&reach, &entries, ring, cache, max(from, 0));
   float4 total[PER_ITEM];
 #pragma unroll
   for (int i = 0; i < PER_ITEM; ++i) total[i] = 0.0f;
@@ -50,18 +51,19 @@ KERNEL void attend_scores(__global const int4* restrict step, __global const act
 
 // out[row, h, d] = (the sum over slots of weight * value) / z. Grid (element tiles, head tiles, rows).
 KERNEL void attend_values(__global const int4* restrict step, __global const uchar* restrict ring,
-                          __global const uchar* restrict cache, __global const int* restrict idx,
-                          __global const float* restrict weights, __global const float* restrict factors,
-                          __global const float* restrict z, __global act_t* restrict out, int window, int ratio,
-                          int top_k, int ring_rows, int capacity, int row0, int pitch) {
+                          __global const uchar* restrict cache, __global const int* restrict table, int shift,
+                          int capacity, __global const int* restrict idx, __global const float* restrict weights,
+                          __global const float* restrict factors, __global const float* restrict z,
+                          __global act_t* restrict out, int window, int ratio, int top_k, int ring_rows, int row0,
+                          int pitch) {
   __local float left[STAGE_FLOATS] __attribute__((aligned(16)));
   __local float* right = left + DEPTH * LEFT_PITCH;
-  const Extent extent = {window, ratio, top_k, ring_rows, capacity};
+  const Reach reach = {window, ratio, top_k, ring_rows};
   const int t = row0 + (int)get_group_id(2), head0 = (int)get_group_id(1) * TILE_HEADS;
   const int4 row = step[1 + t];
-  const int slots = slot_count(&extent, row), d0 = (int)get_group_id(0) * TILE_COLUMNS, head = head0 + QUAD * 4;
+  const int slots = slot_count(&reach, row), d0 = (int)get_group_id(0) * TILE_COLUMNS, head = head0 + QUAD * 4;
+  const Entries entries = {table, shift, capacity, row.x};
   ring += (size_t)row.x * ring_rows * ROW_BYTES;
-  cache += (size_t)row.x * capacity * ROW_BYTES;
   weights += (size_t)get_group_id(2) * HEADS * pitch;
   factors += (size_t)get_group_id(2) * (pitch / SLOTS) * HEAD_PITCH;
   z += (size_t)get_group_id(2) * HEADS;
@@ -81,11 +83,11 @@ KERNEL void attend_values(__global const int4* restrict step, __global const uch
 #pragma unroll
     for (int f = 0; f < RIGHT_FETCHES; ++f) {
       const int i = LANE + f * GROUP, slot = base + i / (TILE_COLUMNS / 8);
-      const int from = slot < slots ? slot_row(&extent, row, idx, t, slot) : -1;
+      const int from = slot < slots ? slot_row(&reach, row, idx, t, slot) : -1;
 #pragma unroll
       for (int j = 0; j < 8; ++j) of_value[f][j] = 0.0f;
       if (from >= 0) {
-        row_values8(row_at(&extent, ring, cache, from), d0 + i % (TILE_COLUMNS / 8) * 8, of_value[f]);
+        row_values8(row_at(&reach, &entries, ring, cache, from), d0 + i % (TILE_COLUMNS / 8) * 8, of_value[f]);
       }
     }
     SYNC;
@@ -151,13 +153,13 @@ EM_FN float part_sum(float v, __local float* fold) {
 KERNEL void attend_softmax(__global const int4* restrict step, __global const float* restrict sink,
                            __global const int* restrict idx, __global float* scores, __global float* factors,
                            __global float* maxima, __global float* sums, __global float* z, int window, int ratio,
-                           int top_k, int ring_rows, int capacity, int row0, int pitch) {
+                           int top_k, int ring_rows, int row0, int pitch) {
   __local float fold[GROUP];
   __local int live[PARTS];
-  const Extent extent = {window, ratio, top_k, ring_rows, capacity};
+  const Reach reach = {window, ratio, top_k, ring_rows};
   const int head = get_group_id(0), t = row0 + (int)get_group_id(1), part = LANE / SLOTS;
   const int4 row = step[1 + t];
-  const int slots = slot_count(&extent, row), blocks = (slots + SLOTS - 1) / SLOTS, block_pitch = pitch / SLOTS;
+  const int slots = slot_count(&reach, row), blocks = (slots + SLOTS - 1) / SLOTS, block_pitch = pitch / SLOTS;
   const size_t of_head = (size_t)get_group_id(1) * HEADS + head;
   scores += of_head * pitch;
   maxima += of_head * block_pitch;
@@ -165,7 +167,7 @@ KERNEL void attend_softmax(__global const int4* restrict step, __global const fl
   factors += (size_t)get_group_id(1) * block_pitch * HEAD_PITCH + head;
 
   for (int block = part; block - part < blocks; block += PARTS) {
-    const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&extent, row, idx, t, slot) : -1;
+    const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&reach, row, idx, t, slot) : -1;
     if (SLOT == 0) live[part] = 0;
     SYNC;
     if (from >= 0) live[part] = 1;
@@ -185,7 +187,7 @@ KERNEL void attend_softmax(__global const int4* restrict step, __global const fl
   }
   SYNC_GLOBAL;
   for (int block = part; block - part < blocks; block += PARTS) {
-    const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&extent, row, idx, t, slot) : -1;
+    const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&reach, row, idx, t, slot) : -1;
     const float maximum = block < blocks ? maxima[block] : 0.0f;
     const float e = from >= 0 ? em_exp(scores[slot] - maximum) : 0.0f;
     if (block < blocks) scores[slot] = ROUNDS ? em_bf16(e) : e;

@@ -72,7 +72,7 @@ std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) 
     const auto completes = [ratio](const Row& row) { return (row.position + 1) % ratio == 0; };
     const auto entries = static_cast<size_t>(std::ranges::count_if(step.rows, completes));
     (*function)(queue, {entries}, queue.step_table(), args[0].values, args[1].values, args[2].values, args[3].values,
-                frequencies, args[4].values, narrow(args[4].type.shape[1]), pairs, eps, scale);
+                frequencies, entries_of(args[4], queue), pairs, eps, scale);
   });
 }
 
@@ -103,9 +103,8 @@ std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {
                     ? device.function("index.cl", definitions, "index_scores")
                     : device.function("index_wide.cl", definitions + tile.options(), "index_scores", tile.group),
        pick = device.function("index_pick.cl", choice, "index_pick", pick_group), spec, batch = narrow(batch),
-       keys_per_group = vector_lanes(device) ? int64_t{16} : tile.columns()](
+       pitch = narrow(capacity), keys_per_group = vector_lanes(device) ? int64_t{16} : tile.columns()](
           OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-        const int32_t capacity = narrow(args[2].type.shape[1]);
         for (int32_t row0 = 0; row0 < step.n_rows(); row0 += batch) {
           const auto rows =
               step.rows.subspan(static_cast<size_t>(row0), static_cast<size_t>(std::min(batch, step.n_rows() - row0)));
@@ -113,9 +112,9 @@ std::unique_ptr<Kernel> make_index(const OpCall& call, OpenclDevice& device) {
           const int64_t entries = (last + 1) / spec.ratio;
           if (entries > spec.top_k) {
             (*scores)(queue, {tiles(entries, keys_per_group), rows.size()}, queue.step_table(), args[0].values,
-                      args[1].values, args[2].values, args[4].values, row0, capacity, spec.weight_scale);
+                      args[1].values, entries_of(args[2], queue), args[4].values, row0, pitch, spec.weight_scale);
           }
-          (*pick)(queue, {rows.size()}, queue.step_table(), args[4].values, args[3].values, row0, capacity);
+          (*pick)(queue, {rows.size()}, queue.step_table(), args[4].values, args[3].values, row0, pitch);
         }
       },
       static_cast<size_t>(std::max<int64_t>(batch * capacity, 1)) * sizeof(float));
@@ -148,8 +147,8 @@ std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
                          OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
     const AttendBuffers b(spec, args);
     (*function)(queue, {live_count(step), head_tiles}, queue.step_table(), args[0].values, args[1].values,
-                args[2].values, b.cache, b.idx, b.out, int32_t{spec.window}, int32_t{spec.ratio}, int32_t{spec.top_k},
-                ring_rows, b.capacity, spec.scale);
+                args[2].values, entries_of(b.cache, queue), b.idx, b.out, int32_t{spec.window}, int32_t{spec.ratio},
+                int32_t{spec.top_k}, ring_rows, spec.scale);
   });
 }
 

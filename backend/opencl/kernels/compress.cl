@@ -35,7 +35,8 @@ EM_FN int completing_row(__global const int4* step, int index) {
 KERNEL void compress_pool(__global const int4* restrict step, __global const float* restrict as,
                           __global const float* restrict pending, __global const float* restrict ape,
                           __global const CAT(NORM, _t) * restrict norm, __global const float* restrict frequency,
-                          __global uchar* restrict cache, int capacity, int pairs, float eps, float hadamard_scale) {
+                          __global uchar* restrict cache, __global const int* restrict table, int shift, int capacity,
+                          int pairs, float eps, float hadamard_scale) {
   __local float fold[64], entry[DIM], top[DIM], sum[DIM];
   const int t = completing_row(step, get_group_id(0));
   const int4 row = step[1 + t];  // slot, position, first, end
@@ -74,5 +75,6 @@ KERNEL void compress_pool(__global const int4* restrict step, __global const flo
 #endif
   for (int ch = LANE; ch < DIM; ch += GROUP) entry[ch] = rounded(entry[ch]);
   SYNC;
-  encode_row(entry, cache + ((size_t)row.x * capacity + row.y / RATIO) * ROW_BYTES);
+  const Entries entries = {table, shift, capacity, row.x};
+  encode_row(entry, cache + entry_at(&entries, row.y / RATIO));
 }

@@ -1,5 +1,5 @@
 // Scores of the lightning indexer (ops/attention/attention.h: IndexSelect), on vector lanes. Options: ACT; those of
-// row_format.cl; RATIO; TOP_K; HEADS; ROUNDS. Rows are taken from `row0` on; scores hold `capacity` floats per row of
+// row_format.cl; RATIO; TOP_K; HEADS; ROUNDS. Rows are taken from `row0` on; scores hold `pitch` floats per row of
 // the launch.
 
 typedef float16 keyf;  // 16 keys abreast
@@ -38,7 +38,8 @@ EM_FN void chunk_products(const keyf key[DIM], __local const float* query, keyf 
 // scores[row, j] for keys j < n = (position + 1) / RATIO, where n > TOP_K. Grid (tiles of KEYS keys, rows).
 KERNEL void index_scores(__global const int4* restrict step, __global const act_t* restrict q,
                          __global const act_t* restrict g, __global const uchar* restrict cache,
-                         __global float* restrict scores, int row0, int capacity, float weight_scale) {
+                         __global const int* restrict table, int shift, int capacity, __global float* restrict scores,
+                         int row0, int pitch, float weight_scale) {
   const int t = row0 + (int)get_group_id(1);
   const int4 row = step[1 + t];
   const int n = (row.y + 1) / RATIO;
@@ -47,10 +48,10 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
   q += (size_t)t * HEADS * DIM;
   g += (size_t)t * HEADS;
 
-  cache += (size_t)row.x * capacity * ROW_BYTES;
+  const Entries entries = {table, shift, capacity, row.x};
   keyf key[DIM];  // past the last key, the last one again
   __local float rows[KEYS * DIM], query[HEAD_CHUNK * DIM];
-  for (int l = 0; l < KEYS; ++l) decode_row(cache + (size_t)min(first + l, n - 1) * ROW_BYTES, rows + l * DIM);
+  for (int l = 0; l < KEYS; ++l) decode_row(cache + entry_at(&entries, min(first + l, n - 1)), rows + l * DIM);
   for (int d = 0; d < DIM; ++d) {
     key[d] =
         (float16)(rows[d], rows[DIM + d], rows[2 * DIM + d], rows[3 * DIM + d], rows[4 * DIM + d], rows[5 * DIM + d],
@@ -72,7 +73,7 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
     }
   }
   sum = rounded(sum);
-  scores += (size_t)get_group_id(1) * capacity + first;
+  scores += (size_t)get_group_id(1) * pitch + first;
   if (first + KEYS <= n) {
     vstore16(sum, 0, scores);
   } else {

@@ -1,5 +1,5 @@
 // The choice of the lightning indexer (ops/attention/attention.h: IndexSelect) among its scores. Options: RATIO; TOP_K.
-// Rows are taken from `row0` on; scores hold `capacity` floats per row of the launch.
+// Rows are taken from `row0` on; scores hold `pitch` floats per row of the launch.
 
 #define DIGIT 8  // bits that are decided at once
 #define BINS (1 << DIGIT)
@@ -33,14 +33,14 @@ EM_FN void find_bin(__local const int* histogram, __local int* parts, __local ui
 
 // The TOP_K largest, lower index on ties, ascending; -1 after the last. One work-group per row.
 KERNEL void index_pick(__global const int4* restrict step, __global const float* restrict scores,
-                       __global int* restrict out, int row0, int capacity) {
+                       __global int* restrict out, int row0, int pitch) {
   __local int histogram[BINS], parts[PARTS];
   __local int2 counts[GROUP];
   __local uint2 state;
   const int t = row0 + (int)get_group_id(0);
   const int n = (step[1 + t].y + 1) / RATIO;
   out += (size_t)t * TOP_K;
-  scores += (size_t)get_group_id(0) * capacity;
+  scores += (size_t)get_group_id(0) * pitch;
   if (n <= TOP_K) {  // then there are no scores
     for (int i = LANE; i < TOP_K; i += GROUP) out[i] = i < n ? i : -1;
     return;

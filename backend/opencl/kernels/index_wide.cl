@@ -1,5 +1,5 @@
 // Scores of the lightning indexer (ops/attention/attention.h: IndexSelect), on work-items. Options: those of
-// head_tile.cl, whose columns are keys; RATIO; TOP_K; ROUNDS. Rows are taken from `row0` on; scores hold `capacity`
+// head_tile.cl, whose columns are keys; RATIO; TOP_K; ROUNDS. Rows are taken from `row0` on; scores hold `pitch`
 // floats per row of the launch.
 
 #define DOT_PITCH (TILE_COLUMNS + 1)
@@ -9,7 +9,8 @@ EM_FN float rounded(float v) { return ROUNDS ? em_bf16(v) : v; }
 // scores[row, j] for keys j < n = (position + 1) / RATIO, where n > TOP_K. Grid (key tiles, rows).
 KERNEL void index_scores(__global const int4* restrict step, __global const act_t* restrict q,
                          __global const act_t* restrict g, __global const uchar* restrict cache,
-                         __global float* restrict scores, int row0, int capacity, float weight_scale) {
+                         __global const int* restrict table, int shift, int capacity, __global float* restrict scores,
+                         int row0, int pitch, float weight_scale) {
   __local float left[STAGE_FLOATS] __attribute__((aligned(16)));
   __local float* right = left + DEPTH * LEFT_PITCH;
   __local float* dots = left;  // [TILE_HEADS][DOT_PITCH], once a tile is summed
@@ -18,8 +19,8 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
   const int n = (row.y + 1) / RATIO;
   if (n <= TOP_K || first >= n) return;
   g += (size_t)t * HEADS;
-  cache += (size_t)row.x * capacity * ROW_BYTES;
-  __global const uchar* key = cache + (size_t)min(first + LANE % TILE_COLUMNS, n - 1) * ROW_BYTES;  // that it brings
+  const Entries entries = {table, shift, capacity, row.x};
+  __global const uchar* key = cache + entry_at(&entries, min(first + LANE % TILE_COLUMNS, n - 1));  // that it brings
   const int mine = LANE % TILE_COLUMNS;  // whose heads it adds
   float sum = 0.0f;
   for (int head0 = 0; head0 < HEADS; head0 += TILE_HEADS) {
@@ -43,5 +44,5 @@ KERNEL void index_scores(__global const int4* restrict step, __global const act_
       }
     }
   }
-  if (LANE < TILE_COLUMNS && first + mine < n) scores[(size_t)get_group_id(1) * capacity + first + mine] = rounded(sum);
+  if (LANE < TILE_COLUMNS && first + mine < n) scores[(size_t)get_group_id(1) * pitch + first + mine] = rounded(sum);
 }
