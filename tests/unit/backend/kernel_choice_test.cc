@@ -152,7 +152,7 @@ TEST_F(KernelChoices, ThoseOfAnotherDriverAreNotUsed) {
 }
 
 TEST_F(KernelChoices, DamagedOnesAreMeasuredAgain) {
-  SleepyDevice device({9, 2, 4});
+  SleepyDevice device({30, 2, 20});
   choose(device);
   const std::string path = kept().string();
   for (const std::streamoff at : {0, 40, 200}) {
