@@ -38,6 +38,8 @@ const DeviceProfile::Rule& rule_of(const DeviceProfile& profile, OpKind kind) {
 
 size_t token_bytes(const TensorType& type) { return type.bytes() / static_cast<size_t>(type.shape[0]); }
 
+std::string as(std::string_view profile) { return fmt::format(", as {}", profile); }  // ends a description
+
 class ProfiledDevice final : public Device {
  public:
   ProfiledDevice(std::shared_ptr<Device> inner, DeviceProfile profile)
@@ -46,7 +48,7 @@ class ProfiledDevice final : public Device {
       value = most == 0 || (value > 0 && value < most) ? value : most;
     };
     info_.name += "+" + profile_.name;
-    info_.description += fmt::format(", as {}", profile_.name);
+    info_.description += as(profile_.name);
     limit(info_.max_allocation, profile_.max_allocation);
     limit(info_.memory, profile_.memory);
   }
@@ -107,6 +109,14 @@ Support allows(const DeviceProfile& profile, const OpCall& call) {
 
 std::shared_ptr<Device> create_profiled_device(std::shared_ptr<Device> inner, DeviceProfile profile) {
   return std::make_shared<ProfiledDevice>(std::move(inner), std::move(profile));
+}
+
+DeviceInfo without_profile(DeviceInfo info) {
+  const size_t plus = info.name.rfind('+');
+  if (plus == std::string::npos) return info;
+  info.description.resize(info.description.size() - as(info.name.substr(plus + 1)).size());
+  info.name.resize(plus);
+  return info;
 }
 
 }  // namespace v4rt

@@ -35,6 +35,8 @@ Support allows(const DeviceProfile& profile, const OpCall& call);
 
 // A device that runs on `inner` what the profile allows and refuses the rest. Called "inner+profile".
 std::shared_ptr<Device> create_profiled_device(std::shared_ptr<Device> inner, DeviceProfile profile);
+// Name and description of the device that such a one runs on; of others their own.
+DeviceInfo without_profile(DeviceInfo info);
 
 // The files of this folder, embedded: name without ".json", and text.
 struct ProfileFile {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "backend/registry.h"
@@ -68,11 +69,15 @@ std::string describe(const DeviceInfo& device) {
   return text;
 }
 
-// Measures the devices, or the one that was asked for, and keeps the figures. What cannot be used is a problem more.
+// Measures the devices, or the one that was asked for, which may be a part of one and is then listed too, and keeps the
+// figures. What cannot be used is a problem more.
 void measure(const DevicesArguments& a, DeviceList& found) {
-  const std::string only = a.device.empty() ? "" : create_device(a.device)->info().name;
   std::vector<DeviceInfo> infos = found.devices;
-  if (!only.empty()) std::erase_if(infos, [&](const DeviceInfo& device) { return device.name != only; });
+  if (!a.device.empty()) {
+    infos = {create_device(a.device)->info()};
+    const bool listed = std::ranges::any_of(found.devices, [&](const auto& d) { return d.name == infos[0].name; });
+    if (!listed) found.devices.push_back(infos[0]);
+  }
   Progress progress("measuring");
   for (size_t i = 0; i < infos.size(); ++i) {
     progress.update(static_cast<double>(i) / static_cast<double>(infos.size()), infos[i].name);

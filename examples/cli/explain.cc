@@ -16,6 +16,7 @@
 #include "examples/cli/plan_graph.h"
 #include "examples/cli/terminal.h"
 #include "graph/evidence/time_model.h"
+#include "graph/runtime/profiles.h"
 #include "graph/runtime/report.h"
 #include "ops/core/human.h"
 
@@ -112,10 +113,7 @@ std::vector<DeviceFigures> figures_of(const Explanation& e, const std::string& s
       figures.push_back(described_figures(said));
       continue;
     }
-    // Those of a profiled device are of the one it runs on.
-    DeviceInfo info = device->info();
-    info.name = info.name.substr(0, info.name.find('+'));
-    info.description = info.description.substr(0, info.description.rfind(", as "));
+    const DeviceInfo info = without_profile(device->info());  // which was measured
     const auto kept = kept_figures(cache_folder(), info);
     check(kept.has_value(), Code::kNotFound,
           "--predict: {} was not measured: do that once with 'v4rt devices --measure --device {}'", info.name,

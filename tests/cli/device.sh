@@ -43,6 +43,8 @@ fi
 # Parts of a device, each with layers of its own.
 if [ "$device" = opencl ] && [ "$(nproc)" -ge 2 ]; then
   call run mini --device opencl:0/0 --place 'L01.*=opencl:0/1' -p "$prompt" --numbers plain --save-ids "$work/parts"; exits 0; same_files "$work/ids" "$work/parts"
+  call devices --measure --device opencl:0/1; exits 0; out_has "opencl:0/1"; out_has "a launch "
+  call explain mini --device opencl:0/1 --predict; exits 0; out_has "predicted: "
   call run mini --device opencl:0/9999 -p a -n 1; refuses 2 "parts, opencl:0/0 to opencl:0/"
   for name in opencl:0/ opencl:0/x opencl:/1 opencl/1; do call run mini --device $name -p a -n 1; refuses 2 "no device named '$name'"; done
 fi

@@ -31,6 +31,7 @@ check "a millisecond for each launch" awk "BEGIN { ms = 1000 * $("$json_value" "
 call explain mini --profile ascend-like --predict --figures "$work/figures.json"; refuses 1 "--predict: cpu was not measured: do that once with 'v4rt devices --measure --device cpu'"
 call devices --measure --device cpu; exits 0; out_has "products with fp4: "
 call explain mini --profile ascend-like --predict --figures "$work/figures.json"; exits 0; out_has "transfer"
+call explain mini --profile ascend-like --predict; exits 0; out_has "transfer"  # by the cpu's, which it runs on
 call explain mini --predict --json; exits 0; check "less than a second" awk "BEGIN { exit !($("$json_value" "$work/out" /predicted/seconds) < 1) }"
 call explain mini --figures "$work/figures.json"; refuses 2 "--predict"
 echo '{"read_gbs": 1000}' >"$work/figures.json"; call explain mini --predict --figures "$work/figures.json"; refuses 1 "figures.json: 'f32_gflops' is missing"

@@ -69,7 +69,7 @@ class LinearKernel final : public OpenclKernel {
     const Tensor from{.type = x_, .values = borrow_host(x), .scales = nullptr};
     const size_t sums_at = static_cast<size_t>(op_groups) * panel_bytes;
     for (int64_t g = 0; g < op_groups; ++g) {
-      std::ranges::fill(panel_, 0.0f);
+      std::ranges::fill(std::span(panel_).first(static_cast<size_t>(width * t)), 0.0f);
       for (int64_t row = 0; row < rows; ++row) {
         dequantise(from, (row * op_groups + g) * k, std::span(line_).first(static_cast<size_t>(k)));
         for (int64_t i = 0; i < k; ++i) at(i * t + row) = line_[static_cast<size_t>(i)];
