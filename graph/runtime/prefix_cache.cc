@@ -86,14 +86,14 @@ void PrefixCache::shrink(Tier& tier) {
 
 bool PrefixCache::has(const Hash& key) { return memory_.known.contains(key) || folder_.known.contains(key); }
 
-PrefixCache::Bytes PrefixCache::load(const Hash& key) {
+PrefixCache::Held PrefixCache::load(const Hash& key) {
   if (const auto known = memory_.known.find(key); known != memory_.known.end()) return known->second->bytes;
   if (!folder_.known.contains(key)) return nullptr;
   return read_file(key);
 }
 
-void PrefixCache::keep(const Hash& key, std::vector<std::byte> bytes) {
-  const auto shared = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+void PrefixCache::keep(const Hash& key, Bytes bytes) {
+  const auto shared = std::make_shared<const Bytes>(std::move(bytes));
   if (!folder_path_.empty() && !folder_.known.contains(key)) write_file(key, *shared);
   add(memory_, {key, shared, shared->size()});
 }
@@ -146,7 +146,7 @@ void PrefixCache::scan_folder() {
 }
 
 // Nothing when the file is gone or damaged; then it is removed.
-PrefixCache::Bytes PrefixCache::read_file(const Hash& key) {
+PrefixCache::Held PrefixCache::read_file(const Hash& key) {
   try {
     const auto file = MappedFile::open(path(key), FileAccess::kRead);
     FileHead head;
@@ -159,7 +159,7 @@ PrefixCache::Bytes PrefixCache::read_file(const Hash& key) {
         std::memcmp(head.magic, expected.magic, sizeof head.magic) == 0 && head.key == key && head.sum == hash_of(rest),
         Code::kCorrupt, "{}: damaged", file->path());
     (void)::utimensat(AT_FDCWD, file->path().c_str(), nullptr, 0);  // used now
-    return std::make_shared<const std::vector<std::byte>>(rest.begin(), rest.end());
+    return std::make_shared<const Bytes>(rest.begin(), rest.end());
   } catch (const Error& error) {
     if (error.code() == Code::kCorrupt) log::warn("prefix cache: {}; it is removed", error.what());
     std::error_code ignored;
@@ -219,14 +219,14 @@ int64_t PrefixCache::restore(Session& session, int slot, std::span<const int32_t
     const Hash key = tail_key(keys, tokens.first(static_cast<size_t>(position)));
     if (!has(key)) continue;
     const auto blocks = static_cast<size_t>(position / kBlock);
-    std::vector<Bytes> held{load(key)};
+    std::vector<Held> held{load(key)};
     for (size_t b = 1; b <= blocks && held.back() != nullptr; ++b) held.push_back(load(keys[b]));
     if (held.back() == nullptr) continue;
     std::vector<std::span<const std::byte>> entries;
     for (size_t b = 1; b <= blocks; ++b) entries.emplace_back(*held[b]);
     session.assemble(position, kBlock, entries, *held[0], slot);
     // The tail before the blocks that it needs, and these from the last to the first: they are dropped in that order.
-    const auto used = [&](const Hash& part, const Bytes& bytes) {
+    const auto used = [&](const Hash& part, const Held& bytes) {
       touch(folder_, part);
       add(memory_, {part, bytes, bytes->size()});
     };

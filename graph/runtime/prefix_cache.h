@@ -46,10 +46,10 @@ class PrefixCache {
   size_t folder_bytes() const { return folder_.bytes; }
 
  private:
-  using Bytes = std::shared_ptr<const std::vector<std::byte>>;
+  using Held = std::shared_ptr<const Bytes>;
   struct Part {
     Hash key;
-    Bytes bytes;  // in memory only
+    Held bytes;  // in memory only
     size_t size = 0;
   };
   struct KeyHash {
@@ -66,8 +66,8 @@ class PrefixCache {
   Hash tail_key(std::span<const Hash> beginnings, std::span<const int32_t> tokens) const;
 
   bool has(const Hash& key);
-  Bytes load(const Hash& key);
-  void keep(const Hash& key, std::vector<std::byte> bytes);
+  Held load(const Hash& key);
+  void keep(const Hash& key, Bytes bytes);
   void add(Tier& tier, Part part);
   void touch(Tier& tier, const Hash& key);
   void drop(Tier& tier, const Hash& key);
@@ -76,7 +76,7 @@ class PrefixCache {
   std::string path(const Hash& key) const;
   void see_other_processes();
   void scan_folder();
-  Bytes read_file(const Hash& key);
+  Held read_file(const Hash& key);
   void write_file(const Hash& key, std::span<const std::byte> bytes);
 
   const Hash mark_;

@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "ops/core/bytes.h"
+
 namespace v4rt {
 
 // What a session knows of one of its sequences beside the state on the devices.
@@ -15,7 +17,7 @@ struct Sequence {
   int64_t position = 0;
   int64_t start = 0;              // where it was put down
   int64_t kept = 0, written = 0;  // what rings hold, and the furthest that it has been: SessionState::reaches
-  std::map<int64_t, std::shared_ptr<const std::vector<std::byte>>> checkpoints;
+  std::map<int64_t, std::shared_ptr<const Bytes>> checkpoints;
 
   // For drafts: the last tokens, token p at p mod size, and none without drafts; how many positions the MTP block has
   // seen, and the token that it took for the one after them.

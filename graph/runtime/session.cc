@@ -215,7 +215,7 @@ bool Session::Impl::read_chunk(Program& program, std::span<const int32_t> tokens
   const int slot = segments.front().slot;
   const int64_t at = position(slot);
   finish();
-  const std::vector<std::byte> rings = state->save_rows(slot, rings_at(at));
+  const Bytes rings = state->save_rows(slot, rings_at(at));
   const auto go_back = [&] {
     finish();
     state->load_rows(slot, rings_at(at), rings);
@@ -501,7 +501,7 @@ void Session::checkpoint(int slot) {
   Sequence& sequence = impl_->sequence(slot);
   impl_->finish();
   sequence.checkpoints[sequence.position] =
-      std::make_shared<const std::vector<std::byte>>(impl_->state->save_rows(slot, rings_at(sequence.position)));
+      std::make_shared<const Bytes>(impl_->state->save_rows(slot, rings_at(sequence.position)));
 }
 
 void Session::drop_checkpoint(int64_t position, int slot) { impl_->sequence(slot).checkpoints.erase(position); }
@@ -542,7 +542,7 @@ void Session::restore(const Snapshot& snapshot, int slot) {
   impl_->put_down(slot, position);
 }
 
-std::vector<std::byte> Session::entries(int64_t begin, int64_t end, int slot) const {
+Bytes Session::entries(int64_t begin, int64_t end, int slot) const {
   const int64_t at = position(slot);
   check(0 <= begin && begin <= end && end <= at, Code::kInvalidArgument,
         "entries of positions {} to {} of a sequence of {}", begin, end, at);
@@ -550,7 +550,7 @@ std::vector<std::byte> Session::entries(int64_t begin, int64_t end, int slot) co
   return impl_->state->save_rows(slot, entries_of(begin, end));
 }
 
-std::vector<std::byte> Session::tail(int64_t begin, int slot) const {
+Bytes Session::tail(int64_t begin, int slot) const {
   const int64_t at = position(slot);
   check(0 <= begin && begin <= at, Code::kInvalidArgument, "the tail from {} of a sequence of {}", begin, at);
   impl_->finish();

@@ -9,6 +9,7 @@
 
 #include "graph/runtime/model.h"
 #include "graph/runtime/snapshot.h"
+#include "ops/core/bytes.h"
 
 namespace v4rt {
 
@@ -106,8 +107,8 @@ class Session {
 
   // A sequence in parts, for caches that share them: the compressed entries that positions [begin, end) complete, which
   // never change; and a tail, what is left when the positions before `begin` are cut off.
-  std::vector<std::byte> entries(int64_t begin, int64_t end, int slot = 0) const;
-  std::vector<std::byte> tail(int64_t begin, int slot = 0) const;
+  Bytes entries(int64_t begin, int64_t end, int slot = 0) const;
+  Bytes tail(int64_t begin, int slot = 0) const;
   // A sequence of `position` tokens of entries(0, block), entries(block, 2 * block) .. and the tail after them. Throws
   // Error(kCorrupt), having changed nothing, when a part has not the size that it should.
   void assemble(int64_t position, int64_t block, std::span<const std::span<const std::byte>> entries,

@@ -39,9 +39,9 @@ const Tensor& SessionState::tensor(std::string_view name) const {
 }
 
 // Rows of a ring may go round its end.
-void SessionState::download(size_t i, int slot, RowSpan rows, Bytes to) const {
+void SessionState::download(size_t i, int slot, RowSpan rows, std::span<std::byte> to) const {
   for (const RowSpan part : states_[i].parts(rows)) {
-    const Bytes piece = to.first(static_cast<size_t>(part.count * states_[i].row_bytes()));
+    const auto piece = to.first(static_cast<size_t>(part.count * states_[i].row_bytes()));
     queue(states_[i]).download(piece, *tensors_[i].values, tensors_.offset(i, slot, part.first));
     to = to.subspan(piece.size());
   }
@@ -90,9 +90,9 @@ size_t SessionState::bytes_of(const RowsFn& rows) const {
   return static_cast<size_t>(bytes);
 }
 
-std::vector<std::byte> SessionState::save_rows(int slot, const RowsFn& rows) const {
-  std::vector<std::byte> bytes(bytes_of(rows));
-  Bytes to = bytes;
+Bytes SessionState::save_rows(int slot, const RowsFn& rows) const {
+  Bytes bytes(bytes_of(rows));
+  std::span<std::byte> to = bytes;
   for (const size_t i : order_) {
     const RowSpan span = rows(states_[i]);
     download(i, slot, span, to);

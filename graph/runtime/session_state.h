@@ -8,6 +8,7 @@
 
 #include "graph/runtime/snapshot.h"
 #include "graph/runtime/state_tensors.h"
+#include "ops/core/bytes.h"
 
 namespace v4rt {
 
@@ -30,7 +31,7 @@ class SessionState {
 
   // Some rows of every state that a snapshot holds, in the same order.
   using RowsFn = std::function<RowSpan(const StateInfo& state)>;
-  std::vector<std::byte> save_rows(int slot, const RowsFn& rows) const;
+  Bytes save_rows(int slot, const RowsFn& rows) const;
   void load_rows(int slot, const RowsFn& rows, std::span<const std::byte> bytes);
   size_t bytes_of(const RowsFn& rows) const;
 
@@ -47,9 +48,8 @@ class SessionState {
   bool reaches(int64_t position, int64_t start, int64_t written) const;
 
  private:
-  using Bytes = std::span<std::byte>;
   Queue& queue(const StateInfo& state) const { return *queues_[static_cast<size_t>(state.device)]; }
-  void download(size_t state, int slot, RowSpan rows, Bytes to) const;
+  void download(size_t state, int slot, RowSpan rows, std::span<std::byte> to) const;
   void upload(size_t state, int slot, RowSpan rows, std::span<const std::byte> from);
 
   const Hash mark_;

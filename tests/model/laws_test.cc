@@ -193,9 +193,9 @@ class Program {
   void take_apart() {
     const std::vector<int32_t> tokens = sequence().tokens;
     const auto position = static_cast<int64_t>(tokens.size()), blocks = position / kBlock;
-    std::vector<std::vector<std::byte>> held;
+    std::vector<Bytes> held;
     for (int64_t b = 0; b < blocks; ++b) held.push_back(session().entries(b * kBlock, (b + 1) * kBlock, slot_));
-    const std::vector<std::byte> tail = session().tail(blocks * kBlock, slot_);
+    const Bytes tail = session().tail(blocks * kBlock, slot_);
     const std::vector<std::span<const std::byte>> parts(held.begin(), held.end());
     place_ = &places_[below(places_.size())];
     slot_ = static_cast<int>(below(kSlots));
