@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -33,28 +34,37 @@ F* next(F*, const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
 }
 
-uint64_t place() {
-  void* callers[64];
-  uint64_t hash = 0;
-  for (const int depth = backtrace(callers, 64); void* caller : std::span(callers, static_cast<size_t>(depth)))
-    hash = (hash ^ reinterpret_cast<uintptr_t>(caller)) * 0x9e3779b97f4a7c15u;
-  return hash;
-}
+struct Callers {
+  void* functions[64];
+  int depth;
+  Callers() : depth(backtrace(functions, 64)) {}
+  uint64_t place() const {
+    uint64_t hash = 0;
+    for (void* const function : std::span(functions, static_cast<size_t>(depth)))
+      hash = (hash ^ reinterpret_cast<uintptr_t>(function)) * 0x9e3779b97f4a7c15u;
+    return hash;
+  }
+};
+Callers failed;  // before main: the first backtrace opens a library
 
 int64_t count() {
   const int64_t n = ++calls;
-  if (static_cast<size_t>(n) <= noted.size()) noted[static_cast<size_t>(n) - 1] = place();
+  if (static_cast<size_t>(n) <= noted.size()) noted[static_cast<size_t>(n) - 1] = Callers().place();
   return n;
 }
 
 }  // namespace
 
-bool due(Kind kind) { return armed == kind && count() == target; }
+bool due(Kind kind) {
+  if (armed != kind || spared || count() != target) return false;
+  failed = Callers();
+  return true;
+}
 
 bool opencl_due(const char* call) {
   const char* from = failing_from;
   if (from == nullptr) return due(Kind::kOpencl);
-  if (armed != Kind::kOpencl || std::strncmp(call, from, std::strlen(from)) != 0) return false;
+  if (armed != Kind::kOpencl || spared || std::strncmp(call, from, std::strlen(from)) != 0) return false;
   return count() >= target && target > 0;
 }
 
@@ -71,7 +81,6 @@ void arm(Kind kind, int64_t nth) {
 }
 
 void arm_to_note(Kind kind, std::span<uint64_t> places) {
-  (void)place();  // the first one opens a library
   noted = places;
   arm(kind, 0);
 }
@@ -83,6 +92,8 @@ int64_t disarm() {
 }
 
 int64_t live_allocations() { return allocations; }
+
+void show_failed() { backtrace_symbols_fd(failed.functions, failed.depth, STDOUT_FILENO); }
 
 namespace {
 
@@ -105,6 +116,17 @@ void release(void* memory) {
   if (memory != nullptr) --allocations;
   std::free(memory);
 }
+
+struct SparedThread {
+  void* (*start)(void*);
+  void* argument;
+  static void* run(void* self) {
+    spared = true;
+    const SparedThread thread = *static_cast<SparedThread*>(self);
+    delete static_cast<SparedThread*>(self);
+    return thread.start(thread.argument);
+  }
+};
 
 }  // namespace
 }  // namespace faults
@@ -134,7 +156,12 @@ void* aligned_alloc(size_t alignment, size_t bytes) noexcept {  // what the cpu 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
                    void* argument) noexcept {
   static const auto real = faults::next(&pthread_create, "pthread_create");
-  return faults::due(faults::Kind::kThread) ? EAGAIN : real(thread, attributes, start, argument);
+  if (faults::due(faults::Kind::kThread)) return EAGAIN;
+  if (!faults::spared) return real(thread, attributes, start, argument);
+  auto* const spared = new faults::SparedThread{start, argument};
+  const int status = real(thread, attributes, faults::SparedThread::run, spared);
+  if (status != 0) delete spared;
+  return status;
 }
 
 int open(const char* path, int flags, ...) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace faults {
 
@@ -19,5 +20,19 @@ int64_t live_allocations();  // of operator new, in the process
 inline std::atomic<int64_t> opencl_objects{0};
 bool due(Kind kind);                // counts a call; whether it is the one that fails
 bool opencl_due(const char* call);  // the same of an OpenCL call
+void show_failed();                 // the functions that the last call that failed was made by, on standard output
+
+// While one lives, no call of its thread is counted or fails, nor of the threads that it starts: those of the program
+// itself, and of drivers, which nobody promised anything about.
+inline thread_local bool spared = false;
+class Spared {
+ public:
+  Spared() : before_(std::exchange(spared, true)) {}
+  ~Spared() { spared = before_; }
+  Spared(const Spared&) = delete;
+
+ private:
+  const bool before_;
+};
 
 }  // namespace faults

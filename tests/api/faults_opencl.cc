@@ -11,9 +11,13 @@
 
 namespace {
 
-template <class F>
-F* next(F*, const char* name) {
-  return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+// The driver's own call, which is spared: it takes memory and starts threads as it likes.
+template <class R, class... A>
+auto next(R (*)(A...), const char* name) {
+  return [call = reinterpret_cast<R (*)(A...)>(dlsym(RTLD_NEXT, name))](auto... arguments) {
+    const faults::Spared driver;
+    return call(arguments...);
+  };
 }
 
 // What a driver says when a call fails.
@@ -58,7 +62,15 @@ cl_int failure_of(std::string_view call) {
     --faults::opencl_objects;                    \
     return real(object);                         \
   }
+#define RETAINS(name, type)                      \
+  extern "C" cl_int name(type object) {          \
+    static const auto real = next(&name, #name); \
+    ++faults::opencl_objects;                    \
+    return real(object);                         \
+  }
 
+RETAINS(clRetainContext, cl_context)
+RETAINS(clRetainCommandQueue, cl_command_queue)
 RELEASES(clReleaseContext, cl_context)
 RELEASES(clReleaseCommandQueue, cl_command_queue)
 RELEASES(clReleaseMemObject, cl_mem)

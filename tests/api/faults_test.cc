@@ -1,113 +1,46 @@
 // Whatever fails, at its n-th call, while a program opens a model and generates: no crash and no leak, a status that
-// says it, and the same calls work afterwards, with the same results. faults_test MODEL DEVICE KIND RUNS: that many
-// n's, spread over all calls of the kind (allocation, file, thread, opencl); 0: every n; "places": the first, the
-// middle and the last n of each place, which is the function that calls and all those that it was called by. Of OpenCL
-// two kinds more,
-// whose calls go on failing from the n-th on, while the model must work on another device: those of one name
-// (clBuildProgram), and "lost": all of them.
+// says it, and the same call works when it is made again, with the same results in the end. faults_test MODEL DEVICE
+// KIND RUNS: that many n's, spread over all calls of the kind (allocation, file, thread, opencl); 0: every n; "places":
+// the first, the middle and the last n of each place, which is the function that calls and all those that it was called
+// by; "=N": that one. Of OpenCL two kinds more, whose calls go on failing from the n-th on, while the model must work
+// on another device: those of one name (clBuildProgram), and "lost": all of them. The runs are made by processes side
+// by side; for one that crashes, which is a problem, another takes over.
 
 #include "tests/api/faults.h"
 
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <v4rt.h>
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
+#include <csignal>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <map>
+#include <new>
 #include <set>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
+
+#include "tests/api/faults_program.h"
 
 namespace {
 
-int failures = 0;
+using faults::Kind;
+using faults::Outcome;
 
-void wrong(const std::string& what) {
-  ++failures;
-  std::printf("%s; last error: %s\n", what.c_str(), v4rt_last_error());
-}
-
-// What a program does, from nothing to tokens and back to nothing. Stops at the first call that fails.
-struct Run {
-  v4rt_status status = V4RT_OK;
-  int32_t tokens[16] = {};  // nothing here allocates: the faults are the library's
-  size_t count = 0;
-  bool same_tokens(const Run& other) const {
-    return std::equal(tokens, tokens + count, other.tokens, other.tokens + other.count);
-  }
-};
-
-int keep(int32_t id, void* user) {
-  auto& run = *static_cast<Run*>(user);
-  run.tokens[run.count++] = id;
-  return 1;
-}
-
-struct Program {
-  const char* model_path;
-
-  Run operator()(const char* device) const {
-    constexpr int32_t kPrompt[] = {0, 320, 1843, 652, 844, 1218, 313, 260, 5, 17};
-    Run run;
-    v4rt_model_options options{};
-    options.struct_size = sizeof(options);
-    options.device = device;
-    options.cache_dir = std::getenv("V4RT_TEST_CACHE");
-    options.context = 64;
-    options.chunk = 4;
-    options.threads = 3;
-    options.no_mmap = 1;
-    v4rt_generate_options few{};
-    few.struct_size = sizeof(few);
-    few.max_tokens = 6;
-    v4rt_model* model = nullptr;
-    v4rt_tokenizer* tokenizer = nullptr;
-    v4rt_session* session = nullptr;
-    v4rt_snapshot* snapshot = nullptr;
-    v4rt_sampler* sampler = nullptr;
-    int32_t ids[16];
-    size_t n = 0;
-    const auto call = [&](auto function, auto... arguments) {
-      if (run.status == V4RT_OK) run.status = function(arguments...);
-    };
-    call(v4rt_model_open, model_path, &options, &model);
-    call(v4rt_tokenizer_open, model_path, &tokenizer);
-    call(v4rt_tokenizer_encode, tokenizer, "The capital of", size_t{14}, 0, ids, size_t{16}, &n);
-    call(v4rt_session_open, model, &session);
-    call(v4rt_sampler_open, model, nullptr, &sampler);
-    call(v4rt_generate, session, kPrompt, std::size(kPrompt), &few, sampler, keep, &run, nullptr);
-    call(v4rt_snapshot_open, session, 0, &snapshot);
-    call(v4rt_session_reset, session, 0);
-    call(v4rt_session_restore, session, 0, snapshot);
-    call(v4rt_generate, session, ids, n, &few, sampler, keep, &run, nullptr);
-    v4rt_engine* engine = nullptr;
-    v4rt_answer* answer = nullptr;
-    v4rt_request request{};
-    request.struct_size = sizeof(request);
-    request.prompt = kPrompt;
-    request.n_prompt = std::size(kPrompt);
-    request.tokenizer = tokenizer;
-    request.max_tokens = 3;
-    v4rt_event event{};
-    event.struct_size = sizeof(event);
-    call(v4rt_engine_open, model, nullptr, &engine);
-    call(v4rt_answer_open, engine, &request, &answer);
-    while (run.status == V4RT_OK && event.kind != V4RT_EVENT_END) {
-      call(v4rt_answer_next, answer, -1.0, &event);
-      if (run.status == V4RT_OK && event.kind == V4RT_EVENT_TOKEN) keep(event.token, &run);
-    }
-    v4rt_answer_close(answer);
-    v4rt_engine_close(engine);
-    v4rt_sampler_close(sampler);
-    v4rt_snapshot_close(snapshot);
-    v4rt_session_close(session);
-    v4rt_tokenizer_close(tokenizer);
-    v4rt_model_close(model);
-    return run;
-  }
+// What the processes share.
+struct Shared {
+  static constexpr size_t kMost = size_t{1} << 20;
+  std::atomic<int64_t> total{0}, count{0}, next{0};  // calls of a run, numbers to try, the one that is tried next
+  std::atomic<int> problems{0}, runs{0}, refused{0};
+  std::atomic<int64_t> at[64];
+  int64_t numbers[kMost];
+  uint64_t places[kMost];
 };
 
 // Up to `count` numbers in [1, total]: the first ones, where everything is made for the first time, and then spread.
@@ -129,76 +62,144 @@ std::vector<int64_t> of_each(std::span<const uint64_t> places) {
   return {numbers.begin(), numbers.end()};
 }
 
+class Walk {
+ public:
+  Walk(char** argv, Shared& shared)
+      : path_(argv[1]), device_(argv[2]), kind_name_(argv[3]), which_(argv[4]), s_(shared) {
+    if (kind_name_ == "allocation") kind_ = Kind::kAllocation;
+    if (kind_name_ == "file") kind_ = Kind::kFile;
+    if (kind_name_ == "thread") kind_ = Kind::kThread;
+    goes_on_ = kind_ == Kind::kOpencl && kind_name_ != "opencl";
+  }
+
+  // Counts the calls of a run, and chooses those that fail.
+  void choose() {
+    const std::span places(s_.places);
+    program(device_);
+    which_ == "places" ? faults::arm_to_note(kind_, places) : arm(0);
+    program(device_);
+    s_.total = faults::disarm();
+    const auto total = static_cast<size_t>(s_.total);
+    std::vector<int64_t> numbers;
+    if (which_ == "places")
+      numbers = of_each(places.first(std::min(total, places.size())));
+    else if (which_.starts_with('='))
+      numbers.push_back(std::atoll(which_.c_str() + 1));
+    else
+      numbers = spread(s_.total, std::atoll(which_.c_str()));
+    numbers.resize(std::min(numbers.size(), Shared::kMost));
+    std::ranges::copy(numbers, s_.numbers);
+    s_.count = std::ssize(numbers);
+  }
+
+  // Takes numbers until none is left; `at`: the place of the one that is tried now.
+  void work(std::atomic<int64_t>& at) {
+    program(device_);  // what is made once and kept
+    good_ = program(device_);
+    if (!good_.complete) return wrong("without a fault", good_.message);
+    int64_t live = 0;
+    for (int64_t mine = 0; (at = s_.next++) < s_.count; ++mine) {
+      attempt(s_.numbers[at], name_of(at));
+      if (kind_ == Kind::kOpencl) continue;              // drivers keep memory of their own
+      if (mine == 3) live = faults::live_allocations();  // messages of the first failures stay
+      if (mine > 3 && faults::live_allocations() > live) {
+        wrong(name_of(at), std::to_string(faults::live_allocations() - live) + " allocations were left");
+        live = faults::live_allocations();
+      }
+    }
+  }
+
+  std::string name_of(int64_t at) const {
+    return kind_name_ + " " + std::to_string(s_.numbers[at]) + " of " + std::to_string(s_.total);
+  }
+
+  void wrong(const std::string& where, const std::string& what) const {
+    ++s_.problems;
+    std::printf("%s: %s\n", where.c_str(), what.c_str());
+    std::fflush(stdout);
+    faults::show_failed();
+  }
+
+ private:
+  Outcome program(const char* device) const { return faults::run_program(path_, device, !goes_on_); }
+
+  void arm(int64_t n) const {
+    goes_on_ ? faults::arm_opencl_from(kind_name_ == "lost" ? "" : kind_name_.c_str(), n) : faults::arm(kind_, n);
+  }
+
+  void attempt(int64_t n, const std::string& where) {
+    constexpr unsigned kSeconds = 60;
+    ++s_.runs;
+    alarm(kSeconds);
+    arm(n);
+    const Outcome out = program(device_);
+    const std::string_view message = out.message;
+    if (out.status != V4RT_OK) ++s_.refused;
+    if (out.status == V4RT_INTERNAL || (out.status != V4RT_OK && message.empty()))
+      wrong(where, std::string(v4rt_status_name(out.status)) + ": " + out.message);
+    if (goes_on_) {
+      if (out.status == V4RT_OK) wrong(where, "nobody noticed");
+      if (message.find(device_) == message.npos) wrong(where, "the device is not named: " + std::string(message));
+      if (!program("cpu").same_results(good_)) wrong(where, "not the same on the cpu");
+    } else if (!out.complete || !out.same_results(good_)) {
+      wrong(where, out.complete ? "other results" : "the same call failed again");
+    }
+    faults::disarm();
+    if (const int64_t left = faults::opencl_objects.exchange(0); left != 0)
+      wrong(where, std::to_string(left) + " OpenCL objects were left");
+  }
+
+  const char *path_, *device_;
+  const std::string kind_name_, which_;
+  Kind kind_ = Kind::kOpencl;
+  bool goes_on_ = false;
+  Shared& s_;
+  Outcome good_;
+};
+
+template <class F>
+pid_t start(F&& child) {
+  std::fflush(stdout);
+  const pid_t id = fork();
+  if (id != 0) return id;
+  for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM}) {
+    std::signal(signal, [](int) {
+      faults::show_failed();
+      _exit(3);
+    });
+  }
+  child();
+  std::fflush(stdout);
+  _exit(0);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 5) return 2;
-  const Program program{argv[1]};
-  const char* const device = argv[2];
-  const std::string kind_name = argv[3];
-  const faults::Kind kind = kind_name == "allocation" ? faults::Kind::kAllocation
-                            : kind_name == "file"     ? faults::Kind::kFile
-                            : kind_name == "thread"   ? faults::Kind::kThread
-                                                      : faults::Kind::kOpencl;
-  const bool goes_on = kind == faults::Kind::kOpencl && kind_name != "opencl";
-  const std::string call = kind_name == "lost" ? "" : kind_name;
-  const auto arm = [&](int64_t n) { goes_on ? faults::arm_opencl_from(call.c_str(), n) : faults::arm(kind, n); };
+  void* const memory =
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return 2;
+  auto& shared = *new (memory) Shared;
   v4rt_log_to([](int, const char*, void*) {}, nullptr, V4RT_LOG_ERROR);
-  program(device);  // what is made once and kept
-  arm(0);
-  const Run good = program(device);
-  const int64_t total = faults::disarm();
-  if (good.status != V4RT_OK || good.count < 6 || total == 0) {
-    wrong("nothing to compare with");
-    return 1;
-  }
+  Walk walk(argv, shared);
+  // The library is used by children alone: its threads would not come along into them.
+  waitpid(start([&] { walk.choose(); }), nullptr, 0);
 
-  std::vector<int64_t> numbers;
-  if (std::strcmp(argv[4], "places") == 0) {
-    std::vector<uint64_t> places(static_cast<size_t>(2 * total));  // more than there will be
-    faults::arm_to_note(kind, places);
-    program(device);
-    numbers = of_each(std::span(places).first(static_cast<size_t>(faults::disarm())));
-  } else {
-    numbers = spread(total, std::atoll(argv[4]));
+  std::map<pid_t, size_t> workers;
+  const auto begin = [&](size_t worker) { workers[start([&] { walk.work(shared.at[worker]); })] = worker; };
+  const size_t side_by_side = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, std::size(shared.at));
+  for (size_t worker = 0; worker < side_by_side; ++worker) begin(worker);
+  int status = 0;
+  for (pid_t ended = 0; (ended = wait(&status)) > 0;) {
+    const size_t worker = workers.extract(ended).mapped();
+    if (status == 0) continue;
+    ++shared.problems;
+    std::printf("%s: crashed or took too long\n", walk.name_of(shared.at[worker]).c_str());
+    if (shared.runs > 0) begin(worker);
   }
-
-  int64_t live = 0;
-  int refused = 0, runs = 0;
-  for (const int64_t n : numbers) {
-    ++runs;
-    arm(n);
-    const Run run = program(device);
-    const std::string where = kind_name + " " + std::to_string(n) + " of " + std::to_string(total);
-    if (run.status != V4RT_OK) {
-      ++refused;
-      if (run.status == V4RT_INTERNAL || std::strlen(v4rt_last_error()) == 0)
-        wrong(where + ": " + v4rt_status_name(run.status));
-      if (goes_on && std::strstr(v4rt_last_error(), device) == nullptr) wrong(where + ": the device is not named");
-    } else if (goes_on) {
-      wrong(where + ": nobody noticed");
-    } else if (!run.same_tokens(good)) {
-      wrong(where + ": other tokens");
-    }
-    if (goes_on) {
-      const Run elsewhere = program("cpu");
-      if (elsewhere.status != V4RT_OK || !elsewhere.same_tokens(good)) wrong(where + ": not the same on the cpu");
-    }
-    faults::disarm();
-    if (faults::opencl_objects != 0) {
-      wrong(where + ": " + std::to_string(faults::opencl_objects) + " OpenCL objects were left");
-      faults::opencl_objects = 0;
-    }
-    if (kind == faults::Kind::kOpencl) continue;       // drivers keep memory of their own
-    if (runs == 4) live = faults::live_allocations();  // messages of the first failures stay
-    if (runs > 4 && faults::live_allocations() > live) {
-      wrong(where + ": " + std::to_string(faults::live_allocations() - live) + " were left");
-      live = faults::live_allocations();
-    }
-  }
-  const Run after = program(device);
-  if (after.status != V4RT_OK || !after.same_tokens(good)) wrong("afterwards: not the same tokens");
-  std::printf("%lld calls of kind %s, %d of them failed in turn, %d runs were refused, %d problems\n",
-              static_cast<long long>(total), argv[3], runs, refused, failures);
-  return failures == 0 && refused > 0 ? 0 : 1;
+  std::printf("%lld calls of kind %s, %d of them failed in turn, %d calls of the interface failed, %d problems\n",
+              static_cast<long long>(shared.total), argv[3], shared.runs.load(), shared.refused.load(),
+              shared.problems.load());
+  return shared.problems == 0 && shared.refused > 0 ? 0 : 1;
 }
