@@ -12,6 +12,7 @@
 
 #include "graph/grammar/reply_grammar.h"
 #include "graph/grammar/token_matcher.h"
+#include "loaders/files/json_file.h"
 
 namespace v4rt {
 namespace {
@@ -56,7 +57,7 @@ void run(const Options& options) {
     std::ifstream file(options.schema);
     text.assign(std::istreambuf_iterator<char>(file), {});
   }
-  const OrderedJson json = parse_ordered_json(text, options.schema);
+  const Json json = parse_request_json(text, options.schema);
   start = Clock::now();
   const auto grammar = reply_grammar({.schema = JsonField(json, "the schema")});
   fmt::print("the grammar: {} steps, {:.0f} us\n", grammar->program.size(), microseconds(start));

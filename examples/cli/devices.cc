@@ -2,7 +2,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "backend/registry.h"
 #include "examples/cli/command.h"
@@ -13,6 +12,7 @@
 #include "examples/cli/terminal.h"
 #include "graph/evidence/device_figures.h"
 #include "graph/runtime/report.h"
+#include "loaders/files/json_document.h"
 #include "ops/core/human.h"
 
 namespace v4rt::cli {
@@ -104,7 +104,7 @@ int devices(const DevicesArguments& a) {
   if (a.measure) measure(a, found);
   const std::string mode = huge_page_mode();
   if (a.json) {
-    nlohmann::ordered_json json = devices_report(found);
+    OrderedJson json = devices_report(found);
     for (size_t i = 0; i < found.devices.size(); ++i)
       json["devices"][i]["measured"] = figures_json(kept_figures(cache_folder(), found.devices[i]));
     json["transparent_huge_pages"] = mode.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(mode);

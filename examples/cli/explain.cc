@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 
@@ -18,6 +17,7 @@
 #include "graph/evidence/time_model.h"
 #include "graph/runtime/profiles.h"
 #include "graph/runtime/report.h"
+#include "loaders/files/json_document.h"
 #include "ops/core/human.h"
 
 namespace v4rt::cli {
@@ -223,7 +223,7 @@ int explain_model(const ExplainArguments& arguments) {
   const Explanation explanation(*model, arguments.tokens, position);
   if (graph) write_graph(*graph, explanation);
   const bool profiled = !arguments.model.profile.empty();
-  nlohmann::ordered_json json = explain_report(explanation);
+  OrderedJson json = explain_report(explanation);
   if (profiled) json["native"] = native_json(explanation);
   std::vector<PredictedTime> times;
   if (arguments.predict) {

@@ -1,7 +1,6 @@
 #include "examples/cli/run_many.h"
 
 #include <deque>
-#include <nlohmann/json.hpp>
 #include <type_traits>
 #include <utility>
 
@@ -12,14 +11,13 @@
 #include "examples/cli/statistics.h"
 #include "examples/cli/terminal.h"
 #include "graph/runtime/scheduler.h"
+#include "loaders/files/json_document.h"
 #include "loaders/files/json_file.h"
 #include "loaders/text/stop_strings.h"
 #include "loaders/text/utf8.h"
 
 namespace v4rt::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // One line, and what becomes of it.
 struct Line {
@@ -28,7 +26,7 @@ struct Line {
   Line& operator=(const Line&) = delete;
 
   size_t number = 0;  // from 1
-  nlohmann::json id;
+  Json id;
   Request request;
   std::vector<int32_t> ids;
   std::string text;
@@ -37,30 +35,31 @@ struct Line {
 };
 
 template <class T>
-void take(const nlohmann::json& object, const char* key, OptionRange<T> range, T& value) {
-  const auto found = object.find(key);
-  if (found == object.end()) return;
+void take(const Json& object, const char* key, OptionRange<T> range, T& value) {
+  const Json* const found = object.find(key);
+  if (found == nullptr) return;
   bool fits = false;
   if constexpr (std::is_integral_v<T>) {
     const auto within = [&](auto n) {
       return std::cmp_greater_equal(n, range.low) && std::cmp_less_equal(n, range.high);
     };
-    check(found->is_number_integer(), Code::kInvalidArgument, "\"{}\" is not a whole number", key);
-    fits = found->is_number_unsigned() ? within(found->get<uint64_t>()) : within(found->get<int64_t>());
+    check(found->is_integer(), Code::kInvalidArgument, "\"{}\" is not a whole number", key);
+    fits = found->is_unsigned() ? within(found->number<uint64_t>()) : within(found->number<int64_t>());
   } else {
     check(found->is_number(), Code::kInvalidArgument, "\"{}\" is not a number", key);
-    fits = found->get<T>() >= range.low && found->get<T>() <= range.high;
+    fits = found->number<T>() >= range.low && found->number<T>() <= range.high;
   }
   check(fits, Code::kInvalidArgument, "\"{}\" is {}: from {} to {}", key, found->dump(), range.low, range.high);
-  value = found->get<T>();
+  value = found->number<T>();
 }
 
-Request request_of(const nlohmann::json& line, const ManyArguments& arguments, const Tokenizer& tokenizer,
+Request request_of(const Json& line, const ManyArguments& arguments, const Tokenizer& tokenizer,
                    const V4Config& config) {
-  const nlohmann::json object = line.is_string() ? nlohmann::json{{"prompt", line}} : line;
-  check(object.is_object() && object.contains("prompt") && object["prompt"].is_string(), Code::kInvalidArgument,
+  const Json object = line.is_string() ? Json::Object{{"prompt", line}} : line;
+  const Json* const prompt = object.find("prompt");
+  check(prompt != nullptr && prompt->is_string(), Code::kInvalidArgument,
         "neither a JSON string nor an object with a string \"prompt\"");
-  for (const auto& [key, value] : object.items()) {
+  for (const auto& [key, value] : object.object()) {
     constexpr std::string_view kKnown[] = {"prompt",
                                            "id",
                                            "max_tokens",
@@ -76,7 +75,7 @@ Request request_of(const nlohmann::json& line, const ManyArguments& arguments, c
           "there is no option \"{}\"", escaped(key));
   }
   Request request{.options = arguments.options, .sampler = arguments.sampler};
-  request.prompt = encode_text(tokenizer, object["prompt"].get<std::string>(), config, arguments.plain);
+  request.prompt = encode_text(tokenizer, prompt->string(), config, arguments.plain);
   SamplerOptions& sampler = request.sampler;
   take(object, "max_tokens", {1, int64_t{1} << 40}, request.options.max_tokens);
   take(object, "seed", {0, UINT64_MAX}, sampler.seed);
@@ -135,10 +134,10 @@ class Run {
       if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
       const std::string where = fmt::format("{}, line {}", arguments_.file, number);
       try {
-        const nlohmann::json json = parse_json(line, where);
+        const Json json = parse_json(line, where);
         lines_.emplace_back(arguments_.stop);
         lines_.back().number = number;
-        if (json.is_object() && json.contains("id")) lines_.back().id = json["id"];
+        if (const Json* const id = json.find("id")) lines_.back().id = *id;
         lines_.back().request = request_of(json, arguments_, *tokenizer_, checkpoint_.weights->config());
       } catch (const Error& error) {
         const std::string message = error.what();
@@ -166,7 +165,7 @@ class Run {
   }
 
   void report(const Line& line, const GenerateResult& result, const std::exception_ptr& error) {
-    Json json = {{"line", line.number}};
+    OrderedJson json = {{"line", line.number}};
     if (!line.id.is_null()) json["id"] = line.id;
     ++done_;
     if (error) {
@@ -187,7 +186,7 @@ class Run {
       json["cached_tokens"] = result.cached_tokens;
       json["tokens"] = result.tokens;
     }
-    print(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    print(json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
   }
 
   const ManyArguments& arguments_;

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "examples/server/api/api.h"
 #include "graph/runtime/model.h"
-#include "loaders/text/ordered_json.h"
 
 namespace v4rt::server {
 

@@ -10,6 +10,7 @@
 #include "examples/server/page.h"
 #include "examples/server/plan_summary.h"
 #include "examples/server/reply.h"
+#include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 
 namespace v4rt::server {
@@ -164,7 +165,7 @@ HttpResponse Service::answer(const HttpRequest& request) {
       default: break;
     }
     if (draining_) throw ApiError{503, "the server is about to end", 5};
-    const OrderedJson body = parse_ordered_json(request.body, "the request");
+    const Json body = parse_request_json(request.body, "the request");
     if (options_.log_text) options_.log({{"event", "asked"}, {"path", request.path}, {"body", body}});
     if (route.what == Route::What::kCount) return json_response(200, anthropic::count_tokens(body, options_.model));
     Asked asked = route.what == Route::What::kChat         ? openai::chat(body, options_.model)

@@ -10,7 +10,6 @@
 #include "examples/server/metrics.h"
 #include "examples/server/op_times.h"
 #include "graph/runtime/engine.h"
-#include "loaders/text/ordered_json.h"
 
 namespace v4rt::server {
 

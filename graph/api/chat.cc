@@ -1,5 +1,6 @@
 #include "graph/api/arrays.h"
 #include "graph/api/boundary.h"
+#include "loaders/files/json_file.h"
 #include "loaders/text/chat_json.h"
 
 using v4rt::Code;
@@ -15,13 +16,13 @@ std::string text(const char* bytes, size_t n, std::string_view what) {
 }
 
 // A text in JSON, which is not there where it has no bytes.
-v4rt::OrderedJson json(const char* bytes, size_t n, std::string_view what) {
-  return n > 0 ? v4rt::parse_ordered_json(text(bytes, n, what), what) : v4rt::OrderedJson();
+v4rt::Json json(const char* bytes, size_t n, std::string_view what) {
+  return n > 0 ? v4rt::parse_request_json(text(bytes, n, what), what) : v4rt::Json();
 }
 
 std::vector<std::string> tools_of(const v4rt_chat_options& options) {
   constexpr const char* kPlace = "v4rt_chat_options.tools";
-  const v4rt::OrderedJson parsed = json(options.tools, options.n_tools, kPlace);
+  const v4rt::Json parsed = json(options.tools, options.n_tools, kPlace);
   const v4rt::JsonField list(parsed, kPlace);
   std::vector<std::string> tools;
   for (size_t i = 0; list.present() && i < list.size(); ++i) tools.push_back(v4rt::read_tool(list[i]));
@@ -31,7 +32,7 @@ std::vector<std::string> tools_of(const v4rt_chat_options& options) {
 v4rt::ChatMessage message_of(const v4rt_message& m) {
   constexpr const char* kCalls = "v4rt_message.tool_calls";
   require(m.role, "v4rt_message: role");
-  const v4rt::OrderedJson calls = json(m.tool_calls, m.n_tool_calls, kCalls);
+  const v4rt::Json calls = json(m.tool_calls, m.n_tool_calls, kCalls);
   return {.role = m.role,
           .content = text(m.content, m.n_content, "v4rt_message: content"),
           .reasoning = text(m.reasoning, m.n_reasoning, "v4rt_message: reasoning"),

@@ -1,5 +1,4 @@
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "backend/registry.h"
 #include "graph/api/arrays.h"
@@ -17,9 +16,7 @@ using v4rt::api::require;
 namespace {
 
 // Bytes that are not UTF-8, as in names of files, become U+FFFD.
-char* allocated_json(const nlohmann::ordered_json& json) {
-  return v4rt::api::allocated_text(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-}
+char* allocated_json(const v4rt::Json& json) { return v4rt::api::allocated_text(json.pretty()); }
 
 }  // namespace
 

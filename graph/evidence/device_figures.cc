@@ -110,7 +110,7 @@ DeviceFigures measure_figures(Device& device) {
 }
 
 DeviceFigures described_figures(const std::string& path) {
-  const json object = parse_json(read_text_file(path), path);
+  const Json object = parse_json(read_text_file(path), path);
   const Fields fields(object, path);
   DeviceFigures figures;
   constexpr double kLeast = 1e-6, kMost = 1e9;

@@ -29,9 +29,9 @@ Hash parse_hash(const Fields& f, std::string_view key) {
 }
 
 bool parse_flag(const Fields& f, std::string_view key) {
-  const nlohmann::json& value = f.require(key);
+  const Json& value = f.require(key);
   check(value.is_boolean(), Code::kCorrupt, "{}: '{}' is {}; expected true or false", f.source(), key, shown(value));
-  return value.get<bool>();
+  return value.boolean();
 }
 
 Receipt parse_head(const Fields& f) {
@@ -83,7 +83,7 @@ Receipt parse_receipt(std::string_view text, const std::string& source) {
   for (int number = 1; !text.empty(); ++number) {
     const size_t end = std::min(text.find('\n'), text.size());
     const std::string where = fmt::format("{}: line {}", source, number);
-    const nlohmann::json json = parse_json(text.substr(0, end), where);
+    const Json json = parse_json(text.substr(0, end), where);
     const Fields fields(json, where);
     if (number == 1) {
       receipt = parse_head(fields);

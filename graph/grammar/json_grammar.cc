@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "loaders/text/ordered_json.h"
+#include "loaders/files/json.h"
 #include "loaders/text/utf8.h"
 
 namespace v4rt {
@@ -97,7 +97,7 @@ JsonGrammar::Label JsonGrammar::characters(int64_t least, int64_t most, bool quo
 }
 
 JsonGrammar::Label JsonGrammar::quoted(std::string_view text, Label next) {
-  return builder_.literal(python_string(text), next);
+  return builder_.literal(json_string(text), next);
 }
 
 JsonGrammar::Label JsonGrammar::array(const std::vector<Label>& items, std::optional<Label> rest, int64_t least,

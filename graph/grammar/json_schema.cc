@@ -1,6 +1,7 @@
 #include "graph/grammar/json_schema.h"
 
 #include <algorithm>
+#include <charconv>
 #include <span>
 #include <string_view>
 
@@ -34,7 +35,7 @@ bool has_one(const JsonField& schema, Names names) {
 
 // `schema` has no keywords that count but these.
 void check_keywords(const JsonField& schema, std::initializer_list<Names> taken, std::string_view beside) {
-  for (const auto& [keyword, value] : schema.object().value().items()) {
+  for (const auto& [keyword, value] : schema.object().value().object()) {
     const auto takes = [&name = keyword](Names names) { return is_one(name, names); };
     check(takes(kAnnotations) || keyword.starts_with("x-") || std::ranges::any_of(taken, takes), Code::kInvalidArgument,
           "{}: the keyword \"{}\" is not supported{}", schema.place().empty() ? "the schema" : schema.place(),
@@ -42,13 +43,13 @@ void check_keywords(const JsonField& schema, std::initializer_list<Names> taken,
   }
 }
 
-bool has_type(const OrderedJson& value, std::string_view type) {
+bool has_type(const Json& value, std::string_view type) {
   if (type == "null") return value.is_null();
   if (type == "boolean") return value.is_boolean();
   if (type == "string") return value.is_string();
   if (type == "array") return value.is_array();
   if (type == "object") return value.is_object();
-  const bool whole = value.is_number_integer() || value.is_binary();
+  const bool whole = value.is_integer() || value.is_digits();
   return whole || (type == "number" && value.is_number());
 }
 
@@ -73,10 +74,33 @@ std::vector<std::string> types_of(const JsonField& schema) {
   return types;
 }
 
+// "/$defs/a~1b/0", as RFC 6901 says: nullptr where nothing is there.
+const Json* at_pointer(const Json& root, std::string_view pointer) {
+  const Json* at = &root;
+  while (!pointer.empty() && at != nullptr) {
+    const size_t end = std::min(pointer.find('/', 1), pointer.size());
+    std::string key(pointer.substr(1, end - 1));
+    pointer.remove_prefix(end);
+    if (at->is_array()) {
+      size_t i = 0;
+      const auto [rest, error] = std::from_chars(key.data(), key.data() + key.size(), i);
+      const bool whole = error == std::errc() && rest == key.data() + key.size() && i < at->array().size();
+      at = whole ? &at->array()[i] : nullptr;
+      continue;
+    }
+    for (size_t tilde = 0; (tilde = key.find('~', tilde)) != std::string::npos; ++tilde) {
+      if (tilde + 1 == key.size() || (key[tilde + 1] != '0' && key[tilde + 1] != '1')) return nullptr;
+      key.replace(tilde, 2, key[tilde + 1] == '0' ? "~" : "/");
+    }
+    at = at->find(key);
+  }
+  return at;
+}
+
 JsonField member(const JsonField& object, const std::string& name) {
   constexpr size_t kLong = 300;  // places are for messages
   const std::string place = object.place().size() > kLong ? "..." : object.place();
-  return {object.value().at(name), fmt::format("{}{}{}", place, place.empty() ? "" : ".", printable(name))};
+  return {*object.value().find(name), fmt::format("{}{}{}", place, place.empty() ? "" : ".", printable(name))};
 }
 
 NumberRange range_of(const JsonField& schema) {
@@ -117,7 +141,7 @@ void JsonSchema::resolve() {
     std::vector<std::string> values;
     for (const Simple& simple : alternatives(schema)) {
       if (simple.type == "const") {
-        values.push_back(python_json(simple.schema.value()));
+        values.push_back(simple.schema.value().python());
       } else {
         rules.push_back(rule(simple));
       }
@@ -135,7 +159,7 @@ JsonSchema::Branches JsonSchema::parameter(const JsonField& schema, Label next) 
       text.push_back(characters(simple.schema, false, next));
     } else if (simple.type == "const") {
       const JsonField& value = simple.schema;
-      value.is_string() ? texts.push_back(value.string()) : values.push_back(python_json(value.value()));
+      value.is_string() ? texts.push_back(value.string()) : values.push_back(value.value().python());
     } else {
       json.push_back(builder_.call(rule(simple), next));
     }
@@ -156,7 +180,7 @@ void JsonSchema::expand(const JsonField& schema, size_t& steps, std::vector<Simp
   check(++steps < kMostSteps, Code::kInvalidArgument,
         "{}: more than {} alternatives, or references that lead in circles", root_.place(), kMostSteps);
   if (schema.value().is_boolean()) {
-    if (schema.value().get<bool>()) out.push_back({"any", schema});
+    if (schema.value().boolean()) out.push_back({"any", schema});
     return;
   }
   schema.object();
@@ -209,7 +233,7 @@ void JsonSchema::check_apart(const JsonField& schema, std::span<const Simple> so
 
 bool JsonSchema::are_apart(const Simple& a, const Simple& b, size_t& steps) const {
   const auto kind = [](const Simple& simple) -> std::string {
-    const OrderedJson& value = simple.schema.value();
+    const Json& value = simple.schema.value();
     if (simple.type == "integer" || (simple.type == "const" && has_type(value, "number"))) return "number";
     return simple.type == "const" ? value.type_name() : simple.type;
   };
@@ -236,12 +260,9 @@ JsonField JsonSchema::target(const JsonField& reference) const {
   const std::string& path = reference.string();
   if (path == "#") return root_;
   if (!path.starts_with("#/")) reference.refuse("a place in this schema, such as #/$defs/name");
-  try {
-    const OrderedJson::json_pointer pointer(path.substr(1));
-    return {root_.value().at(pointer), root_.place() + printable(path)};
-  } catch (const OrderedJson::exception&) {
-    reference.refuse("a place in this schema: nothing is there");
-  }
+  const Json* const found = at_pointer(root_.value(), std::string_view(path).substr(1));
+  if (found == nullptr) reference.refuse("a place in this schema: nothing is there");
+  return {*found, root_.place() + printable(path)};
 }
 
 Label JsonSchema::rule(const Simple& simple) {
@@ -274,7 +295,7 @@ Label JsonSchema::characters(const JsonField& schema, bool quoted, Label next) {
 std::vector<JsonSchema::Property> JsonSchema::properties(const JsonField& schema) const {
   std::vector<Property> all;
   if (const JsonField properties = schema["properties"]; properties.present())
-    for (const auto& [name, property] : properties.object().value().items())
+    for (const auto& [name, property] : properties.object().value().object())
       all.push_back({name, member(properties, name), false});
   const JsonField required = schema["required"];
   for (size_t i = 0; required.present() && i < required.size(); ++i) {
@@ -284,7 +305,7 @@ std::vector<JsonSchema::Property> JsonSchema::properties(const JsonField& schema
       found->required = true;
       continue;
     }
-    static const OrderedJson kAny = true;
+    static const Json kAny = true;
     const JsonField others = schema["additionalProperties"];
     all.push_back({name, others.present() ? others : JsonField(kAny, schema.place()), true});
   }

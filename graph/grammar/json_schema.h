@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "graph/grammar/json_grammar.h"
-#include "loaders/text/ordered_json.h"
+#include "loaders/text/json_field.h"
 
 namespace v4rt {
 
@@ -64,7 +64,7 @@ class JsonSchema {
   const JsonField root_;
   GrammarBuilder& builder_;
   JsonGrammar& json_;
-  std::map<const OrderedJson*, Label> known_;
+  std::map<const Json*, Label> known_;
   std::vector<std::pair<Label, JsonField>> left_;  // that values lead to, and nothing was written for yet
 };
 

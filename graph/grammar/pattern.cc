@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "loaders/files/json.h"
 #include "loaders/files/json_file.h"
-#include "loaders/text/ordered_json.h"
 #include "loaders/text/utf8.h"
+#include "ops/core/error.h"
 
 namespace v4rt {
 namespace {
@@ -228,7 +229,7 @@ class Writer {
     if (!part.any_other) {
       for (size_t byte = 0; byte < 0x80; ++byte) {
         if (!part.ascii[byte] || !escaped[byte]) continue;
-        const std::string json = python_string(std::string(1, static_cast<char>(byte)));
+        const std::string json = json_string(std::string(1, static_cast<char>(byte)));
         branches.push_back(builder_.literal(std::string_view(json).substr(1, json.size() - 2), next));
       }
     }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "graph/grammar/grammar.h"
-#include "loaders/text/ordered_json.h"
+#include "loaders/text/json_field.h"
 
 namespace v4rt {
 

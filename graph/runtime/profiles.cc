@@ -8,8 +8,6 @@
 namespace v4rt {
 namespace {
 
-using nlohmann::json;
-
 // {"value": 256, "source": "..."}; 0 when the key is absent.
 size_t limit(const Fields& f, std::string_view key) {
   if (f.find(key) == nullptr) return 0;
@@ -23,15 +21,13 @@ size_t limit(const Fields& f, std::string_view key) {
 // Entries of an array of texts, each turned into what has that name.
 template <class T>
 std::vector<T> named(const Fields& f, std::string_view key, T count, std::string_view (*name_of)(T)) {
-  const json& list = f.require(key);
-  check(list.is_array() && !list.empty(), Code::kCorrupt, "{}: '{}' is {}; expected a list of names", f.source(), key,
-        shown(list));
+  const Json& list = f.require(key);
+  check(list.is_array() && !list.array().empty(), Code::kCorrupt, "{}: '{}' is {}; expected a list of names",
+        f.source(), key, shown(list));
   std::vector<T> found;
-  for (const json& entry : list) {
+  for (const Json& entry : list.array()) {
     int i = 0;
-    while (i < static_cast<int>(count) &&
-           !(entry.is_string() && entry.get_ref<const std::string&>() == name_of(static_cast<T>(i))))
-      ++i;
+    while (i < static_cast<int>(count) && !(entry.is_string() && entry.string() == name_of(static_cast<T>(i)))) ++i;
     check(i < static_cast<int>(count), Code::kCorrupt, "{}: '{}': there is no {}", f.source(), key, shown(entry));
     found.push_back(static_cast<T>(i));
   }
@@ -56,7 +52,7 @@ DeviceProfile::Rule parse_rule(const Fields& f) {
 }  // namespace
 
 DeviceProfile parse_profile(std::string_view text, const std::string& source) {
-  const json object = parse_json(text, source);
+  const Json object = parse_json(text, source);
   const Fields f(object, source);
   DeviceProfile profile{.name = f.text("name"), .description = f.text("description")};
   check(!profile.name.empty() &&
@@ -76,10 +72,10 @@ DeviceProfile parse_profile(std::string_view text, const std::string& source) {
     (void)entry.text("source");
     entry.check_all_known();
   }
-  if (const json* list = f.find("ops")) {
+  if (const Json* list = f.find("ops")) {
     check(list->is_array(), Code::kCorrupt, "{}: 'ops' is {}; expected a list", source, shown(*list));
-    for (size_t i = 0; i < list->size(); ++i)
-      profile.rules.push_back(parse_rule({(*list)[i], fmt::format("{}: 'ops' {}", source, i)}));
+    for (size_t i = 0; i < list->array().size(); ++i)
+      profile.rules.push_back(parse_rule({list->array()[i], fmt::format("{}: 'ops' {}", source, i)}));
   }
   f.check_all_known();
   return profile;

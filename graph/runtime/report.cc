@@ -1,26 +1,23 @@
 #include "graph/runtime/report.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 namespace v4rt {
 
-using Json = nlohmann::ordered_json;
-
 Json devices_report(const DeviceList& list) {
-  Json devices = Json::array();
+  Json::Array devices;
   for (const DeviceInfo& device : list.devices) {
-    devices.push_back({{"name", device.name},
-                       {"description", device.description},
-                       {"memory_bytes", device.memory},
-                       {"max_allocation_bytes", device.max_allocation},
-                       {"alignment_bytes", device.alignment},
-                       {"features", device.features}});
+    devices.push_back(Json::Object{{"name", device.name},
+                                   {"description", device.description},
+                                   {"memory_bytes", device.memory},
+                                   {"max_allocation_bytes", device.max_allocation},
+                                   {"alignment_bytes", device.alignment},
+                                   {"features", Json(device.features)}});
   }
-  return {{"backends", built_in_backends()},
-          {"libraries", built_in_libraries()},
-          {"devices", std::move(devices)},
-          {"problems", list.problems}};
+  return Json::Object{{"backends", Json(built_in_backends())},
+                      {"libraries", Json(built_in_libraries())},
+                      {"devices", std::move(devices)},
+                      {"problems", Json(list.problems)}};
 }
 
 Explanation::Explanation(const Model& explained, int32_t tokens, int64_t position)
@@ -45,44 +42,44 @@ int64_t Explanation::transfers() const {
 int64_t Explanation::launches() const { return std::ssize(plan.steps) - transfers(); }
 
 Json explain_report(const Explanation& e) {
-  Json nodes = Json::array();
+  Json::Array nodes;
   for (const ExplainRow& row : e.rows) {
-    nodes.push_back({{"node", row.node},
-                     {"op", row.op},
-                     {"device", row.device},
-                     {"kernel", row.kernel},
-                     {"why", row.why.empty() ? Json(nullptr) : Json(row.why)},
-                     {"weight_bytes", row.weight_bytes},
-                     {"state_bytes", row.state_bytes},
-                     {"io_bytes", row.io_bytes},
-                     {"flops", row.flops}});
+    nodes.push_back(Json::Object{{"node", row.node},
+                                 {"op", row.op},
+                                 {"device", row.device},
+                                 {"kernel", row.kernel},
+                                 {"why", row.why.empty() ? Json(nullptr) : Json(row.why)},
+                                 {"weight_bytes", row.weight_bytes},
+                                 {"state_bytes", row.state_bytes},
+                                 {"io_bytes", row.io_bytes},
+                                 {"flops", row.flops}});
   }
-  return {{"tokens", e.segment.n_tokens},
-          {"position", e.segment.position},
-          {"nodes", std::move(nodes)},
-          {"launches", e.launches()},
-          {"transfers", e.transfers()},
-          {"rebinds", e.plan.rebinds.size()},
-          {"chunk", e.model.options().chunk},
-          {"arena_bytes", e.model.arena_bytes()},
-          {"state_bytes", e.model.state_bytes()},
-          {"weight_bytes", e.model.weight_bytes()},
-          {"refusals", e.plan.refusals}};
+  return Json::Object{{"tokens", e.segment.n_tokens},
+                      {"position", e.segment.position},
+                      {"nodes", std::move(nodes)},
+                      {"launches", e.launches()},
+                      {"transfers", e.transfers()},
+                      {"rebinds", e.plan.rebinds.size()},
+                      {"chunk", e.model.options().chunk},
+                      {"arena_bytes", e.model.arena_bytes()},
+                      {"state_bytes", e.model.state_bytes()},
+                      {"weight_bytes", e.model.weight_bytes()},
+                      {"refusals", Json(e.plan.refusals)}};
 }
 
 Json memory_report(std::span<const DeviceNeed> needs) {
-  Json devices = Json::array();
+  Json::Array devices;
   for (const auto& [device, need] : needs) {
-    devices.push_back({{"device", device},
-                       {"weight_bytes", need.weights},
-                       {"state_bytes", need.states},
-                       {"arena_bytes", need.arena},
-                       {"io_bytes", need.io},
-                       {"staging_bytes", need.staging},
-                       {"largest_buffer_bytes", need.largest},
-                       {"total_bytes", need.total()}});
+    devices.push_back(Json::Object{{"device", device},
+                                   {"weight_bytes", need.weights},
+                                   {"state_bytes", need.states},
+                                   {"arena_bytes", need.arena},
+                                   {"io_bytes", need.io},
+                                   {"staging_bytes", need.staging},
+                                   {"largest_buffer_bytes", need.largest},
+                                   {"total_bytes", need.total()}});
   }
-  return {{"devices", std::move(devices)}};
+  return Json::Object{{"devices", std::move(devices)}};
 }
 
 }  // namespace v4rt

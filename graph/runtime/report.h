@@ -3,17 +3,17 @@
 // What the library says of itself, as JSON: for the program's --json and for the C interface.
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <vector>
 
 #include "backend/registry.h"
 #include "graph/plan/plan.h"
 #include "graph/runtime/model.h"
+#include "loaders/files/json.h"
 
 namespace v4rt {
 
-nlohmann::ordered_json devices_report(const DeviceList& devices);
+Json devices_report(const DeviceList& devices);
 
 // A step of `tokens` tokens that begins at `position`, in the plan that runs it.
 struct Explanation {
@@ -27,8 +27,8 @@ struct Explanation {
   Segment segment;
   std::vector<ExplainRow> rows;
 };
-nlohmann::ordered_json explain_report(const Explanation& explanation);
+Json explain_report(const Explanation& explanation);
 
-nlohmann::ordered_json memory_report(std::span<const DeviceNeed> needs);
+Json memory_report(std::span<const DeviceNeed> needs);
 
 }  // namespace v4rt

@@ -28,7 +28,7 @@ std::optional<double> optional_number(const Fields& f, std::string_view key, dou
 }  // namespace
 
 GenerationConfig parse_generation_config(std::string_view text, std::string_view source, int64_t vocab_size) {
-  const nlohmann::json object = parse_json(text, source);
+  const Json object = parse_json(text, source);
   const Fields f(object, std::string(source));
   GenerationConfig config;
   config.eos_token_ids = f.token_ids("eos_token_id", vocab_size);
@@ -38,10 +38,10 @@ GenerationConfig parse_generation_config(std::string_view text, std::string_view
   config.repetition_penalty = optional_number(f, "repetition_penalty", 1e-2, 100);
   // Some write -1 for all.
   if (f.find("top_k") != nullptr) config.top_k = std::max<int64_t>(f.integer("top_k", -1, INT32_MAX), 0);
-  const nlohmann::json* sampled = f.find("do_sample");
+  const Json* sampled = f.find("do_sample");
   if (sampled != nullptr && *sampled == false) config.temperature = 0;
   for (const auto& [key, neutral] : kUnknownHere) {
-    const nlohmann::json* value = f.find(key);
+    const Json* value = f.find(key);
     if (value != nullptr && *value != neutral) config.not_applied.push_back(fmt::format("{} = {}", key, shown(*value)));
   }
   return config;

@@ -15,8 +15,6 @@
 namespace v4rt {
 namespace {
 
-using nlohmann::json;
-
 [[noreturn]] void refuse_v41(const Fields& f, std::string_view fact) {
   fail(Code::kUnsupported,
        "{}: {}: this is DeepSeek-V4.1 or later (compress ratios 0/1/2, FP8 blocks of 32 x 32, n-gram memory), whose "
@@ -26,21 +24,20 @@ using nlohmann::json;
 }
 
 void check_model_type(const Fields& f) {
-  const json& type = f.require("model_type");
-  if (is(type, "deepseek_v4")) return;
-  if (type.is_string() && type.get<std::string>().starts_with("deepseek_v4"))
+  const Json& type = f.require("model_type");
+  if (type == "deepseek_v4") return;
+  if (type.is_string() && type.string().starts_with("deepseek_v4"))
     refuse_v41(f, fmt::format("'model_type' is {}", shown(type)));
   fail(Code::kUnsupported, "{}: 'model_type' is {}; only \"deepseek_v4\" checkpoints can be run", f.source(),
        shown(type));
 }
 
-bool says_something(const json& value) {
-  return !(value.is_null() || value == json(false) || value == json(0) ||
-           ((value.is_array() || value.is_object()) && value.empty()));
+bool says_something(const Json& value) {
+  return !(value.is_null() || value == false || value == 0 || value == Json::Array() || value == Json::Object());
 }
 
-void check_revision(const Fields& f, const json& object) {
-  for (const auto& [key, value] : object.items()) {
+void check_revision(const Fields& f, const Json& object) {
+  for (const auto& [key, value] : object.object()) {
     std::string lower = key;
     std::transform(lower.begin(), lower.end(), lower.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -52,8 +49,8 @@ void check_revision(const Fields& f, const json& object) {
 }
 
 void check_method(const Fields& q, std::string_view key, std::string_view readable) {
-  const json* method = q.find(key);
-  check(method == nullptr || *method == readable, Code::kUnsupported,
+  const Json* method = q.find(key);
+  check(method == nullptr || *method == Json(readable), Code::kUnsupported,
         "{}: '{}' is {}: v4rt does not decode weights of that method, but the release's own FP8 and FP4, BF16, F16 and "
         "F32; fetch the release, or have the method's tool write the weights dequantised, without its settings",
         q.source(), key, method == nullptr ? std::string() : shown(*method));
@@ -64,9 +61,9 @@ void check_quantisation(const Fields& f) {
   if (f.find("quantization_config") == nullptr) return;
   const Fields q = f.child("quantization_config");
   check_method(q, "quant_method", "fp8");
-  const json* block = q.find("weight_block_size");
-  if (block != nullptr && *block == json::array({32, 32})) refuse_v41(q, "'weight_block_size' is [32,32]");
-  q.expect("weight_block_size", json::array({128, 128}));
+  const Json* block = q.find("weight_block_size");
+  if (block != nullptr && *block == Json::Array{32, 32}) refuse_v41(q, "'weight_block_size' is [32,32]");
+  q.expect("weight_block_size", Json::Array{128, 128});
   q.expect("fmt", "e4m3");
   q.expect("scale_fmt", "ue8m0");
   q.expect("activation_scheme", "dynamic");
@@ -88,7 +85,7 @@ void check_fixed(const Fields& f) {
   f.expect("first_k_dense_replace", 0);
   f.expect("moe_layer_freq", 1);
   for (std::string_view key : {"n_group", "topk_group"}) {
-    const json* groups = f.find(key);
+    const Json* groups = f.find(key);
     check(groups == nullptr || *groups == 0 || *groups == 1, Code::kUnsupported,
           "{}: '{}' is {}; DeepSeek-V4 routes without expert groups", f.source(), key,
           groups == nullptr ? std::string() : shown(*groups));
@@ -154,26 +151,27 @@ void check_ratio(const Fields& f, int64_t ratio, size_t layer) {
 }
 
 std::vector<int> official_ratios(const Fields& f, const V4Config& c) {
-  const json& list = f.require("compress_ratios");
-  check(list.is_array() && list.size() >= static_cast<size_t>(c.num_layers), Code::kCorrupt,
+  const Json& list = f.require("compress_ratios");
+  check(list.is_array() && list.array().size() >= static_cast<size_t>(c.num_layers), Code::kCorrupt,
         "{}: 'compress_ratios' must be an array of at least num_hidden_layers = {} entries", f.source(), c.num_layers);
   std::vector<int> ratios;
-  for (size_t i = 0; i < std::min(list.size(), static_cast<size_t>(c.num_layers) + 1); ++i) {
-    check(list[i].is_number_integer(), Code::kCorrupt, "{}: 'compress_ratios'[{}] is {}; expected an integer",
-          f.source(), i, shown(list[i]));
-    const bool fits = !list[i].is_number_unsigned() || list[i].get<uint64_t>() < 1u << 30;
-    check_ratio(f, fits ? list[i].get<int64_t>() : 1 << 30, i);
-    ratios.push_back(list[i].get<int>());
+  for (size_t i = 0; i < std::min(list.array().size(), static_cast<size_t>(c.num_layers) + 1); ++i) {
+    const Json& ratio = list.array()[i];
+    check(ratio.is_integer(), Code::kCorrupt, "{}: 'compress_ratios'[{}] is {}; expected an integer", f.source(), i,
+          shown(ratio));
+    const bool fits = !ratio.is_unsigned() || ratio.number<uint64_t>() < 1u << 30;
+    check_ratio(f, fits ? ratio.number<int64_t>() : 1 << 30, i);
+    ratios.push_back(ratio.number<int>());
   }
   return ratios;
 }
 
-const json& layer_list(const Fields& f, std::string_view key, const V4Config& c) {
-  const json& list = f.require(key);
-  const bool ok = list.is_array() && list.size() == static_cast<size_t>(c.num_layers) &&
-                  std::all_of(list.begin(), list.end(), [](const json& kind) { return kind.is_string(); });
+const Json::Array& layer_list(const Fields& f, std::string_view key, const V4Config& c) {
+  const Json& list = f.require(key);
+  const bool ok = list.is_array() && list.array().size() == static_cast<size_t>(c.num_layers) &&
+                  std::ranges::all_of(list.array(), &Json::is_string);
   check(ok, Code::kCorrupt, "{}: '{}' must be an array of num_hidden_layers = {} names", f.source(), key, c.num_layers);
-  return list;
+  return list.array();
 }
 
 // Each kind of layer in transformers has a fixed ratio; a file may state it, but not change it.
@@ -189,7 +187,7 @@ void check_rates(const Fields& f) {
   if (f.find("compress_rates") == nullptr) return;
   const Fields rates = f.child("compress_rates");
   for (const LayerKind& kind : kCompressedKinds) {
-    const json* rate = rates.find(kind.name);
+    const Json* rate = rates.find(kind.name);
     for (const int of_v41 : {1, 2}) {
       if (rate != nullptr && *rate == of_v41) refuse_v41(rates, fmt::format("'{}' is {}", kind.name, shown(*rate)));
     }
@@ -200,7 +198,7 @@ void check_rates(const Fields& f) {
 
 std::vector<int> transformers_ratios(const Fields& f, const V4Config& c) {
   std::vector<int> ratios;
-  for (const json& name : layer_list(f, "layer_types", c)) {
+  for (const Json& name : layer_list(f, "layer_types", c)) {
     const auto kind = std::find_if(std::begin(kCompressedKinds), std::end(kCompressedKinds),
                                    [&](const LayerKind& k) { return name == k.name; });
     const bool compressed = kind != std::end(kCompressedKinds);
@@ -232,7 +230,7 @@ void read_ratios(const Fields& f, V4Config& c) {
 int listed_hash_layers(const Fields& f, const V4Config& c) {
   int count = 0;
   bool hashed = true;
-  for (const json& kind : layer_list(f, "mlp_layer_types", c)) {
+  for (const Json& kind : layer_list(f, "mlp_layer_types", c)) {
     check(kind == "hash_moe" || kind == "moe", Code::kUnsupported,
           "{}: 'mlp_layer_types' names {}; known are hash_moe and moe", f.source(), shown(kind));
     check(hashed || kind == "moe", Code::kUnsupported,
@@ -281,7 +279,7 @@ void check_relations(const Fields& f, const V4Config& c) {
 constexpr std::string_view kQuantisedApart = "hf_quant_config.json";
 void check_quantised_apart(const FileSource& files) {
   if (!files.has(kQuantisedApart)) return;
-  const json object = parse_json(text_of(*files.open(kQuantisedApart)), files.path(kQuantisedApart));
+  const Json object = parse_json(text_of(*files.open(kQuantisedApart)), files.path(kQuantisedApart));
   const Fields f(object, files.path(kQuantisedApart));
   if (f.find("quantization") != nullptr) check_method(f.child("quantization"), "quant_algo", "");
 }
@@ -289,7 +287,7 @@ void check_quantised_apart(const FileSource& files) {
 }  // namespace
 
 V4Config parse_v4_config(std::string_view text, std::string_view source) {
-  const json object = parse_json(text, source);
+  const Json object = parse_json(text, source);
   const Fields f(object, std::string(source));
   check_model_type(f);
   check_quantisation(f);

@@ -7,23 +7,21 @@
 namespace v4rt {
 namespace {
 
-using nlohmann::json;
-
 constexpr double kMinTheta = 1.0 + 1e-6, kMaxTheta = 1e12;  // the base of a logarithm
 
 // "default" if the object has neither of the two keys for it.
-json rope_type(const Fields& f) {
-  const json *type = f.find("type"), *newer = f.find("rope_type");
+Json rope_type(const Fields& f) {
+  const Json *type = f.find("type"), *newer = f.find("rope_type");
   check(type == nullptr || newer == nullptr || *type == *newer, Code::kCorrupt,
         "{}: 'type' is {}, but 'rope_type' is {}; remove the wrong one", f.source(),
         type == nullptr ? "" : shown(*type), newer == nullptr ? "" : shown(*newer));
   if (newer != nullptr) return *newer;
-  return type != nullptr ? *type : json("default");
+  return type != nullptr ? *type : Json("default");
 }
 
 // Another way of saying qk_rope_head_dim: the share of a head that rotates.
 void check_rotary_share(const Fields& f, const V4Config& c) {
-  const json* value = f.find("partial_rotary_factor");
+  const Json* value = f.find("partial_rotary_factor");
   if (value == nullptr) return;
   const double share = f.number("partial_rotary_factor", 0, 1);
   check(
@@ -35,13 +33,13 @@ void check_rotary_share(const Fields& f, const V4Config& c) {
 
 // In V4, YaRN's factor on cos and sin is always 1, and its ramp begins and ends at whole dimensions.
 void read_scaling(const Fields& f, V4Config& c) {
-  const json type = rope_type(f);
-  check(is(type, "default") || is(type, "yarn"), Code::kUnsupported, "{}: type is {}; only yarn is supported",
-        f.source(), shown(type));
+  const Json type = rope_type(f);
+  check(type == "default" || type == "yarn", Code::kUnsupported, "{}: type is {}; only yarn is supported", f.source(),
+        shown(type));
   check_rotary_share(f, c);
   f.expect("attention_factor", 1);
   f.expect("truncate", true);
-  if (is(type, "yarn")) {
+  if (type == "yarn") {
     c.rope_factor = f.number("factor", 1.0, 1e4);
     c.rope_original_context = static_cast<int>(f.integer("original_max_position_embeddings", 1, int64_t{1} << 21));
     c.rope_beta_fast = f.number("beta_fast", 1e-3, 1e6, 32);
@@ -57,8 +55,8 @@ void read_scaling(const Fields& f, V4Config& c) {
 void read_parameters(const Fields& f, V4Config& c) {
   const Fields main = f.child("main"), compress = f.child("compress");
   f.check_all_known();
-  const json type = rope_type(main);
-  check(is(type, "default"), Code::kUnsupported,
+  const Json type = rope_type(main);
+  check(type == "default", Code::kUnsupported,
         "{}: type is {}; DeepSeek-V4 scales nothing in layers that do not compress", main.source(), shown(type));
   check_rotary_share(main, c);
   c.rope_theta = main.number("rope_theta", kMinTheta, kMaxTheta, c.rope_theta);

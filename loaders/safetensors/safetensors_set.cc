@@ -76,15 +76,15 @@ void check_inside(const std::string& index_path, const std::string& file) {
 // file -> names of its tensors, out of the index's weight_map.
 std::map<std::string, std::vector<std::string>> read_index(const FileSource& source) {
   const std::string index_path = source.path(kIndexName);
-  const nlohmann::json index = parse_json(text_of(*source.open(kIndexName)), index_path);
-  const auto map = index.find("weight_map");
-  check(index.is_object() && map != index.end() && map->is_object() && !map->empty(), Code::kCorrupt,
+  const Json index = parse_json(text_of(*source.open(kIndexName)), index_path);
+  const Json* const map = index.find("weight_map");
+  check(map != nullptr && map->is_object() && !map->object().empty(), Code::kCorrupt,
         "{}: has no weight_map object; restore the index, or remove it if all shards are there", index_path);
   std::map<std::string, std::vector<std::string>> files;
-  for (const auto& [tensor, file] : map->items()) {
+  for (const auto& [tensor, file] : map->object()) {
     check(file.is_string(), Code::kCorrupt, "{}: weight_map: tensor '{}' has no file name", index_path,
           printable(tensor));
-    files[file.get<std::string>()].push_back(tensor);
+    files[file.string()].push_back(tensor);
   }
   for (const auto& [file, tensors] : files) check_inside(index_path, file);
   return files;

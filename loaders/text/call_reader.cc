@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "loaders/files/json_file.h"
 #include "loaders/text/chat_tools.h"
-#include "loaders/text/ordered_json.h"
+#include "ops/core/error.h"
 
 namespace v4rt {
 namespace {
@@ -68,7 +69,7 @@ size_t tag_end(SymbolsView symbols) {
 
 bool is_json(const std::string& text) {
   try {
-    parse_ordered_json(text, "");
+    parse_request_json(text, "");
     return true;
   } catch (const Error&) {
     return false;
@@ -77,7 +78,7 @@ bool is_json(const std::string& text) {
 
 // The inside of a JSON string.
 std::string escaped_text(std::string_view text) {
-  const std::string quoted = python_string(text);
+  const std::string quoted = json_string(text);
   return quoted.substr(1, quoted.size() - 2);
 }
 
@@ -151,7 +152,7 @@ void CallReader::take(const Tag& tag, std::vector<ReplyPiece>& out) {
     utf8_ = {};
     const std::string_view separator = parameters_++ == 0 ? "{" : ", ";
     out.push_back(
-        {Kind::kArguments, fmt::format("{}{}: {}", separator, python_string(unescaped(*name)), is_text_ ? "\"" : "")});
+        {Kind::kArguments, fmt::format("{}{}: {}", separator, json_string(unescaped(*name)), is_text_ ? "\"" : "")});
   } else if (tag.closes) {  // tool_calls, or what older and newer models call it
     end_call(out);
     flush(out);
@@ -172,7 +173,7 @@ bool CallReader::read_value(std::vector<ReplyPiece>& out) {
   if (is_text_) {
     text = escaped_text(text) + (whole ? "\"" : "");
   } else if (!is_json(text)) {
-    text = python_string(text);
+    text = json_string(text);
   }
   if (!text.empty()) out.push_back({Kind::kArguments, text});
   in_value_ = !whole;

@@ -9,12 +9,12 @@ std::vector<ToolCall> read_tool_calls(const JsonField& calls) {
   for (size_t i = 0; calls.present() && i < calls.size(); ++i) {
     const JsonField function = calls[i]["function"], arguments = function["arguments"];
     read.push_back({calls[i]["id"].string(""), function["name"].string(),
-                    arguments.is_object() ? python_json(arguments.value()) : arguments.string("")});
+                    arguments.is_object() ? arguments.value().python() : arguments.string("")});
   }
   return read;
 }
 
-std::string read_tool(const JsonField& tool) { return python_json(tool["function"].object().value()); }
+std::string read_tool(const JsonField& tool) { return tool["function"].object().value().python(); }
 
 void offer(std::vector<std::string> tools, std::string response_format, std::vector<ChatMessage>& messages) {
   if (tools.empty() && response_format.empty()) return;

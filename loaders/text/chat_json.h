@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "loaders/text/chat_encoding.h"
-#include "loaders/text/ordered_json.h"
+#include "loaders/text/json_field.h"
 
 // What OpenAI's API writes in JSON, for the chat encoding. All throw Error(kInvalidArgument).
 namespace v4rt {

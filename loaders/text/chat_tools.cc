@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "loaders/text/ordered_json.h"
+#include "loaders/files/json_file.h"
+#include "ops/core/error.h"
 
 namespace v4rt {
 namespace {
@@ -37,22 +38,22 @@ constexpr std::string_view kToolsAfter =
 constexpr std::string_view kCallsBefore = "\n\n<｜DSML｜tool_calls>\n";
 
 // The parameters of a call: those of an object, none for nothing, and whatever else as one.
-OrderedJson parameters(const std::string& arguments) {
-  if (arguments.empty()) return OrderedJson::object();
+Json::Object parameters(const std::string& arguments) {
+  if (arguments.empty()) return {};
   try {
-    OrderedJson object = parse_ordered_json(arguments, "arguments");
-    if (object.is_object()) return object;
-    if (object.is_null()) return OrderedJson::object();
+    const Json object = parse_request_json(arguments, "arguments");
+    if (object.is_object()) return object.object();
+    if (object.is_null()) return {};
   } catch (const Error&) {
   }
   return {{"arguments", arguments}};
 }
 
-void write_parameter(std::string_view name, const OrderedJson& value, ChatWriter& out) {
+void write_parameter(std::string_view name, const Json& value, ChatWriter& out) {
   out.markup("<｜DSML｜parameter name=\"");
   out.text(name);
   out.text(value.is_string() ? "\" string=\"true\">" : "\" string=\"false\">");
-  out.text(value.is_string() ? value.get<std::string>() : python_json(value));
+  out.text(value.is_string() ? value.string() : value.python());
   out.markup("</｜DSML｜parameter>");
 }
 
@@ -91,8 +92,7 @@ void write_calls(const std::vector<ToolCall>& calls, ChatWriter& out) {
     out.text(call.name);
     out.text("\">\n");
     std::string_view separator;
-    const OrderedJson object = parameters(call.arguments);
-    for (const auto& [name, value] : object.items()) {
+    for (const auto& [name, value] : parameters(call.arguments)) {
       out.text(separator);
       write_parameter(name, value, out);
       separator = "\n";

@@ -1,5 +1,6 @@
 #include "loaders/text/tokenizer_file.h"
 
+#include <algorithm>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -12,7 +13,6 @@
 namespace v4rt {
 namespace {
 
-using Json = JsonNode::Json;
 using Ids = std::unordered_map<std::string_view, int32_t>;  // the views are into the document
 
 // The printable form of bytes in vocab and merges (GPT-2): a printable Latin-1 byte stands for itself, the other 68 in
@@ -53,13 +53,11 @@ std::string& entry_of(std::vector<std::string>& tokens, int32_t id) {
 Ids read_vocab(const JsonNode& vocab, TokenizerFile& file) {
   Ids ids;
   std::array<bool, 256> have{};
-  const Json& all = vocab.object();
-  ids.reserve(all.size());
-  for (auto it = all.begin(); it != all.end(); ++it) {
-    const std::string& token = it.key();
-    const auto id = JsonNode::as_id(*it);
+  ids.reserve(vocab.object().size());
+  for (const auto& [token, value] : vocab.object()) {
+    const auto id = JsonNode::as_id(value);
     if (!id || token.empty()) {
-      const int32_t named = JsonNode(&*it, fmt::format("{}[{}]", vocab.place(), JsonNode::quoted(token))).id();
+      const int32_t named = JsonNode(&value, fmt::format("{}[{}]", vocab.place(), JsonNode::quoted(token))).id();
       fail(Code::kCorrupt, "{}: id {} is an empty string", vocab.place(), named);
     }
     std::string& bytes = entry_of(file.tokens, *id);
@@ -86,12 +84,12 @@ Ids read_vocab(const JsonNode& vocab, TokenizerFile& file) {
 
 // A merge is ["left", "right"] or, as older writers have it, "left right".
 std::pair<std::string_view, std::string_view> read_pair(const JsonNode& merges, size_t rank) {
-  const Json& value = merges.value()[rank];
-  if (value.is_array() && value.size() == 2 && value[0].is_string() && value[1].is_string()) {
-    return {value[0].get_ref<const std::string&>(), value[1].get_ref<const std::string&>()};
+  const Json& value = merges.array()[rank];
+  if (value.is_array() && value.array().size() == 2 && std::ranges::all_of(value.array(), &Json::is_string)) {
+    return {value.array()[0].string(), value.array()[1].string()};
   }
   if (value.is_string()) {
-    const std::string_view text = value.get_ref<const std::string&>();
+    const std::string_view text = value.string();
     const size_t space = text.find(' ');
     if (space != std::string_view::npos && text.find(' ', space + 1) == std::string_view::npos) {
       return {text.substr(0, space), text.substr(space + 1)};
@@ -159,7 +157,7 @@ void read_model(const JsonNode& model, const JsonNode& added, TokenizerFile& fil
   check(type.string() == "BPE", Code::kUnsupported, "{} is {}; only \"BPE\" can be run", type.place(), type.shown());
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     const JsonNode option = model.member(key);
-    const bool idle = !option.present() || option.value() == Json("") || option.value() == 0;
+    const bool idle = !option.present() || option.value() == "" || option.value() == 0;
     check(idle, Code::kUnsupported, "{} is {}; only null can be run", option.place(), option.shown());
   }
   for (const char* key : {"byte_fallback", "ignore_merges"}) {

@@ -5,20 +5,19 @@
 namespace v4rt {
 
 JsonNode JsonNode::member(const char* key) const {
-  const Json& all = object();
-  const auto found = all.find(key);
+  object();
   const char* separator = place_.ends_with(": ") ? "" : ".";
-  return {found == all.end() ? nullptr : &*found, fmt::format("{}{}{}", place_, separator, key)};
+  return {value_->find(key), fmt::format("{}{}{}", place_, separator, key)};
 }
 
-const JsonNode::Json& JsonNode::of_type(Json::value_t type, const char* expected) const {
+const Json& JsonNode::of_type(Json::Type type, const char* expected) const {
   check(value_ != nullptr && value_->type() == type, Code::kCorrupt, "{} is {}, expected {}", place_, shown(),
         expected);
   return *value_;
 }
 
 bool JsonNode::flag(bool otherwise) const {
-  return present() ? of_type(Json::value_t::boolean, "true or false").get<bool>() : otherwise;
+  return present() ? of_type(Json::Type::kBoolean, "true or false").boolean() : otherwise;
 }
 
 int32_t JsonNode::id() const {
@@ -28,21 +27,20 @@ int32_t JsonNode::id() const {
 }
 
 std::optional<int32_t> JsonNode::as_id(const Json& value) {
-  if (!value.is_number_integer()) return std::nullopt;
-  const auto id = value.get<int64_t>();  // numbers beyond int64_t become negative
+  if (!value.is_integer()) return std::nullopt;
+  const auto id = value.number<int64_t>();  // numbers beyond int64_t become negative
   if (id < 0 || id >= kMaxIds) return std::nullopt;
   return static_cast<int32_t>(id);
 }
 
 std::string JsonNode::quoted(std::string_view text) {
   constexpr size_t kLongest = 60;
-  const Json cut(std::string(text.substr(0, kLongest)));
-  return printable(cut.dump(-1, ' ', false, Json::error_handler_t::replace)) + (text.size() > kLongest ? "..." : "");
+  return printable(json_string(text.substr(0, kLongest))) + (text.size() > kLongest ? "..." : "");
 }
 
 std::string JsonNode::shown() const {
   if (value_ == nullptr) return "missing";
-  if (value_->is_string()) return quoted(value_->get_ref<const std::string&>());
+  if (value_->is_string()) return quoted(value_->string());
   if (value_->is_object() || value_->is_array()) return fmt::format("an {}", value_->type_name());
   return value_->dump();
 }

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "loaders/files/json.h"
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -14,8 +14,6 @@ namespace v4rt {
 // that the value does not have throws Error.
 class JsonNode {
  public:
-  using Json = nlohmann::json;
-
   static constexpr int64_t kMaxIds = 1 << 22;  // larger than any vocabulary; a wrong id must not ask for gigabytes
 
   JsonNode(const Json* value, std::string place) : value_(value), place_(std::move(place)) {}
@@ -26,9 +24,9 @@ class JsonNode {
   JsonNode member(const char* key) const;  // maybe not present
   JsonNode element(size_t i) const { return {&array()[i], fmt::format("{}[{}]", place_, i)}; }
 
-  const Json& object() const { return of_type(Json::value_t::object, "an object"); }
-  const Json& array() const { return of_type(Json::value_t::array, "an array"); }
-  const std::string& string() const { return of_type(Json::value_t::string, "a string").get_ref<const std::string&>(); }
+  const Json::Object& object() const { return of_type(Json::Type::kObject, "an object").object(); }
+  const Json::Array& array() const { return of_type(Json::Type::kArray, "an array").array(); }
+  const std::string& string() const { return of_type(Json::Type::kString, "a string").string(); }
   bool flag(bool otherwise) const;  // `otherwise` where not present
   int32_t id() const;
 
@@ -37,7 +35,7 @@ class JsonNode {
   std::string shown() const;                               // for messages: "an object", "3.5", "missing"
 
  private:
-  const Json& of_type(Json::value_t type, const char* expected) const;
+  const Json& of_type(Json::Type type, const char* expected) const;
 
   const Json* value_;  // nullptr: missing
   std::string place_;

@@ -4,6 +4,7 @@
 #include "examples/server/api/anthropic.h"
 #include "examples/server/api/openai.h"
 #include "examples/server/api/responses.h"
+#include "loaders/files/json_file.h"
 #include "loaders/text/stop_strings.h"
 #include "tests/fuzz/target.h"
 
@@ -19,7 +20,7 @@ ModelInfo open_model() {
   return model;
 }
 
-void require_json(std::string_view text) { require(OrderedJson::accept(text), "an answer that is not JSON"); }
+void require_json(std::string_view text) { require(nlohmann::json::accept(text), "an answer that is not JSON"); }
 
 void require_events(std::string_view text) {
   constexpr std::string_view kData = "data: {";
@@ -61,7 +62,7 @@ void answer(const Ask& ask, ReplyFormat& format, const std::string& text) {
 void read(std::string_view input) {
   static const ModelInfo model = open_model();
   if (input.size() < 2) return;
-  const OrderedJson body = parse_ordered_json(input.substr(2), "the request");
+  const Json body = parse_request_json(input.substr(2), "the request");
   if (input[0] == 'k')
     return require(anthropic::count_tokens(body, model)["input_tokens"] > 0, "a prompt without tokens");
   const Asked asked = input[0] == 'c'   ? openai::chat(body, model)

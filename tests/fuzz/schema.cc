@@ -6,13 +6,14 @@
 
 #include "graph/grammar/automaton.h"
 #include "graph/grammar/reply_grammar.h"
+#include "loaders/files/json_file.h"
 #include "tests/fuzz/target.h"
 
 namespace v4rt::fuzz {
 
 void read(std::string_view input) {
   const size_t end = std::min(input.find('\0'), input.size());
-  const OrderedJson schema = parse_ordered_json(input.substr(0, end), "the input");
+  const Json schema = parse_request_json(input.substr(0, end), "the input");
   Automaton automaton(reply_grammar({.schema = JsonField(schema, "schema")}));
   Automaton::State state = automaton.begin();
   for (const char choice : input.substr(std::min(end + 1, input.size()))) {

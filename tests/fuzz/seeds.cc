@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "loaders/files/json_file.h"
 #include "loaders/weight_file/weight_file.h"
@@ -83,7 +84,7 @@ void write_config(Seeds seeds) {
   for (const char* path : {"examples/models/v4-mini/config.json", "tests/data/tiny-flash/config.json"}) {
     const std::string text = source(path);
     seeds.add(text);
-    seeds.add(with_layer_types(parse_json(text, path)).dump());
+    seeds.add(with_layer_types(nlohmann::json::parse(text)).dump());
   }
 }
 

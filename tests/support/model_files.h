@@ -49,8 +49,7 @@ struct ModelFiles {
 };
 
 inline ModelFiles load_model_files(const std::string& folder) {
-  const std::string config = folder + "/config.json";
-  return {read_raw(folder), parse_json(read_text_file(config), config)};
+  return {read_raw(folder), nlohmann::json::parse(read_text_file(folder + "/config.json"))};
 }
 
 inline ModelFiles tiny_flash_files() {

@@ -149,7 +149,7 @@ void add_assistant(const JsonField& content, std::vector<ChatMessage>& messages)
       message.content += block["text"].string();
     } else if (type == "tool_use") {
       message.tool_calls.push_back(
-          {block["id"].string(), block["name"].string(), python_json(block["input"].object().value())});
+          {block["id"].string(), block["name"].string(), block["input"].object().value().python()});
     } else if (type != "redacted_thinking") {
       refuse_block(block);
     }
@@ -203,9 +203,10 @@ Tools tools_of(const JsonField& request) {
       continue;
     }
     check_tool_name(list[i]["name"]);
-    tools.functions.push_back(python_json(OrderedJson{{"name", list[i]["name"].string()},
-                                                      {"description", list[i]["description"].string("")},
-                                                      {"parameters", schema.value()}}));
+    tools.functions.push_back(Json(Json::Object{{"name", list[i]["name"].string()},
+                                                {"description", list[i]["description"].string("")},
+                                                {"parameters", schema.value()}})
+                                  .python());
     tools.rules.push_back({list[i]["name"].string(), schema, list[i]["strict"].flag(false)});
   }
   if (!choice.present()) return tools;
@@ -253,7 +254,7 @@ Ask ask_of(const JsonField& request, const ModelInfo& model) {
 
 }  // namespace
 
-Asked messages(const OrderedJson& body, const ModelInfo& model) {
+Asked messages(const Json& body, const ModelInfo& model) {
   const JsonField request(body, "");
   Ask ask = ask_of(request, model);
   const JsonField most = request["max_tokens"];
@@ -263,7 +264,7 @@ Asked messages(const OrderedJson& body, const ModelInfo& model) {
   return {std::move(ask), std::move(format)};
 }
 
-OrderedJson count_tokens(const OrderedJson& body, const ModelInfo& model) {
+OrderedJson count_tokens(const Json& body, const ModelInfo& model) {
   return {{"input_tokens", ask_of(JsonField(body, ""), model).prompt.size()}};
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "graph/runtime/generate.h"
+#include "loaders/files/json_document.h"
 #include "loaders/text/reply_parser.h"
 
 namespace v4rt::server {

@@ -115,7 +115,7 @@ SamplerOptions sampler_of(const JsonField& request, const ChatOptions& options, 
 }
 
 AnswerFormat answer_format(const JsonField& format, const char* within) {
-  static const OrderedJson kAnyObject = {{"type", "object"}};
+  static const Json kAnyObject = Json::Object{{"type", "object"}};
   if (!format.present()) return {};
   const std::string& type = format["type"].string();
   if (type == "json_object") return {JsonField(kAnyObject, format.place())};
@@ -172,11 +172,10 @@ void ask_chat(const JsonField& request, std::vector<ChatMessage> messages, const
         "tool_choice asks for a call, and there are no tools");
   check(tools.choice != ToolChoice::kNamed ||
             std::ranges::find(tools.rules, tools.name, &ReplyRules::Tool::name) != tools.rules.end(),
-        Code::kInvalidArgument, "tool_choice names {}, which is none of the tools",
-        printable(python_string(tools.name)));
+        Code::kInvalidArgument, "tool_choice names {}, which is none of the tools", printable(json_string(tools.name)));
   for (const ReplyRules::Tool& tool : tools.rules) check_strict(tool);
   check(!forced || !thinking, Code::kInvalidArgument, "Thinking mode does not support this tool_choice");
-  offer(tools.functions, format.told ? python_json(format.schema->value()) : "", messages);
+  offer(tools.functions, format.told ? format.schema->value().python() : "", messages);
   check(!forced || !begun.unfinished, Code::kInvalidArgument,
         "tool_choice asks for a call, and a prefix goes on as text");
   ask.kind = thinking && !reasoned ? ReplyKind::kThinking : ReplyKind::kChat;

@@ -7,7 +7,7 @@
 #include "examples/server/api/api.h"
 #include "examples/server/api/model_info.h"
 #include "graph/grammar/reply_grammar.h"
-#include "loaders/text/ordered_json.h"
+#include "loaders/text/json_field.h"
 
 // What the chat APIs have in common. All throw Error(kInvalidArgument).
 namespace v4rt::server {

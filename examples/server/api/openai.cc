@@ -312,7 +312,7 @@ ChatOptions chat_options(const JsonField& request, const Ask& ask, const ModelIn
 
 }  // namespace
 
-Asked chat(const OrderedJson& body, const ModelInfo& model) {
+Asked chat(const Json& body, const ModelInfo& model) {
   const JsonField request(body, "");
   request.object();
   Ask ask = common(request, model, 1);
@@ -337,7 +337,7 @@ Asked chat(const OrderedJson& body, const ModelInfo& model) {
   return {std::move(ask), std::move(format)};
 }
 
-Asked completion(const OrderedJson& body, const ModelInfo& model) {
+Asked completion(const Json& body, const ModelInfo& model) {
   const JsonField request(body, "");
   request.object();
   Ask ask = common(request, model, 0);

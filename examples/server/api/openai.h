@@ -4,14 +4,13 @@
 
 #include "examples/server/api/api.h"
 #include "examples/server/api/model_info.h"
-#include "loaders/text/ordered_json.h"
 
 // OpenAI's Chat Completions and Completions, as DeepSeek's service extends them.
 namespace v4rt::server::openai {
 
 // Throw ApiError and Error(kInvalidArgument).
-Asked chat(const OrderedJson& request, const ModelInfo& model);
-Asked completion(const OrderedJson& request, const ModelInfo& model);
+Asked chat(const Json& request, const ModelInfo& model);
+Asked completion(const Json& request, const ModelInfo& model);
 
 OrderedJson models(const ModelInfo& model);
 OrderedJson describe(const ModelInfo& model);  // one of them

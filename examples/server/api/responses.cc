@@ -240,10 +240,9 @@ Tools tools_of(const JsonField& request) {
       fail(Code::kInvalidArgument, "{}: tools of type {} are not supported here, functions are", tool.place(),
            tool["type"].shown());
     check_tool_name(tool["name"]);
-    OrderedJson function = tool.value();
-    function.erase("type");
-    function.erase("strict");
-    tools.functions.push_back(python_json(function));
+    Json::Object function = tool.value().object();
+    std::erase_if(function, [](const Json::Member& member) { return member.key == "type" || member.key == "strict"; });
+    tools.functions.push_back(Json(std::move(function)).python());
     tools.rules.push_back({tool["name"].string(), tool["parameters"], tool["strict"].flag(false)});
   }
   choose_tool(choice, choice.is_object() ? choice["name"] : choice, tools);
@@ -252,7 +251,7 @@ Tools tools_of(const JsonField& request) {
 
 }  // namespace
 
-Asked create(const OrderedJson& body, const ModelInfo& model) {
+Asked create(const Json& body, const ModelInfo& model) {
   const JsonField request(body, "");
   check(!request.object()["previous_response_id"].present(), Code::kInvalidArgument,
         "previous_response_id: no responses are kept here; send the whole conversation as input");
@@ -282,7 +281,7 @@ Asked create(const OrderedJson& body, const ModelInfo& model) {
                         {"top_p", 1.0},
                         {"truncation", "disabled"}};
   for (auto& [name, value] : echoed.items())
-    if (body.contains(name) && name != "store") value = body[name];
+    if (body.contains(name) && name != "store") value = *body.find(name);
   auto made = std::make_unique<Format>(ask, std::move(echoed));
   return {std::move(ask), std::move(made)};
 }

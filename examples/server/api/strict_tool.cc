@@ -14,7 +14,7 @@ namespace {
 
 bool is_of_objects(const JsonField& schema) {
   const JsonField type = schema["type"];
-  if (type.is_array()) return std::ranges::find(type.value(), "object") != type.value().end();
+  if (type.is_array()) return std::ranges::find(type.value().array(), Json("object")) != type.value().array().end();
   return schema["properties"].present() || (type.present() && type.value() == "object");
 }
 
@@ -25,7 +25,7 @@ void check_object(const JsonField& schema, const std::string& tool) {
                   others = schema["additionalProperties"];
   for (size_t i = 0; names.present() && i < names.size(); ++i) required.insert(names[i].string());
   if (properties.present()) {
-    for (const auto& [name, property] : properties.object().value().items())
+    for (const auto& [name, property] : properties.object().value().object())
       check(required.contains(name), Code::kInvalidArgument,
             "the tool {} is strict, and {} does not list the property {} in \"required\": {}", tool, schema.place(),
             printable(name), kWayOut);
@@ -42,7 +42,7 @@ void check_objects(const JsonField& schema, bool is_object, const std::string& t
   for (const char* const key : {"properties", "$defs", "definitions"}) {
     const JsonField named = schema[key];
     if (!named.is_object()) continue;
-    for (const auto& [name, one] : named.value().items())
+    for (const auto& [name, one] : named.value().object())
       check_one({one, fmt::format("{}.{}", named.place(), printable(name))});
   }
   for (const char* const key : {"items", "prefixItems", "anyOf", "oneOf", "allOf"}) {

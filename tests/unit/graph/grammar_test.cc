@@ -7,6 +7,7 @@
 #include "graph/grammar/reply_grammar.h"
 #include "graph/grammar/token_matcher.h"
 #include "graph/runtime/sampler.h"
+#include "loaders/files/json_file.h"
 #include "tests/unit/graph/alloc_count.h"
 
 namespace v4rt {
@@ -26,10 +27,10 @@ std::shared_ptr<const TokenTrie> trie() {
   return kTrie;
 }
 
-OrderedJson parse(const std::string& text) { return parse_ordered_json(text, "the test"); }
+Json parse(const std::string& text) { return parse_request_json(text, "the test"); }
 
 std::shared_ptr<const Grammar> grammar_of(const std::string& schema) {
-  const OrderedJson json = parse(schema);
+  const Json json = parse(schema);
   return reply_grammar({.schema = JsonField(json, "schema")});
 }
 
@@ -202,7 +203,7 @@ TEST(Grammar, EndsWhenTooManyWaysAreOpen) {
 }
 
 TEST(Grammar, RepliesReasonThenAnswerOrCall) {
-  const OrderedJson schema = parse(R"({"const":1})"), city = parse(R"({"type":"object","properties":{
+  const Json schema = parse(R"({"const":1})"), city = parse(R"({"type":"object","properties":{
       "city":{"type":"string"},"days":{"type":["integer","null"]},"unit":{"enum":["C","F",0]}},"required":["city"]})");
   const std::string think = "so \xfc {1 \xfe", open = "\n\n<\xfftool_calls>\n<\xffinvoke name=\"",
                     close = "\n</\xffinvoke>\n</\xfftool_calls>";
@@ -314,12 +315,13 @@ TEST(TokenMatcher, GoesBackAndRefuses) {
 // More states than are kept: when some are forgotten, masks of others that had their numbers go too.
 TEST(TokenMatcher, ForgetsMasksWithTheirStates) {
   std::mt19937 random(3);
-  OrderedJson texts = OrderedJson::array();
+  Json::Array texts;
   for (int i = 0; i < 600; ++i) {
-    std::string& text = texts.emplace_back(std::string()).get_ref<std::string&>();
+    std::string text;
     for (int n = 0; n < 20; ++n) text += static_cast<char>('a' + random() % 26);
+    texts.emplace_back(std::move(text));
   }
-  const auto grammar = grammar_of(OrderedJson{{"enum", texts}}.dump());
+  const auto grammar = grammar_of(Json(Json::Object{{"enum", texts}}).dump());
   TokenMatcher matcher(grammar, trie());
   for (int text = 0; text < 1200; ++text) {
     matcher.rewind(0);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "loaders/files/json_file.h"
 #include "ops/basic/basic.h"
 #include "ops/linear/linear.h"
@@ -29,7 +31,7 @@ TEST(Profiles, BuiltInOnesAreThoseOfTheFolderAndNameTheirSources) {
 // What the parser knows and what the schema describes are the same keys.
 TEST(Profiles, TheSchemaDescribesWhatIsRead) {
   const std::string path = source_path("backend/profiles/schema.json");
-  const nlohmann::json properties = parse_json(read_text_file(path), path)["properties"];
+  const nlohmann::json properties = nlohmann::json::parse(read_text_file(path))["properties"];
   nlohmann::json all = {{"name", "all"}, {"description", "each key"}};
   for (const auto& [key, schema] : properties.items()) {
     if (schema.contains("$ref")) all[key] = {{"value", 2}, {"source", "a test"}};

@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "loaders/text/ordered_json.h"
+#include "loaders/files/json_document.h"
+#include "loaders/files/json_file.h"
 #include "ops/core/error.h"
 #include "tests/unit/loaders/jsonl.h"
 
@@ -217,6 +218,8 @@ TEST(ChatEncoding, CallsCannotForgeMarkup) {
 
 // The published cases.
 
+std::string python_json(const std::string& text) { return parse_request_json(text, "the test").python(); }
+
 std::string text_of(const OrderedJson& content) {
   if (content.is_string()) return content;
   std::string text;
@@ -243,8 +246,8 @@ Messages messages_of(const OrderedJson& list) {
           {call.value("id", ""), call["function"]["name"], call["function"]["arguments"].get<std::string>()});
     }
     for (const auto& tool : m.value("tools", OrderedJson::array()))
-      message.tools.push_back(python_json(tool["function"]));
-    if (m.contains("response_format")) message.response_format = python_json(m["response_format"]);
+      message.tools.push_back(python_json(tool["function"].dump()));
+    if (m.contains("response_format")) message.response_format = python_json(m["response_format"].dump());
     messages.push_back(std::move(message));
   }
   return messages;
@@ -262,7 +265,7 @@ TEST(ChatEncoding, PublishedCases) {
   std::istringstream lines(read_file(path));
   int cases = 0;
   for (std::string line; std::getline(lines, line); ++cases) {
-    const OrderedJson c = parse_ordered_json(line, path);
+    const OrderedJson c = OrderedJson::parse(line);
     ChatOptions options;
     options.thinking = c["thinking_mode"] == "chat" ? ThinkingMode::kChat : ThinkingMode::kThinking;
     options.effort = effort_named(c["reasoning_effort"]);
@@ -279,7 +282,7 @@ TEST(ChatEncoding, OfficialCases) {
   if (folder.empty()) GTEST_SKIP() << "no encoding/official-v4 beside the source tree";
   for (int i = 1; i <= 4; ++i) {
     const std::string number = std::to_string(i);
-    OrderedJson input = parse_ordered_json(read_file(folder + "/test_input_" + number + ".json"), number);
+    OrderedJson input = OrderedJson::parse(read_file(folder + "/test_input_" + number + ".json"));
     if (input.is_object()) {
       input["messages"][0]["tools"] = input["tools"];
       input = OrderedJson(input["messages"]);

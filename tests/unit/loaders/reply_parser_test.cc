@@ -4,7 +4,7 @@
 
 #include <random>
 
-#include "loaders/text/ordered_json.h"
+#include "loaders/text/json_field.h"
 #include "tests/unit/loaders/jsonl.h"
 
 namespace v4rt {

@@ -21,7 +21,7 @@ using testing::IsEmpty;
 
 const std::string kTinyFlash = std::string(V4RT_SOURCE_DIR) + "/tests/data/tiny-flash/config.json";
 
-json tiny_json() { return parse_json(read_text_file(kTinyFlash), kTinyFlash); }
+json tiny_json() { return json::parse(read_text_file(kTinyFlash)); }
 V4Config parse(const json& config) { return parse_v4_config(config.dump(), "config.json"); }
 
 std::string message_of(const std::string& text) {
