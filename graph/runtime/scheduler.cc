@@ -48,6 +48,7 @@ struct Scheduler::Job {
   int64_t take = 0;             // of them go into the next step
   bool cancel_asked = false;    // by cancel(); guarded by the scheduler's mutex
   bool cancelled = false;
+  bool admitted = false;  // to its slot, whose sequence is made ready then
   int slot = -1;
   Clock::time_point begin, read;
 };
@@ -63,6 +64,9 @@ Scheduler::Scheduler(Session& session, PrefixCache* cache)
   check(rows <= chunk_, Code::kInvalidArgument,
         "{} sequences that decode take {} rows, and a chunk has {}; open the model with a longer chunk", slots_.size(),
         rows, chunk_);
+  for (auto* const jobs : {&readers_, &tellers_, &writers_, &guessed_}) jobs->reserve(slots_.size());
+  items_.reserve(slots_.size());
+  drafts_.reserve(slots_.size());
 }
 Scheduler::~Scheduler() = default;
 
@@ -120,8 +124,6 @@ std::unique_ptr<Scheduler::Job> Scheduler::take_cancelled() {
 // Cancelled ones end here, whether they wait or run.
 void Scheduler::admit() {
   while (const std::unique_ptr<Job> job = take_cancelled()) finish(*job, StopReason::kCancelled);
-  std::vector<Job*> admitted;
-  admitted.reserve(slots_.size());
   {
     const std::lock_guard lock(mutex_);
     for (size_t i = 0; i < slots_.size(); ++i) {
@@ -131,18 +133,17 @@ void Scheduler::admit() {
         slots_[i] = std::move(waiting_.front());
         waiting_.pop_front();
         slots_[i]->slot = static_cast<int>(i);
-        admitted.push_back(slots_[i].get());
         ++n_running_;
       }
     }
   }
   for (auto& job : slots_) {
     if (job != nullptr && job->cancelled) finish(*job, StopReason::kCancelled);
-  }
-  for (Job* job : admitted) {
+    if (job == nullptr || job->admitted) continue;
+    job->admitted = true;
     job->begin = Clock::now();
-    session_.reset(job->slot);
     try {
+      session_.reset(job->slot);
       if (cache_ != nullptr && !job->request.prompt_logprobs)
         job->fed = cache_->restore(session_, job->slot, job->tokens, job->request.cache_space);
       job->result.cached_tokens = job->fed;
@@ -182,23 +183,23 @@ void Scheduler::plan_step() {
 
 // What may come after the tokens of those that decode, as far as each has room.
 void Scheduler::guess() {
-  std::vector<Session::DraftItem> items;
-  std::vector<Job*> guessed;
+  drafts_.clear();
+  guessed_.clear();
   for (Job* job : writers_) {
     if (job->fed + draft_ >= context_) continue;
-    items.push_back({job->slot, job->tokens.back()});
-    guessed.push_back(job);
+    drafts_.push_back({job->slot, job->tokens.back()});
+    guessed_.push_back(job);
   }
-  if (items.empty()) return;
+  if (drafts_.empty()) return;
   std::span<const int32_t> guesses;
   try {
-    guesses = session_.draft(items, draft_);
+    guesses = session_.draft(drafts_, draft_);
   } catch (...) {
     for (Job* job : writers_) finish(*job, StopReason::kCancelled, std::current_exception());
     return writers_.clear();
   }
-  for (size_t i = 0; i < guessed.size(); ++i) {
-    Job& job = *guessed[i];
+  for (size_t i = 0; i < guessed_.size(); ++i) {
+    Job& job = *guessed_[i];
     const int64_t room = job.request.options.max_tokens - job.result.tokens - 1;
     const auto n = static_cast<size_t>(draft_);
     const auto mine = guesses.subspan(i * n, n);

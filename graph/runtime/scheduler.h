@@ -79,8 +79,10 @@ class Scheduler {
   size_t n_running_ = 0;
   std::vector<std::unique_ptr<Job>> slots_;  // by slot; null: free
 
-  std::vector<Job*> readers_, tellers_, writers_;  // of this step; tellers read, with log-probabilities
+  // Of this step, with room for all slots: a step takes no memory but what a request ends by, where there is none.
+  std::vector<Job*> readers_, tellers_, writers_, guessed_;  // tellers read, with log-probabilities
   std::vector<BatchItem> items_;
+  std::vector<Session::DraftItem> drafts_;
   std::vector<TokenLogprob> logprobs_;
 };
 
