@@ -1,5 +1,6 @@
 // A backend of one's own, in one file: a device that knows one operator, RMS norm, beside the cpu device, which runs
-// all others. Prints what the model says on both together, and how many nodes ran where. custom_backend MODEL
+// all others. Proves it by the conformance suite, and prints what the model says on both together, and how many nodes
+// ran where. custom_backend MODEL
 //
 // The operator's header (ops/norm/norm.h) defines its result to the last bit, so the text is that of every other
 // device. A larger backend derives from TableDevice (backend/kernel_table.h) and adds a row per kernel.
@@ -11,6 +12,7 @@
 #include <map>
 #include <vector>
 
+#include "backend/conformance/check.h"
 #include "backend/device.h"
 #include "backend/host_buffer.h"
 #include "backend/registry.h"
@@ -100,9 +102,24 @@ class MyDevice final : public Device {
   DeviceInfo info_{.name = "mine", .description = "an example", .features = {}};
 };
 
+// Runs the suite's cases of the operator, but for those that the device refuses; what is wrong, a line each.
+bool is_proven(Device& device) {
+  int same = 0, wrong = 0;
+  for (const Case& c : all_cases()) {
+    if (c.op->kind() != OpKind::kRmsNorm || c.inputs[0].dtype != DType::kF32) continue;
+    const std::vector<std::string> problems = check_case(device, c);
+    for (const std::string& problem : problems) std::fprintf(stderr, "%s: %s\n", c.name.c_str(), problem.c_str());
+    ++(problems.empty() ? same : wrong);
+  }
+  std::fprintf(stderr, "mine: %d cases give the reference's bits, %d do not\n", same, wrong);
+  return same > 0 && wrong == 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
+  MyDevice proven;
+  if (!is_proven(proven)) return 1;
   const Checkpoint checkpoint = open_checkpoint(argc > 1 ? argv[1] : "");
   ModelOptions options{.place = {{"*norm*", "mine"}}, .numbers = NumberMode::kPlain};
   options.find_device = [](std::string_view name) -> std::shared_ptr<Device> {

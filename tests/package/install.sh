@@ -47,29 +47,50 @@ for program in c_v4rt c_static cc_v4rt cc_static custom_backend; do says_the_sam
 
 for program in custom_op csa_layer; do "$work/outside/$program" cpu reference || wrong "$program"; done
 
-# The lines of README.md.
-mkdir "$work/readme"
-{
-  echo 'cmake_minimum_required(VERSION 3.22)
-project(readme LANGUAGES C)
-add_executable(mine golden.c)'
-  awk '/^```/ { inside = !inside && $0 == "```cmake"; next } inside' "$source/README.md"
-} >"$work/readme/CMakeLists.txt"
-cp "$source/tests/package/outside/golden.c" "$work/readme"
-cmake -S "$work/readme" -B "$work/readme/build" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
-  cmake --build "$work/readme/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-says_the_same "README.md" "$work/readme/build/mine"
+# The code of the documents.
+blocks() { awk -v fence="\`\`\`$2" '/^```/ { inside = !inside && $0 == fence; next } inside' "$source/$1"; }
 
-# The programs of examples/engine.md.
-for language in "c c11" "cpp c++20"; do
-  awk -v fence="\`\`\`${language% *}" '/^```/ { inside = !inside && $0 == fence; next } inside' "$source/examples/engine.md" >"$work/engine.${language% *}"
-  "$cc" -std="${language#* }" -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" "$work/engine.${language% *}" \
-    -o "$work/engine_${language% *}" -L"$libraries" -lv4rt -lstdc++ && "$work/engine_${language% *}" "$model" >"$work/engine_${language% *}.text" ||
-    wrong "examples/engine.md: ${language% *}"
-  same "examples/engine.md, lines of ${language% *}" "$(wc -l <"$work/engine_${language% *}.text")" 4
-done
+projects() { # DOCUMENT SOURCE: its lines of CMake build a program
+  mkdir "$work/project"
+  { echo 'cmake_minimum_required(VERSION 3.22)
+project(project LANGUAGES C CXX)
+set(CMAKE_CXX_STANDARD 20)
+add_executable(mine mine.${SUFFIX})'
+    blocks "$1" cmake; } >"$work/project/CMakeLists.txt"
+  cp "$source/$2" "$work/project/mine.${2##*.}"
+  cmake -S "$work/project" -B "$work/project/build" -DSUFFIX="${2##*.}" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
+    cmake --build "$work/project/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+  says_the_same "$1" "$work/project/build/mine"
+  rm -r "$work/project"
+}
+projects README.md tests/package/outside/golden.c
+projects examples/run.md tests/package/outside/golden.c
+projects examples/device.md examples/custom_backend/custom_backend.cc
+
+programs() { # DOCUMENT LINES: its programs in C and C++, which print so many lines
+  local language suffix name
+  for language in "c c11" "cpp c++20"; do
+    suffix=${language% *} name=$(basename "$1" .md)_${language% *}
+    blocks "$1" "$suffix" >"$work/$name.$suffix"
+    "$cc" -std="${language#* }" -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" "$work/$name.$suffix" -o "$work/$name" \
+      -L"$libraries" -lv4rt -lstdc++ && "$work/$name" "$model" >"$work/$name.text" || wrong "$1: $suffix"
+    same "$1, lines of $suffix" "$(grep -c '' "$work/$name.text")" "$2"
+  done
+}
+programs examples/engine.md 4
 same "examples/engine.md, C++" "$(head -n 3 "$work/engine_cpp.text")" "$(head -n 3 "$work/engine_c.text")"
 grep -qvE '[012356789]' <(tail -n 1 "$work/engine_cpp.text") || wrong "examples/engine.md: the filter filters nothing"
+programs examples/run.md 5
+same "examples/run.md, C++" "$(cat "$work/run_cpp.text")" "$(cat "$work/run_c.text")"
+[[ $expected == "$(cat "$work/run_c.text")"* ]] || wrong "examples/run.md: another text"
+
+# Each part of device.md stands in the program that it is about.
+program=$(<"$source/examples/custom_backend/custom_backend.cc") parts=0
+while IFS= read -r -d $'\001' part; do
+  [[ $program == *"$part"* ]] || wrong "examples/device.md: not in custom_backend.cc: $part"
+  parts=$((parts + 1))
+done < <(awk '/^```/ { if (inside) printf "\001"; inside = !inside && $0 == "```cpp"; next } inside' "$source/examples/device.md")
+same "examples/device.md, parts" "$parts" 5
 
 export PKG_CONFIG_PATH=$libraries/pkgconfig
 flags=$(pkg-config --cflags --libs v4rt)

@@ -25,8 +25,8 @@ cd "$work"
 
 # Every block of Python in the documents is a program.
 while read -r document; do
-  awk -v name="snippet.$(basename "$(dirname "$document")")" '/^```/ { inside = !inside && $0 == "```python"; n += inside; next }
-    inside { print > (name "." n ".py") }' "$document"
-done < <(cd "$source" && git ls-files '*.md' | sed "s|^|$source/|")
+  awk -v name="snippet.$(tr / . <<<"$document")" '/^```/ { inside = !inside && $0 == "```python"; n += inside; next }
+    inside { print > (name "." n ".py") }' "$source/$document"
+done < <(cd "$source" && git ls-files '*.md')
 for snippet in snippet.*.py; do "$python" "$snippet" >output || exit 1; [ -s output ] || { echo "$snippet says nothing"; exit 1; }; done
 "$python" -m pytest -q -p no:cacheprovider "$source/tests/python"
