@@ -15,6 +15,7 @@
 #include "backend/opencl/id_reader.h"
 #include "backend/opencl/library/clblast.h"
 #include "backend/opencl/opencl_device.h"
+#include "backend/opencl/serve.h"
 #endif
 
 namespace v4rt {
@@ -29,9 +30,10 @@ std::string lower(std::string_view text) {
 
 FastOptions fast_options(const DeviceOptions& o) { return {o.fast, o.cache_dir, o.measure_again, o.measuring}; }
 
-std::vector<DeviceInfo> opencl_devices([[maybe_unused]] std::vector<std::string>& problems) {
+std::vector<DeviceInfo> opencl_devices([[maybe_unused]] std::vector<std::string>& problems,
+                                       [[maybe_unused]] const std::string& cache_dir) {
 #ifdef V4RT_HAVE_OPENCL
-  return list_opencl_devices(problems);
+  return list_opencl_devices(problems, cache_dir);
 #else
   return {};
 #endif
@@ -112,7 +114,7 @@ std::vector<std::string> built_in_libraries() {
 DeviceList list_devices(const DeviceOptions& options) {
   DeviceList list{
       {create_reference_device()->info(), create_cpu_device(options.threads, fast_options(options))->info()}, {}};
-  for (DeviceInfo& device : opencl_devices(list.problems)) list.devices.push_back(std::move(device));
+  for (DeviceInfo& device : opencl_devices(list.problems, options.cache_dir)) list.devices.push_back(std::move(device));
   return list;
 }
 
@@ -134,8 +136,7 @@ void compile_for([[maybe_unused]] std::string_view device) {
 #ifdef V4RT_HAVE_OPENCL
   const auto name = opencl_name(device);
   check(name.has_value(), Code::kNotFound, "no OpenCL device is called '{}'", device);
-  const auto [site, full_name] = find_opencl_site(*name);
-  serve_compiler(site, full_name, STDIN_FILENO);
+  serve(*name, STDIN_FILENO);
 #else
   create_opencl({}, {});  // fails
 #endif

@@ -30,9 +30,11 @@ struct DeviceOptions {
   std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty
   std::string cache_dir;                                 // compiled programs and measurements; empty = no cache on disk
   // opencl: a program and its arguments, to which the device's name is added, that calls compile_for(): processes of it
-  // compile, several at once, and take a driver's crash. Empty: programs are compiled here
+  // compile, several at once, try both forms of kernels, and take a driver's crash. Empty: programs are compiled here
   std::vector<std::string> compiler;
-  std::optional<Lanes> lanes;  // opencl: the form of its kernels; empty = by the device's type and vectors
+  // opencl: the form of its kernels; empty = what was measured to suit the device, or will be if there are a compiler
+  // and a cache_dir; otherwise by its type and vectors
+  std::optional<Lanes> lanes;
   // opencl: no more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has
   size_t max_group = 0, local_memory = 0;
   HostOpencl host_opencl;  // of the device kHostOpencl

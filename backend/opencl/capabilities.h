@@ -34,7 +34,7 @@ struct Capabilities {
   std::string device_name, driver_version, platform_name, platform_version;
   bool compiler = true;                      // otherwise there is nothing but built-in kernels
   std::vector<std::string> builtin_kernels;  // CL_DEVICE_BUILT_IN_KERNELS
-  Lanes lanes = Lanes::kWorkItems;           // kernels are chosen by this alone
+  Lanes lanes = Lanes::kWorkItems;           // kernels are chosen by this alone; at first by type and vectors
   size_t max_allocation = 0, memory = 0, local_memory = 0, max_group = 0, alignment = 128;
   unsigned compute_units = 1;
   bool correct_divide_sqrt = false;  // -cl-fp32-correctly-rounded-divide-sqrt is honoured

@@ -15,14 +15,14 @@
 
 namespace v4rt {
 
-class Process;
+class Child;
 
 // Processes that compile programs for one device, several at once: a driver may let only one thread of a process
 // compile at a time (PoCL), and one that crashes takes none of ours with it. They start with the first program and end
 // with finish().
 class Compilers {
  public:
-  // `command` starts a process that calls serve_compiler() with its standard input.
+  // `command` starts a process that calls serve() with its standard input.
   Compilers(std::vector<std::string> command, std::string device_name);
   ~Compilers();
   Compilers(const Compilers&) = delete;
@@ -55,11 +55,11 @@ class Compilers {
   std::deque<Order> orders_;
   size_t idle_ = 0;  // threads that wait for orders
   bool ending_ = false;
-  std::vector<Process*> processes_;
+  std::vector<Child*> processes_;
   std::vector<std::thread> threads_;  // a process each
 };
 
-// Compiles for the device what comes through the socket, until it is closed.
-void serve_compiler(const OpenclSite& site, const std::string& device_name, int socket);
+// The answer of such a process.
+std::string compiled(cl_context context, cl_device_id device, const ProgramText& text, const std::string& device_name);
 
 }  // namespace v4rt

@@ -9,6 +9,7 @@
 #include "backend/opencl/builtin/builtin_device.h"
 #include "backend/opencl/extents.h"
 #include "backend/opencl/kernels.h"
+#include "backend/opencl/lanes_trial.h"
 #include "ops/core/log.h"
 
 namespace v4rt {
@@ -120,24 +121,53 @@ BufferPtr OpenclDevice::constant(std::span<const float> values) {
   return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
 }
 
-std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems) {
+namespace {
+
+// The form that was measured to suit the device, or the usual one.
+void take_lanes(Capabilities& capabilities, const std::optional<LanesTrials>& trials) {
+  if (trials) capabilities.lanes = choose_lanes(*trials).lanes;
+}
+
+}  // namespace
+
+std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems, const std::string& cache_dir) {
   std::vector<DeviceInfo> infos;
   const OpenclSites found = find_opencl_sites();
   problems.insert(problems.end(), found.problems.begin(), found.problems.end());
   for (const OpenclSite& site : found.sites) {
-    infos.push_back(device_info(query_capabilities(site), name_of(infos.size())));
+    Capabilities capabilities = query_capabilities(site);
+    const std::string name = name_of(infos.size());
+    take_lanes(capabilities, kept_trials(cache_dir, device_info(capabilities, name).description));
+    infos.push_back(device_info(capabilities, name));
   }
   return infos;
 }
 
 namespace {
 
+// Those of before; otherwise they are made, where there are processes to do it in and they can be kept.
+std::optional<LanesTrials> trials_of(const Capabilities& capabilities, const std::string& cache_dir,
+                                     const std::vector<std::string>& compiler) {
+  const std::string description = device_info(capabilities, {}).description;
+  if (const auto kept = kept_trials(cache_dir, description)) return kept;
+  if (compiler.empty() || cache_dir.empty()) return {};
+  const auto trials = try_lanes(compiler, capabilities.lanes);
+  if (trials) keep_trials(cache_dir, description, *trials);
+  return trials;
+}
+
 std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, const std::string& cache_dir,
                              std::optional<Lanes> lanes, const FastOptions& fast, const GroupLimits& limits,
                              const OpenclLoan& loan, const std::vector<std::string>& compiler = {}) {
   Capabilities capabilities = query_capabilities(site);
   if (!capabilities.compiler) return std::make_shared<BuiltinDevice>(site, capabilities, name, fast, loan);
+  const bool limited = limits.max_group > 0 || limits.local_memory > 0;  // the trials know nothing of that
+  const auto trials = trials_of(capabilities, cache_dir, lanes || limited ? std::vector<std::string>() : compiler);
+  if (!limited) take_lanes(capabilities, trials);
   capabilities.lanes = lanes.value_or(capabilities.lanes);
+  check(!trials || !trials->of(capabilities.lanes).crashed, Code::kDevice,
+        "{}: its driver ended the process that tried its kernels on {}: {}; 'v4rt cache clear' lets it be tried again",
+        name, to_string(capabilities.lanes), trials ? trials->of(capabilities.lanes).problem : "");
   if (limits.max_group > 0) capabilities.max_group = std::min(capabilities.max_group, limits.max_group);
   if (limits.local_memory > 0) capabilities.local_memory = std::min(capabilities.local_memory, limits.local_memory);
   constexpr size_t kLeastGroup = 64;  // of the kernels that sum in 64 lanes

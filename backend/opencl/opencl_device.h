@@ -67,9 +67,9 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
   bool halves_ = false, ahead_ = false, permutes_ = false;
 };
 
-// Devices in the order of the platforms, "opencl:0" first; nothing is compiled. What went wrong with others is added to
-// `problems`.
-std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems);
+// Devices in the order of the platforms, "opencl:0" first; nothing is compiled, nor measured, but what was measured
+// before is known by cache_dir. What went wrong with others is added to `problems`.
+std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems, const std::string& cache_dir = {});
 
 // No more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has.
 struct GroupLimits {
@@ -84,8 +84,9 @@ struct NamedSite {
 NamedSite find_opencl_site(const OpenclName& wanted);
 
 // Throws Error: kNotFound when there is no such device or part, kDevice when one may be missing because of a problem.
-// `compiler`: the command of compilers.h, without the device. An empty cache_dir keeps no programs on disk; without
-// `lanes` the device decides (capabilities.h).
+// `compiler`: the command of compilers.h, without the device. An empty cache_dir keeps no programs on disk. Without
+// `lanes` the form of the kernels is what was measured to suit the device (lanes_trial.h), now if there is a compiler
+// and a cache_dir and it was not yet; otherwise by the device's type and vectors (capabilities.h).
 std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
                                              std::optional<Lanes> lanes = {}, const FastOptions& fast = {},
                                              const GroupLimits& limits = {}, std::vector<std::string> compiler = {});

@@ -131,8 +131,8 @@ void add_device_options(CLI::App& command, ModelArguments& a) {
       ->transform(between(1, 4096));
   command
       .add_option("--lanes", a.lanes,
-                  "The form of OpenCL kernels, vector or work-items (default: what suits the device); the results are "
-                  "the same")
+                  "The form of OpenCL kernels, vector or work-items (default: what was measured to be faster on the "
+                  "device); the results are the same")
       ->check(CLI::IsMember({"vector", "work-items"}));
 }
 

@@ -20,6 +20,10 @@ call run mini --device "$device" -p "$prompt" --numbers plain --json; exits 0; o
 
 if [ "$device" = opencl ]; then
   check "compiled programs are kept" [ -n "$(ls "$XDG_CACHE_HOME/v4rt")" ]
+  call devices; exits 0; out_has "kernels     on "
+  check "the form of kernels was measured" grep -Eq 'kernels +on (vector lanes|work-items) \(measured: on .* takes [0-9.]+ times as long' "$work/out"
+  call explain mini --device opencl; exits 0; out_has "kernels  of opencl:0 on " " (measured: "
+  call explain mini --device opencl --lanes work-items; exits 0; out_has "kernels  of opencl:0 on work-items (as asked"
 
   # PoCL without a home to write to lists no devices: it is named with the call and its code.
   broken() { broken_program "$v4rt" "$@"; }

@@ -1,0 +1,28 @@
+#include "backend/opencl/serve.h"
+
+#include "backend/opencl/child.h"
+#include "backend/opencl/compilers.h"
+#include "backend/opencl/lanes_trial.h"
+#include "backend/opencl/opencl_context.h"
+#include "backend/opencl/opencl_device.h"
+
+namespace v4rt {
+
+void serve(const OpenclName& device, int socket) {
+  const auto [site, name] = find_opencl_site(device);
+  const cl::Context context = open_context(site, {}, name);
+  send_text(socket, kGreeting);
+  auto asked = receive_text(socket);
+  if (asked == kTry) {
+    if (const auto lanes = receive_text(socket))
+      serve_trial(device, *lanes == to_string(Lanes::kVector) ? Lanes::kVector : Lanes::kWorkItems, socket);
+    return;
+  }
+  for (bool heard = true; heard && asked == kCompile; asked = receive_text(socket)) {
+    const auto what = receive_text(socket), source = receive_text(socket), options = receive_text(socket);
+    if (!options) return;
+    heard = send_text(socket, compiled(context.get(), site.device, {*what, *source, *options}, name));
+  }
+}
+
+}  // namespace v4rt

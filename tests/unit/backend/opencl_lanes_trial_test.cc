@@ -1,0 +1,142 @@
+// Which form the kernels of an OpenCL device take: what is measured in other processes, and kept.
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "backend/opencl/lanes_trial.h"
+#include "tests/unit/backend/opencl_support.h"
+
+namespace v4rt {
+namespace {
+
+using testing::HasSubstr;
+
+LanesTrials trials(Lanes usual, LanesTrial vector, LanesTrial work_items) { return {usual, vector, work_items}; }
+LanesTrial took(double one, double many) { return {.one = one, .many = many, .problem = ""}; }
+
+TEST(LanesChoice, IsTheFasterOneWhereThatIsClear) {
+  for (const Lanes usual : {Lanes::kVector, Lanes::kWorkItems}) {
+    const LanesChoice faster = choose_lanes(trials(usual, took(1, 2), took(3, 4)));
+    EXPECT_EQ(faster.lanes, Lanes::kVector);
+    EXPECT_THAT(faster.why, HasSubstr("on work-items a product of one token takes 3.00 times as long"));
+    EXPECT_THAT(faster.why, HasSubstr("one of 32 tokens 2.00 times"));
+    EXPECT_EQ(choose_lanes(trials(usual, took(3, 4), took(1, 2))).lanes, Lanes::kWorkItems);
+    EXPECT_EQ(choose_lanes(trials(usual, took(1.1, 1), took(1, 1.1))).lanes, usual);
+    EXPECT_EQ(choose_lanes(trials(usual, took(2, 0), took(1, 5))).lanes, Lanes::kWorkItems) << "one alone was slow";
+  }
+}
+
+TEST(LanesChoice, AFormThatFailsIsNotTaken) {
+  const LanesTrial bad{.problem = "no end within 20.0 s"};
+  for (const Lanes usual : {Lanes::kVector, Lanes::kWorkItems}) {
+    EXPECT_EQ(choose_lanes(trials(usual, bad, took(1, 1))).lanes, Lanes::kWorkItems);
+    const LanesChoice choice = choose_lanes(trials(usual, took(9, 9), bad));
+    EXPECT_EQ(choice.lanes, Lanes::kVector);
+    EXPECT_THAT(choice.why, HasSubstr("on work-items there was no end within 20.0 s"));
+    EXPECT_EQ(choose_lanes(trials(usual, bad, bad)).lanes, usual);
+  }
+}
+
+TEST(LanesChoice, IsKeptByDevice) {
+  const TemporaryDirectory folder;
+  LanesTrials some = trials(Lanes::kVector, took(1e-5, 0.25), {.problem = "a crash (signal 11)", .crashed = true});
+  keep_trials(folder.path(), "a device", some);
+  EXPECT_FALSE(kept_trials(folder.path(), "another").has_value());
+  EXPECT_FALSE(kept_trials("", "a device").has_value());
+  const auto kept = kept_trials(folder.path(), "a device");
+  ASSERT_TRUE(kept.has_value());
+  EXPECT_EQ(kept->usual, Lanes::kVector);
+  EXPECT_EQ(kept->vector.one, 1e-5);
+  EXPECT_EQ(kept->vector.many, 0.25);
+  EXPECT_FALSE(kept->vector.crashed);
+  EXPECT_EQ(kept->work_items.problem, "a crash (signal 11)");
+  EXPECT_TRUE(kept->work_items.crashed);
+  ASSERT_EQ(folder.files().size(), 1u);
+  std::ofstream(folder.files()[0], std::ios::app) << "x";
+  EXPECT_FALSE(kept_trials(folder.path(), "a device").has_value()) << "damaged";
+}
+
+// A child that greets, hears which form it is to try, and does what is said for either.
+std::vector<std::string> child(const std::string& on_vector, const std::string& on_work_items) {
+  const std::string say =
+      "say() { printf \"\\\\$(printf %o ${#1})\\\\0\\\\0\\\\0\\\\0\\\\0\\\\0\\\\0%s\" \"$1\" >&0; }; ";
+  return {"/bin/sh", "-c",
+          say + "say v4rt; head -c 19 <&0 >/dev/null; form=$(head -c 10 <&0 | tr -d '\\0'); case $form in vector*) " +
+              on_vector + ";; *) " + on_work_items + ";; esac"};
+}
+const std::string kAnswers = "say r; for i in 1 2 3; do head -c 11 <&0 >/dev/null; say \"t0.5 $i\"; done";
+
+TEST(LanesTrial, BothAreMeasured) {
+  const auto done = try_lanes(child("sleep 0.1; " + kAnswers, kAnswers), Lanes::kVector);
+  ASSERT_TRUE(done.has_value());
+  for (const Lanes lanes : {Lanes::kVector, Lanes::kWorkItems}) {
+    EXPECT_EQ(done->of(lanes).problem, "");
+    EXPECT_EQ(done->of(lanes).one, 0.5);
+    EXPECT_EQ(done->of(lanes).many, 1) << "the least";
+  }
+}
+
+TEST(LanesTrial, OneThatCrashesOrHangsIsNamedAndTheOtherTaken) {
+  const auto crash = try_lanes(child("say 'sf of a test'; kill -SEGV $$", kAnswers), Lanes::kVector);
+  ASSERT_TRUE(crash.has_value());
+  EXPECT_TRUE(crash->vector.crashed);
+  EXPECT_THAT(crash->vector.problem, HasSubstr("a crash (signal 11, Segmentation fault, f of a test)"));
+  EXPECT_EQ(choose_lanes(*crash).lanes, Lanes::kWorkItems);
+
+  const auto hang =
+      try_lanes(child(kAnswers, "say 'sg of a test'; sleep 600"), Lanes::kWorkItems, std::chrono::milliseconds(600));
+  ASSERT_TRUE(hang.has_value());
+  EXPECT_THAT(hang->work_items.problem, HasSubstr("s (g of a test)"));
+  EXPECT_FALSE(hang->work_items.crashed);
+  EXPECT_EQ(choose_lanes(*hang).lanes, Lanes::kVector);
+
+  const auto error = try_lanes(child("say pbad", kAnswers), Lanes::kVector);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->vector.problem, "an error: bad");
+}
+
+TEST(LanesTrial, WithoutAProcessNothingIsKnown) {
+  for (const char* command : {"/bin/true", "/nowhere/v4rt"})
+    EXPECT_FALSE(try_lanes({command}, Lanes::kVector).has_value());
+}
+
+TEST(LanesTrial, ACrashIsRememberedUntilTheCacheIsCleared) {
+  if (find_opencl_sites().sites.empty()) GTEST_SKIP() << "no OpenCL device";
+  const TemporaryDirectory cache;
+  const auto error_with = [&](const std::vector<std::string>& compiler, std::optional<Lanes> lanes) {
+    try {
+      create_opencl_device({}, cache.path(), lanes, {}, {}, compiler);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const std::string crash = "kill -ABRT $$";
+  EXPECT_THAT(error_with(child(crash, crash), {}),
+              HasSubstr("its driver ended the process that tried its kernels on vector lanes: a crash (signal 6"));
+  EXPECT_THAT(error_with({}, {}), HasSubstr("'v4rt cache clear'")) << "it is not tried again";
+  for (const auto& file : cache.files()) std::filesystem::remove(file);
+  std::vector<std::string> problems;
+  const std::string description = list_opencl_devices(problems).front().description;
+  keep_trials(cache.path(), description, trials(Lanes::kVector, took(1, 1), {.problem = "a crash", .crashed = true}));
+  EXPECT_EQ(error_with({}, {}), "");
+  EXPECT_THAT(error_with({}, Lanes::kWorkItems), HasSubstr("on work-items: a crash")) << "though it was asked for";
+}
+
+TEST(LanesTrial, TheFormIsThatOfTheDeviceAndOfTheList) {
+  if (find_opencl_sites().sites.empty()) GTEST_SKIP() << "no OpenCL device";
+  const TemporaryDirectory cache;
+  std::vector<std::string> problems;
+  const std::string description = list_opencl_devices(problems).front().description;
+  for (const Lanes faster : {Lanes::kVector, Lanes::kWorkItems}) {
+    const bool vector = faster == Lanes::kVector;
+    keep_trials(cache.path(), description, trials(Lanes::kVector, took(vector ? 1 : 2, 0), took(vector ? 2 : 1, 0)));
+    const auto device = std::dynamic_pointer_cast<OpenclDevice>(create_opencl_device({}, cache.path()));
+    EXPECT_EQ(device->capabilities().lanes, faster);
+    EXPECT_EQ(list_opencl_devices(problems, cache.path()).front().features, device->info().features);
+  }
+}
+
+}  // namespace
+}  // namespace v4rt
