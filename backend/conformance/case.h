@@ -45,6 +45,7 @@ std::vector<Case> dense_cases();
 std::vector<Case> attention_cases();
 std::vector<Case> hyper_cases();
 std::vector<Case> moe_cases();
+std::vector<Case> chain_cases();  // of several ops: chain.h
 std::vector<Case> all_cases();
 
 }  // namespace v4rt

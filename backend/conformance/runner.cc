@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "backend/conformance/chain.h"
 #include "backend/state_memory.h"
 
 namespace v4rt {
@@ -60,6 +61,35 @@ std::vector<std::byte> take(Queue& queue, const Guarded& g, std::string_view wha
   return {first, last};
 }
 
+struct Prepared {
+  std::unique_ptr<Kernel> kernel;
+  std::vector<Tensor> args;
+};
+
+// What does the call: its kernel, or those of a chain that the device has none for.
+std::vector<Prepared> launches_of(Device& device, const OpCall& call, const std::vector<Tensor>& args) {
+  std::vector<Prepared> launches;
+  const auto* chain = dynamic_cast<const Chain*>(&call.op);
+  if (chain == nullptr || device.supports(call)) {
+    launches.push_back({device.compile(call), args});
+    return launches;
+  }
+  for (const Chain::Member& member : chain->members())
+    launches.push_back({device.compile(member.call()), member.tensors(args)});
+  return launches;
+}
+
+// The same by one launch, if the device can.
+std::vector<Prepared> joined(JoiningDevice& device, const Chain& chain, std::vector<Prepared> launches) {
+  std::vector<JoinedCall> calls;
+  for (const Chain::Member& member : chain.members()) calls.push_back({member.call(), member.makers});
+  if (!device.joins(calls)) return launches;
+  std::vector<Prepared> one;
+  one.push_back({device.join(calls), {}});
+  for (const Prepared& each : launches) one[0].args.insert(one[0].args.end(), each.args.begin(), each.args.end());
+  return one;
+}
+
 }  // namespace
 
 std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data, bool held,
@@ -85,8 +115,6 @@ std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data
   }
 
   const std::vector<TensorType> outputs = c.op->infer(types);
-  const OpCall call{*c.op, types, outputs};
-  const auto kernel = device.compile(call);
 
   std::vector<std::vector<Guarded>> out_buffers(outputs.size());
   for (size_t o = 0; o < outputs.size(); ++o) {
@@ -108,17 +136,21 @@ std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data
     }
     args.push_back(tensor);
   }
-  if (kernel->scratch_bytes > 0) {
+  std::vector<Prepared> launches = launches_of(device, {*c.op, types, outputs}, args);
+  for (auto& [kernel, own] : launches) {
+    if (kernel->scratch_bytes == 0) continue;
     const TensorType type{DType::kU8, Shape{static_cast<int64_t>(kernel->scratch_bytes)}};
     buffers.push_back(guarded(device, *queue, std::vector<std::byte>(kernel->scratch_bytes, kPoison)));
-    args.push_back({type, buffers.back().part, nullptr});
+    own.push_back({type, buffers.back().part, nullptr});
   }
+  if (const auto* chain = dynamic_cast<const Chain*>(c.op.get()); chain != nullptr && joining(device) != nullptr)
+    launches = joined(*joining(device), *chain, std::move(launches));
 
   std::vector<Row> rows(static_cast<size_t>(n_tokens(c)));
   fill_rows(c.segments, rows);
   const Step step{c.segments, rows};
   queue->begin(step);
-  queue->launch(*kernel, args, step);
+  for (const auto& [kernel, own] : launches) queue->launch(*kernel, own, step);
   queue->finish();
 
   for (const Guarded& g : buffers) take(*queue, g, "input", damage);

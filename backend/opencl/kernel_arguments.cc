@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <vector>
-
 #include "ops/core/error.h"
 
 namespace v4rt {
@@ -37,6 +35,22 @@ size_t closing(std::string_view text, size_t open) {
 }
 
 }  // namespace
+
+std::vector<Parameter> parameters_of(std::string_view source, std::string_view head) {
+  const size_t at = source.find(head);
+  check(at != std::string_view::npos, Code::kInternal, "no function begins with '{}'", head);
+  const size_t open = at + head.size() - 1;
+  std::vector<Parameter> parameters;
+  for (std::string_view one : split(source.substr(open + 1, closing(source, open) - open - 1))) {
+    one.remove_prefix(one.find_first_not_of(" \n"));
+    const size_t star = one.find('*'), name = one.rfind(' ');
+    const bool pointer = star != std::string_view::npos;
+    parameters.push_back({.type = std::string(one.substr(0, pointer ? star + 1 : name)),
+                          .name = std::string(one.substr(name + 1)),
+                          .restricted = one.find("restrict") != std::string_view::npos});
+  }
+  return parameters;
+}
 
 std::string with_buffer_offsets(std::string_view source) {
   std::string out;

@@ -9,6 +9,7 @@
 #include "backend/opencl/builtin/builtin_device.h"
 #include "backend/opencl/extents.h"
 #include "backend/opencl/kernels.h"
+#include "backend/opencl/kernels/row_kernel.h"
 #include "backend/opencl/lanes_trial.h"
 #include "ops/core/log.h"
 
@@ -53,6 +54,14 @@ std::unique_ptr<Queue> OpenclDevice::create_queue() {
 StateHolder::Extents OpenclDevice::make_extents(const ExtentsSpec& spec) {
   const auto extents = std::make_shared<OpenclExtents>(spec);
   return {extents, extents.get()};
+}
+
+bool OpenclDevice::joins(std::span<const JoinedCall> calls) const { return joins_rows(calls, *this); }
+
+std::unique_ptr<Kernel> OpenclDevice::join(std::span<const JoinedCall> calls) { return join_rows(calls, *this); }
+
+size_t OpenclDevice::most_argument_bytes() const {
+  return cl::device_value<size_t>(site_.device, CL_DEVICE_MAX_PARAMETER_SIZE);
 }
 
 std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, std::vector<std::string> definitions,

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/joining.h"
 #include "backend/kernel_table.h"
 #include "backend/opencl/capabilities.h"
 #include "backend/opencl/kernel_sources.h"
@@ -19,7 +20,10 @@
 namespace v4rt {
 
 // One OpenCL device with a context of its own, or of the host program.
-class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder, public OverlappingDevice {
+class OpenclDevice final : public TableDevice<OpenclDevice>,
+                           public StateHolder,
+                           public OverlappingDevice,
+                           public JoiningDevice {
  public:
   OpenclDevice(const OpenclSite& site, const Capabilities& capabilities, const std::string& name,
                const std::string& cache_dir, FastOptions fast = {}, const OpenclLoan& loan = {},
@@ -38,6 +42,9 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
   StateMemory state_memory() const override { return StateMemory::kExtents; }
   Extents make_extents(const ExtentsSpec& spec) override;
 
+  bool joins(std::span<const JoinedCall> calls) const override;
+  std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override;
+
   const Capabilities& capabilities() const { return capabilities_; }
   cl_context context() const { return context_.get(); }
   // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group` work-items; with vector lanes
@@ -49,8 +56,9 @@ class OpenclDevice final : public TableDevice<OpenclDevice>, public StateHolder,
                                            const std::string& name, size_t group = 64);
   // Whether FP8 and FP4 codes may be decoded as halves (weights.cl): asked of the device once, over all codes.
   bool decodes_by_halves();
-  bool asks_ahead();  // whether its compiler takes what asks for memory ahead of time (weights.cl)
-  bool permutes();    // and what has sixteen lanes pick from sixteen values
+  bool asks_ahead();                   // whether its compiler takes what asks for memory ahead of time (weights.cl)
+  bool permutes();                     // and what has sixteen lanes pick from sixteen values
+  size_t most_argument_bytes() const;  // of a kernel
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:

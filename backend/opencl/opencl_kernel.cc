@@ -8,7 +8,6 @@ namespace v4rt {
 
 OpenclFunction::OpenclFunction(std::shared_ptr<LateFunction> function, std::string name, size_t group)
     : function_(std::move(function)), name_(std::move(name)), group_(group) {
-  constexpr size_t kMostArguments = 64;
   set_.reserve(kMostArguments);  // a launch allocates nothing, the first one neither
 }
 

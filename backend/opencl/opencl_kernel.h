@@ -3,7 +3,9 @@
 #include <bit>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "backend/device.h"
@@ -14,10 +16,15 @@
 
 namespace v4rt {
 
+// An argument of a launch whose arguments are made into a list.
+using KernelArgument = std::variant<const Buffer*, OpenclMemory, int32_t, uint32_t, float>;
+
 // A cl_kernel and the size of its work-groups. Arguments are part of a cl_kernel, so one launch at a time sets them;
 // most are what they were at the last launch, and stay.
 class OpenclFunction {
  public:
+  static constexpr size_t kMostArguments = 128;  // counted as the built program has them
+
   OpenclFunction(std::shared_ptr<LateFunction> function, std::string name, size_t group);
 
   // Sets the arguments in order (buffers, places in them, int32_t, uint32_t, float) and enqueues; an empty grid does
@@ -32,7 +39,8 @@ class OpenclFunction {
   }
 
  private:
-  void set(cl_uint& index, const BufferPtr& buffer) const { set(index, memory_of(*buffer)); }
+  void set(cl_uint& index, const BufferPtr& buffer) const { set(index, buffer.get()); }
+  void set(cl_uint& index, const Buffer* buffer) const { set(index, memory_of(*buffer)); }
   void set(cl_uint& index, const OpenclMemory& memory) const {
     set_bytes(index++, &memory.object, sizeof(cl_mem), memory.serial);
     set_bytes(index++, &memory.offset, sizeof(cl_ulong), memory.offset);
@@ -45,6 +53,9 @@ class OpenclFunction {
   }
   void set(cl_uint& index, std::span<const Tensor> tensors) const {
     for (const Tensor& tensor : tensors) set(index, tensor.values);
+  }
+  void set(cl_uint& index, std::span<const KernelArgument> list) const {
+    for (const KernelArgument& one : list) std::visit([&](const auto& argument) { set(index, argument); }, one);
   }
   void set(cl_uint& index, int32_t value) const { set_word(index, std::bit_cast<uint32_t>(value)); }
   void set(cl_uint& index, float value) const { set_word(index, std::bit_cast<uint32_t>(value)); }

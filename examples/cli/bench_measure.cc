@@ -30,8 +30,9 @@ class Profile {
     session_.on_step_times([this](const Plan& plan, const Step& step, std::span<const double> seconds) {
       const std::vector<ExplainRow> rows = explain(plan, step);
       for (size_t i = 0; i < rows.size(); ++i) {
-        OpTime& op = ops_[cost_label(plan, plan.steps[i])];
-        ++op.launches;
+        OpTime& op = ops_[cost_label(plan, i)];
+        const Join* join = join_of(plan, i);
+        if (join == nullptr || join->first == i) ++op.launches;
         op.seconds += seconds[i];
         op.touched += touched(rows[i]);
         if (rows[i].layer < 0) continue;

@@ -134,8 +134,9 @@ struct Share {
 std::map<std::string, Share> predicted_shares(const Explanation& e, const std::vector<PredictedTime>& times) {
   std::map<std::string, Share> shares;
   for (size_t i = 0; i < times.size(); ++i) {
-    Share& share = shares[cost_label(e.plan, e.plan.steps[i])];
-    ++share.launches;
+    Share& share = shares[cost_label(e.plan, i)];
+    const Join* join = join_of(e.plan, i);
+    if (join == nullptr || join->first == i) ++share.launches;
     share.seconds += times[i].seconds;
     share.bounds[times[i].bound] += times[i].seconds;
   }
@@ -179,7 +180,9 @@ std::string to_text(const Explanation& e, bool profiled, const std::vector<Predi
     for (std::string& number : numbers(costs)) row.push_back(std::move(number));
     cells.push_back(std::move(row));
   };
-  for (const ExplainRow& row : e.rows) add({row.node, row.device, row.kernel}, row);
+  for (const ExplainRow& row : e.rows)
+    add({row.node, row.device, row.joined.empty() ? row.kernel : fmt::format("{}, with {}", row.kernel, row.joined)},
+        row);
   add({"total", "", ""}, total(e));
 
   std::string text = fmt::format("A step of {} token{} at position {}:\n\n", e.segment.n_tokens,

@@ -21,6 +21,7 @@ std::pair<std::string_view, std::string_view> key(const Plan& plan, const PlanSt
 void OpTimes::add(const Plan& plan, std::span<const double> seconds) {
   const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < seconds.size(); ++i) {
+    if (const Join* join = join_of(plan, i); join != nullptr && join->first != i) continue;  // the first has their time
     Time& time = ops_[key(plan, plan.steps[i])];
     ++time.launches;
     time.seconds += seconds[i];

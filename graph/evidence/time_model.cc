@@ -28,10 +28,12 @@ ProductSpeed speed_of(const Plan& plan, const Launch& launch, const DeviceFigure
           measured.gflops > 0 ? measured.gflops : f.speed.best_bf16_gflops()};
 }
 
-PredictedTime of_launch(const Plan& plan, const Launch& launch, const ExplainRow& row, const DeviceFigures& f) {
+// `begins`: it is a launch of its own, or the first of those that are one.
+PredictedTime of_launch(const Plan& plan, const Launch& launch, const ExplainRow& row, const DeviceFigures& f,
+                        bool begins) {
   const ProductSpeed speed = speed_of(plan, launch, f);
   const double memory = (row.weight_bytes + row.state_bytes + row.io_bytes) / (speed.gbs * kGiga),
-               compute = row.flops / (speed.gflops * kGiga), begin = 1e-6 * f.launch_us;
+               compute = row.flops / (speed.gflops * kGiga), begin = begins ? 1e-6 * f.launch_us : 0;
   const double longest = std::max({memory, compute, begin});
   return {begin + std::max(memory, compute), longest == begin ? "launch" : longest == memory ? "memory" : "compute"};
 }
@@ -48,7 +50,9 @@ std::vector<PredictedTime> predict(const Plan& plan, std::span<const ExplainRow>
   std::vector<PredictedTime> times;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     if (const auto* launch = std::get_if<Launch>(&plan.steps[i])) {
-      times.push_back(of_launch(plan, *launch, rows[i], figures[static_cast<size_t>(launch->device)]));
+      const Join* join = join_of(plan, i);
+      times.push_back(of_launch(plan, *launch, rows[i], figures[static_cast<size_t>(launch->device)],
+                                join == nullptr || join->first == i));
     } else {
       const auto& [from, to] = std::get<Transfer>(plan.steps[i]);
       times.push_back(
@@ -59,9 +63,15 @@ std::vector<PredictedTime> predict(const Plan& plan, std::span<const ExplainRow>
   return times;
 }
 
-std::string cost_label(const Plan& plan, const PlanStep& step) {
-  const auto* launch = std::get_if<Launch>(&step);
+std::string cost_label(const Plan& plan, size_t step) {
+  const auto* launch = std::get_if<Launch>(&plan.steps[step]);
   if (launch == nullptr) return "transfer";
+  if (const Join* join = join_of(plan, step)) {
+    std::string names;
+    for (size_t i = join->first; i < join->first + join->count; ++i)
+      names += fmt::format("{}{}", names.empty() ? "" : " + ", name(std::get<Launch>(plan.steps[i]).op->kind()));
+    return names;
+  }
   const std::string_view text = name(launch->op->kind());
   for (int i = 0; i < launch->n_inputs; ++i) {
     const Slot& slot = plan.slots[static_cast<size_t>(launch->args[static_cast<size_t>(i)])];

@@ -23,6 +23,6 @@ std::vector<PredictedTime> predict(const Plan& plan, std::span<const ExplainRow>
                                    std::span<const DeviceFigures> figures);
 
 // "linear fp8": the cost of a product depends on its weights, so their type is part of the name.
-std::string cost_label(const Plan& plan, const PlanStep& step);
+std::string cost_label(const Plan& plan, size_t step);
 
 }  // namespace v4rt

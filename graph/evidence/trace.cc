@@ -29,7 +29,12 @@ void Trace::take(const Plan& plan, const Step& step, std::span<const double> sec
   const auto device = [&](int index) { return track(plan.devices[static_cast<size_t>(index)]->info().name); };
   for (size_t i = 0; i < seconds.size(); ++i) {
     if (const auto* launch = std::get_if<Launch>(&plan.steps[i])) {
-      events_.push_back({launch->node, launch->kernel->name, device(launch->device), at, seconds[i]});
+      const Join* join = join_of(plan, i);
+      if (join == nullptr) {
+        events_.push_back({launch->node, launch->kernel->name, device(launch->device), at, seconds[i]});
+      } else if (join->first == i) {
+        events_.push_back({nodes_of(plan, *join), join->kernel->name, device(launch->device), at, seconds[i]});
+      }
     } else {
       const auto& transfer = std::get<Transfer>(plan.steps[i]);
       const Slot &from = plan.slots[static_cast<size_t>(transfer.from)],

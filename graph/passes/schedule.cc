@@ -13,11 +13,13 @@ namespace {
 // Work items are numbered: nodes by their id, then crossings.
 class Scheduler {
  public:
-  Scheduler(const Placed& placed, std::span<const Crossing> crossings, const std::vector<bool>& alongside)
+  Scheduler(const Placed& placed, std::span<const Crossing> crossings, const std::vector<bool>& alongside,
+            const std::vector<bool>& small)
       : graph_(placed.graph),
         placed_(placed),
         crossings_(crossings),
         alongside_(alongside),
+        small_(small),
         n_nodes_(placed.graph.nodes.size()) {
     const size_t n = n_nodes_ + crossings.size();
     next_.resize(n);
@@ -87,13 +89,19 @@ class Scheduler {
 
   std::vector<Work> order() {
     using Entry = std::tuple<bool, size_t, size_t>;  // holds the host up, priority, item
-    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready;
-    const auto push = [&](size_t i) { ready.push({!goes_alongside(i), priority_[i], i}); };
+    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> others, small;
+    const auto push = [&](size_t i) {
+      (i < small_.size() && small_[i] ? small : others).push({!goes_alongside(i), priority_[i], i});
+    };
     for (size_t i = 0; i < waits_.size(); ++i) {
       if (waits_[i] == 0) push(i);
     }
     std::vector<Work> work;
-    while (!ready.empty()) {
+    bool gathering = false;  // small ones follow each other
+    while (!others.empty() || !small.empty()) {
+      const auto begins_first = [&] { return std::get<0>(small.top()) < std::get<0>(others.top()); };
+      gathering = !small.empty() && (gathering || others.empty() || begins_first());
+      auto& ready = gathering ? small : others;
       const size_t item = std::get<2>(ready.top());
       ready.pop();
       work.push_back(item < n_nodes_ ? Work{.node = static_cast<NodeId>(item)}
@@ -110,7 +118,7 @@ class Scheduler {
   const Graph& graph_;
   const Placed& placed_;
   std::span<const Crossing> crossings_;
-  const std::vector<bool>& alongside_;
+  const std::vector<bool>&alongside_, &small_;
   size_t n_nodes_;
   std::map<std::pair<ValueId, int>, Copy> copies_;
   std::vector<std::vector<size_t>> next_;
@@ -120,8 +128,8 @@ class Scheduler {
 }  // namespace
 
 std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings,
-                           const std::vector<bool>& alongside) {
-  return Scheduler(placed, crossings, alongside).run();
+                           const std::vector<bool>& alongside, const std::vector<bool>& small) {
+  return Scheduler(placed, crossings, alongside, small).run();
 }
 
 }  // namespace v4rt

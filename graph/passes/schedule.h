@@ -17,8 +17,9 @@ struct Work {
 // An order in which every value is made before it is read, and every reader of old content comes before the node that
 // overwrites it. Otherwise the graph's order, with each crossing just before its first reader, since fetching a value
 // waits for the device that makes it. What concerns devices that work while the host does something else (`alongside`,
-// by device; empty: none) comes as soon as it can be enqueued, before what the host itself works on.
+// by device; empty: none) comes as soon as it can be enqueued, before what the host itself works on. Nodes that may be
+// launched with others (`small`, by node; empty: none) wait for each other, as long as there is something else to do.
 std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings,
-                           const std::vector<bool>& alongside = {});
+                           const std::vector<bool>& alongside = {}, const std::vector<bool>& small = {});
 
 }  // namespace v4rt

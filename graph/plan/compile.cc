@@ -8,6 +8,7 @@
 #include "graph/passes/memory_plan.h"
 #include "graph/passes/schedule.h"
 #include "graph/passes/transfers.h"
+#include "graph/plan/join.h"
 
 namespace v4rt {
 namespace {
@@ -140,12 +141,13 @@ Plan compile(const Graph& graph, const PlaceOptions& options, const std::functio
   Assembler assembler(placed, plan);
   std::vector<bool> alongside;
   for (const auto& device : options.devices) alongside.push_back(overlaps(*device));
-  const std::vector<Work> steps = schedule(placed, crossings, alongside);
+  const std::vector<Work> steps = schedule(placed, crossings, alongside, joinable(placed, options));
   for (size_t i = 0; i < steps.size(); ++i) {
     if (progress) progress(static_cast<double>(i) / static_cast<double>(steps.size()));
     assembler.add(steps[i], crossings);
   }
   assembler.outputs();
+  join_launches(plan);
   lay_out_arenas(plan);
   return plan;
 }

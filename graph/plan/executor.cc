@@ -28,6 +28,11 @@ Executor::Executor(const Plan& plan, const Bindings& bindings) : plan_(plan) {
       launching_.push_back(c.queue);
     }
   }
+  join_at_.assign(plan.steps.size(), -1);
+  for (const Join& join : plan.joins) {
+    join_at_[join.first] = static_cast<int>(joined_.size());
+    joined_.push_back(bind(join));
+  }
   carrier_.emplace(plan, tensors_, queues_);
   prefetch_.emplace(plan, tensors_, bindings.queues, bindings.residence, bindings.read_ahead);
 }
@@ -35,6 +40,13 @@ Executor::Executor(const Plan& plan, const Bindings& bindings) : plan_(plan) {
 Executor::Command Executor::bind(const Launch& launch) const {
   Command command{.queue = queues_[static_cast<size_t>(launch.device)], .kernel = launch.kernel.get(), .args = {}};
   for (const SlotId id : launch.args) command.args.push_back(tensor(id));
+  return command;
+}
+
+Executor::Command Executor::bind(const Join& join) const {
+  Command command{.queue = commands_[join.first].queue, .kernel = join.kernel.get(), .args = {}};
+  for (size_t i = join.first; i < join.first + join.count; ++i)
+    command.args.insert(command.args.end(), commands_[i].args.begin(), commands_[i].args.end());
   return command;
 }
 
@@ -53,22 +65,21 @@ void Executor::begin(const Step& step) {
 
 void Executor::run(const Step& step) {
   begin(step);
-  for (size_t i = 0; i < commands_.size(); ++i) start(i, step);
+  for (size_t i = 0; i < commands_.size();) i = launch(i, step);
   carrier_->before(commands_.size());
 }
 
 bool Executor::run(const Step& step, const std::function<bool(double done)>& go_on) {
   begin(step);
   int layer = -1;
-  for (size_t i = 0; i < commands_.size(); ++i) {
-    const auto* launch = std::get_if<Launch>(&plan_.steps[i]);
-    const int next = launch != nullptr ? layer_of(launch->node) : layer;
+  for (size_t i = 0; i < commands_.size(); i = launch(i, step)) {
+    const auto* one = std::get_if<Launch>(&plan_.steps[i]);
+    const int next = one != nullptr ? layer_of(one->node) : layer;
     if (next > layer && layer >= 0) {
       for (Queue* queue : queues_) queue->finish();
       if (!go_on(static_cast<double>(i) / static_cast<double>(commands_.size()))) return false;
     }
     layer = std::max(layer, next);
-    start(i, step);
   }
   carrier_->before(commands_.size());
   return true;
@@ -79,9 +90,11 @@ void Executor::run(const Step& step, std::span<double> seconds) {
   begin(step);
   for (Queue* queue : queues_) queue->finish();
   Clock::time_point begin = Clock::now();
-  for (size_t i = 0; i < commands_.size(); ++i) {
+  std::ranges::fill(seconds, 0.0);
+  for (size_t i = 0, next = 0; i < commands_.size(); i = next) {
     const Command& command = commands_[i];
-    execute(i, step);
+    next = launch(i, step);
+    if (command.kernel == nullptr) carrier_->arrive(i);
     command.queue->finish();
     if (command.to != nullptr) command.to->finish();
     const Clock::time_point end = Clock::now();
@@ -93,6 +106,17 @@ void Executor::run(const Step& step, std::span<double> seconds) {
 void Executor::execute(size_t i, const Step& step) {
   start(i, step);
   if (commands_[i].kernel == nullptr) carrier_->arrive(i);
+}
+
+size_t Executor::launch(size_t i, const Step& step) {
+  const int at = join_at_[i];
+  if (at < 0) return start(i, step), i + 1;
+  const Command& joined = joined_[static_cast<size_t>(at)];
+  const size_t end = i + plan_.joins[static_cast<size_t>(at)].count;
+  for (size_t s = i; s < end; ++s) carrier_->before(s);
+  joined.queue->launch(*joined.kernel, joined.args, step);
+  for (size_t s = i; s < end; ++s) prefetch_->after(s, step);
+  return end;
 }
 
 void Executor::start(size_t i, const Step& step) {

@@ -31,10 +31,11 @@ class Executor {
   // The same for who may want it to end: waits for each layer, and then asks whether to go on, with the share that is
   // done. False if it did not run to its end.
   bool run(const Step& step, const std::function<bool(double done)>& go_on);
-  // The same for profiles: waits for each step before the next begins. seconds[i] is the time of plan.steps[i] alone.
+  // The same for profiles: waits for each launch before the next begins. seconds[i] is the time of plan.steps[i] alone;
+  // of steps that are joined, the first has the time of all, and the others have none.
   void run(const Step& step, std::span<double> seconds);
-  // And for who looks between: the beginning of a run, and one step of the plan, transfers to their end; all of them,
-  // in their order.
+  // And for who looks between: the beginning of a run, and one step of the plan by itself, transfers to their end; all
+  // of them, in their order.
   void begin(const Step& step);
   void execute(size_t i, const Step& step);
   const Tensor& tensor(SlotId id) const { return tensors_[static_cast<size_t>(id)]; }
@@ -48,14 +49,18 @@ class Executor {
   };
 
   Command bind(const Launch& launch) const;
+  Command bind(const Join& join) const;
   Command bind(const Transfer& transfer) const;
-  void start(size_t i, const Step& step);  // without waiting for a transfer
+  void start(size_t i, const Step& step);     // without waiting for a transfer
+  size_t launch(size_t i, const Step& step);  // the same of all that is joined with it; the step after those
 
   const Plan& plan_;
   std::vector<Queue*> queues_;     // per device
   std::vector<Queue*> launching_;  // those with a launch in this plan
   std::vector<Tensor> tensors_;    // per slot
   std::vector<Command> commands_;
+  std::vector<Command> joined_;  // per join
+  std::vector<int> join_at_;     // per step: the join that begins there; -1: none
   std::optional<Carrier> carrier_;
   std::optional<ExpertPrefetch> prefetch_;
 };

@@ -53,10 +53,12 @@ int layer_of(std::string_view node) {
 
 std::vector<ExplainRow> explain(const Plan& plan, const Step& step) {
   std::vector<ExplainRow> rows;
-  for (const PlanStep& s : plan.steps) {
-    const auto* launch = std::get_if<Launch>(&s);
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const auto* launch = std::get_if<Launch>(&plan.steps[i]);
     rows.push_back(launch != nullptr ? explain_launch(plan, *launch, step)
-                                     : explain_transfer(plan, std::get<Transfer>(s)));
+                                     : explain_transfer(plan, std::get<Transfer>(plan.steps[i])));
+    const Join* join = join_of(plan, i);
+    if (join != nullptr && join->first != i) rows.back().joined = std::get<Launch>(plan.steps[join->first]).node;
   }
   return rows;
 }

@@ -36,6 +36,12 @@ struct Launch {
   std::string why = {};  // why this kernel, if the device had a choice
 };
 
+// Launches that follow each other on one device, done by one kernel. Its arguments are theirs, one after the other.
+struct Join {
+  size_t first, count;  // of Plan::steps
+  std::unique_ptr<Kernel> kernel;
+};
+
 struct Transfer {
   SlotId from, to;
 };
@@ -53,6 +59,7 @@ struct Plan {
   std::vector<std::shared_ptr<Device>> devices;
   std::vector<Slot> slots;
   std::vector<PlanStep> steps;
+  std::vector<Join> joins;  // in order; who looks at each step runs them one by one, with the same bits
   std::vector<Rebind> rebinds;
   std::vector<size_t> arena_bytes;                     // per device
   std::vector<std::pair<std::string, SlotId>> inputs;  // one per device that reads it: the host writes each
@@ -60,7 +67,10 @@ struct Plan {
   std::vector<std::string> refusals;  // "opencl:0 refuses L03.attn.attend: ...; placed on cpu"
 };
 
-// The first and last step that touches each slot; first > last: none.
+const Join* join_of(const Plan& plan, size_t step);        // that the step is in; nullptr: it is launched by itself
+std::string nodes_of(const Plan& plan, const Join& join);  // "L03.attn.q_norm + L03.attn.wq_b.fake_quant"
+
+// The first and last step that touches each slot, where those that are joined are one; first > last: none.
 struct Live {
   int first, last;
 };
@@ -70,8 +80,9 @@ std::vector<Live> live_ranges(const Plan& plan);
 struct ExplainRow {
   std::string node, op, device, kernel;
   double weight_bytes, state_bytes, io_bytes, flops;
-  std::string why = {};  // Launch::why
-  int layer = -1;        // that the node is in; -1: in none
+  std::string why = {};     // Launch::why
+  int layer = -1;           // that the node is in; -1: in none
+  std::string joined = {};  // the first of the nodes that are launched with it, if it is not the first itself
 };
 std::vector<ExplainRow> explain(const Plan& plan, const Step& step);
 

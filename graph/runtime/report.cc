@@ -39,7 +39,10 @@ int64_t Explanation::transfers() const {
                        [](const PlanStep& step) { return std::holds_alternative<Transfer>(step); });
 }
 
-int64_t Explanation::launches() const { return std::ssize(plan.steps) - transfers(); }
+int64_t Explanation::launches() const {
+  return std::ssize(plan.steps) - transfers() -
+         std::ranges::count_if(rows, [](const ExplainRow& row) { return !row.joined.empty(); });
+}
 
 Json explain_report(const Explanation& e) {
   Json::Array nodes;
@@ -48,6 +51,7 @@ Json explain_report(const Explanation& e) {
                                  {"op", row.op},
                                  {"device", row.device},
                                  {"kernel", row.kernel},
+                                 {"joined", row.joined.empty() ? Json(nullptr) : Json(row.joined)},
                                  {"why", row.why.empty() ? Json(nullptr) : Json(row.why)},
                                  {"weight_bytes", row.weight_bytes},
                                  {"state_bytes", row.state_bytes},

@@ -10,6 +10,7 @@
 #include <map>
 #include <ostream>
 
+#include "backend/conformance/chain.h"
 #include "backend/conformance/check.h"
 #include "backend/cpu/cpu_device.h"
 #include "backend/registry.h"
@@ -82,6 +83,20 @@ INSTANTIATE_TEST_SUITE_P(Devices, Conformance,
                          [](const auto& info) {
                            return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
                          });
+
+// What is said to be done by one launch is.
+TEST(ConformanceCases, DevicesThatJoinLaunchesJoinTheChains) {
+  for (const Target& target : targets()) {
+    const JoiningDevice* device = joining(*device_of(target));
+    EXPECT_EQ(device != nullptr, target.device == "opencl") << target.name;
+    for (const Case& c : chain_cases()) {
+      std::vector<JoinedCall> calls;
+      for (const Chain::Member& member : dynamic_cast<const Chain&>(*c.op).members())
+        calls.push_back({member.call(), member.makers});
+      EXPECT_TRUE(device == nullptr || device->joins(calls)) << target.name << ": " << c.name;
+    }
+  }
+}
 
 // No op kind without a case: a new op cannot be forgotten here.
 TEST(ConformanceCases, CoverEveryOp) {

@@ -147,7 +147,7 @@ std::vector<Case> moe_cases() {
 
 std::vector<Case> all_cases() {
   std::vector<Case> cases = dense_cases();
-  for (auto* more : {&attention_cases, &hyper_cases, &moe_cases}) {
+  for (auto* more : {&attention_cases, &hyper_cases, &moe_cases, &chain_cases}) {
     for (Case& c : (*more)()) cases.push_back(std::move(c));
   }
   return cases;

@@ -6,6 +6,7 @@
 #include "backend/opencl/kernels/attend.h"
 #include "backend/opencl/kernels/entries.h"
 #include "backend/opencl/kernels/head_tile.h"
+#include "backend/opencl/kernels/row_kernel.h"
 
 namespace v4rt {
 namespace {
@@ -20,10 +21,13 @@ Support fits_rows(const OpCall& call, const OpenclDevice& device, int64_t floats
 
 // ---- ring_append, ring_read ----
 
+bool is_numbers(const RowFormat& format) {
+  return format.kind == RowFormat::Kind::kF32 || format.kind == RowFormat::Kind::kBF16;
+}
+
 Support supports_ring(const OpCall& call, const OpenclDevice& device) {
   const RowFormat& format = op_of<RingAppend>(call).format;
-  const bool numbers = format.kind == RowFormat::Kind::kF32 || format.kind == RowFormat::Kind::kBF16;
-  return fits_rows(call, device, numbers ? 0 : format.dim);
+  return fits_rows(call, device, is_numbers(format) ? 0 : format.dim);
 }
 
 Support supports_ring_read(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
@@ -38,14 +42,19 @@ std::unique_ptr<Kernel> make_ring_read(const OpCall& call, OpenclDevice& device)
   });
 }
 
-std::unique_ptr<Kernel> make_ring(const OpCall& call, OpenclDevice& device) {
-  const std::vector<std::string> act{define("ACT", call.inputs[0].dtype)};
-  return make_kernel(
-      [function = device.function("ring.cl", act + format_definitions(op_of<RingAppend>(call).format), "ring_append"),
-       ring_rows = narrow(call.inputs[1].shape[1])](OpenclQueue& queue, std::span<const Tensor> args,
-                                                    const Step& step) {
-        (*function)(queue, {live_count(step)}, queue.step_table(), args[0].values, args[1].values, ring_rows);
-      });
+std::optional<RowFunction> ring_append(const OpCall& call) {
+  const RowFormat& format = op_of<RingAppend>(call).format;
+  const int32_t ring_rows = narrow(call.inputs[1].shape[1]);
+  if (format.kind == RowFormat::Kind::kF32 && call.inputs[0].dtype == DType::kF32)
+    return RowFunction{.file = "ring.cl",
+                       .name = "ring_append_numbers_row",
+                       .definitions = {},
+                       .arguments = {StepTable{}, TensorAt{0}, TensorAt{1}, int32_t{format.dim}, ring_rows}};
+  return RowFunction{.file = "ring.cl",
+                     .name = "ring_append_row",
+                     .definitions = std::vector{define("ACT", call.inputs[0].dtype)} + format_definitions(format),
+                     .arguments = {StepTable{}, TensorAt{0}, TensorAt{1}, ring_rows},
+                     .local_floats = is_numbers(format) ? 1 : format.dim};
 }
 
 // ---- compress_pool ----
@@ -154,7 +163,9 @@ std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
 
 }  // namespace
 
-const OpenclEntry kOpenclRingAppend{OpKind::kRingAppend, "opencl.ring_append", supports_ring, make_ring};
+const OpenclEntry kOpenclRingAppend{OpKind::kRingAppend, "opencl.ring_append", supports_ring,
+                                    make_row_kernel<ring_append>};
+const RowOpEntry kRowRingAppend{OpKind::kRingAppend, ring_append};
 const OpenclEntry kOpenclRingRead{OpKind::kRingRead, "opencl.ring_read", supports_ring_read, make_ring_read};
 const OpenclEntry kOpenclCompressPool{OpKind::kCompressPool, "opencl.compress_pool", supports_compress, make_compress};
 const OpenclEntry kOpenclIndexSelect{OpKind::kIndexSelect, "opencl.index_select", supports_index, make_index};

@@ -1,6 +1,7 @@
 #include "ops/basic/basic.h"
 
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/row_kernel.h"
 #include "ops/moe/moe.h"
 
 namespace v4rt {
@@ -52,11 +53,22 @@ std::unique_ptr<Kernel> make_swiglu(const OpCall& call, OpenclDevice& device) {
       });
 }
 
+std::optional<RowFunction> swiglu(const OpCall& call) {
+  const TensorType& x = call.inputs[0];
+  const int32_t n = narrow(x.shape[1] / 2);
+  return RowFunction{.file = "basic.cl",
+                     .name = "swiglu_row",
+                     .definitions = {define("ACT", x.dtype)},
+                     .arguments = {TensorAt{0}, TensorAt{1}, n, op_of<Swiglu>(call).limit},
+                     .group = row_group(n)};
+}
+
 }  // namespace
 
 const OpenclEntry kOpenclEmbedRows{OpKind::kEmbedRows, "opencl.embed_rows", supports, make_embed_rows};
 const OpenclEntry kOpenclTakeLast{OpKind::kTakeLast, "opencl.take_last", supports, make_take_last};
 const OpenclEntry kOpenclAddStreams{OpKind::kAddStreams, "opencl.add_streams", supports, make_add_streams};
 const OpenclEntry kOpenclSwiglu{OpKind::kSwiglu, "opencl.swiglu", supports, make_swiglu};
+const RowOpEntry kRowSwiglu{OpKind::kSwiglu, swiglu};
 
 }  // namespace v4rt

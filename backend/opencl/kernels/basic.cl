@@ -34,10 +34,15 @@ KERNEL void add_streams(__global const act_t* restrict x, __global const act_t* 
 }
 
 // y[t, i] = round(gated(x[t, i], x[t, n + i]))
+EM_FN void swiglu_at(__global const act_t* x, __global act_t* y, int i, int n, float limit) {
+  store_act(y, i, gated(load_act(x, i), load_act(x, n + i), limit));
+}
+EM_FN void swiglu_row(__global const act_t* restrict x, __global act_t* restrict y, int n, float limit, size_t row,
+                      __local float* none) {
+  for (int i = LANE; i < n; i += GROUP) swiglu_at(x + row * 2 * n, y + row * n, i, n, limit);
+}
 KERNEL void swiglu(__global const act_t* restrict x, __global act_t* restrict y, int n, float limit) {
   const size_t row = get_group_id(1);
-  x += row * 2 * n;
-  y += row * n;
-  FOR_COLUMNS(i, n) store_act(y, i, gated(load_act(x, i), load_act(x, n + i), limit));
+  FOR_COLUMNS(i, n) swiglu_at(x + row * 2 * n, y + row * n, i, n, limit);
 }
 #endif

@@ -9,6 +9,7 @@
 #define LANE 0
 #define SYNC
 #define SYNC_GLOBAL
+#define SYNC_ALL
 #else
 #ifndef GROUP
 #define GROUP 64
@@ -16,6 +17,7 @@
 #define LANE ((int)get_local_id(0))
 #define SYNC barrier(CLK_LOCAL_MEM_FENCE)
 #define SYNC_GLOBAL barrier(CLK_GLOBAL_MEM_FENCE)
+#define SYNC_ALL barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 #endif
 #define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 
@@ -166,6 +168,10 @@ EM_FN float fold64(float lane, __local float* fold) {
     for (; i < n; i += 64) lane = em_fma(CAT(load_, A)(a, i), CAT(load_, B)(b, i), lane);                      \
     return fold64(lane, fold);                                                                                 \
   }
+#endif
+
+#ifdef ACT
+DEFINE_DOT64(dot64_act, ACT, ACT)
 #endif
 
 // Elementwise kernels: a work-group handles COLUMNS values of a row; get_group_id(0) is the tile of columns.

@@ -1,4 +1,4 @@
-// y = q * rsqrt(mean(q^2) + eps) per head; bf16 activations round at every step. One work-group per head. Option: ACT.
+// y = q * rsqrt(mean(q^2) + eps) per head; bf16 activations round at every step. A row is a head. Option: ACT.
 
 #if VECTOR_LANES
 EM_FN float sum64_squares(__global const act_t* q, int n) {
@@ -17,7 +17,7 @@ EM_FN float sum64_squares(__global const act_t* q, int n) {
 #else
 EM_FN float sum64_squares(__global const act_t* q, int n, __local float* fold) {
   float lane = 0.0f;
-  for (int i = LANE; i < n; i += GROUP) {
+  for (int i = LANE < 64 ? LANE : n; i < n; i += 64) {
     const float v = load_act(q, i);
     lane = ACT_ROUNDS ? lane + em_bf16(v * v) : em_fma(v, v, lane);
   }
@@ -26,10 +26,10 @@ EM_FN float sum64_squares(__global const act_t* q, int n, __local float* fold) {
 #define SUM64_SQUARES(q, n, fold) sum64_squares(q, n, fold)
 #endif
 
-KERNEL void head_rms(__global const act_t* restrict q, __global act_t* restrict y, int n, float eps) {
-  __local float fold[64];
-  q += get_group_id(0) * (size_t)n;
-  y += get_group_id(0) * (size_t)n;
+EM_FN void head_rms_row(__global const act_t* restrict q, __global act_t* restrict y, int n, float eps, size_t row,
+                        __local float* fold) {
+  q += row * n;
+  y += row * n;
   const float mean = round_act(em_div(SUM64_SQUARES(q, n, fold), (float)n));
   const float r = round_act(em_rsqrt(round_act(mean + eps)));
   for (int i = LANE; i < n; i += GROUP) store_act(y, i, load_act(q, i) * r);

@@ -35,7 +35,6 @@ KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* rest
 #else
 
 #define load_norm CAT(load_, NORM)
-DEFINE_DOT64(dot64_act, ACT, ACT)
 DEFINE_DOT64(dot64_fn, ACT, f32)
 
 // raw[t, i] = dot64(v[t], fn[i]) for i < mixes, raw[t, mixes] = sum64(v[t]^2). Grid (mixes + 1, rows).
@@ -96,13 +95,12 @@ EM_FN void sinkhorn(__local float* comb, __local float* other, int iterations, f
   }
 }
 
-// One work-group per row.
-KERNEL void hc_pre(__global const act_t* restrict h, __global const float* restrict raw,
-                   __global const float* restrict scale, __global const float* restrict base,
-                   __global const CAT(NORM, _t) * restrict norm, __global act_t* x, __global float* restrict mix, int d,
-                   int iterations, float hc_eps, float rms_eps) {
-  __local float fold[64], pre[M], comb[M * M], other[M * M];
-  const size_t row = get_group_id(0);
+// `shared`: 64 + M + 2 M^2 floats.
+EM_FN void hc_pre_row(__global const act_t* restrict h, __global const float* restrict raw,
+                      __global const float* restrict scale, __global const float* restrict base,
+                      __global const CAT(NORM, _t) * restrict norm, __global act_t* x, __global float* restrict mix,
+                      int d, int iterations, float hc_eps, float rms_eps, size_t row, __local float* shared) {
+  __local float *fold = shared, *pre = fold + 64, *comb = pre + M, *other = comb + M * M;
   const int mixes = 2 * M + M * M;
   raw += row * (mixes + 1);
   mix += row * mixes;
@@ -124,12 +122,12 @@ KERNEL void hc_pre(__global const act_t* restrict h, __global const float* restr
   collapse(h + row * M * d, pre, norm, x + row * d, d, rms_eps, fold);
 }
 
-KERNEL void hc_head(__global const act_t* restrict h, __global const float* restrict raw,
-                    __global const float* restrict scale, __global const float* restrict base,
-                    __global const CAT(NORM, _t) * restrict norm, __global act_t* x, int d, float hc_eps,
-                    float rms_eps) {
-  __local float fold[64], weight[M];
-  const size_t row = get_group_id(0);
+// `shared`: 64 + M floats.
+EM_FN void hc_head_row(__global const act_t* restrict h, __global const float* restrict raw,
+                       __global const float* restrict scale, __global const float* restrict base,
+                       __global const CAT(NORM, _t) * restrict norm, __global act_t* x, int d, float hc_eps,
+                       float rms_eps, size_t row, __local float* shared) {
+  __local float *fold = shared, *weight = fold + 64;
   raw += row * (M + 1);
   const float r = em_rsqrt(em_div(raw[M], (float)(M * d)) + rms_eps);
   for (int j = LANE; j < M; j += GROUP) weight[j] = em_sigmoid(raw[j] * r * scale[0] + base[j]) + hc_eps;

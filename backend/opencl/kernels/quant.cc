@@ -1,8 +1,10 @@
 #include "ops/quant/quant.h"
 
+#include <bit>
 #include <cmath>
 
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/row_kernel.h"
 
 namespace v4rt {
 namespace {
@@ -22,25 +24,45 @@ std::unique_ptr<Kernel> make_fake_quant(const OpCall& call, OpenclDevice& device
       });
 }
 
+// As one work-group does a whole row. Pieces of a block must be a power of two that divides its work-items.
+std::optional<RowFunction> fake_quant(const OpCall& call) {
+  const auto& op = op_of<FakeQuant>(call);
+  const TensorType& x = call.inputs[0];
+  constexpr int kPiece = 8;  // PIECE of quant.cl
+  const int pieces = op.block / kPiece;
+  if (op.block % kPiece != 0 || pieces > 64 || !std::has_single_bit(static_cast<unsigned>(pieces))) return std::nullopt;
+  const int32_t n = narrow(x.shape[-1]), dims = op.dims == 0 ? n : op.dims;
+  return RowFunction{
+      .file = "quant.cl",
+      .name = "fake_quant_row",
+      .definitions = {define("ACT", x.dtype)},
+      .arguments = {TensorAt{0}, TensorAt{1}, n, dims, int32_t{op.block}, int32_t{op.grid == QuantGrid::kFp8}},
+      .rows_per_token = rows_per_first(x.shape),
+      .local_floats = kMostRowGroup,
+      .group = row_group(n)};
+}
+
 Support supports_hadamard(const OpCall& call, const OpenclDevice& device) {
   const Support rows = all_row_major(call);
   return rows ? fits_local(device, 4 * call.inputs[0].shape[-1]) : rows;
 }
 
-std::unique_ptr<Kernel> make_hadamard(const OpCall& call, OpenclDevice& device) {
+std::optional<RowFunction> hadamard(const OpCall& call) {
   const TensorType& x = call.inputs[0];
   const int64_t n = x.shape[-1];
-  return make_kernel(
-      [function = device.function("quant.cl", {define("ACT", x.dtype), define("N", n)}, "hadamard_rows"),
-       scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(n))),
-       per_token = rows_per_first(x.shape)](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-        (*function)(queue, {live_count(step) * per_token}, args[0].values, args[1].values, scale);
-      });
+  return RowFunction{
+      .file = "quant.cl",
+      .name = "hadamard_row",
+      .definitions = {define("ACT", x.dtype)},
+      .arguments = {TensorAt{0}, TensorAt{1}, narrow(n), static_cast<float>(1.0 / std::sqrt(static_cast<double>(n)))},
+      .rows_per_token = rows_per_first(x.shape),
+      .local_floats = n};
 }
 
 }  // namespace
 
 const OpenclEntry kOpenclFakeQuant{OpKind::kFakeQuant, "opencl.fake_quant", supports_fake_quant, make_fake_quant};
-const OpenclEntry kOpenclHadamard{OpKind::kHadamard, "opencl.hadamard", supports_hadamard, make_hadamard};
+const OpenclEntry kOpenclHadamard{OpKind::kHadamard, "opencl.hadamard", supports_hadamard, make_row_kernel<hadamard>};
+const RowOpEntry kRowFakeQuant{OpKind::kFakeQuant, fake_quant}, kRowHadamard{OpKind::kHadamard, hadamard};
 
 }  // namespace v4rt

@@ -1,19 +1,60 @@
-// Activation rounding and the Hadamard transform. Option: ACT; N, the row length of hadamard.
+// Activation rounding and the Hadamard transform. Option: ACT.
 
-#ifdef N
-// One work-group per row.
-KERNEL void hadamard_rows(__global const act_t* restrict x, __global act_t* restrict y, float scale) {
-  __local float v[N];
-  x += get_group_id(0) * (size_t)N;
-  y += get_group_id(0) * (size_t)N;
-  for (int i = LANE; i < N; i += GROUP) v[i] = load_act(x, i);
+EM_FN void hadamard_row(__global const act_t* restrict x, __global act_t* restrict y, int n, float scale, size_t row,
+                        __local float* v) {
+  x += row * n;
+  y += row * n;
+  for (int i = LANE; i < n; i += GROUP) v[i] = load_act(x, i);
   SYNC;
-  hadamard(v, N, scale);
-  for (int i = LANE; i < N; i += GROUP) store_act(y, i, v[i]);
+  hadamard(v, n, scale);
+  for (int i = LANE; i < n; i += GROUP) store_act(y, i, v[i]);
 }
-#else
 
-// Grid (blocks, rows): blocks of `block` elements below `dims` are rounded to the grid, those above are copied.
+// Elements first, first + step, .. below `end` of a block whose largest magnitude is `amax`, rounded to the grid.
+EM_FN void round_elements(__global const act_t* x, __global act_t* y, int first, int end, int step, uint amax,
+                          int is_fp8) {
+  if (is_fp8) {
+    const uint scale = em_fp8_scale(amax);
+    for (int i = first; i < end; i += step) store_act(y, i, em_fake_fp8(load_act(x, i), scale));
+  } else {
+    const uint scale = em_fp4_scale(amax);
+    for (int i = first; i < end; i += step) store_act(y, i, em_fake_fp4(load_act(x, i), scale));
+  }
+}
+
+// Blocks of `block` elements below `dims` are rounded to the grid, those above are copied. Work-items take PIECE
+// neighbours each, and know of those of the other pieces of their block.
+#define PIECE 8
+EM_FN void fake_quant_row(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block,
+                          int is_fp8, size_t row, __local float* shared) {
+  x += row * n;
+  y += row * n;
+#if VECTOR_LANES
+  for (int begin = 0; begin < dims; begin += block) {
+    const int end = min(begin + block, dims);
+    uint amax = 0;
+    for (int i = begin; i < end; ++i) amax = max(amax, em_magnitude(load_act(x, i)));
+    round_elements(x, y, begin, end, 1, amax, is_fp8);
+  }
+#else
+  __local uint* largest = (__local uint*)shared;
+  const int pieces = block / PIECE, blocks = (dims + block - 1) / block;
+  for (int first = 0; first < blocks * pieces; first += GROUP) {
+    const int begin = (first + LANE) / pieces * block + LANE % pieces * PIECE;
+    const int end = min(begin + PIECE, dims);
+    uint amax = 0;
+    for (int i = begin; i < end; ++i) amax = max(amax, em_magnitude(load_act(x, i)));
+    largest[LANE] = amax;
+    SYNC;
+    for (int i = 0; i < pieces; ++i) amax = max(amax, largest[LANE / pieces * pieces + i]);
+    SYNC;
+    round_elements(x, y, begin, end, 1, amax, is_fp8);
+  }
+#endif
+  for (int i = dims + LANE; i < n; i += GROUP) y[i] = x[i];
+}
+
+// The same of more work-groups: grid (blocks, rows).
 KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block,
                        int is_fp8) {
   const int quantised = (dims + block - 1) / block;
@@ -37,12 +78,7 @@ KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restric
 #endif
   if (copied) {
     for (int i = begin + LANE; i < end; i += GROUP) y[i] = x[i];
-  } else if (is_fp8) {
-    const uint scale = em_fp8_scale(amax);
-    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, i, em_fake_fp8(load_act(x, i), scale));
   } else {
-    const uint scale = em_fp4_scale(amax);
-    for (int i = begin + LANE; i < end; i += GROUP) store_act(y, i, em_fake_fp4(load_act(x, i), scale));
+    round_elements(x, y, begin + LANE, end, GROUP, amax, is_fp8);
   }
 }
-#endif

@@ -1,4 +1,5 @@
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/row_kernel.h"
 #include "ops/norm/norm.h"
 
 namespace v4rt {
@@ -6,31 +7,33 @@ namespace {
 
 Support supports(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
 
-std::unique_ptr<Kernel> make_rms_norm(const OpCall& call, OpenclDevice& device) {
+std::optional<RowFunction> rms_norm(const OpCall& call) {
   const auto& op = op_of<RmsNorm>(call);
   const TensorType& x = call.inputs[0];
-  return make_kernel(
-      [function = device.function("rms_norm.cl", {define("ACT", x.dtype), define("WEIGHT", call.inputs[1].dtype)},
-                                  "rms_norm", work_group(device, x.shape[-1] >= 1024 ? 256 : 64)),
-       n = narrow(x.shape[-1]), per_token = rows_per_first(x.shape), eps = op.eps,
-       live = op.rows](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-        const size_t rows = static_cast<size_t>(live_rows(step, live)) * per_token;
-        (*function)(queue, {rows}, args[0].values, args[1].values, args[2].values, n, eps);
-      });
+  return RowFunction{.file = "rms_norm.cl",
+                     .name = "rms_norm_row",
+                     .definitions = {define("ACT", x.dtype), define("WEIGHT", call.inputs[1].dtype)},
+                     .arguments = {TensorAt{0}, TensorAt{1}, TensorAt{2}, narrow(x.shape[-1]), op.eps},
+                     .rows_per_token = rows_per_first(x.shape),
+                     .live = op.rows,
+                     .local_floats = 64,
+                     .group = row_group(x.shape[-1])};
 }
 
-std::unique_ptr<Kernel> make_head_rms(const OpCall& call, OpenclDevice& device) {
+std::optional<RowFunction> head_rms(const OpCall& call) {
   const TensorType& q = call.inputs[0];
-  return make_kernel([function = device.function("head_rms.cl", {define("ACT", q.dtype)}, "head_rms"),
-                      n = narrow(q.shape[-1]), per_token = rows_per_first(q.shape), eps = op_of<HeadRms>(call).eps](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    (*function)(queue, {live_count(step) * per_token}, args[0].values, args[1].values, n, eps);
-  });
+  return RowFunction{.file = "head_rms.cl",
+                     .name = "head_rms_row",
+                     .definitions = {define("ACT", q.dtype)},
+                     .arguments = {TensorAt{0}, TensorAt{1}, narrow(q.shape[-1]), op_of<HeadRms>(call).eps},
+                     .rows_per_token = rows_per_first(q.shape),
+                     .local_floats = 64};
 }
 
 }  // namespace
 
-const OpenclEntry kOpenclRmsNorm{OpKind::kRmsNorm, "opencl.rms_norm", supports, make_rms_norm};
-const OpenclEntry kOpenclHeadRms{OpKind::kHeadRms, "opencl.head_rms", supports, make_head_rms};
+const RowOpEntry kRowRmsNorm{OpKind::kRmsNorm, rms_norm}, kRowHeadRms{OpKind::kHeadRms, head_rms};
+const OpenclEntry kOpenclRmsNorm{OpKind::kRmsNorm, "opencl.rms_norm", supports, make_row_kernel<rms_norm>};
+const OpenclEntry kOpenclHeadRms{OpKind::kHeadRms, "opencl.head_rms", supports, make_row_kernel<head_rms>};
 
 }  // namespace v4rt

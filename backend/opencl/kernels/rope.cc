@@ -1,27 +1,28 @@
 #include "ops/rope/rope.h"
 
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/row_kernel.h"
 
 namespace v4rt {
 namespace {
 
 Support supports(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
 
-std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
+std::optional<RowFunction> rope_tail(const OpCall& call) {
   const auto& op = op_of<RopeTail>(call);
   const TensorType& x = call.inputs[0];
-  return make_kernel([function = device.function("rope.cl", {define("ACT", x.dtype)}, "rope_tail"),
-                      frequencies = device.constant(op.table.frequencies()), n = narrow(x.shape[-1]),
-                      pairs = int32_t{op.table.dims / 2}, heads = narrow(x.shape.rank() == 3 ? x.shape[1] : 1),
-                      sign = op.inverse ? -1.0f : 1.0f](OpenclQueue& queue, std::span<const Tensor> args,
-                                                        const Step& step) {
-    const size_t rows = live_count(step) * static_cast<size_t>(heads);
-    (*function)(queue, {rows}, queue.step_table(), args[0].values, frequencies, args[1].values, n, pairs, heads, sign);
-  });
+  const int32_t heads = narrow(x.shape.rank() == 3 ? x.shape[1] : 1);
+  return RowFunction{.file = "rope.cl",
+                     .name = "rope_tail_row",
+                     .definitions = {define("ACT", x.dtype)},
+                     .arguments = {StepTable{}, TensorAt{0}, op.table.frequencies(), TensorAt{1}, narrow(x.shape[-1]),
+                                   int32_t{op.table.dims / 2}, heads, op.inverse ? -1.0f : 1.0f},
+                     .rows_per_token = static_cast<size_t>(heads)};
 }
 
 }  // namespace
 
-const OpenclEntry kOpenclRopeTail{OpKind::kRopeTail, "opencl.rope_tail", supports, make};
+const RowOpEntry kRowRopeTail{OpKind::kRopeTail, rope_tail};
+const OpenclEntry kOpenclRopeTail{OpKind::kRopeTail, "opencl.rope_tail", supports, make_row_kernel<rope_tail>};
 
 }  // namespace v4rt

@@ -1,9 +1,8 @@
-// Rotates the last 2 * pairs components of each row by the position of its token; the others are copied.
-// One work-group per row; `heads` rows belong to one token. Option: ACT.
-KERNEL void rope_tail(__global const int4* restrict step, __global const act_t* restrict x,
-                      __global const float* restrict frequency, __global act_t* restrict y, int n, int pairs, int heads,
-                      float sign) {
-  const size_t row = get_group_id(0);
+// Rotates the last 2 * pairs components of each row by the position of its token; the others are copied. `heads` rows
+// belong to one token. Option: ACT.
+EM_FN void rope_tail_row(__global const int4* restrict step, __global const act_t* restrict x,
+                         __global const float* restrict frequency, __global act_t* restrict y, int n, int pairs,
+                         int heads, float sign, size_t row, __local float* none) {
   const int position = step[1 + row / heads].y;
   const int tail = n - 2 * pairs;
   x += row * n;

@@ -40,7 +40,6 @@ std::vector<TestTensor> norm_inputs() {
 }
 
 const RmsNorm kNorm(1e-6f);
-const std::vector<std::string> kNormDefinitions{"ACT=f32", "WEIGHT=f32"};
 
 std::vector<std::byte> run_norm(Device& device) { return run_on(device, kNorm, norm_inputs())[0]; }
 
@@ -92,7 +91,7 @@ TEST(OpenclPrograms, AreStoredAsSoonAsTheyAreBuilt) {
   const TemporaryDirectory directory;
   const auto device = test_opencl(directory.path());
   if (device == nullptr) GTEST_SKIP() << "no OpenCL device";
-  const auto function = device->function("rms_norm.cl", kNormDefinitions, "rms_norm");
+  const auto function = device->function("basic.cl", {"ACT=f32"}, "swiglu");
   EXPECT_EQ(directory.files().size(), 1u);
 }
 
@@ -151,7 +150,8 @@ TEST(OpenclPrograms, ABinaryThatEndedAProcessIsReplaced) {
   }
   std::ofstream(entry + ".1.0.trial").put('x');
   EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);
-  EXPECT_EQ(messages.count("a process ended while its driver loaded the stored binary of rms_norm of rms_norm.cl"), 1u);
+  EXPECT_EQ(messages.count("a process ended while its driver loaded the stored binary of rms_norm_rows of rms_norm.cl"),
+            1u);
   EXPECT_EQ(messages.count(entry), 1u) << "the warning names the file";
   EXPECT_EQ(messages.count("built rms_norm.cl from source"), 1u);
   EXPECT_EQ(run_norm(*test_opencl(directory.path())), first);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/joining.h"
 #include "backend/overlap.h"
 #include "graph/ir/builder.h"
 #include "ops/ref_context.h"
@@ -211,6 +212,65 @@ class FakeQueue final : public Queue {
 };
 
 inline std::unique_ptr<Queue> FakeDevice::create_queue() { return std::make_unique<FakeQueue>(*this); }
+
+// Does several ops in one launch, all that do not work in place, up to four; and, as their work-groups may, writes
+// outputs of later ones before inputs of earlier ones are read for the last time.
+class JoinedOp final : public Op {
+ public:
+  JoinedOp(std::span<const JoinedCall> calls, bool scratch) : scratch_(scratch) {
+    for (const JoinedCall& one : calls)
+      parts_.push_back({&one.call.op, one.call.inputs.size(), one.call.outputs.size()});
+  }
+  OpKind kind() const override { return OpKind::kCustom; }
+  std::string describe() const override {
+    std::string text;
+    for (const Part& part : parts_) text += (text.empty() ? "" : " + ") + part.op->describe();
+    return text;
+  }
+  Input input(size_t) const override { return {}; }
+  std::vector<TensorType> infer(std::span<const TensorType>) const override { return {}; }
+  void reference(RefContext& context) const override {
+    for (const bool poison : {true, false}) {
+      int next = 0;
+      for (const Part& part : parts_) {
+        std::vector<Tensor> in, out;
+        for (size_t i = 0; i < part.inputs; ++i) in.push_back(context.tensor(next++));
+        for (size_t i = 0; i < part.outputs; ++i) out.push_back(context.tensor(next++));
+        if (scratch_) ++next;
+        for (const Tensor& tensor : out)
+          if (poison) std::memset(tensor.values->host(), 0xff, tensor.type.bytes());
+        RefContext own(in, out, context.step());
+        if (!poison) part.op->reference(own);
+      }
+    }
+  }
+
+ private:
+  struct Part {
+    const Op* op;
+    size_t inputs, outputs;
+  };
+  Cost work(std::span<const TensorType>, const Step&) const override { return {}; }
+  std::vector<Part> parts_;
+  bool scratch_;
+};
+
+class JoiningFake final : public FakeDevice, public JoiningDevice {
+ public:
+  using FakeDevice::FakeDevice;
+  bool joins(std::span<const JoinedCall> calls) const override {
+    const auto in_place = [](const JoinedCall& one) { return !one.call.op.aliases().empty(); };
+    return calls.size() <= 4 && std::none_of(calls.begin(), calls.end(), in_place);
+  }
+  std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override {
+    joined.push_back(std::make_unique<JoinedOp>(calls, scratch > 0));
+    size_t tensors = 0;
+    for (const JoinedCall& one : calls)
+      tensors += one.call.inputs.size() + one.call.outputs.size() + (scratch > 0 ? 1 : 0);
+    return std::make_unique<FakeKernel>(*joined.back(), tensors, 0);
+  }
+  std::vector<std::unique_ptr<JoinedOp>> joined;
+};
 
 // Does nothing before somebody waits for it, and then no more than it must: who reads too early finds old bytes, and
 // who gives memory away too early has its next content uploaded.

@@ -283,6 +283,23 @@ TEST(Schedule, WhatGoesAlongsideIsEnqueuedFirst) {
   EXPECT_THAT(schedule(p, crossings, {false, true}), ElementsAre(Work{1, -1}, Work{-1, 0}, Work{0, -1}, Work{2, -1}));
 }
 
+TEST(Schedule, SmallNodesWaitForEachOther) {
+  Builder b;
+  const ValueId x = b.input("x", f32(4));
+  const ValueId small = b.emit("small", fakes::mix(), {x}).front();
+  b.emit("large", fakes::mix(), {x});
+  const ValueId next = b.emit("small_too", fakes::mix(), {small}).front();
+  b.emit("needs_both", fakes::mix(), {small, next});
+  b.emit("of_another", fakes::mix(), {x});
+  const Placed p = placed(b.take(), {0, 0, 0, 0, 1});
+  const std::vector<bool> smalls{true, false, true, false, false};
+  EXPECT_THAT(schedule(p, {}, {true, true}, smalls),
+              ElementsAre(Work{1, -1}, Work{4, -1}, Work{0, -1}, Work{2, -1}, Work{3, -1}));
+  EXPECT_THAT(schedule(p, {}, {true, false}, smalls),
+              ElementsAre(Work{1, -1}, Work{0, -1}, Work{2, -1}, Work{3, -1}, Work{4, -1}))
+      << "the host's own work waits for what a device can begin with";
+}
+
 TEST(Schedule, ReadersOfAnOldVersionComeBeforeItsNextWriter) {
   Builder b;
   const ValueId s = b.state("s", f32(4));

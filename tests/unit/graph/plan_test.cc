@@ -283,6 +283,7 @@ TEST_P(RandomGraphs, SharedMemoryChangesNothing) {
   Devices d;
   if (GetParam() % 3 > 0) d.b = std::make_shared<fakes::LazyDevice>("b");
   if (GetParam() % 3 > 1) d.a = std::make_shared<fakes::LazyDevice>("a");
+  if (GetParam() % 3 == 0 && GetParam() % 2 == 0) d.a = std::make_shared<fakes::JoiningFake>("a");
   d.a->scratch = 40;
   d.b->info_.alignment = 128;
   std::vector<PlaceRule> rules;
@@ -302,6 +303,40 @@ TEST_P(RandomGraphs, SharedMemoryChangesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomGraphs, ::testing::Range(0u, 60u));
+
+// r1 and r2 wait for what is in place, and then go together with what they lead to.
+TEST(Joins, OneLaunchDoesWhatOthersDoOneByOne) {
+  Builder g;
+  const ValueId x = g.input("x", f32(kWidth));
+  const ValueId r1 = g.emit("r1", fakes::mix(1), {x}).front();
+  const ValueId place = g.emit("place", fakes::mix_into(), {g.state("s", f32(kWidth)), x}).front();
+  const ValueId r2 = g.emit("r2", fakes::mix(3), {x}).front();
+  const ValueId last = g.emit("last", fakes::mix(4), {r1, r2, place}).front();
+  g.output("out", last);
+  const Graph graph = g.take();
+  Devices apart, together;
+  const auto device = std::make_shared<fakes::JoiningFake>("a");
+  together.a = device;
+  Bench one_by_one(graph, apart.options()), joined(graph, together.options());
+  const std::vector<float> values(kWidth, 2);
+  for (Bench* bench : {&one_by_one, &joined})
+    for (const char* name : {"x", "s"}) bench->write(name, values);
+  device->logging = true;
+  one_by_one.run();
+  joined.run();
+  EXPECT_EQ(joined.read(0), one_by_one.read(0));
+  EXPECT_THAT(device->log, ElementsAre("begin", "launch mix_into", "launch mix + mix + mix", "download 96"));
+
+  const Plan& plan = joined.plan();
+  ASSERT_EQ(plan.joins.size(), 1u);
+  EXPECT_EQ(nodes_of(plan, plan.joins[0]), "r1 + r2 + last");
+  EXPECT_EQ(plan.joins[0].kernel->name, "a.mix + a.mix + a.mix");
+  EXPECT_EQ(join_of(plan, 0), nullptr);
+  EXPECT_EQ(join_of(plan, 3), &plan.joins[0]);
+  const auto rows = explain(plan, {});
+  EXPECT_EQ(rows[1].joined, "");
+  EXPECT_EQ(rows[2].joined, "r1");
+}
 
 TEST(Explain, HasARowPerStep) {
   const Devices d;

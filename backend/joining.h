@@ -1,0 +1,34 @@
+#pragma once
+
+// For devices on which a launch costs more than a small op.
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/device.h"
+
+namespace v4rt {
+
+// An op that is to be launched with others: for each of its inputs which of those before it makes it; -1: none of them.
+struct JoinedCall {
+  OpCall call;
+  std::vector<int> makers;
+};
+
+// A device that can do several ops in one launch, with the bits of their own kernels.
+class JoiningDevice {
+ public:
+  // Whether it can do them, in this order; of one op, whether it may go with others at all. No two of them use the same
+  // state.
+  virtual bool joins(std::span<const JoinedCall> calls) const = 0;
+  // Its tensors are those of each op's own kernel, one op after the other.
+  virtual std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) = 0;
+
+ protected:
+  ~JoiningDevice() = default;
+};
+
+inline JoiningDevice* joining(Device& device) { return dynamic_cast<JoiningDevice*>(&device); }
+
+}  // namespace v4rt

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <optional>
+#include <variant>
+
+#include "backend/joining.h"
+#include "backend/opencl/kernels.h"
+#include "ops/linear/linear.h"
+
+namespace v4rt {
+
+// What a small op does to one row: a function of kernels/<file>, by one work-group,
+//   EM_FN void name(.., size_t row, __local float* shared)
+// A kernel is made of one of them, or of several that one launch is to do.
+
+struct TensorAt {  // of the op's inputs, outputs and scratch memory
+  size_t index;
+};
+struct StepTable {};
+using RowArgument = std::variant<TensorAt, StepTable, std::vector<float>, int32_t, float>;
+
+constexpr size_t kMostRowGroup = 256;
+constexpr size_t row_group(int64_t n) { return n >= 1024 ? kMostRowGroup : 64; }
+
+struct RowFunction {
+  std::string_view file, name;
+  std::vector<std::string> definitions;
+  std::vector<RowArgument> arguments;  // those before row and shared
+  size_t rows_per_token = 1;
+  LiveRows live = LiveRows::kTokens;
+  int64_t local_floats = 1;
+  size_t group = 64;  // work-items that may share a row
+  // Makes what must be launched before it, with the op's tensors and scratch memory; nullptr: nothing.
+  std::unique_ptr<Kernel> (*before)(const OpCall& call, OpenclDevice& device) = nullptr;
+
+  size_t rows(const Step& step) const { return static_cast<size_t>(live_rows(step, live)) * rows_per_token; }
+};
+
+// How the rows of a call are done; nothing: not by such a function.
+using RowOp = std::optional<RowFunction> (*)(const OpCall& call);
+struct RowOpEntry {
+  OpKind op;
+  RowOp row;
+};
+extern const RowOpEntry kRowRmsNorm, kRowHeadRms, kRowRopeTail, kRowFakeQuant, kRowHadamard, kRowRingAppend, kRowHcPre,
+    kRowHcHead, kRowSwiglu;
+
+std::unique_ptr<Kernel> row_kernel(const RowFunction& function, const OpCall& call, OpenclDevice& device);
+
+// For the table of kernels.
+template <RowOp F>
+std::unique_ptr<Kernel> make_row_kernel(const OpCall& call, OpenclDevice& device) {
+  return row_kernel(*F(call), call, device);
+}
+
+// As JoiningDevice.
+bool joins_rows(std::span<const JoinedCall> calls, const OpenclDevice& device);
+std::unique_ptr<Kernel> join_rows(std::span<const JoinedCall> calls, OpenclDevice& device);
+
+}  // namespace v4rt

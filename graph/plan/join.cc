@@ -1,0 +1,122 @@
+#include "graph/plan/join.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "backend/joining.h"
+#include "graph/passes/layouts.h"
+#include "graph/passes/offer.h"
+
+namespace v4rt {
+namespace {
+
+// Launches that one kernel may do, as the device is asked about them.
+class Group {
+ public:
+  explicit Group(const Plan& plan) : plan_(plan) {}
+
+  size_t size() const { return members_.size(); }
+  JoiningDevice* device() const { return device_; }
+
+  // False, and nothing has changed: the device does not take it, or it is another's.
+  bool add(const Launch& launch) {
+    JoiningDevice* device = joining(*plan_.devices[static_cast<size_t>(launch.device)]);
+    if (device == nullptr || (device_ != nullptr && device != device_)) return false;
+    if (std::ranges::any_of(launch.args, [&](SlotId id) { return slot(id).storage == Storage::kState && uses(id); }))
+      return false;
+    members_.push_back(member(launch));
+    const std::vector<JoinedCall> all = calls();
+    if (device->joins(all)) return device_ = device, true;
+    members_.pop_back();
+    return false;
+  }
+
+  std::vector<JoinedCall> calls() const {
+    std::vector<JoinedCall> all;
+    for (const Member& m : members_) all.push_back({{*m.launch->op, m.inputs, m.outputs}, m.makers});
+    return all;
+  }
+
+ private:
+  struct Member {
+    const Launch* launch;
+    std::vector<TensorType> inputs, outputs;
+    std::vector<int> makers;
+  };
+
+  const Slot& slot(SlotId id) const { return plan_.slots[static_cast<size_t>(id)]; }
+  bool uses(SlotId id) const {
+    return std::ranges::any_of(
+        members_, [&](const Member& m) { return std::ranges::find(m.launch->args, id) != m.launch->args.end(); });
+  }
+
+  Member member(const Launch& launch) const {
+    Member made{&launch, {}, {}, {}};
+    for (const SlotId id : std::span(launch.args).first(static_cast<size_t>(launch.n_inputs))) {
+      made.inputs.push_back(slot(id).type);
+      made.makers.push_back(maker(id));
+    }
+    made.outputs = launch.op->infer(made.inputs);
+    return made;
+  }
+
+  int maker(SlotId id) const {
+    for (size_t i = 0; i < members_.size(); ++i) {
+      const Member& m = members_[i];
+      const auto made = std::span(m.launch->args).subspan(m.inputs.size(), m.outputs.size());
+      if (std::ranges::find(made, id) != made.end()) return static_cast<int>(i);
+    }
+    return -1;
+  }
+
+  const Plan& plan_;
+  JoiningDevice* device_ = nullptr;
+  std::vector<Member> members_;
+};
+
+}  // namespace
+
+const Join* join_of(const Plan& plan, size_t step) {
+  const auto after = std::ranges::upper_bound(plan.joins, step, {}, &Join::first);
+  if (after == plan.joins.begin()) return nullptr;
+  const Join& join = *std::prev(after);
+  return step < join.first + join.count ? &join : nullptr;
+}
+
+std::string nodes_of(const Plan& plan, const Join& join) {
+  std::string nodes;
+  for (size_t i = join.first; i < join.first + join.count; ++i)
+    nodes += (nodes.empty() ? "" : " + ") + std::get<Launch>(plan.steps[i]).node;
+  return nodes;
+}
+
+std::vector<bool> joinable(const Placed& placed, const PlaceOptions& options) {
+  std::vector<bool> may(placed.graph.nodes.size());
+  for (size_t i = 0; i < may.size(); ++i) {
+    const Node& node = placed.graph.nodes[i];
+    const JoiningDevice* device = joining(*options.devices[static_cast<size_t>(placed.device(static_cast<NodeId>(i)))]);
+    if (device == nullptr || runs_at_bind(placed.graph, node)) continue;
+    const DeviceRequest request = request_of(placed.graph, node);
+    const JoinedCall call{{*request.op, request.inputs, request.outputs}, std::vector<int>(request.inputs.size(), -1)};
+    may[i] = device->joins({&call, 1});
+  }
+  return may;
+}
+
+void join_launches(Plan& plan) {
+  for (size_t first = 0, next = 0; first < plan.steps.size(); first = std::max(next, first + 1)) {
+    Group group(plan);
+    for (next = first; next < plan.steps.size(); ++next) {
+      const auto* launch = std::get_if<Launch>(&plan.steps[next]);
+      if (launch == nullptr || !group.add(*launch)) break;
+    }
+    if (group.size() < 2) continue;
+    const std::vector<JoinedCall> calls = group.calls();
+    plan.joins.push_back({first, group.size(), group.device()->join(calls)});
+    std::string& name = plan.joins.back().kernel->name;
+    for (size_t i = first; i < next; ++i)
+      name += (name.empty() ? "" : " + ") + std::get<Launch>(plan.steps[i]).kernel->name;
+  }
+}
+
+}  // namespace v4rt
