@@ -150,7 +150,7 @@ class RowKernel final : public OpenclKernel {
         if (const auto* table = std::get_if<std::vector<float>>(&argument)) tables_.push_back(device.constant(*table));
     }
     const std::string text = text_of(parts_);
-    const KernelSource source{parts_.size() == 1 ? parts_[0].function.file : "joined rows", text};
+    const KernelSource source{parts_.size() == 1 ? parts_[0].function.file : "joined.cl", text};
     function_ = device.function(source, *definitions_of(parts_), name_of(parts_), work_group(device, group));
   }
 
