@@ -69,7 +69,7 @@ BufferPtr OpenclBuffer::constant(cl_context context, std::span<const std::byte> 
   cl_int status = CL_SUCCESS;
   auto* host = const_cast<std::byte*>(bytes.data());
   cl_mem memory = clCreateBuffer(context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes.size(), host, &status);
-  cl::check_call(status, "clCreateBuffer");
+  cl::check_call(status, "clCreateBuffer of a kernel's table");
   return whole(cl::Memory(memory), bytes.size());
 }
 

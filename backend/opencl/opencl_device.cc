@@ -127,7 +127,11 @@ bool OpenclDevice::permutes() {
 }
 
 BufferPtr OpenclDevice::constant(std::span<const float> values) {
-  return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
+  try {
+    return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", info_.name, error.what()));
+  }
 }
 
 namespace {
