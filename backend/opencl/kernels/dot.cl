@@ -1,19 +1,20 @@
 // dot(x, w) of a tile of tokens and a tile of weight rows, on vector lanes.
-// Options: those of weights.cl; TOKEN_TILE and ROW_TILE, the tokens and the row groups of a tile: each lane holds
-// TOKEN_TILE * ROW_TILE sums. Wider tiles read x and weights less often, until the sums no longer fit the registers.
+// Options: those of weights.cl; TOKEN_TILE and ROW_TILE, the tokens and the row groups of a tile.
 #if defined(W) && VECTOR_LANES
 
 #define STAGE_DEPTH 128  // values of k that are staged at once
 
-// With many tokens the weights of a stage are decoded once, into a panel, and used by TOKENS_ABREAST tokens at a time,
-// whose sums fill the registers.
+// TOKENS_ABREAST * ROWS_ABREAST sums are made at a time: as many as fit the registers. Of many tokens a stage is read
+// once for all row groups, and the weights of ROWS_ABREAST of these are decoded once for all tokens, into a panel.
 #if TOKEN_TILE > 1
 #define PANEL 1
 #define TOKENS_ABREAST 8
-#define STAGE_FLOATS (TOKENS_ABREAST * STAGE_DEPTH + STAGE_DEPTH * ROW_TILE * 16)
+#define ROWS_ABREAST 2
+#define STAGE_FLOATS (TOKEN_TILE * STAGE_DEPTH + STAGE_DEPTH * ROWS_ABREAST * 16)
 #else
 #define PANEL 0
 #define TOKENS_ABREAST TOKEN_TILE
+#define ROWS_ABREAST ROW_TILE
 #define STAGE_FLOATS (TOKEN_TILE * STAGE_DEPTH)
 #endif
 
@@ -51,21 +52,28 @@ EM_FN rowf block_scale(const Rows* rows, int g, int block) {
 }
 
 // c += the products of element k. `x` holds TOKENS_ABREAST tokens, STAGE_DEPTH apart.
-EM_FN void add_element(rowf c[TOKENS_ABREAST][ROW_TILE], __local const float* x, int k, const rowf w[ROW_TILE]) {
+EM_FN void add_element(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, int k,
+                       const rowf w[ROWS_ABREAST]) {
 #pragma unroll
   for (int t = 0; t < TOKENS_ABREAST; ++t) {
 #pragma unroll
-    for (int g = 0; g < ROW_TILE; ++g) c[t][g] = em_fma((rowf)x[t * STAGE_DEPTH + k], w[g], c[t][g]);
+    for (int g = 0; g < ROWS_ABREAST; ++g) c[t][g] = em_fma((rowf)x[t * STAGE_DEPTH + k], w[g], c[t][g]);
   }
 }
 
-// Values [k0, k0 + n) of the TOKENS_ABREAST tokens that start at x_at[0] as floats, STAGE_DEPTH apart. What a last word
-// holds past them is zero on both sides and counts as nothing.
-EM_FN void stage_tokens(__global const act_t* x, const size_t* x_at, int k0, int n, __local float* stage) {
+// Values [k0, k0 + n) of `count` tokens as floats, STAGE_DEPTH apart. What a last word holds past them is zero on both
+// sides and counts as nothing.
+EM_FN void stage_tokens(__global const act_t* x, const size_t x_at[TOKEN_TILE], int count, int k0, int n,
+                        __local float* stage) {
   const int whole_words = (n + PER_WORD - 1) / PER_WORD * PER_WORD;
-  for (int t = 0; t < TOKENS_ABREAST; ++t) {
+  for (int t = 0; t < count; ++t) {
     int i = 0;
-    for (; i + 16 <= n; i += 16) vstore16(load16_act(x, x_at[t] + k0 + i), 0, stage + t * STAGE_DEPTH + i);
+    for (; i + 16 <= n; i += 16) {
+      vstore16(load16_act(x, x_at[t] + k0 + i), 0, stage + t * STAGE_DEPTH + i);
+#if ASK_AHEAD
+      __builtin_prefetch((const void*)(size_t)(x + x_at[t] + k0 + STAGE_DEPTH + i), 0, 2);
+#endif
+    }
     for (; i < whole_words; ++i) {
       stage[t * STAGE_DEPTH + i] = i < n ? load_act(x, x_at[t] + k0 + i) : 0.0f;
     }
@@ -74,18 +82,19 @@ EM_FN void stage_tokens(__global const act_t* x, const size_t* x_at, int k0, int
 
 #if PANEL
 
-// Elements [0, n) of a stage that starts at element k0 of the rows: panel[k][g] holds 16 weights, scale included.
-EM_FN void decode_panel(const Rows* rows, int k0, int n, __local float* panel) {
+// Elements [0, n) of a stage that starts at element k0 of the rows, of row groups from `first` on: panel[k][g] holds 16
+// weights, scale included.
+EM_FN void decode_panel(const Rows* rows, int first, int k0, int n, __local float* panel) {
   for (int b = 0; b < n; b += SCALE_BLOCK) {
-    rowf scale[ROW_TILE];
+    rowf scale[ROWS_ABREAST];
 #pragma unroll
-    for (int g = 0; g < ROW_TILE; ++g) scale[g] = block_scale(rows, g, (k0 + b) / SCALE_BLOCK);
+    for (int g = 0; g < ROWS_ABREAST; ++g) scale[g] = block_scale(rows, first + g, (k0 + b) / SCALE_BLOCK);
     const int end = min(b + SCALE_BLOCK, n);
 #pragma unroll 1
     for (int k = b; k < end; k += PER_WORD) {
 #pragma unroll
-      for (int g = 0; g < ROW_TILE; ++g) {
-        const rowu bits = load_words(rows->words[g] + (size_t)((k0 + k) / PER_WORD) * 16);
+      for (int g = 0; g < ROWS_ABREAST; ++g) {
+        const rowu bits = load_words(rows->words[first + g] + (size_t)((k0 + k) / PER_WORD) * 16);
 #pragma unroll
         for (int i = 0; i < PER_WORD; ++i) {
 #if W_BITS <= 8
@@ -93,7 +102,7 @@ EM_FN void decode_panel(const Rows* rows, int k0, int n, __local float* panel) {
 #else
           const rowf value = decode(bits, i);
 #endif
-          vstore16(value, (k + i) * ROW_TILE + g, panel);
+          vstore16(value, (k + i) * ROWS_ABREAST + g, panel);
         }
       }
     }
@@ -101,38 +110,53 @@ EM_FN void decode_panel(const Rows* rows, int k0, int n, __local float* panel) {
 }
 
 // c = the chains over n elements.
-EM_FN void sum_chain(rowf c[TOKENS_ABREAST][ROW_TILE], __local const float* x, __local const float* panel, int n) {
+EM_FN void sum_chain(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, __local const float* panel, int n) {
 #pragma unroll
-  for (int i = 0; i < TOKENS_ABREAST * ROW_TILE; ++i) c[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
+  for (int i = 0; i < TOKENS_ABREAST * ROWS_ABREAST; ++i) c[i / ROWS_ABREAST][i % ROWS_ABREAST] = (rowf)0.0f;
 #pragma unroll 4
   for (int k = 0; k < n; ++k) {
-    rowf w[ROW_TILE];
+    rowf w[ROWS_ABREAST];
 #pragma unroll
-    for (int g = 0; g < ROW_TILE; ++g) w[g] = vload16(k * ROW_TILE + g, panel);
+    for (int g = 0; g < ROWS_ABREAST; ++g) w[g] = vload16(k * ROWS_ABREAST + g, panel);
     add_element(c, x, k, w);
+  }
+}
+
+// Adds e + o, chains over n_even and then n_odd elements, to the sums of tokens t0 and row groups g0 on.
+EM_FN void add_block(rowf total[TOKEN_TILE][ROW_TILE], int t0, int g0, __local const float* x,
+                     __local const float* panel, int n_even, int n_odd) {
+  rowf e[TOKENS_ABREAST][ROWS_ABREAST], o[TOKENS_ABREAST][ROWS_ABREAST];
+  sum_chain(e, x, panel, n_even);
+  sum_chain(o, x + CHAIN, panel + CHAIN * ROWS_ABREAST * 16, n_odd);
+#pragma unroll
+  for (int t = 0; t < TOKENS_ABREAST; ++t) {
+#pragma unroll
+    for (int g = 0; g < ROWS_ABREAST; ++g) total[t0 + t][g0 + g] += e[t][g] + o[t][g];
   }
 }
 
 // total[t][g] = dot(x[x_at[t] .. + k), rows of group first + g) for t < live. `stage` is STAGE_FLOATS floats.
 EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, const size_t x_at[TOKEN_TILE], int live,
                     int k_all, const Matrix* m, int first, __local float* stage) {
-  __local float* panel = stage + TOKENS_ABREAST * STAGE_DEPTH;
+  __local float* panel = stage + TOKEN_TILE * STAGE_DEPTH;
   const Rows rows = rows_at(m, first);
   for (int t = 0; t < TOKEN_TILE; ++t) {
     for (int g = 0; g < ROW_TILE; ++g) total[t][g] = (rowf)0.0f;
   }
   for (int k0 = 0; k0 < k_all; k0 += STAGE_DEPTH) {
     const int n = min(STAGE_DEPTH, k_all - k0);
-    decode_panel(&rows, k0, n, panel);
-    for (int t0 = 0; t0 < live; t0 += TOKENS_ABREAST) {
-      stage_tokens(x, x_at + t0, k0, n, stage);
-      for (int b = 0; b < n; b += 2 * CHAIN) {
-        rowf e[TOKENS_ABREAST][ROW_TILE], o[TOKENS_ABREAST][ROW_TILE];
-        sum_chain(e, stage + b, panel + b * ROW_TILE * 16, min(CHAIN, n - b));
-        sum_chain(o, stage + b + CHAIN, panel + (b + CHAIN) * ROW_TILE * 16, min(CHAIN, n - b - CHAIN));
-#pragma unroll
-        for (int i = 0; i < TOKENS_ABREAST * ROW_TILE; ++i) {
-          total[t0 + i / ROW_TILE][i % ROW_TILE] += e[i / ROW_TILE][i % ROW_TILE] + o[i / ROW_TILE][i % ROW_TILE];
+    stage_tokens(x, x_at, (live + TOKENS_ABREAST - 1) / TOKENS_ABREAST * TOKENS_ABREAST, k0, n, stage);
+    for (int g0 = 0; g0 < min(ROW_TILE, m->groups - first); g0 += ROWS_ABREAST) {
+      decode_panel(&rows, g0, k0, n, panel);
+      for (int t0 = 0; t0 < live; t0 += TOKENS_ABREAST) {
+        for (int b = 0; b < n; b += 2 * CHAIN) {
+          __local const float* at = stage + t0 * STAGE_DEPTH + b;
+          __local const float* weights = panel + b * ROWS_ABREAST * 16;
+          if (n - b >= 2 * CHAIN) {  // loops of a length that the compiler knows
+            add_block(total, t0, g0, at, weights, CHAIN, CHAIN);
+          } else {
+            add_block(total, t0, g0, at, weights, min(CHAIN, n - b), min(CHAIN, n - b - CHAIN));
+          }
         }
       }
     }
@@ -191,7 +215,7 @@ EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, c
   for (int i = 0; i < TOKEN_TILE * ROW_TILE; ++i) total[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
   for (int k0 = 0; k0 < k_all; k0 += STAGE_DEPTH) {
     const int n = min(STAGE_DEPTH, k_all - k0);
-    stage_tokens(x, x_at, k0, n, stage);
+    stage_tokens(x, x_at, TOKEN_TILE, k0, n, stage);
     for (int b = 0; b < n; b += 2 * CHAIN) {
       rowf e[TOKEN_TILE][ROW_TILE], o[TOKEN_TILE][ROW_TILE];
       __global const uint *w[ROW_TILE], *after[ROW_TILE];
