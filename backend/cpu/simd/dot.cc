@@ -248,6 +248,10 @@ void sum_rows(const Matrix& w, int64_t group, const Row (&x)[kRows], float* cons
     for (int g = 0; g < kGroups; ++g) store16(total[r][g], y[r] + 16 * g);
 }
 
+// Words of a group: the hardware foresees what comes next in long streams side by side, and after short ones only where
+// they lie one behind the other.
+constexpr int64_t kShortStream = 512;
+
 // n <= kRows rows row(i). Those that are not there are the last one again.
 template <class W, bool kPairs, int kRows, class RowFn>
 void sum_groups(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& row, int64_t n, float* y) {
@@ -260,7 +264,9 @@ void sum_groups(const Matrix& w, int64_t group, int64_t n_groups, const RowFn& r
     sum_rows<W, kPairs, kStep, kRows>(w, group + g, rows, to);
   };
   int64_t g = 0;
-  for (; g + kGroups <= n_groups; g += kGroups) sum.template operator()<kGroups>(g);
+  if (kRows > 1 || w.words > kShortStream) {
+    for (; g + kGroups <= n_groups; g += kGroups) sum.template operator()<kGroups>(g);
+  }
   if constexpr (kGroups > 1) {
     for (; g < n_groups; ++g) sum.template operator()<1>(g);
   }
