@@ -42,7 +42,7 @@ check "nothing fast unless asked for" [ -z "$(call "${bench[@]}" -r 1 -p 0 -n 1 
 # What a token touches is what `explain` counts at its position.
 figures=(weight_bytes state_bytes io_bytes flops)
 call explain mini --device "$device" --position 16 --json; exits 0
-nodes=$(value /native/total/all_launches)
+nodes=$(grep -c '"node": ' "$work/out")
 for figure in "${figures[@]}"; do explained+=("$(sum "/nodes/*/$figure" "$nodes")"); done
 call "${bench[@]}" -r 1 -p 16 -n 1 --json; exits 0
 for i in "${!figures[@]}"; do equal "$(value "/runs/1/${figures[i]}_per_token")" "${explained[i]}"; done
