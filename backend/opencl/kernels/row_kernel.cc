@@ -133,9 +133,11 @@ std::string text_of(std::span<const Part> parts) {
   }
   std::string ends;
   for (size_t chain = 0; chain + 1 < chains.size(); ++chain) ends += fmt::format(", uint end_{}", chain);
+  // What is said of the functions' arguments is said of the kernel's: inlined, it becomes a call that Oclgrind lacks.
   return fmt::format(
-      "{}\nKERNEL void {}({}) {{\n  __local float shared[{}];\n  const size_t group = get_group_id(0);\n{}}}\n", text,
-      name_of(parts), (ends + arguments).substr(2), local_floats_of(parts), body_of(chains));
+      "#define restrict\n{}\n#undef restrict\nKERNEL void {}({}) {{\n  __local float shared[{}];\n  const size_t group "
+      "= get_group_id(0);\n{}}}\n",
+      text, name_of(parts), (ends + arguments).substr(2), local_floats_of(parts), body_of(chains));
 }
 
 class RowKernel final : public OpenclKernel {
