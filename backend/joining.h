@@ -24,6 +24,8 @@ class JoiningDevice {
   virtual bool joins(std::span<const JoinedCall> calls) const = 0;
   // Its tensors are those of each op's own kernel, one op after the other.
   virtual std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) = 0;
+  // That op's own kernel is the one that is launched: what takes time to make, it may have left for this.
+  virtual void launched_alone(const Kernel& kernel) const { (void)kernel; }
 
  protected:
   ~JoiningDevice() = default;

@@ -60,6 +60,8 @@ bool OpenclDevice::joins(std::span<const JoinedCall> calls) const { return joins
 
 std::unique_ptr<Kernel> OpenclDevice::join(std::span<const JoinedCall> calls) { return join_rows(calls, *this); }
 
+void OpenclDevice::launched_alone(const Kernel& kernel) const { ask_for_program(kernel); }
+
 size_t OpenclDevice::most_argument_bytes() const {
   return cl::device_value<size_t>(site_.device, CL_DEVICE_MAX_PARAMETER_SIZE);
 }

@@ -44,6 +44,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
 
   bool joins(std::span<const JoinedCall> calls) const override;
   std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override;
+  void launched_alone(const Kernel& kernel) const override;
 
   const Capabilities& capabilities() const { return capabilities_; }
   cl_context context() const { return context_.get(); }

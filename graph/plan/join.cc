@@ -110,6 +110,7 @@ void join_launches(Plan& plan) {
       const auto* launch = std::get_if<Launch>(&plan.steps[next]);
       if (launch == nullptr || !group.add(*launch)) break;
     }
+    if (group.size() == 1) group.device()->launched_alone(*std::get<Launch>(plan.steps[first]).kernel);
     if (group.size() < 2) continue;
     const std::vector<JoinedCall> calls = group.calls();
     plan.joins.push_back({first, group.size(), group.device()->join(calls)});

@@ -11,13 +11,6 @@ constexpr int64_t kStageDepth = 128, kRowsAbreast = 2;  // STAGE_DEPTH and ROWS_
 
 bool vector_lanes(const OpenclDevice& device) { return device.capabilities().lanes == Lanes::kVector; }
 
-// Row groups side by side, so many that `rows` occupy the device.
-int64_t row_tile(const OpenclDevice& device, int64_t rows, int64_t least, int64_t most) {
-  const auto units = static_cast<int64_t>(device.capabilities().compute_units);
-  while (most > least && row_groups_of(rows) < most * units) most /= 2;
-  return most;
-}
-
 DotTile vector_tile(int tokens, int64_t row_groups) {
   return {.tokens = tokens,
           .row_groups = row_groups,
@@ -45,7 +38,10 @@ std::unique_ptr<OpenclFunction> DotTile::function(OpenclDevice& device, const st
 DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
   if (vector_lanes(device)) {
     // A product's sum is a chain of fma: several row groups side by side hide its latency.
-    return vector_tile(1, row_tile(device, rows, 1, 4));
+    int groups = 4;
+    while (groups > 1 && row_groups_of(rows) < groups * static_cast<int64_t>(device.capabilities().compute_units))
+      groups /= 2;
+    return vector_tile(1, groups);
   }
   // Two work-items share a block of a row group. A long row takes as many rounds as it must, equally large ones; a
   // short one leaves some of a small work-group for other row groups, each of which needs 16 work-items to add its
@@ -64,7 +60,7 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
 }
 
 DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
-  if (vector_lanes(device)) return vector_tile(32, row_tile(device, rows, kRowsAbreast, 8));
+  if (vector_lanes(device)) return vector_tile(32, 8);
   const size_t group = work_group(device, 128);
   const auto tokens = static_cast<int64_t>(group / 4);
   const auto bytes = [&](int64_t quads) {  // STAGE_FLOATS of wide_dot.cl

@@ -109,25 +109,35 @@ EM_FN void decode_panel(const Rows* rows, int first, int k0, int n, __local floa
   }
 }
 
-// c = the chains over n elements.
-EM_FN void sum_chain(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, __local const float* panel, int n) {
+// c += the products of element k of the panel.
+EM_FN void add_panel_element(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, __local const float* panel,
+                             int k) {
+  rowf w[ROWS_ABREAST];
+#pragma unroll
+  for (int g = 0; g < ROWS_ABREAST; ++g) w[g] = vload16(k * ROWS_ABREAST + g, panel);
+  add_element(c, x, k, w);
+}
+
+// c = the chains over n elements. `whole`: over CHAIN, in a loop whose length the compiler knows.
+EM_FN void sum_chain(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, __local const float* panel, int n,
+                     int whole) {
 #pragma unroll
   for (int i = 0; i < TOKENS_ABREAST * ROWS_ABREAST; ++i) c[i / ROWS_ABREAST][i % ROWS_ABREAST] = (rowf)0.0f;
+  if (whole) {
 #pragma unroll 4
-  for (int k = 0; k < n; ++k) {
-    rowf w[ROWS_ABREAST];
-#pragma unroll
-    for (int g = 0; g < ROWS_ABREAST; ++g) w[g] = vload16(k * ROWS_ABREAST + g, panel);
-    add_element(c, x, k, w);
+    for (int k = 0; k < CHAIN; ++k) add_panel_element(c, x, panel, k);
+  } else {
+#pragma unroll 1
+    for (int k = 0; k < n; ++k) add_panel_element(c, x, panel, k);
   }
 }
 
-// Adds e + o, chains over n_even and then n_odd elements, to the sums of tokens t0 and row groups g0 on.
+// Adds e + o, the chains over n elements, to the sums of tokens t0 and row groups g0 on.
 EM_FN void add_block(rowf total[TOKEN_TILE][ROW_TILE], int t0, int g0, __local const float* x,
-                     __local const float* panel, int n_even, int n_odd) {
+                     __local const float* panel, int n, int whole) {
   rowf e[TOKENS_ABREAST][ROWS_ABREAST], o[TOKENS_ABREAST][ROWS_ABREAST];
-  sum_chain(e, x, panel, n_even);
-  sum_chain(o, x + CHAIN, panel + CHAIN * ROWS_ABREAST * 16, n_odd);
+  sum_chain(e, x, panel, min(CHAIN, n), whole);
+  sum_chain(o, x + CHAIN, panel + CHAIN * ROWS_ABREAST * 16, n - CHAIN, whole);
 #pragma unroll
   for (int t = 0; t < TOKENS_ABREAST; ++t) {
 #pragma unroll
@@ -152,11 +162,10 @@ EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, c
         for (int b = 0; b < n; b += 2 * CHAIN) {
           __local const float* at = stage + t0 * STAGE_DEPTH + b;
           __local const float* weights = panel + b * ROWS_ABREAST * 16;
-          if (n - b >= 2 * CHAIN) {  // loops of a length that the compiler knows
-            add_block(total, t0, g0, at, weights, CHAIN, CHAIN);
-          } else {
-            add_block(total, t0, g0, at, weights, min(CHAIN, n - b), min(CHAIN, n - b - CHAIN));
-          }
+          if (n - b >= 2 * CHAIN)
+            add_block(total, t0, g0, at, weights, 2 * CHAIN, 1);
+          else
+            add_block(total, t0, g0, at, weights, n - b, 0);
         }
       }
     }
