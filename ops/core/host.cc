@@ -118,7 +118,10 @@ int usable_processors() {
   return std::max(1, time < cores ? static_cast<int>(time) : cores);
 }
 
-size_t process_memory() { return number_of("/proc/self/smaps_rollup", "Pss:") << 10; }
+size_t process_memory() {
+  constexpr const char* kFile = "/proc/self/smaps_rollup";
+  return (number_of(kFile, "Pss_Anon:") + number_of(kFile, "Pss_Shmem:")) << 10;
+}
 
 size_t available_memory() {
   size_t available = static_cast<size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));

@@ -16,7 +16,7 @@ int usable_processors();
 size_t available_memory();
 
 // Bytes of memory that this process takes; a page that it maps twice, or shares with another process, counts once for
-// all. 0: unknown.
+// all. Without pages of files, whose share changes with who else maps them. 0: unknown.
 size_t process_memory();
 
 // The tightest limits of a process's control groups and those above them, in either version: `groups` is its
