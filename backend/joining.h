@@ -19,8 +19,8 @@ struct JoinedCall {
 // A device that can do several ops in one launch, with the bits of their own kernels.
 class JoiningDevice {
  public:
-  // Whether it can do them, in this order; of one op, whether it may go with others at all. No two of them use the same
-  // state.
+  // Whether it can do them, in this order; of one op, whether it may go with others at all. What one of them overwrites
+  // in place, no other uses.
   virtual bool joins(std::span<const JoinedCall> calls) const = 0;
   // Its tensors are those of each op's own kernel, one op after the other.
   virtual std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) = 0;

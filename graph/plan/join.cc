@@ -22,8 +22,12 @@ class Group {
   bool add(const Launch& launch) {
     JoiningDevice* device = joining(*plan_.devices[static_cast<size_t>(launch.device)]);
     if (device == nullptr || (device_ != nullptr && device != device_)) return false;
-    if (std::ranges::any_of(launch.args, [&](SlotId id) { return slot(id).storage == Storage::kState && uses(id); }))
-      return false;
+    const auto disputed = [&](const Member& m) {
+      return std::ranges::any_of(launch.args, [&](SlotId id) {
+        return uses(*m.launch, id) && (overwrites(*m.launch, id) || overwrites(launch, id));
+      });
+    };
+    if (std::ranges::any_of(members_, disputed)) return false;
     members_.push_back(member(launch));
     const std::vector<JoinedCall> all = calls();
     if (device->joins(all)) return device_ = device, true;
@@ -45,9 +49,10 @@ class Group {
   };
 
   const Slot& slot(SlotId id) const { return plan_.slots[static_cast<size_t>(id)]; }
-  bool uses(SlotId id) const {
-    return std::ranges::any_of(
-        members_, [&](const Member& m) { return std::ranges::find(m.launch->args, id) != m.launch->args.end(); });
+  static bool uses(const Launch& launch, SlotId id) { return std::ranges::find(launch.args, id) != launch.args.end(); }
+  static bool overwrites(const Launch& launch, SlotId id) {  // an input, in place
+    return std::ranges::any_of(launch.op->aliases(),
+                               [&](const Alias& alias) { return launch.args[static_cast<size_t>(alias.input)] == id; });
   }
 
   Member member(const Launch& launch) const {

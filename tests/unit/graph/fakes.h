@@ -213,8 +213,8 @@ class FakeQueue final : public Queue {
 
 inline std::unique_ptr<Queue> FakeDevice::create_queue() { return std::make_unique<FakeQueue>(*this); }
 
-// Does several ops in one launch, all that do not work in place, up to four; and, as their work-groups may, writes
-// outputs of later ones before inputs of earlier ones are read for the last time.
+// Does several ops in one launch, all that do not work in place, unless `any`, up to four; and, as their work-groups
+// may, writes outputs of later ones before inputs of earlier ones are read for the last time.
 class JoinedOp final : public Op {
  public:
   JoinedOp(std::span<const JoinedCall> calls, bool scratch) : scratch_(scratch) {
@@ -260,7 +260,7 @@ class JoiningFake final : public FakeDevice, public JoiningDevice {
   using FakeDevice::FakeDevice;
   bool joins(std::span<const JoinedCall> calls) const override {
     const auto in_place = [](const JoinedCall& one) { return !one.call.op.aliases().empty(); };
-    return calls.size() <= 4 && std::none_of(calls.begin(), calls.end(), in_place);
+    return calls.size() <= 4 && (any || std::none_of(calls.begin(), calls.end(), in_place));
   }
   std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override {
     joined.push_back(std::make_unique<JoinedOp>(calls, scratch > 0));
@@ -269,6 +269,7 @@ class JoiningFake final : public FakeDevice, public JoiningDevice {
       tensors += one.call.inputs.size() + one.call.outputs.size() + (scratch > 0 ? 1 : 0);
     return std::make_unique<FakeKernel>(*joined.back(), tensors, 0);
   }
+  bool any = false;
   std::vector<std::unique_ptr<JoinedOp>> joined;
 };
 

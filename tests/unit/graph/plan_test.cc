@@ -338,6 +338,31 @@ TEST(Joins, OneLaunchDoesWhatOthersDoOneByOne) {
   EXPECT_EQ(rows[2].joined, "r1");
 }
 
+// Ops side by side have no order: what one of them overwrites, no other may use.
+TEST(Joins, WhatIsOverwrittenIsUsedByOneOp) {
+  Builder g;
+  const ValueId x = g.input("x", f32(kWidth));
+  const ValueId made = g.emit("made", fakes::mix(1), {x}).front();
+  g.output("read", g.emit("reader", fakes::mix(2), {made}).front());
+  const ValueId state = g.state("s", f32(kWidth));
+  g.output("mine", g.emit("writer", fakes::mix_into(), {made, x}).front());
+  g.output("first", g.emit("first", fakes::mix(3), {state}).front());
+  g.output("second", g.emit("second", fakes::mix(4), {state}).front());
+  g.output("kept", g.emit("keeper", fakes::mix_into(), {state, x}).front());
+  Devices d;
+  const auto device = std::make_shared<fakes::JoiningFake>("a");
+  device->any = true;
+  d.a = device;
+  const Plan plan = compile(g.take(), d.options());
+  for (const auto& [alone, user] : {std::pair("writer", "reader"), {"keeper", "first"}, {"keeper", "second"}}) {
+    for (const Join& join : plan.joins)
+      EXPECT_FALSE(nodes_of(plan, join).find(alone) != std::string::npos &&
+                   nodes_of(plan, join).find(user) != std::string::npos)
+          << nodes_of(plan, join);
+  }
+  EXPECT_FALSE(plan.joins.empty());
+}
+
 TEST(Explain, HasARowPerStep) {
   const Devices d;
   const Plan plan = compile(chain(2), d.options({{"n1", 1}}));
