@@ -269,8 +269,10 @@ class JoiningFake final : public FakeDevice, public JoiningDevice {
       tensors += one.call.inputs.size() + one.call.outputs.size() + (scratch > 0 ? 1 : 0);
     return std::make_unique<FakeKernel>(*joined.back(), tensors, 0);
   }
+  void launched_alone(const Kernel& kernel) const override { alone.push_back(&kernel); }
   bool any = false;
   std::vector<std::unique_ptr<JoinedOp>> joined;
+  mutable std::vector<const Kernel*> alone;
 };
 
 // Does nothing before somebody waits for it, and then no more than it must: who reads too early finds old bytes, and

@@ -361,6 +361,10 @@ TEST(Joins, WhatIsOverwrittenIsUsedByOneOp) {
           << nodes_of(plan, join);
   }
   EXPECT_FALSE(plan.joins.empty());
+  std::vector<const Kernel*> alone;
+  for (size_t i = 0; i < plan.steps.size(); ++i)
+    if (join_of(plan, i) == nullptr) alone.push_back(std::get<Launch>(plan.steps[i]).kernel.get());
+  EXPECT_THAT(device->alone, ::testing::ElementsAreArray(alone));
 }
 
 TEST(Explain, HasARowPerStep) {
