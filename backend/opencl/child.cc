@@ -92,7 +92,10 @@ std::optional<std::string> Child::hear() { return receive_text(socket_); }
 
 bool Child::speaks_within(std::chrono::milliseconds time) const {
   pollfd one{socket_, POLLIN, 0};
-  return ::poll(&one, 1, static_cast<int>(time.count())) != 0;
+  int ready = 0;
+  do ready = ::poll(&one, 1, static_cast<int>(time.count()));
+  while (ready < 0 && errno == EINTR);
+  return ready != 0;
 }
 
 void Child::hang_up() { ::shutdown(socket_, SHUT_RDWR); }
