@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <span>
 #include <sstream>
 
@@ -60,6 +62,32 @@ void add_devices(cl_platform_id platform, OpenclSites& found, std::vector<std::s
   }
 }
 
+std::vector<OpenclSite> divide(const OpenclSite& whole) {
+  // Where this is 0, clCreateSubDevices may not even be there.
+  const auto most = cl::device_value<cl_uint>(whole.device, CL_DEVICE_PARTITION_MAX_SUB_DEVICES);
+  const auto units = cl::device_value<cl_uint>(whole.device, CL_DEVICE_MAX_COMPUTE_UNITS);
+  const auto domains = cl::device_value<cl_device_affinity_domain>(whole.device, CL_DEVICE_PARTITION_AFFINITY_DOMAIN);
+  const auto made = [&](std::span<const cl_device_partition_property> how) {
+    std::vector<OpenclSite> parts;
+    cl_uint count = 0;
+    if (clCreateSubDevices(whole.device, how.data(), 0, nullptr, &count) != CL_SUCCESS || count < 2) return parts;
+    std::vector<cl_device_id> devices(count);
+    if (clCreateSubDevices(whole.device, how.data(), count, devices.data(), nullptr) != CL_SUCCESS) return parts;
+    for (cl_device_id device : devices) parts.push_back({whole.platform, device});
+    return parts;
+  };
+  if (most < 2 || units < 2) return {};
+  if ((domains & CL_DEVICE_AFFINITY_DOMAIN_NUMA) != 0) {
+    const cl_device_partition_property by_memory[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN,
+                                                      CL_DEVICE_AFFINITY_DOMAIN_NUMA, 0};
+    if (auto parts = made(by_memory); !parts.empty()) return parts;
+  }
+  const cl_device_partition_property halves[] = {
+      CL_DEVICE_PARTITION_BY_COUNTS, static_cast<cl_device_partition_property>(units - units / 2),
+      static_cast<cl_device_partition_property>(units / 2), CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+  return made(halves);
+}
+
 }  // namespace
 
 OpenclSites find_opencl_sites() {
@@ -82,30 +110,12 @@ OpenclSites find_opencl_sites() {
 }
 
 std::vector<OpenclSite> parts_of(const OpenclSite& whole) {
-  // Where this is 0, clCreateSubDevices may not even be there.
-  const auto most = cl::device_value<cl_uint>(whole.device, CL_DEVICE_PARTITION_MAX_SUB_DEVICES);
-  const auto units = cl::device_value<cl_uint>(whole.device, CL_DEVICE_MAX_COMPUTE_UNITS);
-  const auto domains = cl::device_value<cl_device_affinity_domain>(whole.device, CL_DEVICE_PARTITION_AFFINITY_DOMAIN);
-  const auto divide = [&](std::span<const cl_device_partition_property> how) {
-    std::vector<OpenclSite> parts;
-    cl_uint count = 0;
-    if (clCreateSubDevices(whole.device, how.data(), 0, nullptr, &count) != CL_SUCCESS || count < 2) return parts;
-    std::vector<cl_device_id> devices(count);
-    if (clCreateSubDevices(whole.device, how.data(), count, devices.data(), nullptr) != CL_SUCCESS) return parts;
-    for (cl_device_id device : devices)
-      parts.push_back({whole.platform, device, std::make_shared<const cl::SubDevice>(device)});
-    return parts;
-  };
-  if (most < 2 || units < 2) return {};
-  if ((domains & CL_DEVICE_AFFINITY_DOMAIN_NUMA) != 0) {
-    const cl_device_partition_property by_memory[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN,
-                                                      CL_DEVICE_AFFINITY_DOMAIN_NUMA, 0};
-    if (auto parts = divide(by_memory); !parts.empty()) return parts;
-  }
-  const cl_device_partition_property halves[] = {
-      CL_DEVICE_PARTITION_BY_COUNTS, static_cast<cl_device_partition_property>(units - units / 2),
-      static_cast<cl_device_partition_property>(units / 2), CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
-  return divide(halves);
+  static std::mutex mutex;
+  static std::map<cl_device_id, std::vector<OpenclSite>> made;
+  const std::lock_guard lock(mutex);
+  std::vector<OpenclSite>& parts = made[whole.device];
+  if (parts.empty()) parts = divide(whole);
+  return parts;
 }
 
 std::string unusable_because(const OpenclSite& site) {

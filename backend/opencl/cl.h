@@ -45,7 +45,6 @@ class Handle {
   T object_ = nullptr;
 };
 
-using SubDevice = Handle<cl_device_id, &clReleaseDevice>;
 using Context = Handle<cl_context, &clReleaseContext>;
 using CommandQueue = Handle<cl_command_queue, &clReleaseCommandQueue>;
 using Memory = Handle<cl_mem, &clReleaseMemObject>;

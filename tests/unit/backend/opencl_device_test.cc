@@ -178,6 +178,7 @@ TEST_F(OpenclDeviceTest, PartsDivideTheComputeUnits) {
   unsigned units = 0;
   for (const OpenclSite& part : parts) units += query_capabilities(part).compute_units;
   EXPECT_EQ(units, query_capabilities(whole).compute_units);
+  EXPECT_EQ(parts_of(whole)[1].device, parts[1].device) << "parts are made once";
   const auto second = create_opencl_device({0, 1}, "");
   EXPECT_EQ(second->info().name, "opencl:0/1");
   EXPECT_EQ(dynamic_cast<const OpenclDevice&>(*second).capabilities().compute_units,
