@@ -15,7 +15,7 @@ std::optional<RowFunction> rope_tail(const OpCall& call) {
   return RowFunction{.file = "rope.cl",
                      .name = "rope_tail_row",
                      .definitions = {define("ACT", x.dtype)},
-                     .arguments = {StepTable{}, TensorAt{0}, op.table.frequencies(), TensorAt{1}, narrow(x.shape[-1]),
+                     .arguments = {StepTable{}, TensorAt{0}, Table(op.frequencies), TensorAt{1}, narrow(x.shape[-1]),
                                    int32_t{op.table.dims / 2}, heads, op.inverse ? -1.0f : 1.0f},
                      .rows_per_token = static_cast<size_t>(heads)};
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 #include <mutex>
+#include <ranges>
 
 #include "backend/opencl/kernel_arguments.h"
 
@@ -66,7 +67,7 @@ std::optional<std::vector<std::string>> definitions_of(std::span<const Part> par
 }
 
 int64_t local_floats_of(std::span<const Part> parts) {
-  return std::ranges::max(parts, {}, [](const Part& part) { return part.function.local_floats; }).function.local_floats;
+  return std::ranges::max(parts | std::views::transform([](const Part& part) { return part.function.local_floats; }));
 }
 
 // Whether the arguments of one kernel may be so many: a buffer takes two.
@@ -149,7 +150,7 @@ class RowKernel final : public OpenclKernel {
     for (size_t i = 0; i < parts_.size(); ++i) {
       if (parts_[i].chain == chains_.size()) chains_.push_back(i);
       for (const RowArgument& argument : parts_[i].function.arguments)
-        if (const auto* table = std::get_if<std::vector<float>>(&argument)) tables_.push_back(device.constant(*table));
+        if (const auto* table = std::get_if<Table>(&argument)) tables_.push_back(device.constant(*table));
     }
   }
 

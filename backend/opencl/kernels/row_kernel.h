@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <variant>
 
 #include "backend/joining.h"
@@ -17,7 +18,9 @@ struct TensorAt {  // of the op's inputs, outputs and scratch memory
   size_t index;
 };
 struct StepTable {};
-using RowArgument = std::variant<TensorAt, StepTable, std::vector<float>, int32_t, float>;
+using Table = std::span<const float>;  // the op's
+// Nothing whose copying can fail: then libstdc++ 12 destroys what was not made yet.
+using RowArgument = std::variant<TensorAt, StepTable, Table, int32_t, float>;
 
 constexpr size_t kMostRowGroup = 256;
 constexpr size_t row_group(int64_t n) { return n >= 1024 ? kMostRowGroup : 64; }
