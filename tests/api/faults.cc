@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -33,6 +34,8 @@ template <class F>
 F* next(F*, const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
 }
+
+constexpr size_t kUsual = alignof(max_align_t);
 
 struct Callers {
   void* functions[64];
@@ -95,14 +98,27 @@ int64_t live_allocations() { return allocations; }
 
 void show_failed() { backtrace_symbols_fd(failed.functions, failed.depth, STDOUT_FILENO); }
 
+void show_callers() {
+  const Callers here;
+  backtrace_symbols_fd(here.functions, here.depth, STDOUT_FILENO);
+}
+
 namespace {
+
+// Lies before what operator new returns.
+struct alignas(kUsual) Head {
+  void* whole;
+  bool counted;
+};
 
 void* allocate(size_t bytes, size_t alignment) {
   if (due(Kind::kAllocation)) return nullptr;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes == 0 ? 1 : bytes) != 0)
-    return nullptr;
-  ++allocations;
+  const size_t before = std::max(alignment, sizeof(Head));
+  void* whole = nullptr;
+  if (posix_memalign(&whole, before, before + bytes) != 0) return nullptr;
+  if (!spared) ++allocations;
+  std::byte* const memory = static_cast<std::byte*>(whole) + before;
+  new (memory - sizeof(Head)) Head{whole, !spared};
   return memory;
 }
 
@@ -113,8 +129,10 @@ void* allocate_or_throw(size_t bytes, size_t alignment) {
 }
 
 void release(void* memory) {
-  if (memory != nullptr) --allocations;
-  std::free(memory);
+  if (memory == nullptr) return;
+  const Head head = static_cast<Head*>(memory)[-1];
+  if (head.counted) --allocations;
+  std::free(head.whole);
 }
 
 struct SparedThread {
@@ -134,12 +152,11 @@ struct SparedThread {
 // These replacements belong together; g++ only sees that memory of `new` is passed to `free`.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
-constexpr size_t kUsual = alignof(max_align_t);
-void* operator new(size_t bytes) { return faults::allocate_or_throw(bytes, kUsual); }
+void* operator new(size_t bytes) { return faults::allocate_or_throw(bytes, faults::kUsual); }
 void* operator new(size_t bytes, std::align_val_t a) {
   return faults::allocate_or_throw(bytes, static_cast<size_t>(a));
 }
-void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return faults::allocate(bytes, kUsual); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return faults::allocate(bytes, faults::kUsual); }
 void operator delete(void* memory) noexcept { faults::release(memory); }
 void operator delete(void* memory, size_t) noexcept { faults::release(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { faults::release(memory); }

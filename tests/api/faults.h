@@ -15,12 +15,13 @@ void arm_opencl_from(const char* call, int64_t nth);
 // arm(kind, 0), and notes where each call is made: the same number for the same functions, one in the other.
 void arm_to_note(Kind kind, std::span<uint64_t> places);
 int64_t disarm();            // calls of the armed kind since arm()
-int64_t live_allocations();  // of operator new, in the process
+int64_t live_allocations();  // of operator new in the process, without those made while Spared
 // Made and not released: contexts, queues, buffers, programs, kernels, events.
 inline std::atomic<int64_t> opencl_objects{0};
 bool due(Kind kind);                // counts a call; whether it is the one that fails
 bool opencl_due(const char* call);  // the same of an OpenCL call
 void show_failed();                 // the functions that the last call that failed was made by, on standard output
+void show_callers();                // those that this one is called by
 
 // While one lives, no call of its thread is counted or fails, nor of the threads that it starts: those of the program
 // itself, and of drivers, which nobody promised anything about.

@@ -163,7 +163,12 @@ pid_t start(F&& child) {
   const pid_t id = fork();
   if (id != 0) return id;
   for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM}) {
-    std::signal(signal, [](int) {
+    std::signal(signal, [](int which) {
+      std::printf("signal %d in\n", which);
+      std::fflush(stdout);
+      faults::show_callers();
+      std::printf("after the fault in\n");
+      std::fflush(stdout);
       faults::show_failed();
       _exit(3);
     });
