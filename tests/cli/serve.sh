@@ -242,13 +242,18 @@ stop_server 0
 # A client that leaves takes its answer with it; those that wait beyond the queue are told to come back.
 start_server --parallel 3 --queue 2 --context 262144
 endless='{"prompt":"def f(x):","temperature":0,"stream":true}'
-for i in 1 2 3 4 5; do
-  curl -s -N -m 60 -o "$work/long.$i" -H 'Content-Type: application/json' -d "$endless" "http://127.0.0.1:$port/v1/completions" &
-  jobs[i]=$!
-done
-for _ in $(seq 1000); do
-  ask /metrics; grep -q '^v4rt_sequences_waiting 2' "$work/out" && break; sleep 0.05
-done
+jobs=()
+more_until() {  # COUNT LINE: so many requests more, until /metrics has that line
+  for _ in $(seq "$1"); do
+    curl -s -N -m 60 -o "$work/long.${#jobs[@]}" -H 'Content-Type: application/json' -d "$endless" "http://127.0.0.1:$port/v1/completions" &
+    jobs+=($!)
+  done
+  for _ in $(seq 1000); do
+    ask /metrics; grep -q "^$2" "$work/out" && break; sleep 0.05
+  done
+}
+more_until 3 "v4rt_sequences_running 3"
+more_until 2 "v4rt_sequences_waiting 2"
 exits 200; out_has "v4rt_sequences_running 3"; out_has "v4rt_sequences_waiting 2"
 ask $chats "$capital"; refused 429 "try again later"; check "it says when" grep -qi '^Retry-After: ' "$work/head"
 kill "${jobs[@]}"; wait "${jobs[@]}" 2>/dev/null
