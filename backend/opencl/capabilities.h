@@ -16,8 +16,8 @@ struct OpenclSite {
 };
 
 // The parts of a device, which share its memory and divide its compute units: one for each NUMA domain where the driver
-// divides by them, otherwise two halves. Empty: it cannot be divided. They are made once and live as long as the process:
-// PoCL's threads still use a device when everything made for it is finished and released.
+// divides by them, otherwise two halves. Empty: it cannot be divided. They are made once and live as long as the
+// process: PoCL's threads still use a device when everything made for it is finished and released.
 std::vector<OpenclSite> parts_of(const OpenclSite& whole);
 
 // Every device of every platform that can be used, in the loader's order; and what went wrong with others: the platform
