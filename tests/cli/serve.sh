@@ -72,7 +72,7 @@ text=$("$json_value" "$work/out" /choices/0/text; echo .); text=${text%??}
 printf '%s' "def f($text" | perl -MJSON::PP -0777 -ne 'print encode_json({prompt => $_, echo => JSON::PP::true, logprobs => 1, max_tokens => 0})' >"$work/echo"
 ask /v1/completions "@$work/echo"; exits 200; is /usage/completion_tokens 0; read -ra told <<<"$(value /choices/0/logprobs/token_logprobs)"
 check "log-probabilities of a prompt" [ "${told[*]: -6} " = "$made" ]
-ask /v1/completions '{"prompt":[0,5,6],"echo":true,"logprobs":1,"max_tokens":1}'; exits 200; is /choices/0/logprobs/token_logprobs/0 null
+ask /v1/completions '{"prompt":[0,5,6],"echo":true,"logprobs":1,"max_tokens":1,"temperature":0}'; exits 200; is /choices/0/logprobs/token_logprobs/0 null
 check "each token of it" [ "$(value /choices/0/logprobs/tokens | wc -w)" = 4 ]
 ask $chats "$(chat hi '"top_logprobs":3')"; exits 400; out_has 'needs \"logprobs\": true'
 
