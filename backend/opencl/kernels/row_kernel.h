@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <variant>
 
 #include "backend/joining.h"
@@ -19,8 +20,9 @@ struct TensorAt {  // of the op's inputs, outputs and scratch memory
 };
 struct StepTable {};
 using Table = std::span<const float>;  // the op's
-// Nothing whose copying can fail: then libstdc++ 12 destroys what was not made yet.
 using RowArgument = std::variant<TensorAt, StepTable, Table, int32_t, float>;
+// For copying it must not fail: libstdc++ 12 then destroys what was not made yet.
+static_assert(std::is_trivially_copyable_v<RowArgument>);
 
 constexpr size_t kMostRowGroup = 256;
 constexpr size_t row_group(int64_t n) { return n >= 1024 ? kMostRowGroup : 64; }
