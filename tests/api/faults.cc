@@ -115,7 +115,7 @@ void* allocate(size_t bytes, size_t alignment) {
   if (due(Kind::kAllocation)) return nullptr;
   const size_t before = std::max(alignment, sizeof(Head));
   void* whole = nullptr;
-  if (posix_memalign(&whole, before, before + bytes) != 0) return nullptr;
+  if (bytes > SIZE_MAX - before || posix_memalign(&whole, before, before + bytes) != 0) return nullptr;
   if (!spared) ++allocations;
   std::byte* const memory = static_cast<std::byte*>(whole) + before;
   new (memory - sizeof(Head)) Head{whole, !spared};
