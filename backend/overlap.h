@@ -29,10 +29,18 @@ class OverlappingQueue {
 
 // A device all of whose queues are OverlappingQueues, and whose launches return before they are done.
 class OverlappingDevice {
+ public:
+  virtual size_t pinned_bytes() const { return 0; }  // of the host's memory, in which each queue keeps what it copies
+
  protected:
   ~OverlappingDevice() = default;
 };
 
 inline bool overlaps(const Device& device) { return dynamic_cast<const OverlappingDevice*>(&device) != nullptr; }
+
+inline size_t pinned_bytes(const Device& device) {
+  const auto* overlapping = dynamic_cast<const OverlappingDevice*>(&device);
+  return overlapping != nullptr ? overlapping->pinned_bytes() : 0;
+}
 
 }  // namespace v4rt

@@ -37,7 +37,8 @@ struct DeviceOptions {
   std::optional<Lanes> lanes;
   // opencl: no more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has
   size_t max_group = 0, local_memory = 0;
-  HostOpencl host_opencl;  // of the device kHostOpencl
+  bool own_memory = false;  // opencl: as if its memory were not the host's, for tests of what is done then
+  HostOpencl host_opencl;   // of the device kHostOpencl
 };
 
 inline constexpr const char* kHostOpencl = "opencl:host";

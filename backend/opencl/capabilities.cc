@@ -147,7 +147,8 @@ Capabilities query_capabilities(const OpenclSite& site) {
   // A compiler that takes vectors apart, which says that none is native, makes nothing good of sixteen lanes.
   const bool has_vectors = cl::device_value<cl_uint>(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, 1) > 1;
   c.lanes = is_cpu && has_vectors ? Lanes::kVector : Lanes::kWorkItems;
-  c.host_memory = is_cpu && cl::device_value<cl_bool>(device, CL_DEVICE_HOST_UNIFIED_MEMORY) == CL_TRUE;
+  c.unified_memory = cl::device_value<cl_bool>(device, CL_DEVICE_HOST_UNIFIED_MEMORY) == CL_TRUE;
+  c.host_memory = is_cpu && c.unified_memory;
 
   c.max_allocation = cl::device_value<cl_ulong>(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
   c.memory = cl::device_value<cl_ulong>(device, CL_DEVICE_GLOBAL_MEM_SIZE);
@@ -169,6 +170,7 @@ std::vector<std::string> Capabilities::features() const {
   if (correct_divide_sqrt) names.emplace_back("correct_divide_sqrt");
   if (denormals) names.emplace_back("denormals");
   if (fp64) names.emplace_back("fp64");
+  if (unified_memory) names.emplace_back("unified_memory");
   if (host_memory) names.emplace_back("host_memory");
   return names;
 }

@@ -38,7 +38,8 @@ struct Capabilities {
   unsigned compute_units = 1;
   bool correct_divide_sqrt = false;  // -cl-fp32-correctly-rounded-divide-sqrt is honoured
   bool fma_wrong_at_zero = false;    // fma(-0, 0, 0) is -0; found by arithmetic.h
-  bool host_memory = false;          // a CL_MEM_USE_HOST_PTR buffer is the host's memory itself
+  bool unified_memory = false;       // the device's memory is the host's
+  bool host_memory = false;          // and a CL_MEM_USE_HOST_PTR buffer is that memory itself
   bool denormals = false, fp64 = false;
 
   std::vector<std::string> features() const;

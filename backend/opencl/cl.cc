@@ -1,5 +1,8 @@
 #include "backend/opencl/cl.h"
 
+#include <chrono>
+#include <thread>
+
 namespace v4rt::cl {
 
 std::string_view error_name(cl_int code) {
@@ -78,6 +81,15 @@ std::string platform_text(cl_platform_id platform, cl_platform_info question) {
   if (clGetPlatformInfo(platform, question, size, text.data(), nullptr) != CL_SUCCESS) return {};
   text.resize(text.find('\0') == std::string::npos ? size : text.find('\0'));
   return text;
+}
+
+void outlast(cl_event event) {
+  cl_int status = CL_QUEUED;
+  while (event != nullptr && status > CL_COMPLETE) {
+    if (clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status), &status, nullptr) != CL_SUCCESS)
+      return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 }  // namespace v4rt::cl

@@ -25,6 +25,10 @@ inline void check_call(cl_int code, std::string_view what) {
   if (code != CL_SUCCESS) throw_error(code, what);
 }
 
+// Until the command of the event, if there is one, is at its end: where a driver fails to wait. An event that it knows
+// nothing of is that of no command.
+void outlast(cl_event event);
+
 template <class T, cl_int (*Release)(T)>
 class Handle {
  public:

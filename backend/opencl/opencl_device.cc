@@ -48,8 +48,11 @@ BufferPtr OpenclDevice::import_host(std::span<const std::byte> memory) {
 }
 
 std::unique_ptr<Queue> OpenclDevice::create_queue() {
-  return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name, lent_queue_.get());
+  return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name, lent_queue_.get(),
+                                       !capabilities_.unified_memory);
 }
+
+size_t OpenclDevice::pinned_bytes() const { return capabilities_.unified_memory ? 0 : PinnedStaging::kBytes; }
 
 StateHolder::Extents OpenclDevice::make_extents(const ExtentsSpec& spec) {
   const auto extents = std::make_shared<OpenclExtents>(spec);
@@ -172,7 +175,7 @@ std::optional<LanesTrials> trials_of(const Capabilities& capabilities, const std
 }
 
 std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, const std::string& cache_dir,
-                             std::optional<Lanes> lanes, const FastOptions& fast, const GroupLimits& limits,
+                             std::optional<Lanes> lanes, const FastOptions& fast, const OpenclLimits& limits,
                              const OpenclLoan& loan, const std::vector<std::string>& compiler = {}) {
   Capabilities capabilities = query_capabilities(site);
   if (!capabilities.compiler) return std::make_shared<BuiltinDevice>(site, capabilities, name, fast, loan);
@@ -183,6 +186,7 @@ std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, co
   check(!trials || !trials->of(capabilities.lanes).crashed, Code::kDevice,
         "{}: its driver ended the process that tried its kernels on {}: {}; 'v4rt cache clear' lets it be tried again",
         name, to_string(capabilities.lanes), trials ? trials->of(capabilities.lanes).problem : "");
+  if (limits.own_memory) capabilities.unified_memory = capabilities.host_memory = false;
   if (limits.max_group > 0) capabilities.max_group = std::min(capabilities.max_group, limits.max_group);
   if (limits.local_memory > 0) capabilities.local_memory = std::min(capabilities.local_memory, limits.local_memory);
   constexpr size_t kLeastGroup = 64;  // of the kernels that sum in 64 lanes
@@ -253,7 +257,7 @@ NamedSite find_opencl_site(const OpenclName& wanted) {
 
 std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
                                              std::optional<Lanes> lanes, const FastOptions& fast,
-                                             const GroupLimits& limits, std::vector<std::string> compiler) {
+                                             const OpenclLimits& limits, std::vector<std::string> compiler) {
   const auto [site, name] = find_opencl_site(wanted);
   if (!compiler.empty()) compiler.push_back(name);
   return open(site, name, cache_dir, lanes, fast, limits, {}, compiler);
@@ -261,7 +265,7 @@ std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std
 
 std::shared_ptr<Device> adopt_opencl_device(const OpenclLoan& loan, const std::string& cache_dir,
                                             std::optional<Lanes> lanes, const FastOptions& fast,
-                                            const GroupLimits& limits) {
+                                            const OpenclLimits& limits) {
   check_loan(loan);
   const OpenclSite site{cl::device_value<cl_platform_id>(loan.device, CL_DEVICE_PLATFORM), loan.device};
   const std::string reason = unusable_because(site);

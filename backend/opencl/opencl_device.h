@@ -41,6 +41,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
   DeviceSpeed measure_speed() override;  // speed.cc
   StateMemory state_memory() const override { return StateMemory::kExtents; }
   Extents make_extents(const ExtentsSpec& spec) override;
+  size_t pinned_bytes() const override;
 
   bool joins(std::span<const JoinedCall> calls) const override;
   std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override;
@@ -81,8 +82,10 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
 std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems, const std::string& cache_dir = {});
 
 // No more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has.
-struct GroupLimits {
+// `own_memory`: as if its memory were not the host's.
+struct OpenclLimits {
   size_t max_group = 0, local_memory = 0;
+  bool own_memory = false;
 };
 
 // Throws as create_opencl_device.
@@ -98,12 +101,12 @@ NamedSite find_opencl_site(const OpenclName& wanted);
 // and a cache_dir and it was not yet; otherwise by the device's type and vectors (capabilities.h).
 std::shared_ptr<Device> create_opencl_device(const OpenclName& wanted, const std::string& cache_dir,
                                              std::optional<Lanes> lanes = {}, const FastOptions& fast = {},
-                                             const GroupLimits& limits = {}, std::vector<std::string> compiler = {});
+                                             const OpenclLimits& limits = {}, std::vector<std::string> compiler = {});
 
 // The device "opencl:host". Throws Error(kInvalidArgument) when the objects do not belong together or the queue is out
 // of order, and as create_opencl_device.
 std::shared_ptr<Device> adopt_opencl_device(const OpenclLoan& loan, const std::string& cache_dir,
                                             std::optional<Lanes> lanes = {}, const FastOptions& fast = {},
-                                            const GroupLimits& limits = {});
+                                            const OpenclLimits& limits = {});
 
 }  // namespace v4rt

@@ -1,9 +1,7 @@
 #include "backend/opencl/opencl_queue.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
-#include <thread>
 
 #include "backend/opencl/opencl_buffer.h"
 #include "backend/opencl/opencl_kernel.h"
@@ -14,16 +12,6 @@ namespace {
 void check_range(const Buffer& buffer, size_t offset, size_t bytes) {
   check(offset <= buffer.bytes() && bytes <= buffer.bytes() - offset, Code::kInternal,
         "copy of {} bytes at {} of a buffer of {} bytes", bytes, offset, buffer.bytes());
-}
-
-// Where a driver fails to wait. An event that it knows nothing of is that of no command.
-void wait_for(cl_event event) {
-  cl_int status = CL_QUEUED;
-  while (event != nullptr && status > CL_COMPLETE) {
-    if (clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status), &status, nullptr) != CL_SUCCESS)
-      return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
 }
 
 // body(memory, done, n) for the parts of bytes [offset, offset + bytes) of a buffer.
@@ -43,19 +31,21 @@ void OpenclQueue::verify(cl_int status, std::string_view call) const {
   if (status != CL_SUCCESS) cl::check_call(status, fmt::format("{}: {}", device_name_, call));
 }
 
-OpenclQueue::OpenclQueue(cl_context context, cl_device_id device, std::string device_name, cl_command_queue lent)
+OpenclQueue::OpenclQueue(cl_context context, cl_device_id device, std::string device_name, cl_command_queue lent,
+                         bool pinned)
     : context_(context), device_name_(std::move(device_name)) {
   cl_int status = lent != nullptr ? clRetainCommandQueue(lent) : CL_SUCCESS;
   queue_ = cl::CommandQueue(lent != nullptr ? lent : clCreateCommandQueue(context, device, 0, &status));
   verify(status, lent != nullptr ? "clRetainCommandQueue" : "clCreateCommandQueue");
   for (Staging& staging : staging_) staging.bytes.resize(kStagingBytes);
+  if (pinned) pinned_ = std::make_unique<PinnedStaging>(context, queue_.get(), device_name_);
 }
 
 // Commands in flight read our staging memory, and write the answer.
 OpenclQueue::~OpenclQueue() {
   if (clFinish(queue_.get()) == CL_SUCCESS) return;
-  for (const Staging& staging : staging_) wait_for(staging.in_flight.get());
-  wait_for(answered_.get());
+  for (const Staging& staging : staging_) cl::outlast(staging.in_flight.get());
+  cl::outlast(answered_.get());
 }
 
 OpenclQueue::Staging& OpenclQueue::next_staging(size_t bytes) {
@@ -85,6 +75,7 @@ void OpenclQueue::upload(Buffer& dst, size_t offset, std::span<const std::byte> 
       write_staged(to.object, to.offset, staging, n);
       return;
     }
+    if (pinned_ != nullptr) return pinned_->upload(to, src.subspan(done, n));
     verify(clEnqueueWriteBuffer(queue_.get(), to.object, CL_TRUE, to.offset, n, src.data() + done, 0, nullptr, nullptr),
            "clEnqueueWriteBuffer");
   });
@@ -92,6 +83,7 @@ void OpenclQueue::upload(Buffer& dst, size_t offset, std::span<const std::byte> 
 
 void OpenclQueue::download(std::span<std::byte> dst, Buffer& src, size_t offset) {
   for_parts(src, offset, dst.size(), [&](const OpenclMemory& from, size_t done, size_t n) {
+    if (pinned_ != nullptr && dst.size() > kStagingBytes) return pinned_->download(dst.subspan(done, n), from);
     verify(
         clEnqueueReadBuffer(queue_.get(), from.object, CL_TRUE, from.offset, n, dst.data() + done, 0, nullptr, nullptr),
         "clEnqueueReadBuffer");

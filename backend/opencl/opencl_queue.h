@@ -1,11 +1,13 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "backend/device.h"
 #include "backend/opencl/cl.h"
 #include "backend/opencl/opencl_buffer.h"
+#include "backend/opencl/pinned_staging.h"
 #include "backend/overlap.h"
 
 namespace v4rt {
@@ -17,8 +19,10 @@ struct Grid {
 
 class OpenclQueue final : public Queue, public OverlappingQueue {
  public:
-  // `lent`: a queue of the host program's, or nullptr for one of its own.
-  OpenclQueue(cl_context context, cl_device_id device, std::string device_name, cl_command_queue lent = nullptr);
+  // `lent`: a queue of the host program's, or nullptr for one of its own. `pinned`: copies that are not small go
+  // through a PinnedStaging.
+  OpenclQueue(cl_context context, cl_device_id device, std::string device_name, cl_command_queue lent = nullptr,
+              bool pinned = false);
   ~OpenclQueue() override;
   OpenclQueue(const OpenclQueue&) = delete;
   OpenclQueue& operator=(const OpenclQueue&) = delete;
@@ -66,6 +70,7 @@ class OpenclQueue final : public Queue, public OverlappingQueue {
   size_t next_ = 0;
   int32_t answer_ = 0;
   cl::Event answered_;
+  std::unique_ptr<PinnedStaging> pinned_;
 };
 
 }  // namespace v4rt

@@ -220,7 +220,8 @@ V4RT_API v4rt_status v4rt_model_explain(const v4rt_model* model, int32_t tokens,
 
 /* The memory certificate of v4rt_model_open(path, options), before anything is allocated, as JSON: for every device the
  * bytes of weights, state, arena (with scratch memory), inputs and outputs, of staging while weights are loaded, of the
- * largest buffer, and of all that is there at once. */
+ * largest buffer, and of all that is there at once; and of the host's memory that copies go through, where the device's
+ * is another. */
 V4RT_API v4rt_status v4rt_memory_needed(const char* path, const v4rt_model_options* options, char** json);
 
 /* ---- Session: the running state of `slots` sequences, which are independent of each other */

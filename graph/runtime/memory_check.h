@@ -20,8 +20,9 @@ struct MemoryNeed {
   size_t io = 0;
   size_t largest = 0;  // one buffer of any of these
   size_t staging = 0;  // at most, while weights are loaded, before there is a session
+  size_t pinned = 0;   // of the host's memory: what copies between both go through
 
-  size_t total() const;  // at once; saturates: a sum that overflows does not fit either
+  size_t total() const;  // on the device at once; saturates: a sum that overflows does not fit either
 };
 
 struct DeviceNeed {

@@ -4,6 +4,7 @@
 #include <bit>
 #include <optional>
 
+#include "backend/overlap.h"
 #include "backend/state_memory.h"
 #include "graph/plan/compile.h"
 #include "graph/runtime/model_impl.h"
@@ -278,7 +279,9 @@ void Model::Impl::make_plans_of_chunk() {
 // At another context than that of the options: the states of that context, with the arena of the options', which is
 // large enough for any shorter context.
 MemoryNeed Model::Impl::need(int device, int64_t context) {
-  MemoryNeed need{.weights = weights.copied_bytes(device), .staging = weights.staging_bytes(device)};
+  MemoryNeed need{.weights = weights.copied_bytes(device),
+                  .staging = weights.staging_bytes(device),
+                  .pinned = pinned_bytes(*devices[static_cast<size_t>(device)])};
   const bool actual = context == options.context;
   const Graph other =
       actual ? Graph{} : graph(options.chunk, options.mtp ? LogitsOf::kAllRowsAndMtp : LogitsOf::kLastRows, context);
@@ -352,6 +355,7 @@ HostNeed Model::Impl::host_need() {
   HostNeed host;
   for (size_t i = 0; i < devices.size(); ++i) {
     const int device = static_cast<int>(i);
+    host.rest += pinned_bytes(*devices[i]);
     if (!weights.in_host_memory(device)) continue;
     const MemoryNeed mine = need(device, options.context);
     host.weights += mine.weights;

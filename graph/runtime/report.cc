@@ -80,6 +80,7 @@ Json memory_report(std::span<const DeviceNeed> needs) {
                                    {"arena_bytes", need.arena},
                                    {"io_bytes", need.io},
                                    {"staging_bytes", need.staging},
+                                   {"pinned_bytes", need.pinned},
                                    {"largest_buffer_bytes", need.largest},
                                    {"total_bytes", need.total()}});
   }

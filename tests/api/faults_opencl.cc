@@ -5,6 +5,7 @@
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 
+#include <cstdlib>
 #include <string_view>
 
 #include "tests/api/faults.h"
@@ -80,7 +81,15 @@ RELEASES(clReleaseEvent, cl_event)
 RETURNS_STATUS(clGetPlatformIDs, (cl_uint n, cl_platform_id* ids, cl_uint* found), (n, ids, found))
 RETURNS_STATUS(clGetDeviceIDs, (cl_platform_id p, cl_device_type t, cl_uint n, cl_device_id* ids, cl_uint* found),
                (p, t, n, ids, found))
-RETURNS_STATUS(clGetDeviceInfo, (cl_device_id d, cl_device_info i, size_t n, void* v, size_t* r), (d, i, n, v, r))
+// With V4RT_TEST_OWN_MEMORY a device's memory is not the host's, whatever the driver says.
+extern "C" cl_int clGetDeviceInfo(cl_device_id d, cl_device_info i, size_t n, void* v, size_t* r) {
+  static const auto real = next(&clGetDeviceInfo, "clGetDeviceInfo");
+  static const bool own_memory = std::getenv("V4RT_TEST_OWN_MEMORY") != nullptr;
+  if (faults::opencl_due("clGetDeviceInfo")) return failure_of("clGetDeviceInfo");
+  const cl_int status = real(d, i, n, v, r);
+  if (own_memory && i == CL_DEVICE_HOST_UNIFIED_MEMORY && v != nullptr) *static_cast<cl_bool*>(v) = CL_FALSE;
+  return status;
+}
 RETURNS_STATUS(clGetProgramInfo, (cl_program p, cl_program_info i, size_t n, void* v, size_t* r), (p, i, n, v, r))
 RETURNS_STATUS(clBuildProgram,
                (cl_program p, cl_uint n, const cl_device_id* ds, const char* o, void (*f)(cl_program, void*), void* u),
@@ -106,6 +115,15 @@ MAKES_EVENT(clEnqueueCopyBuffer,
             (cl_command_queue q, cl_mem a, cl_mem b, size_t ao, size_t bo, size_t s, cl_uint n, const cl_event* w,
              cl_event* e),
             (q, a, b, ao, bo, s, n, w, e))
+MAKES_EVENT(clEnqueueUnmapMemObject, (cl_command_queue q, cl_mem m, void* p, cl_uint n, const cl_event* w, cl_event* e),
+            (q, m, p, n, w, e))
+extern "C" void* clEnqueueMapBuffer(cl_command_queue q, cl_mem m, cl_bool b, cl_map_flags f, size_t o, size_t s,
+                                    cl_uint n, const cl_event* w, cl_event* e, cl_int* status) {
+  static const auto real = next(&clEnqueueMapBuffer, "clEnqueueMapBuffer");
+  if (!faults::opencl_due("clEnqueueMapBuffer")) return real(q, m, b, f, o, s, n, w, e, status);
+  *status = CL_MAP_FAILURE;
+  return nullptr;
+}
 RETURNS_STATUS(clWaitForEvents, (cl_uint n, const cl_event* events), (n, events))
 RETURNS_STATUS(clGetPlatformInfo, (cl_platform_id p, cl_platform_info i, size_t n, void* v, size_t* r), (p, i, n, v, r))
 RETURNS_STATUS(clGetProgramBuildInfo,

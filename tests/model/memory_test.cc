@@ -46,6 +46,29 @@ TEST_P(Memory, IsWhatWasSaid) {
   EXPECT_LE(count->most, need.total());
 }
 
+// What copies go through, where the device's memory is not the host's, is the host's.
+TEST(MemoryOfTheHost, CountsWhatCopiesGoThrough) {
+  const auto weights = open_checkpoint(mini_path()).weights;
+  for (const std::string& device : built_in_backends()) {
+    ModelOptions options{.device = device, .context = 300, .chunk = 16};
+    const size_t pinned = device == "opencl" ? size_t{8} << 20 : 0;
+    options.device_options.own_memory = true;
+    const MemoryNeed need = Model::memory_needed(weights, options)[0].need;
+    EXPECT_EQ(need.pinned, pinned) << device;
+    EXPECT_EQ(need.total(), std::max(need.staging, need.states + need.growth + need.arena + need.io) + need.weights);
+    if (pinned == 0) continue;
+    options.memory = pinned - 1;
+    try {
+      Model::open(weights, options);
+      ADD_FAILURE() << "more than it may";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), Code::kOutOfMemory) << e.what();
+    }
+    options.memory = pinned * 2;
+    EXPECT_NO_THROW(Model::open(weights, options));
+  }
+}
+
 // A fork takes what it does not share: rings, and what is less than an extent.
 TEST(MemoryOfForks, IsThatOfTheirRings) {
   V4Config config = tiny_config();

@@ -13,17 +13,19 @@ namespace {
 
 struct Target {
   std::string device;
-  std::optional<Lanes> lanes;
+  std::optional<Lanes> lanes = {};
+  bool own_memory = false;
 };
 
-// Every device, those of OpenCL in both forms of their kernels.
+// Every device, those of OpenCL in both forms of their kernels, and as if their memory were not the host's.
 std::vector<Target> targets() {
   std::vector<Target> list;
   for (const DeviceInfo& device : list_devices().devices) {
     if (!device.name.starts_with("opencl")) {
-      list.push_back({device.name, std::nullopt});
+      list.push_back({device.name});
       continue;
     }
+    list.push_back({.device = device.name, .own_memory = true});
     for (const Lanes lanes : {Lanes::kVector, Lanes::kWorkItems}) list.push_back({device.name, lanes});
   }
   return list;
@@ -37,10 +39,12 @@ TEST_P(Receipts, HoldOnEveryDevice) {
   const auto weights = open_checkpoint(GetParam().starts_with("v4-mini") ? mini_path() : tiny_flash_path()).weights;
   EXPECT_EQ(receipt.weights, to_string(weights->identity()->content)) << "of other files";
   for (const Target& target : targets()) {
-    SCOPED_TRACE(target.device + (target.lanes == Lanes::kVector ? ", vector lanes" : ""));
+    SCOPED_TRACE(target.device + (target.lanes == Lanes::kVector ? ", vector lanes" : "") +
+                 (target.own_memory ? ", memory of its own" : ""));
     ModelOptions options;
     options.device = target.device;
     options.device_options.lanes = target.lanes;
+    options.device_options.own_memory = target.own_memory;
     options.numbers = receipt.numbers;
     options.chunk = 48;
     options.context = 300;
