@@ -83,6 +83,10 @@ grep -qvE '[012356789]' <(tail -n 1 "$work/engine_cpp.text") || wrong "examples/
 programs examples/run.md 5
 same "examples/run.md, C++" "$(cat "$work/run_cpp.text")" "$(cat "$work/run_c.text")"
 [[ $expected == "$(cat "$work/run_c.text")"* ]] || wrong "examples/run.md: another text"
+programs examples/embed.md 7
+same "examples/embed.md, C++" "$(cat "$work/embed_cpp.text")" "$(cat "$work/embed_c.text")"
+same "examples/embed.md, the budget" "$(head -n 1 "$work/embed_c.text"), $(tail -n 1 "$work/embed_c.text")" \
+  "out of memory, 0 bytes were not given back"
 
 # Each part of device.md stands in the program that it is about.
 program=$(<"$source/examples/custom_backend/custom_backend.cc") parts=0
