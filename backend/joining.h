@@ -19,8 +19,9 @@ struct JoinedCall {
 // A device that can do several ops in one launch, with the bits of their own kernels.
 class JoiningDevice {
  public:
-  // Whether it can do them, in this order; of one op, whether it may go with others at all. What one of them overwrites
-  // in place, no other uses.
+  // Ops that may go together have one number; 0: it goes with none.
+  virtual int family(const OpCall& call) const = 0;
+  // Whether it can do them, in this order. What one of them overwrites in place, no other uses.
   virtual bool joins(std::span<const JoinedCall> calls) const = 0;
   // Its tensors are those of each op's own kernel, one op after the other.
   virtual std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) = 0;

@@ -220,10 +220,15 @@ CaseData make_data(const Case& c, const std::optional<Unusual>& unusual) {
   return data;
 }
 
+TensorType input_type(const Device& device, const Case& c, size_t i) {
+  TensorType type = c.inputs[i];
+  if (is_product_weight(c, i)) type.layout = device.weight_layout(type);
+  return type;
+}
+
 HostTensor input_for(const Device& device, const Case& c, const CaseData& data, size_t i) {
   HostTensor host{c.inputs[i], data.values[i], data.scales[i]};
-  if (!is_product_weight(c, i)) return host;
-  const Layout wanted = device.weight_layout(host.type);
+  const Layout wanted = input_type(device, c, i).layout;
   return wanted == host.type.layout ? host : repacked(host, wanted);
 }
 

@@ -38,6 +38,7 @@ struct HostTensor {
 };
 
 // Input `i` as `device` wants it: weights of products in its layout.
+TensorType input_type(const Device& device, const Case& c, size_t i);
 HostTensor input_for(const Device& device, const Case& c, const CaseData& data, size_t i);
 
 int32_t n_tokens(const Case& c);  // live rows

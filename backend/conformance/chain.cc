@@ -67,6 +67,14 @@ Cost Chain::work(std::span<const TensorType>, const Step& step) const {
   return sum;
 }
 
+std::vector<Chain::Member> Chain::members(std::span<const TensorType> in) const {
+  std::vector<Member> all = members_;
+  for (Member& member : all)
+    for (size_t i = 0; i < member.inputs.size(); ++i)
+      if (member.args[i] < in.size()) member.inputs[i] = in[member.args[i]];
+  return all;
+}
+
 std::vector<Tensor> Chain::Member::tensors(std::span<const Tensor> of_chain) const {
   std::vector<Tensor> own;
   for (const size_t at : args) own.push_back(of_chain[at]);

@@ -29,6 +29,7 @@ class Chain final : public CustomOp {
     std::vector<Tensor> tensors(std::span<const Tensor> of_chain) const;
   };
   const std::vector<Member>& members() const { return members_; }
+  std::vector<Member> members(std::span<const TensorType> in) const;  // as for inputs whose layouts are a device's
 
  private:
   Cost work(std::span<const TensorType> in, const Step& step) const override;

@@ -74,15 +74,16 @@ std::vector<Prepared> launches_of(Device& device, const OpCall& call, const std:
     launches.push_back({device.compile(call), args});
     return launches;
   }
-  for (const Chain::Member& member : chain->members())
+  for (const Chain::Member& member : chain->members(call.inputs))
     launches.push_back({device.compile(member.call()), member.tensors(args)});
   return launches;
 }
 
 // The same by one launch, if the device can.
-std::vector<Prepared> joined(JoiningDevice& device, const Chain& chain, std::vector<Prepared> launches) {
+std::vector<Prepared> joined(JoiningDevice& device, std::span<const Chain::Member> members,
+                             std::vector<Prepared> launches) {
   std::vector<JoinedCall> calls;
-  for (const Chain::Member& member : chain.members()) calls.push_back({member.call(), member.makers});
+  for (const Chain::Member& member : members) calls.push_back({member.call(), member.makers});
   if (!device.joins(calls)) return launches;
   std::vector<Prepared> one;
   one.push_back({device.join(calls), {}});
@@ -144,7 +145,7 @@ std::vector<Result> run_case(Device& device, const Case& c, const CaseData& data
     own.push_back({type, buffers.back().part, nullptr});
   }
   if (const auto* chain = dynamic_cast<const Chain*>(c.op.get()); chain != nullptr && joining(device) != nullptr)
-    launches = joined(*joining(device), *chain, std::move(launches));
+    launches = joined(*joining(device), chain->members(types), std::move(launches));
 
   std::vector<Row> rows(static_cast<size_t>(n_tokens(c)));
   fill_rows(c.segments, rows);

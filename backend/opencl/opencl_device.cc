@@ -9,6 +9,7 @@
 #include "backend/opencl/builtin/builtin_device.h"
 #include "backend/opencl/extents.h"
 #include "backend/opencl/kernels.h"
+#include "backend/opencl/kernels/products.h"
 #include "backend/opencl/kernels/row_kernel.h"
 #include "backend/opencl/lanes_trial.h"
 #include "ops/core/log.h"
@@ -59,11 +60,22 @@ StateHolder::Extents OpenclDevice::make_extents(const ExtentsSpec& spec) {
   return {extents, extents.get()};
 }
 
-bool OpenclDevice::joins(std::span<const JoinedCall> calls) const { return joins_rows(calls, *this); }
+int OpenclDevice::family(const OpCall& call) const {
+  const JoinedCall one{call, std::vector<int>(call.inputs.size(), -1)};
+  return joins_products({&one, 1}, *this) ? 2 : joins_rows({&one, 1}, *this) ? 1 : 0;
+}
 
-std::unique_ptr<Kernel> OpenclDevice::join(std::span<const JoinedCall> calls) { return join_rows(calls, *this); }
+bool OpenclDevice::joins(std::span<const JoinedCall> calls) const {
+  return joins_rows(calls, *this) || joins_products(calls, *this);
+}
 
-void OpenclDevice::launched_alone(const Kernel& kernel) const { ask_for_program(kernel); }
+std::unique_ptr<Kernel> OpenclDevice::join(std::span<const JoinedCall> calls) {
+  return joins_rows(calls, *this) ? join_rows(calls, *this) : join_products(calls, *this);
+}
+
+void OpenclDevice::launched_alone(const Kernel& kernel) const {
+  static_cast<const OpenclKernel&>(kernel).ask_for_programs();
+}
 
 size_t OpenclDevice::most_argument_bytes() const {
   return cl::device_value<size_t>(site_.device, CL_DEVICE_MAX_PARAMETER_SIZE);

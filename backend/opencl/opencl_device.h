@@ -43,6 +43,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
   Extents make_extents(const ExtentsSpec& spec) override;
   size_t pinned_bytes() const override;
 
+  int family(const OpCall& call) const override;
   bool joins(std::span<const JoinedCall> calls) const override;
   std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override;
   void launched_alone(const Kernel& kernel) const override;

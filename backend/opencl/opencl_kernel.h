@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -72,10 +73,29 @@ class OpenclFunction {
   mutable std::vector<uint64_t> set_;  // identities, of the arguments that have been set
 };
 
+// One whose program is asked for when it is first wanted.
+class AskedFunction {
+ public:
+  using Ask = std::function<std::unique_ptr<OpenclFunction>()>;
+  explicit AskedFunction(Ask ask) : ask_(std::move(ask)) {}
+  const OpenclFunction& get() const {
+    std::call_once(asked_, [this] { function_ = ask_(); });
+    return *function_;
+  }
+
+ private:
+  Ask ask_;
+  mutable std::once_flag asked_;
+  mutable std::unique_ptr<OpenclFunction> function_;
+};
+
 // Base of the backend's kernels. Everything fixed is a member; what is live comes with the step.
 class OpenclKernel : public Kernel {
  public:
   virtual void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const = 0;
+  // For the programs that it would otherwise ask for at its first launch: what may be launched with others may never be
+  // launched itself.
+  virtual void ask_for_programs() const {}
 };
 
 }  // namespace v4rt

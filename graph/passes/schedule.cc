@@ -14,12 +14,12 @@ namespace {
 class Scheduler {
  public:
   Scheduler(const Placed& placed, std::span<const Crossing> crossings, const std::vector<bool>& alongside,
-            const std::vector<bool>& small)
+            const std::vector<int>& families)
       : graph_(placed.graph),
         placed_(placed),
         crossings_(crossings),
         alongside_(alongside),
-        small_(small),
+        families_(families),
         n_nodes_(placed.graph.nodes.size()) {
     const size_t n = n_nodes_ + crossings.size();
     next_.resize(n);
@@ -89,21 +89,29 @@ class Scheduler {
 
   std::vector<Work> order() {
     using Entry = std::tuple<bool, size_t, size_t>;  // holds the host up, priority, item
-    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> others, small;
+    std::map<int, std::priority_queue<Entry, std::vector<Entry>, std::greater<>>> ready;  // by family
     const auto push = [&](size_t i) {
-      (i < small_.size() && small_[i] ? small : others).push({!goes_alongside(i), priority_[i], i});
+      ready[i < families_.size() ? families_[i] : 0].push({!goes_alongside(i), priority_[i], i});
     };
     for (size_t i = 0; i < waits_.size(); ++i) {
       if (waits_[i] == 0) push(i);
     }
+    // Those of a family follow each other. Otherwise what is alone comes first, but for what holds the host up less.
+    const auto next_family = [&](int family) {
+      if (family != 0 && ready.contains(family)) return family;
+      const auto rank = [](const auto& one) {
+        const auto& [holds_up, priority, item] = one.second.top();
+        return std::tuple(holds_up, one.first != 0, priority);
+      };
+      return std::ranges::min_element(ready, {}, rank)->first;
+    };
     std::vector<Work> work;
-    bool gathering = false;  // small ones follow each other
-    while (!others.empty() || !small.empty()) {
-      const auto begins_first = [&] { return std::get<0>(small.top()) < std::get<0>(others.top()); };
-      gathering = !small.empty() && (gathering || others.empty() || begins_first());
-      auto& ready = gathering ? small : others;
-      const size_t item = std::get<2>(ready.top());
-      ready.pop();
+    for (int family = 0; !ready.empty();) {
+      family = next_family(family);
+      const auto from = ready.find(family);
+      const size_t item = std::get<2>(from->second.top());
+      from->second.pop();
+      if (from->second.empty()) ready.erase(from);
       work.push_back(item < n_nodes_ ? Work{.node = static_cast<NodeId>(item)}
                                      : Work{.crossing = static_cast<int>(item - n_nodes_)});
       for (const size_t after : next_[item]) {
@@ -118,7 +126,8 @@ class Scheduler {
   const Graph& graph_;
   const Placed& placed_;
   std::span<const Crossing> crossings_;
-  const std::vector<bool>&alongside_, &small_;
+  const std::vector<bool>& alongside_;
+  const std::vector<int>& families_;
   size_t n_nodes_;
   std::map<std::pair<ValueId, int>, Copy> copies_;
   std::vector<std::vector<size_t>> next_;
@@ -128,8 +137,8 @@ class Scheduler {
 }  // namespace
 
 std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings,
-                           const std::vector<bool>& alongside, const std::vector<bool>& small) {
-  return Scheduler(placed, crossings, alongside, small).run();
+                           const std::vector<bool>& alongside, const std::vector<int>& families) {
+  return Scheduler(placed, crossings, alongside, families).run();
 }
 
 }  // namespace v4rt

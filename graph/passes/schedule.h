@@ -18,8 +18,9 @@ struct Work {
 // overwrites it. Otherwise the graph's order, with each crossing just before its first reader, since fetching a value
 // waits for the device that makes it. What concerns devices that work while the host does something else (`alongside`,
 // by device; empty: none) comes as soon as it can be enqueued, before what the host itself works on. Nodes that may be
-// launched with others (`small`, by node; empty: none) wait for each other, as long as there is something else to do.
+// launched together have one number in `families` (by node, 0: alone; empty: all are) and wait for each other, as long
+// as there is something else to do.
 std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings,
-                           const std::vector<bool>& alongside = {}, const std::vector<bool>& small = {});
+                           const std::vector<bool>& alongside = {}, const std::vector<int>& families = {});
 
 }  // namespace v4rt

@@ -141,7 +141,7 @@ Plan compile(const Graph& graph, const PlaceOptions& options, const std::functio
   Assembler assembler(placed, plan);
   std::vector<bool> alongside;
   for (const auto& device : options.devices) alongside.push_back(overlaps(*device));
-  const std::vector<Work> steps = schedule(placed, crossings, alongside, joinable(placed, options));
+  const std::vector<Work> steps = schedule(placed, crossings, alongside, families(placed, options));
   for (size_t i = 0; i < steps.size(); ++i) {
     if (progress) progress(static_cast<double>(i) / static_cast<double>(steps.size()));
     assembler.add(steps[i], crossings);

@@ -79,6 +79,13 @@ class Group {
   std::vector<Member> members_;
 };
 
+void launched_alone(const Plan& plan, size_t step) {
+  const auto* launch = std::get_if<Launch>(&plan.steps[step]);
+  if (launch == nullptr) return;
+  if (JoiningDevice* device = joining(*plan.devices[static_cast<size_t>(launch->device)]))
+    device->launched_alone(*launch->kernel);
+}
+
 }  // namespace
 
 const Join* join_of(const Plan& plan, size_t step) {
@@ -95,17 +102,16 @@ std::string nodes_of(const Plan& plan, const Join& join) {
   return nodes;
 }
 
-std::vector<bool> joinable(const Placed& placed, const PlaceOptions& options) {
-  std::vector<bool> may(placed.graph.nodes.size());
-  for (size_t i = 0; i < may.size(); ++i) {
+std::vector<int> families(const Placed& placed, const PlaceOptions& options) {
+  std::vector<int> families(placed.graph.nodes.size());
+  for (size_t i = 0; i < families.size(); ++i) {
     const Node& node = placed.graph.nodes[i];
     const JoiningDevice* device = joining(*options.devices[static_cast<size_t>(placed.device(static_cast<NodeId>(i)))]);
     if (device == nullptr || runs_at_bind(placed.graph, node)) continue;
     const DeviceRequest request = request_of(placed.graph, node);
-    const JoinedCall call{{*request.op, request.inputs, request.outputs}, std::vector<int>(request.inputs.size(), -1)};
-    may[i] = device->joins({&call, 1});
+    families[i] = device->family({*request.op, request.inputs, request.outputs});
   }
-  return may;
+  return families;
 }
 
 void join_launches(Plan& plan) {
@@ -115,8 +121,10 @@ void join_launches(Plan& plan) {
       const auto* launch = std::get_if<Launch>(&plan.steps[next]);
       if (launch == nullptr || !group.add(*launch)) break;
     }
-    if (group.size() == 1) group.device()->launched_alone(*std::get<Launch>(plan.steps[first]).kernel);
-    if (group.size() < 2) continue;
+    if (group.size() < 2) {
+      launched_alone(plan, first);
+      continue;
+    }
     const std::vector<JoinedCall> calls = group.calls();
     plan.joins.push_back({first, group.size(), group.device()->join(calls)});
     std::string& name = plan.joins.back().kernel->name;

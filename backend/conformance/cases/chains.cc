@@ -2,6 +2,7 @@
 #include "backend/conformance/chain.h"
 #include "ops/attention/attention.h"
 #include "ops/hyper/hyper.h"
+#include "ops/linear/linear.h"
 #include "ops/moe/moe.h"
 #include "ops/norm/norm.h"
 #include "ops/quant/quant.h"
@@ -75,11 +76,31 @@ void add_chains(std::vector<Case>& cases, DType x) {
       {{}, {}, rows, {}, {}, {}, {}, {.kind = Fill::Kind::kRows, .format = numbers}});
 }
 
+// Products of one token, of matrices of every type, with results of both; rows that fill no tile.
+void add_products(std::vector<Case>& cases, DType x, int64_t k) {
+  const auto add = [&](const std::string& name, std::vector<std::pair<DType, int64_t>> matrices) {
+    std::vector<OpPart> parts;
+    std::vector<TensorType> inputs{{x, Shape{1, k}}, {x, Shape{1, k}}};
+    for (const auto& [type, rows] : matrices) {
+      const auto out = parts.size() % 2 == 0 ? x : DType::kF32;
+      parts.push_back(
+          part(std::make_shared<Linear>(out), {in(parts.size() > 1 ? 1 : 0), in(static_cast<int>(inputs.size()))}));
+      inputs.push_back({type, Shape{rows, k}});
+    }
+    auto op = std::make_shared<Chain>(std::move(parts), inputs);
+    cases.push_back(
+        {fmt::format("chain_{}_{}_K{}", name, info(x).name, k), std::move(op), std::move(inputs), {{0, 5, 1}}, {{}}});
+  };
+  add("products", {{DType::kFp8, 256}, {DType::kFp8, 128}, {DType::kBF16, 100}, {DType::kFp8, 16}, {DType::kBF16, 3}});
+  add("products_of_types", {{DType::kF16, 96}, {DType::kF32, 40}, {DType::kFp4, 160}});
+}
+
 }  // namespace
 
 std::vector<Case> chain_cases() {
   std::vector<Case> cases;
   for (const DType x : {DType::kBF16, DType::kF32}) add_chains(cases, x);
+  for (const int64_t k : {64, 4096, 5120}) add_products(cases, k == 64 ? DType::kF32 : DType::kBF16, k);
   return cases;
 }
 

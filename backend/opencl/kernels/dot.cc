@@ -23,16 +23,24 @@ std::string whole(int64_t k, int64_t unit) { return define("WHOLE", int64_t{k % 
 
 }  // namespace
 
-std::unique_ptr<OpenclFunction> DotTile::function(OpenclDevice& device, const std::string& family, const char* name,
+std::string dot_file(const OpenclDevice& device, std::string_view family) {
+  return fmt::format("{}{}.cl", family, vector_lanes(device) ? "" : "_wide");
+}
+
+std::vector<std::string> DotTile::definitions(OpenclDevice& device, DType weight) const {
+  std::vector<std::string> all{define("W", weight),
+                               define("W_BITS", 8 * info(weight).block_bytes / info(weight).block)};
+  all.insert(all.end(), options.begin(), options.end());
+  if (has_scale_plane(weight) && device.decodes_by_halves()) all.emplace_back("HALVES=1");
+  if (weight == DType::kFp4 && device.permutes()) all.emplace_back("PERMUTES=1");
+  if (device.asks_ahead()) all.emplace_back("ASK_AHEAD=1");
+  return all;
+}
+
+std::unique_ptr<OpenclFunction> DotTile::function(OpenclDevice& device, std::string_view family, const char* name,
                                                   DType act, DType weight, const std::vector<std::string>& more) const {
-  const std::string file = family + (vector_lanes(device) ? ".cl" : "_wide.cl");
-  const std::vector<std::string> types{define("ACT", act), define("W", weight),
-                                       define("W_BITS", 8 * info(weight).block_bytes / info(weight).block)};
-  std::vector<std::string> definitions = types + options + more;
-  if (has_scale_plane(weight) && device.decodes_by_halves()) definitions.emplace_back("HALVES=1");
-  if (weight == DType::kFp4 && device.permutes()) definitions.emplace_back("PERMUTES=1");
-  if (device.asks_ahead()) definitions.emplace_back("ASK_AHEAD=1");
-  return device.function(file, definitions, name, group);
+  return device.function(dot_file(device, family), std::vector{define("ACT", act)} + definitions(device, weight) + more,
+                         name, group);
 }
 
 DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {

@@ -12,10 +12,12 @@ struct DotTile {
   int64_t row_groups = 1;
   size_t group = 1;                  // work-items
   int64_t local_bytes = 0;           // of local memory
-  std::vector<std::string> options;  // of dot.cl or wide_dot.cl
+  std::vector<std::string> options;  // of dot.cl or wide_dot.cl, for weights of any type
 
+  // Options of dot.cl or wide_dot.cl for weights of that type.
+  std::vector<std::string> definitions(OpenclDevice& device, DType weight) const;
   // Kernel `name` of kernels/<family>.cl or <family>_wide.cl.
-  std::unique_ptr<OpenclFunction> function(OpenclDevice& device, const std::string& family, const char* name, DType act,
+  std::unique_ptr<OpenclFunction> function(OpenclDevice& device, std::string_view family, const char* name, DType act,
                                            DType weight, const std::vector<std::string>& more = {}) const;
 };
 
@@ -24,6 +26,7 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k);
 // For many tokens.
 DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k);
 
+std::string dot_file(const OpenclDevice& device, std::string_view family);  // "moe.cl" or "moe_wide.cl"
 Support is_rows16(const TensorType& weight);
 // Whether such products can run there.
 Support supports_dot(const TensorType& weight, const OpenclDevice& device);

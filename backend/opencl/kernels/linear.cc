@@ -1,42 +1,68 @@
 #include "ops/linear/linear.h"
 
+#include <optional>
+
 #include "backend/opencl/kernels/dot.h"
 #include "backend/opencl/kernels/entries.h"
 
 namespace v4rt {
 namespace {
 
-Support supports(const OpCall& call, const OpenclDevice& device) { return supports_dot(call.inputs[1], device); }
+Support supports(const OpCall& call, const OpenclDevice& device) {
+  const DType out = call.outputs[0].dtype;
+  if (out != DType::kF32 && out != call.inputs[0].dtype)
+    return Support::no(fmt::format("its results are neither f32 nor {}, as x is", info(call.inputs[0].dtype).name));
+  return supports_dot(call.inputs[1], device);
+}
 
 struct LinearFunction {
   DotTile tile;
-  std::unique_ptr<OpenclFunction> function;
+  AskedFunction function;
 
-  LinearFunction(const OpCall& call, OpenclDevice& device, const DotTile& tile)
-      : tile(tile),
-        function(tile.function(device, "linear", "linear", call.inputs[0].dtype, call.inputs[1].dtype,
-                               {define("OUT", call.outputs[0].dtype)})) {}
+  LinearFunction(const OpCall& call, OpenclDevice& device, const DotTile& of)
+      : tile(of), function([this, &device, act = call.inputs[0].dtype, weight = call.inputs[1].dtype] {
+          return tile.function(device, "linear", "linear", act, weight);
+        }) {}
+};
+
+class LinearKernel final : public OpenclKernel {
+ public:
+  LinearKernel(const OpCall& call, OpenclDevice& device)
+      : rows_per_token_(op_of<Linear>(call).rows_per_token(call.inputs[0], call.inputs[1])),
+        op_groups_(op_of<Linear>(call).groups),
+        n_(narrow(call.inputs[1].shape[0] / op_groups_)),
+        k_(narrow(call.inputs[1].shape[1])),
+        f32_out_(call.outputs[0].dtype == DType::kF32 ? 1 : 0),
+        live_(op_of<Linear>(call).rows),
+        single_(call, device, decode_tile(device, n_, k_)) {
+    if (call.inputs[0].shape[0] * rows_per_token_ > 1) many_.emplace(call, device, prefill_tile(device, n_, k_));
+  }
+
+  void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
+    const int32_t rows = narrow(live_rows(step, live_) * rows_per_token_);
+    const LinearFunction& f = rows > 1 ? *many_ : single_;
+    // An op group that starts within a row group touches one row group more.
+    const int64_t row_groups = row_groups_of(n_) + (op_groups_ > 1 && n_ % 16 != 0 ? 1 : 0);
+    const Grid grid{tiles(rows, f.tile.tokens), tiles(row_groups, f.tile.row_groups), static_cast<size_t>(op_groups_)};
+    f.function.get()(queue, grid, args[0].values, args[1].values, scales_of(args[1]), args[2].values, f32_out_, rows,
+                     k_, n_, op_groups_);
+  }
+
+  void ask_for_programs() const override {
+    (void)single_.function.get();
+    if (many_) (void)many_->function.get();
+  }
+
+ private:
+  int64_t rows_per_token_;
+  int32_t op_groups_, n_, k_, f32_out_;
+  LiveRows live_;
+  LinearFunction single_;
+  std::optional<LinearFunction> many_;
 };
 
 std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
-  const auto& op = op_of<Linear>(call);
-  const TensorType &x = call.inputs[0], &w = call.inputs[1];
-  const int64_t rows_per_token = op.rows_per_token(x, w), n = w.shape[0] / op.groups, k = w.shape[1];
-  LinearFunction single(call, device, decode_tile(device, n, k));
-  std::unique_ptr<LinearFunction> many;
-  if (x.shape[0] * rows_per_token > 1)
-    many = std::make_unique<LinearFunction>(call, device, prefill_tile(device, n, k));
-  return make_kernel([single = std::move(single), many = std::move(many), rows_per_token, n = narrow(n), k = narrow(k),
-                      op_groups = int32_t{op.groups},
-                      live = op.rows](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const int32_t rows = narrow(live_rows(step, live) * rows_per_token);
-    const LinearFunction& f = rows > 1 ? *many : single;
-    // An op group that starts within a row group touches one row group more.
-    const int64_t row_groups = row_groups_of(n) + (op_groups > 1 && n % 16 != 0 ? 1 : 0);
-    const Grid grid{tiles(rows, f.tile.tokens), tiles(row_groups, f.tile.row_groups), static_cast<size_t>(op_groups)};
-    (*f.function)(queue, grid, args[0].values, args[1].values, scales_of(args[1]), args[2].values, rows, k, n,
-                  op_groups);
-  });
+  return std::make_unique<LinearKernel>(call, device);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
-#include <mutex>
 #include <ranges>
 
 #include "backend/opencl/kernel_arguments.h"
@@ -145,7 +144,7 @@ std::string text_of(std::span<const Part> parts) {
 class RowKernel final : public OpenclKernel {
  public:
   RowKernel(std::vector<Part> parts, const OpCall& first, OpenclDevice& device)
-      : device_(device), parts_(std::move(parts)) {
+      : parts_(std::move(parts)), function_([this, &device] { return function(device); }) {
     if (parts_[0].function.before != nullptr) before_ = parts_[0].function.before(first, device);
     for (size_t i = 0; i < parts_.size(); ++i) {
       if (parts_[i].chain == chains_.size()) chains_.push_back(i);
@@ -156,17 +155,7 @@ class RowKernel final : public OpenclKernel {
 
   size_t scratch_before() const { return before_ == nullptr ? 0 : before_->scratch_bytes; }
 
-  // Asks for the program, the first time.
-  const OpenclFunction& function() const {
-    std::call_once(asked_, [this] {
-      size_t group = 64;
-      for (const Part& part : parts_) group = std::max(group, part.function.group);
-      const std::string text = text_of(parts_);
-      const KernelSource source{parts_.size() == 1 ? parts_[0].function.file : "joined.cl", text};
-      function_ = device_.function(source, *definitions_of(parts_), name_of(parts_), work_group(device_, group));
-    });
-    return *function_;
-  }
+  void ask_for_programs() const override { (void)function_.get(); }
 
   void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
     if (before_ != nullptr)
@@ -193,17 +182,23 @@ class RowKernel final : public OpenclKernel {
         }
       }
     }
-    function()(queue, {rows}, std::span<const KernelArgument>(list).first(n));
+    function_.get()(queue, {rows}, std::span<const KernelArgument>(list).first(n));
   }
 
  private:
-  OpenclDevice& device_;  // whose kernel this is
+  std::unique_ptr<OpenclFunction> function(OpenclDevice& device) const {
+    size_t group = 64;
+    for (const Part& part : parts_) group = std::max(group, part.function.group);
+    const std::string text = text_of(parts_);
+    const KernelSource source{parts_.size() == 1 ? parts_[0].function.file : "joined.cl", text};
+    return device.function(source, *definitions_of(parts_), name_of(parts_), work_group(device, group));
+  }
+
   std::vector<Part> parts_;
   std::unique_ptr<Kernel> before_;
   std::vector<size_t> chains_;  // the first part of each
   std::vector<BufferPtr> tables_;
-  mutable std::once_flag asked_;
-  mutable std::unique_ptr<OpenclFunction> function_;
+  AskedFunction function_;
 };
 
 }  // namespace
@@ -220,13 +215,9 @@ bool joins_rows(std::span<const JoinedCall> calls, const OpenclDevice& device) {
          fits_local(device, static_cast<int64_t>(sizeof(float)) * local_floats_of(parts));
 }
 
-void ask_for_program(const Kernel& kernel) {
-  if (const auto* row = dynamic_cast<const RowKernel*>(&kernel)) (void)row->function();
-}
-
 std::unique_ptr<Kernel> join_rows(std::span<const JoinedCall> calls, OpenclDevice& device) {
   auto kernel = std::make_unique<RowKernel>(parts_of(calls), calls[0].call, device);
-  (void)kernel->function();
+  kernel->ask_for_programs();
   return kernel;
 }
 

@@ -50,9 +50,7 @@ struct RowOpEntry {
 extern const RowOpEntry kRowRmsNorm, kRowHeadRms, kRowRopeTail, kRowFakeQuant, kRowHadamard, kRowRingAppend, kRowHcPre,
     kRowHcHead, kRowSwiglu;
 
-// Its program is asked for when it is first launched, or before by ask_for_program(): most are launched with others.
 std::unique_ptr<Kernel> row_kernel(const RowFunction& function, const OpCall& call, OpenclDevice& device);
-void ask_for_program(const Kernel& kernel);  // of other kinds of kernels it is asked for already
 
 // For the table of kernels.
 template <RowOp F>

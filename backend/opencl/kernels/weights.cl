@@ -160,7 +160,7 @@ EM_FN void decode_usual(rowu words, rowf v[PER_WORD]) {
 }
 #else
 EM_FN bool usual(__global const uint* const* w, int rows) { return false; }
-#define decode_usual decode_each
+EM_FN void decode_usual(rowu words, rowf v[PER_WORD]) { decode_each(words, v); }
 #endif
 #endif
 

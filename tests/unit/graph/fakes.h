@@ -258,9 +258,10 @@ class JoinedOp final : public Op {
 class JoiningFake final : public FakeDevice, public JoiningDevice {
  public:
   using FakeDevice::FakeDevice;
+  int family(const OpCall& call) const override { return any || call.op.aliases().empty() ? 1 : 0; }
   bool joins(std::span<const JoinedCall> calls) const override {
-    const auto in_place = [](const JoinedCall& one) { return !one.call.op.aliases().empty(); };
-    return calls.size() <= 4 && (any || std::none_of(calls.begin(), calls.end(), in_place));
+    const auto none = [this](const JoinedCall& one) { return family(one.call) == 0; };
+    return calls.size() <= 4 && std::none_of(calls.begin(), calls.end(), none);
   }
   std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override {
     joined.push_back(std::make_unique<JoinedOp>(calls, scratch > 0));

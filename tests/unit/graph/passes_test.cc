@@ -283,7 +283,7 @@ TEST(Schedule, WhatGoesAlongsideIsEnqueuedFirst) {
   EXPECT_THAT(schedule(p, crossings, {false, true}), ElementsAre(Work{1, -1}, Work{-1, 0}, Work{0, -1}, Work{2, -1}));
 }
 
-TEST(Schedule, SmallNodesWaitForEachOther) {
+TEST(Schedule, NodesOfAFamilyWaitForEachOther) {
   Builder b;
   const ValueId x = b.input("x", f32(4));
   const ValueId small = b.emit("small", fakes::mix(), {x}).front();
@@ -292,12 +292,22 @@ TEST(Schedule, SmallNodesWaitForEachOther) {
   b.emit("needs_both", fakes::mix(), {small, next});
   b.emit("of_another", fakes::mix(), {x});
   const Placed p = placed(b.take(), {0, 0, 0, 0, 1});
-  const std::vector<bool> smalls{true, false, true, false, false};
-  EXPECT_THAT(schedule(p, {}, {true, true}, smalls),
+  const std::vector<int> families{1, 0, 1, 0, 0};
+  EXPECT_THAT(schedule(p, {}, {true, true}, families),
               ElementsAre(Work{1, -1}, Work{4, -1}, Work{0, -1}, Work{2, -1}, Work{3, -1}));
-  EXPECT_THAT(schedule(p, {}, {true, false}, smalls),
+  EXPECT_THAT(schedule(p, {}, {true, false}, families),
               ElementsAre(Work{1, -1}, Work{0, -1}, Work{2, -1}, Work{3, -1}, Work{4, -1}))
       << "the host's own work waits for what a device can begin with";
+}
+
+// Products of one input, whose results are normed: the norms wait until all products are there.
+TEST(Schedule, FamiliesDoNotInterruptEachOther) {
+  Builder b;
+  const ValueId x = b.input("x", f32(4));
+  b.emit("norm", fakes::mix(), {b.emit("product", fakes::mix(), {x}).front()});
+  b.emit("norm_too", fakes::mix(), {b.emit("product_too", fakes::mix(), {x}).front()});
+  const Placed p = placed(b.take(), {0, 0, 0, 0});
+  EXPECT_THAT(schedule(p, {}, {}, {2, 1, 2, 1}), ElementsAre(Work{0, -1}, Work{2, -1}, Work{1, -1}, Work{3, -1}));
 }
 
 TEST(Schedule, ReadersOfAnOldVersionComeBeforeItsNextWriter) {
