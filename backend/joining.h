@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "backend/device.h"
+#include "backend/stand_in.h"
 
 namespace v4rt {
 
@@ -32,6 +32,6 @@ class JoiningDevice {
   ~JoiningDevice() = default;
 };
 
-inline JoiningDevice* joining(Device& device) { return dynamic_cast<JoiningDevice*>(&device); }
+inline JoiningDevice* joining(Device& device) { return offered<JoiningDevice>(device); }
 
 }  // namespace v4rt

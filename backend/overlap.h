@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "backend/device.h"
+#include "backend/stand_in.h"
 
 namespace v4rt {
 
@@ -36,10 +36,10 @@ class OverlappingDevice {
   ~OverlappingDevice() = default;
 };
 
-inline bool overlaps(const Device& device) { return dynamic_cast<const OverlappingDevice*>(&device) != nullptr; }
+inline bool overlaps(Device& device) { return offered<OverlappingDevice>(device) != nullptr; }
 
-inline size_t pinned_bytes(const Device& device) {
-  const auto* overlapping = dynamic_cast<const OverlappingDevice*>(&device);
+inline size_t pinned_bytes(Device& device) {
+  const auto* overlapping = offered<OverlappingDevice>(device);
   return overlapping != nullptr ? overlapping->pinned_bytes() : 0;
 }
 

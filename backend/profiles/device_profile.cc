@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backend/stand_in.h"
 #include "ops/core/human.h"
 
 namespace v4rt {
@@ -40,7 +41,7 @@ size_t token_bytes(const TensorType& type) { return type.bytes() / static_cast<s
 
 std::string as(std::string_view profile) { return fmt::format(", as {}", profile); }  // ends a description
 
-class ProfiledDevice final : public Device {
+class ProfiledDevice final : public Device, public StandIn {
  public:
   ProfiledDevice(std::shared_ptr<Device> inner, DeviceProfile profile)
       : inner_(std::move(inner)), profile_(std::move(profile)), info_(inner_->info()) {
@@ -53,6 +54,7 @@ class ProfiledDevice final : public Device {
     limit(info_.memory, profile_.memory);
   }
 
+  Device& behind() const override { return *inner_; }
   const DeviceInfo& info() const override { return info_; }
   Support supports(const OpCall& call) const override {
     Support allowed = allows(profile_, call);

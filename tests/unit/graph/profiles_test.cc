@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fakes.h"
+#include "graph/plan/compile.h"
 #include "loaders/files/json_file.h"
 #include "ops/basic/basic.h"
 #include "ops/linear/linear.h"
@@ -85,6 +87,25 @@ TEST(Profiles, ADeviceHasTheSmallerLimits) {
   EXPECT_THROW(device->allocate(4097), Error);
   const std::vector<std::byte> much(8192);
   EXPECT_EQ(device->import_host(much), nullptr);
+}
+
+// What a device offers for the sake of speed, it offers as described too: small ops are launched together, and kernels
+// of ops that are not are made before the first launch.
+TEST(Profiles, LaunchesAreJoinedAsTheDeviceJoinsThem) {
+  const auto fake = std::make_shared<fakes::JoiningFake>("fake");
+  fake->any = true;
+  const auto device = create_profiled_device(fake, profile_of("\"ops\": []"));
+  EXPECT_EQ(joining(*device), fake.get());
+  EXPECT_FALSE(overlaps(*device));
+  Builder g;
+  const ValueId first = g.emit("first", fakes::mix(), {g.input("x", fakes::f32(4))}).front();
+  const ValueId second = g.emit("second", fakes::mix(), {first}).front();
+  g.output("out", g.emit("third", fakes::mix_into(), {second}).front());
+  const Plan plan = compile(g.take(), {.devices = {device}});
+  ASSERT_EQ(plan.joins.size(), 1u);
+  EXPECT_EQ(plan.joins[0].count, 2u);
+  EXPECT_EQ(fake->alone.size(), 1u);
+  EXPECT_EQ(joining(*create_profiled_device(std::make_shared<fakes::FakeDevice>("fake"), {})), nullptr);
 }
 
 TEST(Profiles, BadFilesAreRefusedByPlace) {
