@@ -16,7 +16,12 @@ constexpr double kMargin = 1.25;
 BinaryStore store(const std::string& folder) { return BinaryStore(folder, BinaryStore::kTimes); }
 
 // The version is raised when kernels or samples change much.
-std::string key_of(const std::string& device) { return fmt::format("form of kernels\n{}\n\nv4rt forms 1\n", device); }
+std::string key_of(const DeviceInfo& device) {
+  std::string key = fmt::format("form of kernels\n{}\n\nv4rt forms 1\n", device.description);
+  for (const std::string& feature : device.features)
+    if (feature.starts_with(kMaxGroup)) key += feature + "\n";
+  return key;
+}
 
 std::string line_of(const LanesTrial& trial) {
   return fmt::format("{} {} {} {}\n", trial.one, trial.many, trial.crashed ? 1 : 0, trial.problem);
@@ -54,13 +59,13 @@ LanesChoice choose_lanes(const LanesTrials& trials) {
   return {change ? unusual : usual, std::move(why)};
 }
 
-void keep_trials(const std::string& folder, const std::string& device, const LanesTrials& trials) {
+void keep_trials(const std::string& folder, const DeviceInfo& device, const LanesTrials& trials) {
   const std::string text = to_string(trials.usual) + "\n" + line_of(trials.vector) + line_of(trials.work_items);
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
   store(folder).store(key_of(device), {bytes, bytes + text.size()});
 }
 
-std::optional<LanesTrials> kept_trials(const std::string& folder, const std::string& device) {
+std::optional<LanesTrials> kept_trials(const std::string& folder, const DeviceInfo& device) {
   const auto bytes = store(folder).load(key_of(device));
   if (!bytes) return std::nullopt;
   std::istringstream text(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()));

@@ -2,7 +2,9 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "backend/device.h"
 #include "backend/lanes.h"
 
 namespace v4rt {
@@ -33,8 +35,11 @@ std::string to_string(Lanes lanes);  // "vector lanes"
 // The faster form; the usual one, if the other is not clearly faster.
 LanesChoice choose_lanes(const LanesTrials& trials);
 
-// Trials on disk, by DeviceInfo::description, which names device and driver.
-void keep_trials(const std::string& folder, const std::string& device, const LanesTrials& trials);
-std::optional<LanesTrials> kept_trials(const std::string& folder, const std::string& device);
+// Trials on disk, by the device's description, which names device, driver and compute units, and the size of its
+// work-groups.
+void keep_trials(const std::string& folder, const DeviceInfo& device, const LanesTrials& trials);
+std::optional<LanesTrials> kept_trials(const std::string& folder, const DeviceInfo& device);
+
+inline constexpr std::string_view kMaxGroup = "max_group_";  // how that feature begins
 
 }  // namespace v4rt

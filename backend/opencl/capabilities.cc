@@ -8,6 +8,7 @@
 #include <span>
 #include <sstream>
 
+#include "backend/lanes_choice.h"
 #include "backend/opencl/builtin/product.h"
 
 namespace v4rt {
@@ -167,6 +168,7 @@ Capabilities query_capabilities(const OpenclSite& site) {
 std::vector<std::string> Capabilities::features() const {
   if (!compiler) return {"no_compiler", std::string(product_among(builtin_kernels)->name)};
   std::vector<std::string> names{lanes == Lanes::kVector ? "vector_lanes" : "work_item_lanes"};
+  names.push_back(fmt::format("{}{}", kMaxGroup, max_group));
   if (correct_divide_sqrt) names.emplace_back("correct_divide_sqrt");
   if (denormals) names.emplace_back("denormals");
   if (fp64) names.emplace_back("fp64");

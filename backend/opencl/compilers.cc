@@ -42,12 +42,18 @@ std::shared_future<Compilers::Result> Compilers::compile(ProgramText program, st
   return result;
 }
 
+void Compilers::employ(std::vector<std::unique_ptr<Child>> processes) {
+  const std::lock_guard lock(mutex_);
+  waiting_ = std::move(processes);
+}
+
 void Compilers::finish() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !ending_; });
   ending_ = true;
   for (Order& order : orders_) order.result.set_value({});
   orders_.clear();
+  waiting_.clear();
   for (Child* process : processes_) process->hang_up();
   lock.unlock();
   changed_.notify_all();
@@ -85,9 +91,15 @@ void Compilers::work() {
   bool usable = true;  // until a process has not found its device
   std::unique_lock lock(mutex_);
   while (std::optional<Order> order = next(lock)) {
-    const bool is_new = usable && process == nullptr;
-    if (is_new) {
-      process = std::make_unique<Child>(command_);
+    bool is_new = false;
+    if (usable && process == nullptr) {
+      is_new = waiting_.empty();
+      if (is_new) {
+        process = std::make_unique<Child>(command_);
+      } else {
+        process = std::move(waiting_.back());
+        waiting_.pop_back();
+      }
       processes_.push_back(process.get());
     }
     lock.unlock();

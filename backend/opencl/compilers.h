@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ class Compilers {
   ~Compilers();
   Compilers(const Compilers&) = delete;
   Compilers& operator=(const Compilers&) = delete;
+
+  // Processes that run already, have greeted and wait to be asked: the first that are asked.
+  void employ(std::vector<std::unique_ptr<Child>> processes);
 
   // What came of a program. Without a binary and a problem nobody could be asked: it is to be built here.
   struct Result {
@@ -55,6 +59,7 @@ class Compilers {
   std::deque<Order> orders_;
   size_t idle_ = 0;  // threads that wait for orders
   bool ending_ = false;
+  std::vector<std::unique_ptr<Child>> waiting_;  // employ()'s, which were not asked yet
   std::vector<Child*> processes_;
   std::vector<std::thread> threads_;  // a process each
 };

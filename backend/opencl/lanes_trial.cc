@@ -22,16 +22,17 @@ constexpr char kStep = 's', kReady = 'r', kTimes = 't', kProblem = 'p';  // how 
 // One form, as this process sees it.
 class Candidate {
  public:
-  Candidate(const std::vector<std::string>& command, Lanes lanes) : child_(command), lanes_(lanes) {}
+  Candidate(const std::vector<std::string>& command, Lanes lanes)
+      : child_(std::make_unique<Child>(command)), lanes_(lanes) {}
 
-  bool start() { return child_.greets() && child_.say({kTry, to_string(lanes_)}); }
+  bool start() { return child_->greets() && child_->say({kTry, to_string(lanes_)}); }
   // Hears what the child says within the time, if it says something. Whether it waits for us now, or is at its end.
   bool listen(std::chrono::milliseconds time) {
-    if (ended() || !child_.speaks_within(time)) return ended();
-    const auto text = child_.hear();
+    if (ended() || !child_->speaks_within(time)) return ended();
+    const auto text = child_->hear();
     double one = 0, many = 0;
     if (!text) {
-      trial_ = {.problem = fmt::format("a crash ({}, {})", child_.end(), step_), .crashed = true};
+      trial_ = {.problem = fmt::format("a crash ({}, {})", child_->end(), step_), .crashed = true};
     } else if (text->starts_with(kStep)) {
       step_ = text->substr(1);
       return false;
@@ -46,7 +47,7 @@ class Candidate {
   }
   void measure(std::chrono::milliseconds patience) {
     if (ended()) return;
-    child_.say({kTry});
+    child_->say({kTry});
     if (!listen(patience)) give_up(patience);
   }
   void give_up(std::chrono::duration<double> waited) {
@@ -54,9 +55,10 @@ class Candidate {
   }
   bool ended() const { return !trial_.problem.empty(); }
   const LanesTrial& trial() const { return trial_; }
+  std::unique_ptr<Child> release() { return std::move(child_); }
 
  private:
-  Child child_;
+  std::unique_ptr<Child> child_;
   Lanes lanes_;
   std::string step_ = "opening the device";
   LanesTrial trial_;
@@ -117,17 +119,19 @@ class Product {
 }  // namespace
 
 std::optional<LanesTrials> try_lanes(const std::vector<std::string>& command, Lanes usual,
-                                     std::chrono::milliseconds patience) {
+                                     std::vector<std::unique_ptr<Child>>& waiting, std::chrono::milliseconds patience) {
   Candidate vector(command, Lanes::kVector), work_items(command, Lanes::kWorkItems);
   const std::vector<Candidate*> both{&vector, &work_items};
   if (!std::ranges::all_of(both, &Candidate::start)) return {};
   wait_for(both, patience);
   for (int round = 0; round < kRounds; ++round)
     for (Candidate* one : both) one->measure(patience);
+  for (Candidate* one : both)
+    if (!one->ended()) waiting.push_back(one->release());
   return LanesTrials{usual, vector.trial(), work_items.trial()};
 }
 
-void serve_trial(const OpenclName& name, Lanes lanes, int socket) {
+std::optional<std::string> serve_trial(const OpenclName& name, Lanes lanes, int socket) {
   const auto step = [&](std::string_view what) { send_text(socket, kStep + std::string(what)); };
   try {
     step("probe_arithmetic of arithmetic.cl");
@@ -141,12 +145,15 @@ void serve_trial(const OpenclName& name, Lanes lanes, int socket) {
       many.emplace(*device, LanesTrial::kManyTokens);
     }
     send_text(socket, std::string(1, kReady));
-    while (receive_text(socket)) {
+    std::optional<std::string> asked;
+    while ((asked = receive_text(socket)) == kTry) {
       const double of_one = one.seconds();
       send_text(socket, fmt::format("{}{} {}", kTimes, of_one, many ? many->seconds() : 0.0));
     }
+    return asked;
   } catch (const Error& error) {
     send_text(socket, kProblem + std::string(error.what()));
+    return std::nullopt;
   }
 }
 

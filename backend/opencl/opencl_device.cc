@@ -7,6 +7,7 @@
 
 #include "backend/opencl/arithmetic.h"
 #include "backend/opencl/builtin/builtin_device.h"
+#include "backend/opencl/child.h"
 #include "backend/opencl/extents.h"
 #include "backend/opencl/kernels.h"
 #include "backend/opencl/kernels/products.h"
@@ -52,6 +53,8 @@ std::unique_ptr<Queue> OpenclDevice::create_queue() {
   return std::make_unique<OpenclQueue>(context_.get(), site_.device, info_.name, lent_queue_.get(),
                                        !capabilities_.unified_memory);
 }
+
+void OpenclDevice::employ(std::vector<std::unique_ptr<Child>> processes) { programs_->employ(std::move(processes)); }
 
 size_t OpenclDevice::pinned_bytes() const { return capabilities_.unified_memory ? 0 : PinnedStaging::kBytes; }
 
@@ -167,7 +170,7 @@ std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems, 
   for (const OpenclSite& site : found.sites) {
     Capabilities capabilities = query_capabilities(site);
     const std::string name = name_of(infos.size());
-    take_lanes(capabilities, kept_trials(cache_dir, device_info(capabilities, name).description));
+    take_lanes(capabilities, kept_trials(cache_dir, device_info(capabilities, name)));
     infos.push_back(device_info(capabilities, name));
   }
   return infos;
@@ -177,12 +180,13 @@ namespace {
 
 // Those of before; otherwise they are made, where there are processes to do it in and they can be kept.
 std::optional<LanesTrials> trials_of(const Capabilities& capabilities, const std::string& cache_dir,
-                                     const std::vector<std::string>& compiler) {
-  const std::string description = device_info(capabilities, {}).description;
-  if (const auto kept = kept_trials(cache_dir, description)) return kept;
+                                     const std::vector<std::string>& compiler,
+                                     std::vector<std::unique_ptr<Child>>& waiting) {
+  const DeviceInfo device = device_info(capabilities, {});
+  if (const auto kept = kept_trials(cache_dir, device)) return kept;
   if (compiler.empty() || cache_dir.empty()) return {};
-  const auto trials = try_lanes(compiler, capabilities.lanes);
-  if (trials) keep_trials(cache_dir, description, *trials);
+  const auto trials = try_lanes(compiler, capabilities.lanes, waiting);
+  if (trials) keep_trials(cache_dir, device, *trials);
   return trials;
 }
 
@@ -192,7 +196,9 @@ std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, co
   Capabilities capabilities = query_capabilities(site);
   if (!capabilities.compiler) return std::make_shared<BuiltinDevice>(site, capabilities, name, fast, loan);
   const bool limited = limits.max_group > 0 || limits.local_memory > 0;  // the trials know nothing of that
-  const auto trials = trials_of(capabilities, cache_dir, lanes || limited ? std::vector<std::string>() : compiler);
+  std::vector<std::unique_ptr<Child>> waiting;
+  const auto trials =
+      trials_of(capabilities, cache_dir, lanes || limited ? std::vector<std::string>() : compiler, waiting);
   if (!limited) take_lanes(capabilities, trials);
   capabilities.lanes = lanes.value_or(capabilities.lanes);
   check(!trials || !trials->of(capabilities.lanes).crashed, Code::kDevice,
@@ -208,6 +214,7 @@ std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, co
         name, capabilities.device_name, capabilities.max_group, kLeastGroup);
   while (true) {
     auto device = std::make_shared<OpenclDevice>(site, capabilities, name, cache_dir, fast, loan, compiler);
+    device->employ(std::move(waiting));
     const ArithmeticFault fault = fault_of(ask_arithmetic(*device));
     if (fault.what.empty()) return device;
     check(go_round(fault, capabilities), Code::kUnsupported,

@@ -48,6 +48,8 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
   std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override;
   void launched_alone(const Kernel& kernel) const override;
 
+  // Processes that wait to be asked for programs, before the first is.
+  void employ(std::vector<std::unique_ptr<Child>> processes);
   const Capabilities& capabilities() const { return capabilities_; }
   cl_context context() const { return context_.get(); }
   // Kernel `name` of kernels/`file` built with the definitions, in work-groups of `group` work-items; with vector lanes

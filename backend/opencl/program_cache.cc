@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "backend/opencl/child.h"
 #include "backend/opencl/kernel_arguments.h"
 #include "backend/opencl/kernel_sources.h"
 #include "ops/core/hash.h"
@@ -59,6 +60,10 @@ ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Cap
         "program built from source; if that happens again, run with --no-cache and empty the driver's own cache (of "
         "PoCL: ~/.cache/pocl)",
         device_name_, entry.what, entry.device, entry.path);
+}
+
+void ProgramCache::employ(std::vector<std::unique_ptr<Child>> processes) {
+  if (compilers_) compilers_->employ(std::move(processes));
 }
 
 cl_kernel LateFunction::get() {

@@ -29,6 +29,8 @@ class ProgramCache {
   ProgramCache(cl_context context, const OpenclSite& site, const Capabilities& capabilities, std::string device_name,
                const std::string& directory, std::vector<std::string> compiler = {});
 
+  void employ(std::vector<std::unique_ptr<Child>> processes);  // as Compilers
+
   // Kernel `name` of the source built with the definitions ("DIM=128") as -D options. Throws Error(kDevice) with the
   // compiler's log, if it is built here.
   std::shared_ptr<LateFunction> function(const KernelSource& source, const std::vector<std::string>& definitions,

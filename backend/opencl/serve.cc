@@ -14,9 +14,9 @@ void serve(const OpenclName& device, int socket) {
   send_text(socket, kGreeting);
   auto asked = receive_text(socket);
   if (asked == kTry) {
-    if (const auto lanes = receive_text(socket))
-      serve_trial(device, *lanes == to_string(Lanes::kVector) ? Lanes::kVector : Lanes::kWorkItems, socket);
-    return;
+    const auto lanes = receive_text(socket);
+    if (!lanes) return;
+    asked = serve_trial(device, *lanes == to_string(Lanes::kVector) ? Lanes::kVector : Lanes::kWorkItems, socket);
   }
   for (bool heard = true; heard && asked == kCompile; asked = receive_text(socket)) {
     const auto what = receive_text(socket), source = receive_text(socket), options = receive_text(socket);

@@ -11,7 +11,7 @@
 #include "examples/cli/option_checks.h"
 #include "examples/cli/terminal.h"
 #include "graph/evidence/device_figures.h"
-#include "graph/evidence/lanes_text.h"
+#include "graph/runtime/kernel_form.h"
 #include "graph/runtime/report.h"
 #include "loaders/files/json_document.h"
 #include "ops/core/human.h"
@@ -66,8 +66,8 @@ std::string describe(const DeviceInfo& device) {
   if (device.max_allocation > 0) text += fmt::format("  one buffer  at most {}\n", human_bytes(device.max_allocation));
   text += fmt::format("  alignment   {} bytes\n", device.alignment);
   if (!device.features.empty()) text += fmt::format("  features    {}\n", fmt::join(device.features, ", "));
-  if (const std::string form = lanes_text(cache_folder(), device); !form.empty())
-    text += fmt::format("  kernels     on {}\n", form);
+  if (const auto form = kernel_form(cache_folder(), device))
+    text += fmt::format("  kernels     on {}\n", to_string(*form));
   if (const auto figures = kept_figures(cache_folder(), device)) text += figures_text(*figures);
   return text;
 }
@@ -107,12 +107,9 @@ int devices(const DevicesArguments& a) {
   if (a.measure) measure(a, found);
   const std::string mode = huge_page_mode();
   if (a.json) {
-    OrderedJson json = devices_report(found);
-    for (size_t i = 0; i < found.devices.size(); ++i) {
-      if (const std::string form = lanes_text(cache_folder(), found.devices[i]); !form.empty())
-        json["devices"][i]["kernels"] = form;
+    OrderedJson json = devices_report(found, cache_folder());
+    for (size_t i = 0; i < found.devices.size(); ++i)
       json["devices"][i]["measured"] = figures_json(kept_figures(cache_folder(), found.devices[i]));
-    }
     json["transparent_huge_pages"] = mode.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(mode);
     print(json_text(json));
     return kSuccess;

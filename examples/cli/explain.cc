@@ -14,8 +14,8 @@
 #include "examples/cli/output_file.h"
 #include "examples/cli/plan_graph.h"
 #include "examples/cli/terminal.h"
-#include "graph/evidence/lanes_text.h"
 #include "graph/evidence/time_model.h"
+#include "graph/runtime/kernel_form.h"
 #include "graph/runtime/profiles.h"
 #include "graph/runtime/report.h"
 #include "loaders/files/json_document.h"
@@ -196,8 +196,8 @@ std::string to_text(const Explanation& e, bool profiled, const std::vector<Predi
                       e.model.options().context);
   text += fmt::format("weights  {}\n", human_bytes(e.model.weight_bytes()));
   for (const auto& device : e.plan.devices)
-    if (const std::string form = lanes_text(cache_folder(), device->info()); !form.empty())
-      text += fmt::format("kernels  of {} on {}\n", device->info().name, form);
+    if (const auto form = kernel_form(cache_folder(), device->info()))
+      text += fmt::format("kernels  of {} on {}\n", device->info().name, to_string(*form));
   if (const auto chosen = choices(e); !chosen.empty())
     text += fmt::format("choices\n  {}\n", fmt::join(chosen, "\n  "));
   if (profiled) text += "\n" + native_text(e) + "\n";

@@ -86,8 +86,9 @@ typedef struct v4rt_device_info {
  * that cannot be used, are not among them: the log has a warning that says why. */
 V4RT_API v4rt_status v4rt_devices(int (*visit)(const v4rt_device_info* info, void* user), void* user);
 
-/* The same and more, as JSON: the backends and libraries of this build; of each device also its features and the
- * alignment of its buffers; the devices that cannot be used, with the reason. Free *json with v4rt_free. */
+/* The same and more, as JSON: the backends and libraries of this build; of each device also its features, the
+ * alignment of its buffers, and of OpenCL's the form of its kernels without a cache_dir; the devices that cannot be
+ * used, with the reason. Free *json with v4rt_free. */
 V4RT_API v4rt_status v4rt_devices_json(char** json);
 
 /* ---- Model: weights on devices */
@@ -215,7 +216,8 @@ V4RT_API v4rt_status v4rt_model_get_info(const v4rt_model* model, v4rt_model_inf
 V4RT_API v4rt_status v4rt_model_end_tokens(const v4rt_model* model, const int32_t** ids, size_t* n_ids);
 
 /* How a step of `tokens` tokens (1: decoding) that begins at `position` runs, as JSON: every node with its device,
- * kernel, bytes and FLOPs; transfers; what devices refused; memory. Free *json with v4rt_free. */
+ * kernel, bytes and FLOPs; transfers; what devices refused; memory; of OpenCL devices the form of their kernels, and
+ * whether that was measured. Free *json with v4rt_free. */
 V4RT_API v4rt_status v4rt_model_explain(const v4rt_model* model, int32_t tokens, int64_t position, char** json);
 
 /* The memory certificate of v4rt_model_open(path, options), before anything is allocated, as JSON: for every device the

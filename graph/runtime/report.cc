@@ -2,9 +2,21 @@
 
 #include <algorithm>
 
-namespace v4rt {
+#include "backend/lanes_choice.h"
+#include "graph/runtime/kernel_form.h"
 
-Json devices_report(const DeviceList& list) {
+namespace v4rt {
+namespace {
+
+Json form_report(const std::string& cache_dir, const DeviceInfo& device) {
+  const auto form = kernel_form(cache_dir, device);
+  if (!form) return nullptr;
+  return Json::Object{{"form", to_string(form->lanes)}, {"measured", form->measured}, {"why", form->why}};
+}
+
+}  // namespace
+
+Json devices_report(const DeviceList& list, const std::string& cache_dir) {
   Json::Array devices;
   for (const DeviceInfo& device : list.devices) {
     devices.push_back(Json::Object{{"name", device.name},
@@ -12,7 +24,8 @@ Json devices_report(const DeviceList& list) {
                                    {"memory_bytes", device.memory},
                                    {"max_allocation_bytes", device.max_allocation},
                                    {"alignment_bytes", device.alignment},
-                                   {"features", Json(device.features)}});
+                                   {"features", Json(device.features)},
+                                   {"kernel_form", form_report(cache_dir, device)}});
   }
   return Json::Object{{"backends", Json(built_in_backends())},
                       {"libraries", Json(built_in_libraries())},
@@ -58,8 +71,14 @@ Json explain_report(const Explanation& e) {
                                  {"io_bytes", row.io_bytes},
                                  {"flops", row.flops}});
   }
+  Json::Array devices;
+  for (const auto& device : e.plan.devices)
+    devices.push_back(
+        Json::Object{{"name", device->info().name},
+                     {"kernel_form", form_report(e.model.options().device_options.cache_dir, device->info())}});
   return Json::Object{{"tokens", e.segment.n_tokens},
                       {"position", e.segment.position},
+                      {"devices", std::move(devices)},
                       {"nodes", std::move(nodes)},
                       {"launches", e.launches()},
                       {"transfers", e.transfers()},

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backend/registry.h"
@@ -13,7 +14,8 @@
 
 namespace v4rt {
 
-Json devices_report(const DeviceList& devices);
+// `cache_dir`: where the forms of kernels that were measured are kept.
+Json devices_report(const DeviceList& devices, const std::string& cache_dir = {});
 
 // A step of `tokens` tokens that begins at `position`, in the plan that runs it.
 struct Explanation {

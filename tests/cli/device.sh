@@ -24,6 +24,12 @@ if [ "$device" = opencl ]; then
   check "the form of kernels was measured" grep -Eq 'kernels +on (vector lanes|work-items) \(measured: on .* takes [0-9.]+ times as long' "$work/out"
   call explain mini --device opencl; exits 0; out_has "kernels  of opencl:0 on " " (measured: "
   call explain mini --device opencl --lanes work-items; exits 0; out_has "kernels  of opencl:0 on work-items (as asked"
+  call explain mini --device opencl --json; exits 0
+  check "JSON says so too" [ "$("$json_value" "$work/out" /devices/0/kernel_form/measured)" = true ]
+  call explain mini --device opencl --no-cache --json; exits 0
+  check "or that it was not" [ "$("$json_value" "$work/out" /devices/0/kernel_form/measured)" = false ]
+  call devices --json; exits 0
+  check "the form of kernels" grep -q '"form": "\(vector lanes\|work-items\)"' "$work/out"
 
   # PoCL without a home to write to lists no devices: it is named with the call and its code.
   broken() { broken_program "$v4rt" "$@"; }
@@ -41,12 +47,16 @@ if [ "$device" = opencl ]; then
     # PoCL can be told how large its work-groups may be.
     POCL_MAX_WORK_GROUP_SIZE=32 call run mini -p a -n 1 --device opencl --lanes work-items; refuses 1 "at most 32 work-items"
     POCL_MAX_WORK_GROUP_SIZE=32 call run mini -p a -n 1 --device opencl; exits 0
+    POCL_MAX_WORK_GROUP_SIZE=32 call explain mini --device opencl; exits 0; out_has "(on work-items there was an error" "at most 32 work-items"
   fi
 fi
 
 # Parts of a device, each with layers of its own.
 if [ "$device" = opencl ] && [ "$(nproc)" -ge 2 ]; then
   call run mini --device opencl:0/0 --place 'L01.*=opencl:0/1' -p "$prompt" --numbers plain --save-ids "$work/parts"; exits 0; same_files "$work/ids" "$work/parts"
+  call explain mini --device opencl:0/1; exits 0; out_has "kernels  of opencl:0/1 on "
+  call cache list; exits 0
+  check "which is its own" [ "$(grep "form of kernels" "$work/out" | grep -o "[0-9]* compute unit" | sort -u | wc -l)" -ge 2 ]
   call devices --measure --device opencl:0/1; exits 0; out_has "opencl:0/1"; out_has "a launch "
   call explain mini --device opencl:0/1 --predict; exits 0; out_has "predicted: "
   call run mini --device opencl:0/9999 -p a -n 1; refuses 2 "parts, opencl:0/0 to opencl:0/"

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "backend/opencl/child.h"
 #include "backend/opencl/compilers.h"
 #include "backend/opencl/program_cache.h"
 #include "ops/norm/norm.h"
@@ -40,6 +41,16 @@ TEST(OpenclCompilers, AnswersAreKeptAsTheyCome) {
   const auto result = compilers.compile(kProgram, [&](const Compilers::Result& r) { kept = r.binary; });
   EXPECT_EQ(result.get().binary, (std::vector<std::byte>{std::byte{'x'}, std::byte{'y'}}));
   EXPECT_EQ(kept, result.get().binary);
+}
+
+// Also where none could be started.
+TEST(OpenclCompilers, ThoseThatWaitAreAskedFirst) {
+  Compilers compilers({"/nowhere/v4rt"}, "opencl:0");
+  std::vector<std::unique_ptr<Child>> waiting;
+  waiting.push_back(std::make_unique<Child>(shell("printf '\\3\\0\\0\\0\\0\\0\\0\\0bxy' >&0; cat <&0 >/dev/null")));
+  ASSERT_TRUE(waiting[0]->greets());
+  compilers.employ(std::move(waiting));
+  EXPECT_EQ(compilers.compile(kProgram).get().binary, (std::vector<std::byte>{std::byte{'x'}, std::byte{'y'}}));
 }
 
 // A driver that never comes back does not keep a program from ending.

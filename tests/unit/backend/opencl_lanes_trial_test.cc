@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "backend/opencl/child.h"
 #include "backend/opencl/lanes_trial.h"
 #include "tests/unit/backend/opencl_support.h"
 
@@ -41,10 +42,16 @@ TEST(LanesChoice, AFormThatFailsIsNotTaken) {
 TEST(LanesChoice, IsKeptByDevice) {
   const TemporaryDirectory folder;
   LanesTrials some = trials(Lanes::kVector, took(1e-5, 0.25), {.problem = "a crash (signal 11)", .crashed = true});
-  keep_trials(folder.path(), "a device", some);
-  EXPECT_FALSE(kept_trials(folder.path(), "another").has_value());
-  EXPECT_FALSE(kept_trials("", "a device").has_value());
-  const auto kept = kept_trials(folder.path(), "a device");
+  const DeviceInfo device{.name = "opencl:0", .description = "a device", .features = {"max_group_64", "fp64"}};
+  keep_trials(folder.path(), device, some);
+  DeviceInfo another = device;
+  another.description = "another";
+  EXPECT_FALSE(kept_trials(folder.path(), another).has_value());
+  DeviceInfo smaller = device;
+  smaller.features = {"max_group_32", "fp64"};
+  EXPECT_FALSE(kept_trials(folder.path(), smaller).has_value()) << "its kernels are others";
+  EXPECT_FALSE(kept_trials("", device).has_value());
+  const auto kept = kept_trials(folder.path(), device);
   ASSERT_TRUE(kept.has_value());
   EXPECT_EQ(kept->usual, Lanes::kVector);
   EXPECT_EQ(kept->vector.one, 1e-5);
@@ -54,7 +61,7 @@ TEST(LanesChoice, IsKeptByDevice) {
   EXPECT_TRUE(kept->work_items.crashed);
   ASSERT_EQ(folder.files().size(), 1u);
   std::ofstream(folder.files()[0], std::ios::app) << "x";
-  EXPECT_FALSE(kept_trials(folder.path(), "a device").has_value()) << "damaged";
+  EXPECT_FALSE(kept_trials(folder.path(), device).has_value()) << "damaged";
 }
 
 // A child that greets, hears which form it is to try, and does what is said for either.
@@ -67,38 +74,46 @@ std::vector<std::string> child(const std::string& on_vector, const std::string& 
 }
 const std::string kAnswers = "say r; for i in 1 2 3; do head -c 11 <&0 >/dev/null; say \"t0.5 $i\"; done";
 
+std::vector<std::unique_ptr<Child>> waiting;  // after tried()
+std::optional<LanesTrials> tried(const std::vector<std::string>& command, Lanes usual,
+                                 std::chrono::milliseconds patience = std::chrono::minutes(1)) {
+  waiting.clear();
+  return try_lanes(command, usual, waiting, patience);
+}
+
 TEST(LanesTrial, BothAreMeasured) {
-  const auto done = try_lanes(child("sleep 0.1; " + kAnswers, kAnswers), Lanes::kVector);
+  const auto done = tried(child("sleep 0.1; " + kAnswers, kAnswers), Lanes::kVector);
   ASSERT_TRUE(done.has_value());
   for (const Lanes lanes : {Lanes::kVector, Lanes::kWorkItems}) {
     EXPECT_EQ(done->of(lanes).problem, "");
     EXPECT_EQ(done->of(lanes).one, 0.5);
     EXPECT_EQ(done->of(lanes).many, 1) << "the least";
   }
+  EXPECT_EQ(waiting.size(), 2u);
 }
 
 TEST(LanesTrial, OneThatCrashesOrHangsIsNamedAndTheOtherTaken) {
-  const auto crash = try_lanes(child("say 'sf of a test'; kill -SEGV $$", kAnswers), Lanes::kVector);
+  const auto crash = tried(child("say 'sf of a test'; kill -SEGV $$", kAnswers), Lanes::kVector);
   ASSERT_TRUE(crash.has_value());
   EXPECT_TRUE(crash->vector.crashed);
   EXPECT_THAT(crash->vector.problem, HasSubstr("a crash (signal 11, Segmentation fault, f of a test)"));
   EXPECT_EQ(choose_lanes(*crash).lanes, Lanes::kWorkItems);
+  EXPECT_EQ(waiting.size(), 1u);
 
   const auto hang =
-      try_lanes(child(kAnswers, "say 'sg of a test'; sleep 600"), Lanes::kWorkItems, std::chrono::milliseconds(600));
+      tried(child(kAnswers, "say 'sg of a test'; sleep 600"), Lanes::kWorkItems, std::chrono::milliseconds(600));
   ASSERT_TRUE(hang.has_value());
   EXPECT_THAT(hang->work_items.problem, HasSubstr("s (g of a test)"));
   EXPECT_FALSE(hang->work_items.crashed);
   EXPECT_EQ(choose_lanes(*hang).lanes, Lanes::kVector);
 
-  const auto error = try_lanes(child("say pbad", kAnswers), Lanes::kVector);
+  const auto error = tried(child("say pbad", kAnswers), Lanes::kVector);
   ASSERT_TRUE(error.has_value());
   EXPECT_EQ(error->vector.problem, "an error: bad");
 }
 
 TEST(LanesTrial, WithoutAProcessNothingIsKnown) {
-  for (const char* command : {"/bin/true", "/nowhere/v4rt"})
-    EXPECT_FALSE(try_lanes({command}, Lanes::kVector).has_value());
+  for (const char* command : {"/bin/true", "/nowhere/v4rt"}) EXPECT_FALSE(tried({command}, Lanes::kVector).has_value());
 }
 
 TEST(LanesTrial, ACrashIsRememberedUntilTheCacheIsCleared) {
@@ -118,8 +133,8 @@ TEST(LanesTrial, ACrashIsRememberedUntilTheCacheIsCleared) {
   EXPECT_THAT(error_with({}, {}), HasSubstr("'v4rt cache clear'")) << "it is not tried again";
   for (const auto& file : cache.files()) std::filesystem::remove(file);
   std::vector<std::string> problems;
-  const std::string description = list_opencl_devices(problems).front().description;
-  keep_trials(cache.path(), description, trials(Lanes::kVector, took(1, 1), {.problem = "a crash", .crashed = true}));
+  const DeviceInfo listed = list_opencl_devices(problems).front();
+  keep_trials(cache.path(), listed, trials(Lanes::kVector, took(1, 1), {.problem = "a crash", .crashed = true}));
   EXPECT_EQ(error_with({}, {}), "");
   EXPECT_THAT(error_with({}, Lanes::kWorkItems), HasSubstr("on work-items: a crash")) << "though it was asked for";
 }
@@ -128,14 +143,28 @@ TEST(LanesTrial, TheFormIsThatOfTheDeviceAndOfTheList) {
   if (find_opencl_sites().sites.empty()) GTEST_SKIP() << "no OpenCL device";
   const TemporaryDirectory cache;
   std::vector<std::string> problems;
-  const std::string description = list_opencl_devices(problems).front().description;
+  const DeviceInfo listed = list_opencl_devices(problems).front();
   for (const Lanes faster : {Lanes::kVector, Lanes::kWorkItems}) {
     const bool vector = faster == Lanes::kVector;
-    keep_trials(cache.path(), description, trials(Lanes::kVector, took(vector ? 1 : 2, 0), took(vector ? 2 : 1, 0)));
+    keep_trials(cache.path(), listed, trials(Lanes::kVector, took(vector ? 1 : 2, 0), took(vector ? 2 : 1, 0)));
     const auto device = std::dynamic_pointer_cast<OpenclDevice>(create_opencl_device({}, cache.path()));
     EXPECT_EQ(device->capabilities().lanes, faster);
     EXPECT_EQ(list_opencl_devices(problems, cache.path()).front().features, device->info().features);
   }
+}
+
+// A part of a device has fewer compute units: what was measured on all of it says nothing of the part.
+TEST(LanesTrial, APartIsMeasuredByItself) {
+  if (find_opencl_sites().sites.empty() || parts_of(find_opencl_sites().sites[0]).empty())
+    GTEST_SKIP() << "no OpenCL device that can be divided";
+  const TemporaryDirectory cache;
+  const auto info = [&](const OpenclName& name) { return create_opencl_device(name, cache.path())->info(); };
+  const DeviceInfo whole = info({}), part = info({0, 0});
+  EXPECT_NE(whole.description, part.description);
+  keep_trials(cache.path(), whole, trials(Lanes::kVector, took(2, 0), took(1, 0)));
+  EXPECT_TRUE(kept_trials(cache.path(), whole));
+  EXPECT_FALSE(kept_trials(cache.path(), part));
+  EXPECT_EQ(info({0, 0}).features, part.features) << "the usual one";
 }
 
 }  // namespace
