@@ -81,8 +81,11 @@ std::optional<Compilers::Order> Compilers::next(std::unique_lock<std::mutex>& lo
   changed_.wait(lock, [this] { return ending_ || !orders_.empty(); });
   --idle_;
   if (ending_) return {};
-  Order order = std::move(orders_.front());
-  orders_.pop_front();
+  // The longest first, so that not all wait for one in the end.
+  const auto longest =
+      std::ranges::max_element(orders_, {}, [](const Order& one) { return one.program.source.size(); });
+  Order order = std::move(*longest);
+  orders_.erase(longest);
   return order;
 }
 

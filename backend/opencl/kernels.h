@@ -18,13 +18,16 @@ std::span<const OpenclEntry> opencl_kernels();  // in order of preference
 
 // What kernels/*.cc share.
 
-// A kernel of one function: body(queue, args, step) enqueues it.
+// A kernel of one function: body(queue, args, step) enqueues it. A body that leaves its program for later has ask().
 template <class Body>
 class BodyKernel final : public OpenclKernel {
  public:
   explicit BodyKernel(Body body) : body_(std::move(body)) {}
   void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
     body_(queue, args, step);
+  }
+  void ask_for_programs() const override {
+    if constexpr (requires { body_.ask(); }) body_.ask();
   }
 
  private:

@@ -10,6 +10,7 @@
 #include "backend/opencl/child.h"
 #include "backend/opencl/extents.h"
 #include "backend/opencl/kernels.h"
+#include "backend/opencl/kernels/column_chain.h"
 #include "backend/opencl/kernels/products.h"
 #include "backend/opencl/kernels/row_kernel.h"
 #include "backend/opencl/lanes_trial.h"
@@ -63,17 +64,32 @@ StateHolder::Extents OpenclDevice::make_extents(const ExtentsSpec& spec) {
   return {extents, extents.get()};
 }
 
+namespace {
+
+struct Joiner {
+  bool (*joins)(std::span<const JoinedCall> calls, const OpenclDevice& device);
+  std::unique_ptr<Kernel> (*join)(std::span<const JoinedCall> calls, OpenclDevice& device);
+};
+constexpr Joiner kJoiners[] = {{joins_rows, join_rows}, {joins_products, join_products}, {joins_columns, join_columns}};
+
+}  // namespace
+
 int OpenclDevice::family(const OpCall& call) const {
+  constexpr int kAlone = 0, kRows = 1, kProducts = 2;
   const JoinedCall one{call, std::vector<int>(call.inputs.size(), -1)};
-  return joins_products({&one, 1}, *this) ? 2 : joins_rows({&one, 1}, *this) ? 1 : 0;
+  if (joins_rows({&one, 1}, *this)) return kRows;
+  return joins_products({&one, 1}, *this) || follows_product(call) ? kProducts : kAlone;
 }
 
 bool OpenclDevice::joins(std::span<const JoinedCall> calls) const {
-  return joins_rows(calls, *this) || joins_products(calls, *this);
+  return std::ranges::any_of(kJoiners, [&](const Joiner& joiner) { return joiner.joins(calls, *this); });
 }
 
 std::unique_ptr<Kernel> OpenclDevice::join(std::span<const JoinedCall> calls) {
-  return joins_rows(calls, *this) ? join_rows(calls, *this) : join_products(calls, *this);
+  const Joiner* joiner = std::ranges::find_if(kJoiners, [&](const Joiner& one) { return one.joins(calls, *this); });
+  std::unique_ptr<Kernel> kernel = joiner->join(calls, *this);
+  launched_alone(*kernel);
+  return kernel;
 }
 
 void OpenclDevice::launched_alone(const Kernel& kernel) const {

@@ -95,12 +95,40 @@ void add_products(std::vector<Case>& cases, DType x, int64_t k) {
   add("products_of_types", {{DType::kF16, 96}, {DType::kF32, 40}, {DType::kFp4, 160}});
 }
 
+// What follows a product of one token column by column; the last columns fill no tile.
+void add_columns(std::vector<Case>& cases, DType x, DType weight, DType experts, int64_t d, int64_t k) {
+  const TensorType act{x, Shape{1, k}}, w{weight, Shape{d, k}}, picks{x, Shape{1, 3, k}}, ids{DType::kI32, Shape{1, 3}},
+      down{experts, Shape{5, d, k}}, streams{x, Shape{1, 4, d}}, mix{DType::kF32, Shape{1, 24}};
+  const OpPart product = part(std::make_shared<Linear>(x), {in(0), in(1)}),
+               sum = part(std::make_shared<MoeDown>(), {in(2), in(3), in(4), made_by(0)});
+  const auto post = [](int made, int first) {
+    return part(std::make_shared<HcPost>(4), {made_by(made), in(first), in(first + 1)});
+  };
+  const Fill experts_of{.kind = Fill::Kind::kIds, .low = 0, .high = 5};
+  const auto add = [&](const std::string& name, std::vector<OpPart> parts, std::vector<TensorType> inputs,
+                       std::vector<Fill> fills) {
+    auto op = std::make_shared<Chain>(std::move(parts), inputs);
+    cases.push_back({fmt::format("chain_{}_{}_N{}_K{}", name, info(x).name, d, k),
+                     std::move(op),
+                     std::move(inputs),
+                     {{0, 5, 1}},
+                     std::move(fills)});
+  };
+  add("columns_post", {product, post(0, 2)}, {act, w, streams, mix}, {{}});
+  add("columns_down", {product, sum}, {act, w, picks, ids, down}, {{}, {}, {}, experts_of, {}});
+  add("columns_down_post", {product, sum, post(1, 5)}, {act, w, picks, ids, down, streams, mix},
+      {{}, {}, {}, experts_of, {}, {}, {}});
+}
+
 }  // namespace
 
 std::vector<Case> chain_cases() {
   std::vector<Case> cases;
   for (const DType x : {DType::kBF16, DType::kF32}) add_chains(cases, x);
   for (const int64_t k : {64, 4096, 5120}) add_products(cases, k == 64 ? DType::kF32 : DType::kBF16, k);
+  add_columns(cases, DType::kBF16, DType::kFp8, DType::kFp4, 200, 256);
+  add_columns(cases, DType::kBF16, DType::kFp8, DType::kFp8, 144, 4096);
+  add_columns(cases, DType::kF32, DType::kBF16, DType::kFp4, 64, 96);
   return cases;
 }
 

@@ -27,6 +27,12 @@ std::string dot_file(const OpenclDevice& device, std::string_view family) {
   return fmt::format("{}{}.cl", family, vector_lanes(device) ? "" : "_wide");
 }
 
+std::string dot_text(const OpenclDevice& device, std::string_view family) {
+  const std::string_view dot = vector_lanes(device) ? "dot.cl" : "wide_dot.cl";
+  return fmt::format("{}{}{}", kernel_source("weights.cl").text, kernel_source(dot).text,
+                     kernel_source(dot_file(device, family)).text);
+}
+
 std::vector<std::string> DotTile::definitions(OpenclDevice& device, DType weight) const {
   std::vector<std::string> all{define("W", weight),
                                define("W_BITS", 8 * info(weight).block_bytes / info(weight).block)};

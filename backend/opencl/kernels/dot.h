@@ -27,6 +27,7 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k);
 DotTile prefill_tile(const OpenclDevice& device, int64_t rows, int64_t k);
 
 std::string dot_file(const OpenclDevice& device, std::string_view family);  // "moe.cl" or "moe_wide.cl"
+std::string dot_text(const OpenclDevice& device, std::string_view family);  // with what it stands on, for instance_of()
 Support is_rows16(const TensorType& weight);
 // Whether such products can run there.
 Support supports_dot(const TensorType& weight, const OpenclDevice& device);

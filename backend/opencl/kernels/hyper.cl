@@ -3,11 +3,10 @@
 
 #ifndef NORM
 
-// out[t, k, c] = round(post[k] * f[c] + sum over j of comb[j][k] * h[j, c]); mix = pre[M] | post[M] | comb[M * M].
-// Grid (tiles of COLUMNS, rows).
-KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h,
-                    __global const float* restrict mix, __global act_t* restrict out, int d) {
-  const size_t row = get_group_id(1);
+// out[t, k, c] = round(post[k] * f[c] + sum over j of comb[j][k] * h[j, c]) for columns c of [begin, end); mix = pre[M]
+// | post[M] | comb[M * M].
+EM_FN void hc_post_columns(__global const act_t* f, __global const act_t* h, __global const float* mix,
+                           __global act_t* out, int d, size_t row, int begin, int end) {
   f += row * d;
   h += row * M * d;
   out += row * M * d;
@@ -17,7 +16,7 @@ KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* rest
   for (int k = 0; k < M; ++k) post[k] = mix[M + k];
 #pragma unroll
   for (int e = 0; e < M * M; ++e) comb[e] = mix[2 * M + e];
-  FOR_COLUMNS(c, d) {
+  for (int c = begin + LANE; c < end; c += GROUP) {
     float stream[M];
 #pragma unroll
     for (int j = 0; j < M; ++j) stream[j] = load_act(h, (size_t)j * d + c);
@@ -30,6 +29,13 @@ KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* rest
       store_act(out, (size_t)k * d + c, post[k] * value + sum);
     }
   }
+}
+
+// Grid (tiles of COLUMNS, rows).
+KERNEL void hc_post(__global const act_t* restrict f, __global const act_t* restrict h,
+                    __global const float* restrict mix, __global act_t* restrict out, int d) {
+  const int begin = (int)get_group_id(0) * COLUMNS;
+  hc_post_columns(f, h, mix, out, d, get_group_id(1), begin, min(begin + COLUMNS, d));
 }
 
 #else

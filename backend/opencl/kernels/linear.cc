@@ -1,9 +1,11 @@
 #include "ops/linear/linear.h"
 
+#include <atomic>
 #include <optional>
 
 #include "backend/opencl/kernels/dot.h"
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/products.h"
 
 namespace v4rt {
 namespace {
@@ -33,14 +35,20 @@ class LinearKernel final : public OpenclKernel {
         n_(narrow(call.inputs[1].shape[0] / op_groups_)),
         k_(narrow(call.inputs[1].shape[1])),
         f32_out_(call.outputs[0].dtype == DType::kF32 ? 1 : 0),
-        live_(op_of<Linear>(call).rows),
-        single_(call, device, decode_tile(device, n_, k_)) {
-    if (call.inputs[0].shape[0] * rows_per_token_ > 1) many_.emplace(call, device, prefill_tile(device, n_, k_));
+        live_(op_of<Linear>(call).rows) {
+    const bool many = call.inputs[0].shape[0] * rows_per_token_ > 1;
+    if (many) many_.emplace(call, device, prefill_tile(device, n_, k_));
+    // One row of many is the rule only after take_last: one token has a plan of its own.
+    if (!many || live_ == LiveRows::kSegments) single_.emplace(call, device, decode_tile(device, n_, k_));
+    const JoinedCall one{call, {-1, -1}};
+    if (device.capabilities().lanes == Lanes::kVector && joins_products({&one, 1}, device))
+      as_products_ = join_products({&one, 1}, device);
   }
 
   void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
+    if (planned_) return queue.launch(*as_products_, args, step);
     const int32_t rows = narrow(live_rows(step, live_) * rows_per_token_);
-    const LinearFunction& f = rows > 1 ? *many_ : single_;
+    const LinearFunction& f = many_ && (rows > 1 || !single_) ? *many_ : *single_;
     // An op group that starts within a row group touches one row group more.
     const int64_t row_groups = row_groups_of(n_) + (op_groups_ > 1 && n_ % 16 != 0 ? 1 : 0);
     const Grid grid{tiles(rows, f.tile.tokens), tiles(row_groups, f.tile.row_groups), static_cast<size_t>(op_groups_)};
@@ -49,16 +57,23 @@ class LinearKernel final : public OpenclKernel {
   }
 
   void ask_for_programs() const override {
-    (void)single_.function.get();
-    if (many_) (void)many_->function.get();
+    if (as_products_ != nullptr) {
+      static_cast<const OpenclKernel&>(*as_products_).ask_for_programs();
+      planned_ = true;
+      return;
+    }
+    for (const auto* one : {&single_, &many_})
+      if (*one) (void)(*one)->function.get();
   }
 
  private:
   int64_t rows_per_token_;
   int32_t op_groups_, n_, k_, f32_out_;
   LiveRows live_;
-  LinearFunction single_;
-  std::optional<LinearFunction> many_;
+  std::optional<LinearFunction> single_, many_;
+  // In a plan, by the program of several products, which is there; with vector lanes that takes no longer.
+  std::unique_ptr<Kernel> as_products_;
+  mutable std::atomic<bool> planned_ = false;
 };
 
 std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {

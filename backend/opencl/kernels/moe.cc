@@ -88,21 +88,31 @@ std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
 
 Support supports_down(const OpCall& call, const OpenclDevice& device) { return supports_dot(call.inputs[2], device); }
 
-std::unique_ptr<Kernel> make_down_one(const OpCall& call, OpenclDevice& device) {
-  const TensorType &x = call.inputs[0], &down = call.inputs[2];
-  const DotTile tile = decode_tile(device, down.shape[1], down.shape[2]);
-  return make_kernel([function = tile.function(device, "moe", "moe_down", x.dtype, down.dtype),
-                      row_tiles = tiles(row_groups_of(down.shape[1]), tile.row_groups), k = narrow(x.shape[1]),
-                      d = narrow(down.shape[1]), inner = narrow(down.shape[2])](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    (*function)(queue, {live_count(step), row_tiles}, args[0].values, args[1].values, args[2].values,
-                scales_of(args[2]), args[3].values, args[4].values, k, d, inner);
-  });
-}
+// Its program is asked for late: most are launched with others (column_chain.h).
+struct DownOfOne {
+  DotTile tile;
+  std::unique_ptr<AskedFunction> function;
+  int32_t k, d, inner;
+
+  DownOfOne(const OpCall& call, OpenclDevice& device)
+      : tile(decode_tile(device, call.inputs[2].shape[1], call.inputs[2].shape[2])),
+        function(std::make_unique<AskedFunction>(
+            [&device, tile = tile, act = call.inputs[0].dtype, weight = call.inputs[2].dtype] {
+              return tile.function(device, "moe", "moe_down", act, weight);
+            })),
+        k(narrow(call.inputs[0].shape[1])),
+        d(narrow(call.inputs[2].shape[1])),
+        inner(narrow(call.inputs[2].shape[2])) {}
+  void operator()(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const {
+    function->get()(queue, {live_count(step), tiles(row_groups_of(d), tile.row_groups)}, args[0].values, args[1].values,
+                    args[2].values, scales_of(args[2]), args[3].values, args[4].values, k, d, inner);
+  }
+  void ask() const { (void)function->get(); }
+};
 
 std::unique_ptr<Kernel> make_down(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &down = call.inputs[2];
-  if (x.shape[0] == 1) return make_down_one(call, device);
+  if (x.shape[0] == 1) return make_kernel(DownOfOne(call, device));
   const DotTile tile = prefill_tile(device, down.shape[1], down.shape[2]);
   Sorter sorter(picks_of(call.inputs[1], down, tile), device);
   const uint32_t parts_at = static_cast<uint32_t>(round_up(sorter.picks.plan_bytes(), 64));

@@ -106,12 +106,11 @@ KERNEL void moe_down_parts(__global const act_t* restrict x, __global const uint
   }
 }
 #else
-// y[t, n] = round((sum over s ascending of round(x[t, s] . down)) + shared[t, n]). Grid (tokens, row tiles).
-KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids,
-                     __global const uint* restrict down, __global const uchar* restrict scales,
-                     __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
-  __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
-  const int live = 1, token = get_group_id(0), first = (int)get_group_id(1) * ROW_TILE;
+// y[t, n] = round((sum over s ascending of round(x[t, s] . down)) + shared[t, n]), rows n of the `tile`-th tile.
+EM_FN void moe_down_tile(__global const act_t* x, __global const int* ids, __global const uint* down,
+                         __global const uchar* scales, __global const act_t* shared, __global act_t* y, int k, int d,
+                         int inner, int token, int tile, __local float* stage) {
+  const int live = 1, first = tile * ROW_TILE;
   rowf sum[ROW_TILE];
   for (int i = 0; i < ROW_TILE; ++i) sum[i] = (rowf)0.0f;
   for (int s = 0; s < k; ++s) {
@@ -131,5 +130,13 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
       if (row < d) store_act(y, (size_t)token * d + row, value);
     }
   }
+}
+
+// Grid (tokens, row tiles).
+KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids,
+                     __global const uint* restrict down, __global const uchar* restrict scales,
+                     __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
+  __local float stage[STAGE_FLOATS] __attribute__((aligned(64)));
+  moe_down_tile(x, ids, down, scales, shared, y, k, d, inner, get_group_id(0), get_group_id(1), stage);
 }
 #endif

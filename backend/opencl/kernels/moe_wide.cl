@@ -28,13 +28,11 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   }
 }
 
-// y[t, n] = round((sum over s ascending of round(x[t, s] . down)) + shared[t, n]). Grid (tokens, row groups /
-// GROUPS_ABREAST).
-KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids,
-                     __global const uint* restrict down, __global const uchar* restrict scales,
-                     __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
-  __local float sums[SUMS] __attribute__((aligned(16)));
-  const int token = get_group_id(0), group = (int)get_group_id(1) * GROUPS_ABREAST;
+// y[t, n] = round((sum over s ascending of round(x[t, s] . down)) + shared[t, n]), rows n of the `tile`-th tile.
+EM_FN void moe_down_tile(__global const act_t* x, __global const int* ids, __global const uint* down,
+                         __global const uchar* scales, __global const act_t* shared, __global act_t* y, int k, int d,
+                         int inner, int token, int tile, __local float* sums) {
+  const int group = tile * GROUPS_ABREAST;
   int turn = 0;
   float sum = 0.0f;
   for (int pick = token * k; pick < token * k + k; ++pick) {
@@ -45,6 +43,14 @@ KERNEL void moe_down(__global const act_t* restrict x, __global const int* restr
   if (LANE < 16 * GROUPS_ABREAST && row < d) {
     store_act(y, (size_t)token * d + row, sum + load_act(shared, (size_t)token * d + row));
   }
+}
+
+// Grid (tokens, row groups / GROUPS_ABREAST).
+KERNEL void moe_down(__global const act_t* restrict x, __global const int* restrict ids,
+                     __global const uint* restrict down, __global const uchar* restrict scales,
+                     __global const act_t* restrict shared, __global act_t* restrict y, int k, int d, int inner) {
+  __local float sums[SUMS] __attribute__((aligned(16)));
+  moe_down_tile(x, ids, down, scales, shared, y, k, d, inner, get_group_id(0), get_group_id(1), sums);
 }
 
 #else

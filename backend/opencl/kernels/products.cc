@@ -27,12 +27,15 @@ struct Products {
   DotTile tile;
   DType act = DType::kF32;
   int32_t k = 0;
+  LiveRows live = LiveRows::kTokens;
 
-  // Of the matrices, each once.
-  std::vector<DType> types() const {
+  // Of the matrices, each once. Those of V4's layers are of two types: one program has the code for both, where there
+  // is none of another.
+  std::set<DType> types() const {
+    const std::set<DType> of_layers{DType::kFp8, DType::kBF16};
     std::set<DType> once;
     for (const Product& one : all) once.insert(one.weight);
-    return {once.begin(), once.end()};
+    return std::ranges::includes(of_layers, once) ? of_layers : once;
   }
 };
 
@@ -40,7 +43,7 @@ bool is_product_of_one_token(const OpCall& call, const OpenclDevice& device) {
   if (call.op.kind() != OpKind::kLinear) return false;
   const auto& op = op_of<Linear>(call);
   const TensorType &x = call.inputs[0], &w = call.inputs[1];
-  const bool one_row = op.groups == 1 && x.shape[0] * op.rows_per_token(x, w) == 1 && op.rows == LiveRows::kTokens;
+  const bool one_row = op.groups == 1 && x.shape[0] * op.rows_per_token(x, w) == 1;
   return one_row && (op.out == DType::kF32 || op.out == x.dtype) && supports_dot(w, device);
 }
 
@@ -53,8 +56,11 @@ Products products_of(std::span<const JoinedCall> calls, const OpenclDevice& devi
     if (!is_product_of_one_token(call, device) || !std::ranges::all_of(makers, [](int maker) { return maker < 0; }))
       return {};
     const TensorType &x = call.inputs[0], &w = call.inputs[1];
-    if (!products.all.empty() && (x.dtype != products.act || w.shape[1] != products.k)) return {};
+    const LiveRows live = op_of<Linear>(call).rows;
+    if (!products.all.empty() && (x.dtype != products.act || w.shape[1] != products.k || live != products.live))
+      return {};
     products.act = x.dtype;
+    products.live = live;
     products.k = narrow(w.shape[1]);
     products.all.push_back({tensors, narrow(w.shape[0]), call.outputs[0].dtype == DType::kF32 ? 1 : 0, w.dtype});
     rows += w.shape[0];
@@ -67,13 +73,8 @@ Products products_of(std::span<const JoinedCall> calls, const OpenclDevice& devi
 
 // For each type of matrices linear_tile, and a kernel that calls that of its work-group's product.
 std::string text_of(const Products& products, OpenclDevice& device) {
-  const bool vector = device.capabilities().lanes == Lanes::kVector;
-  std::string text, arguments = "int k", choice, calls;
-  for (const std::string_view file :
-       {std::string_view("weights.cl"), std::string_view(vector ? "dot.cl" : "wide_dot.cl"),
-        std::string_view(dot_file(device, "linear"))})
-    text += kernel_source(file).text;
-  std::string instances;
+  const std::string text = dot_text(device, "linear");
+  std::string instances, arguments = "int k", choice, calls;
   for (const DType type : products.types()) {
     const std::string suffix = fmt::format("_{}", info(type).name);
     instances += instance_of(text, products.tile.definitions(device, type), suffix);
@@ -106,9 +107,11 @@ std::string text_of(const Products& products, OpenclDevice& device) {
 class ProductsKernel final : public OpenclKernel {
  public:
   ProductsKernel(Products products, OpenclDevice& device)
-      : products_(std::move(products)),
-        function_(device.function({"products.cl", text_of(products_, device)}, {define("ACT", products_.act)},
-                                  "products", products_.tile.group)) {}
+      : products_(std::move(products)), function_([this, &device] {
+          const std::string text = text_of(products_, device);
+          return device.function({"products.cl", text}, {define("ACT", products_.act)}, "products",
+                                 products_.tile.group);
+        }) {}
 
   void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
     std::array<KernelArgument, 1 + 8 * kMost> list;
@@ -127,12 +130,15 @@ class ProductsKernel final : public OpenclKernel {
       list[next++] = static_cast<int32_t>(one.weight);
       list[next++] = groups;
     }
-    (*function_)(queue, {groups, live_count(step)}, std::span<const KernelArgument>(list));
+    function_.get()(queue, {groups, static_cast<size_t>(live_rows(step, products_.live))},
+                    std::span<const KernelArgument>(list));
   }
+
+  void ask_for_programs() const override { (void)function_.get(); }
 
  private:
   Products products_;
-  std::unique_ptr<OpenclFunction> function_;
+  AskedFunction function_;
 };
 
 }  // namespace

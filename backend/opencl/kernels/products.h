@@ -9,7 +9,7 @@
 namespace v4rt {
 
 // Products of one token with several matrices of one K, by one launch: work-groups for each, side by side. Matrices may
-// be of different types and formats.
+// be of different types.
 
 // As JoiningDevice.
 bool joins_products(std::span<const JoinedCall> calls, const OpenclDevice& device);

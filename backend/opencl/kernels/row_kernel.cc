@@ -216,9 +216,7 @@ bool joins_rows(std::span<const JoinedCall> calls, const OpenclDevice& device) {
 }
 
 std::unique_ptr<Kernel> join_rows(std::span<const JoinedCall> calls, OpenclDevice& device) {
-  auto kernel = std::make_unique<RowKernel>(parts_of(calls), calls[0].call, device);
-  kernel->ask_for_programs();
-  return kernel;
+  return std::make_unique<RowKernel>(parts_of(calls), calls[0].call, device);
 }
 
 }  // namespace v4rt
