@@ -38,6 +38,19 @@ PredictedTime of_launch(const Plan& plan, const Launch& launch, const ExplainRow
   return {begin + std::max(memory, compute), longest == begin ? "launch" : longest == memory ? "memory" : "compute"};
 }
 
+// "linear fp8"
+std::string label_of(const Plan& plan, size_t step) {
+  const auto& launch = std::get<Launch>(plan.steps[step]);
+  const std::string_view text = name(launch.op->kind());
+  for (int i = 0; i < launch.n_inputs; ++i) {
+    const Slot& slot = plan.slots[static_cast<size_t>(launch.args[static_cast<size_t>(i)])];
+    const bool matrix =
+        slot.storage == Storage::kWeight && slot.type.shape.rank() >= 2 && slot.type.dtype != DType::kI32;
+    if (matrix) return fmt::format("{} {}", text, info(slot.type.dtype).name);
+  }
+  return std::string(text);
+}
+
 }  // namespace
 
 std::vector<PredictedTime> predict(const Plan& plan, std::span<const ExplainRow> rows,
@@ -64,22 +77,13 @@ std::vector<PredictedTime> predict(const Plan& plan, std::span<const ExplainRow>
 }
 
 std::string cost_label(const Plan& plan, size_t step) {
-  const auto* launch = std::get_if<Launch>(&plan.steps[step]);
-  if (launch == nullptr) return "transfer";
-  if (const Join* join = join_of(plan, step)) {
-    std::string names;
-    for (size_t i = join->first; i < join->first + join->count; ++i)
-      names += fmt::format("{}{}", names.empty() ? "" : " + ", name(std::get<Launch>(plan.steps[i]).op->kind()));
-    return names;
-  }
-  const std::string_view text = name(launch->op->kind());
-  for (int i = 0; i < launch->n_inputs; ++i) {
-    const Slot& slot = plan.slots[static_cast<size_t>(launch->args[static_cast<size_t>(i)])];
-    const bool matrix =
-        slot.storage == Storage::kWeight && slot.type.shape.rank() >= 2 && slot.type.dtype != DType::kI32;
-    if (matrix) return fmt::format("{} {}", text, info(slot.type.dtype).name);
-  }
-  return std::string(text);
+  if (!std::holds_alternative<Launch>(plan.steps[step])) return "transfer";
+  const Join* join = join_of(plan, step);
+  if (join == nullptr) return label_of(plan, step);
+  std::string labels;
+  for (size_t i = join->first; i < join->first + join->count; ++i)
+    labels += fmt::format("{}{}", labels.empty() ? "" : " + ", label_of(plan, i));
+  return labels;
 }
 
 }  // namespace v4rt
