@@ -33,6 +33,7 @@ struct DeviceInfo {
   size_t max_allocation = 0;          // bytes in one buffer; 0 = unknown
   size_t memory = 0;                  // bytes in all; 0 = unknown
   std::vector<std::string> features;  // features that kernels are chosen by: "avx512bf16", "fp64", "subgroups"
+  bool subnormals = true;             // numbers below the normal range are kept, not taken for zero (exact_math.h)
 };
 
 // The best that a device does, measured: 1e9 bytes a second that are read and summed, out of a buffer larger than

@@ -15,8 +15,9 @@ namespace {
 
 #include "backend/opencl/kernels/arithmetic.cl"
 
-constexpr const char* kNames[] = {"a * b + c", "a + b + c", "fma(a, b, c)", "a / b",
-                                  "sqrt(|a|)", "rint(a)",   "a within |b|", "exp(a)"};
+constexpr const char* kNames[] = {"a * b + c", "a + b + c",    "fma(a, b, c)",  "a / b",     "sqrt(|a|)",
+                                  "rint(a)",   "a within |b|", "exp(a)",        "weight(a)", "sigmoid(a)",
+                                  "silu(a) b", "softplus(a)",  "the scale of a"};
 static_assert(std::size(kNames) == kKinds);
 
 constexpr int kTurns = 100'000;
@@ -29,7 +30,9 @@ std::vector<Operands> operands() {
   constexpr float kValues[] = {0.0f, -0.0f, 1.0f, -3.0f, 0x1.000002p0f, -0x1.fffffep0f, 0x1.555556p-2f, 0.5f, 2.5f,
                                -3.5f, 87.5f, -87.5f, 0x1.fffffep1f, -0x1.921fb6p-20f, 0x1.fffffep23f, 0x1.234568p60f,
                                0x1p-40f, kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(),
-                               // which only division and root need to take
+                               // about where e^a, or 1 / e^-a, is the least normal number
+                               -87.0f, -88.5f, 0x1.8p-124f,
+                               // subnormal numbers and their neighbours
                                0x1p-149f, -0x1.fffffcp-127f, kLeast, 0x1.fffffep127f, -0x1p126f};
   std::vector<Operands> all;
   size_t next = 0;
@@ -38,11 +41,9 @@ std::vector<Operands> operands() {
   return all;
 }
 
-// Numbers below the normal range are defined for division and root alone.
-bool is_defined(int kind, const Operands& v, float result) {
+bool needs_subnormals(const Operands& v, float result) {
   const auto subnormal = [](float x) { return x != 0.0f && std::fabs(x) < kLeast; };
-  return kind == kDivision || kind == kRoot ||
-         !(subnormal(v[0]) || subnormal(v[1]) || subnormal(v[2]) || subnormal(v[0] * v[1]) || subnormal(result));
+  return subnormal(v[0]) || subnormal(v[1]) || subnormal(v[2]) || subnormal(v[0] * v[1]) || subnormal(result);
 }
 
 bool same(float a, float b) { return em_bits(em_canonical(a)) == em_bits(em_canonical(b)); }
@@ -86,17 +87,19 @@ ArithmeticAnswers right_arithmetic() {
   return answers;
 }
 
-ArithmeticFault fault_of(const ArithmeticAnswers& answers) {
+ArithmeticFault fault_of(const ArithmeticAnswers& answers, bool subnormals) {
   const ArithmeticAnswers right = right_arithmetic();
   const std::vector<Operands> all = operands();
   for (size_t i = 0; i < right.of_kinds.size(); ++i) {
     const int kind = static_cast<int>(i / all.size());
     const Operands& v = all[i % all.size()];
-    if (!is_defined(kind, v, right.of_kinds[i]) || same(answers.of_kinds[i], right.of_kinds[i])) continue;
+    const bool of_subnormal = needs_subnormals(v, right.of_kinds[i]);
+    if ((of_subnormal && !subnormals) || same(answers.of_kinds[i], right.of_kinds[i])) continue;
     return {.what = fmt::format("{} is {:a}, not {:a}, for a = {:a}, b = {:a}, c = {:a}", kNames[kind],
                                 answers.of_kinds[i], right.of_kinds[i], v[0], v[1], v[2]),
             .of_division = kind == kDivision || kind == kRoot,
-            .of_fma_at_zero = kind == kFma && v[2] == 0.0f};
+            .of_fma_at_zero = kind == kFma && v[2] == 0.0f,
+            .of_subnormal = of_subnormal};
   }
   if (answers.of_loop != right.of_loop) return {.what = fmt::format("a loop of {} turns ends early", kTurns)};
   if (same(answers.sum, right.sum)) return {};
@@ -105,7 +108,8 @@ ArithmeticFault fault_of(const ArithmeticAnswers& answers) {
 }
 
 bool go_round(const ArithmeticFault& fault, Capabilities& capabilities) {
-  if (fault.of_division) return std::exchange(capabilities.correct_divide_sqrt, false);
+  if (fault.of_division && std::exchange(capabilities.correct_divide_sqrt, false)) return true;
+  if (fault.of_subnormal) return std::exchange(capabilities.denormals, false);
   return fault.of_fma_at_zero && !std::exchange(capabilities.fma_wrong_at_zero, true);
 }
 

@@ -40,7 +40,8 @@ struct Capabilities {
   bool fma_wrong_at_zero = false;    // fma(-0, 0, 0) is -0; found by arithmetic.h
   bool unified_memory = false;       // the device's memory is the host's
   bool host_memory = false;          // and a CL_MEM_USE_HOST_PTR buffer is that memory itself
-  bool denormals = false, fp64 = false;
+  bool denormals = false;  // subnormal numbers are kept, everywhere: said by the device, found by arithmetic.h
+  bool fp64 = false;
 
   std::vector<std::string> features() const;
 };

@@ -20,6 +20,7 @@ DeviceInfo device_info(const Capabilities& c, const std::string& name) {
   info.max_allocation = c.max_allocation;
   info.memory = c.memory;
   info.features = c.features();
+  info.subnormals = c.denormals;
   return info;
 }
 

@@ -231,7 +231,7 @@ std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, co
   while (true) {
     auto device = std::make_shared<OpenclDevice>(site, capabilities, name, cache_dir, fast, loan, compiler);
     device->employ(std::move(waiting));
-    const ArithmeticFault fault = fault_of(ask_arithmetic(*device));
+    const ArithmeticFault fault = fault_of(ask_arithmetic(*device), capabilities.denormals);
     if (fault.what.empty()) return device;
     check(go_round(fault, capabilities), Code::kUnsupported,
           "{}: {}: it does not compute as v4rt defines it, so answers would be others: {}", device->info().name,

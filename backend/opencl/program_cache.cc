@@ -53,6 +53,8 @@ ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Cap
   common_options_ += c.lanes == Lanes::kVector ? " -DVECTOR_LANES=1" : " -DVECTOR_LANES=0";
   // Without the option a driver may round division and root less well even where it could do better.
   if (c.correct_divide_sqrt) common_options_ += " -cl-fp32-correctly-rounded-divide-sqrt -DV4RT_CORRECT_DIVIDE_SQRT";
+  // Then everything is taken for zero alike.
+  if (!c.denormals) common_options_ += " -cl-denorms-are-zero";
   if (c.fma_wrong_at_zero) common_options_ += " -DV4RT_FMA_WRONG_AT_ZERO";
   for (const StoredEntry& entry : disk_.remove_fatal())
     log::warn(

@@ -99,6 +99,7 @@ std::string to_text(const Findings& f) {
   std::string text =
       fmt::format("{}\n  {}\n  features  {}\n\n", f.device.name, escaped(f.device.description),
                   f.device.features.empty() ? "none" : fmt::format("{}", fmt::join(f.device.features, ", ")));
+  if (!f.device.subnormals) text += "It takes subnormal numbers for zero: inputs that hold some are left out.\n\n";
   std::vector<std::vector<std::string>> cells = {{"op", "same bits", "wrong", "refused", "failed", "not run"}};
   std::vector<std::string> ops;
   for (const Verdict& v : f.verdicts)
@@ -128,6 +129,7 @@ nlohmann::ordered_json to_json(const Findings& f) {
           {"memory_bytes", f.device.memory},
           {"max_allocation_bytes", f.device.max_allocation},
           {"features", f.device.features},
+          {"subnormals", f.device.subnormals},
           {"same_bits", f.count(Verdict::Kind::kSameBits)},
           {"cases", std::move(cases)}};
 }

@@ -84,10 +84,10 @@ class HeadState {
       e[i] = dot(q_, row(i)) * spec_->scale;
       maximum = em_max(e[i], maximum);
     }
-    const float rescale = em_exp(maximum_ - maximum);
+    const float rescale = em_weight(maximum_ - maximum);
     maximum_ = maximum;
     for (float& a : acc_) a *= rescale;
-    for (size_t i = 0; i < live.size(); ++i) e[i] = live[i] == 0 ? 0.0f : em_exp(e[i] - maximum);
+    for (size_t i = 0; i < live.size(); ++i) e[i] = live[i] == 0 ? 0.0f : em_weight(e[i] - maximum);
     std::array<float, kBlock> lanes = e;
     sum_ = sum_ * rescale + fold64(lanes);
     for (size_t begin = 0; begin < kBlock; begin += kDotBlock) {

@@ -53,7 +53,7 @@ class RingRead final : public OpOf<OpKind::kRingRead> {
 //   from the chunk when q lies in t's segment, otherwise from pending[slot, q mod R, :] (q >= 0 always holds one of the
 //   two). Without overlap the pool is positions p - ratio + 1 .. p, channels as stored. With overlap it is
 //   first the previous block (p - 2*ratio + 1 .. p - ratio, channels [0, C); left out when negative), then the own
-//   block (channels [C, 2C)). Per channel, in pool order: M = max score; e_i = em_exp(s_i - M); Z = sum e_i; acc =
+//   block (channels [C, 2C)). Per channel, in pool order: M = max score; e_i = em_weight(s_i - M); Z = sum e_i; acc =
 //   fma(e_i, v_i, acc); entry = acc / Z (em_div).
 // Then, rounding to bf16 after each step when `rounds`: entry = round(entry); RmsNorm(eps) with norm_w; RopeTail(table)
 // at position (p / ratio) * ratio; when `hadamard`: Hadamard over C; then encode_row (which quantises the packed
@@ -126,11 +126,12 @@ void index_scores(const IndexSpec& spec, std::span<const float> q, std::span<con
 //   slot W + i      dense (ratio > 0, no idx): entry i < (p + 1) / ratio; sparse: entry idx[t, i], masked when -1;
 //                   row cache[slot, entry]
 // Blocks of 64 slots, online softmax, masked slots skipped (they count as p = 0):
-//   s = dot(q, row) * scale;  M' = max(M, max s of the block), starting from -inf;  a = em_exp(M - M') (first block:
-//   nothing to rescale);  e = em_exp(s - M');  Z = Z * a + sum64(e) (lane = slot in the block);  acc[d] *= a; then, as
-//   dot does it, for slots 0..31 and 32..63 of the block: acc[d] = acc[d] + (c + c'), the chains c of the first and c'
-//   of the second sixteen slots, c = fma(e'[i], row[i][d], c) from 0 over live i ascending; e' = round(e) to bf16 when
-//   `rounds`, else e. A block without a live slot changes nothing. o[d] = round(acc[d] / (Z + em_exp(sink[h] - M))).
+//   s = dot(q, row) * scale;  M' = max(M, max s of the block), starting from -inf;  a = em_weight(M - M') (first block:
+//   nothing to rescale);  e = em_weight(s - M');  Z = Z * a + sum64(e) (lane = slot in the block);  acc[d] *= a; then,
+//   as dot does it, for slots 0..31 and 32..63 of the block: acc[d] = acc[d] + (c + c'), the chains c of the first and
+//   c' of the second sixteen slots, c = fma(e'[i], row[i][d], c) from 0 over live i ascending; e' = round(e) to bf16
+//   when `rounds`, else e. A block without a live slot changes nothing. o[d] = round(acc[d] / (Z + em_exp(sink[h] -
+//   M))).
 // in: q activation [T, H, D], ring U8 [slots, R, format.bytes()], sink F32 [H], then for ratio > 0 cache U8 [slots,
 // capacity, format.bytes()], then for top_k > 0 idx I32 [T, top_k].
 // out: activation [T, H, D].

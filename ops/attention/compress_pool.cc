@@ -123,7 +123,7 @@ class Entry {
       for (size_t i = begin; i < pool_rows(); ++i) maximum = em_max(scores_[i * dim() + ch], maximum);
       float sum = 0, acc = 0;
       for (size_t i = begin; i < pool_rows(); ++i) {
-        const float e = em_exp(scores_[i * dim() + ch] - maximum);
+        const float e = em_weight(scores_[i * dim() + ch] - maximum);
         sum += e;
         acc = em_fma(e, values_[i * dim() + ch], acc);
       }

@@ -15,7 +15,12 @@
 //                 are folded by halves: lane[l] += lane[l + h] for h = 32, 16, 8, 4, 2, 1. The answer is lane 0.
 //   everything else sums in ascending index order, from 0.
 //
-// Results below the normal range are flushed where a function says so, never by the hardware's mode.
+// Subnormal numbers: some devices take them for zero, as operands, as results or both, and say nothing of that zero's
+// sign. So that these give the same bits, nothing hangs on such a number that a model makes by itself: what an
+// exponential makes small is 0 where it is below 2^-60 (em_flush, em_weight), so that its products with each other, and
+// with anything ordinary, are normal. Only devices that keep them are held to one answer where a tensor from elsewhere
+// holds subnormal numbers, and where attention's running maximum leaps twice by more than 30 over sums that nothing is
+// added to meanwhile.
 //
 // NaN: which operations give one, and what becomes of it, is the same everywhere. Its sign and payload are not, because
 // on processors they depend on the order of operands. So a NaN in a tensor of numbers equals any other, and where
@@ -161,6 +166,10 @@ EM_FN float em_div(float a, float b) { return em_quotient(a, b, em_mantissa(a) /
 EM_FN float em_sqrt(float x) { return em_root(x, sqrt(em_radicand(x))); }
 #endif
 
+// A magnitude below 2^-60 becomes 0, without a sign. Far from where numbers are subnormal, so that nothing hangs on how
+// a device tells that they are.
+EM_FN float em_flush(float x) { return em_magnitude(x) < 0x21800000u ? 0.0f : x; }
+
 // e^x; below the smallest normal number: 0; above the largest: infinity; of NaN: NaN. Error < 1 ulp.
 EM_FN float em_exp(float x) {
   const float clamped = em_min(em_max(x, -88.0f), 89.0f);
@@ -181,15 +190,24 @@ EM_FN float em_exp(float x) {
   return x < -87.33654f ? 0.0f : (x > 88.72283f ? em_float(0x7f800000u) : y);
 }
 
-EM_FN float em_sigmoid(float x) { return em_div(1.0f, 1.0f + em_exp(-x)); }
-EM_FN float em_silu(float x) { return em_div(x, 1.0f + em_exp(-x)); }
+// e^x as the weight of a softmax, whose largest is 1: below 2^-60 it is 0.
+EM_FN float em_weight(float x) { return x < -41.5888309f ? 0.0f : em_exp(x); }
+
+EM_FN float em_sigmoid(float x) { return em_flush(em_div(1.0f, 1.0f + em_exp(-x))); }
+EM_FN float em_silu(float x) { return em_flush(em_div(x, 1.0f + em_exp(-x))); }
+// SwiGLU of gate g and up u; limit <= 0: no bounds.
+EM_FN float em_swiglu(float g, float u, float limit) {
+  const float gate = limit > 0.0f ? em_min(limit, g) : g, up = limit > 0.0f ? em_clamp(u, limit) : u;
+  return em_flush(em_silu(gate) * up);
+}
 EM_FN float em_rsqrt(float x) { return em_div(1.0f, em_sqrt(x)); }
 
-// ln(1 + e^z) = max(z, 0) + log1p(e^-|z|), log1p(y) = 2 atanh(y / (2 + y)) as a series in t^2 <= 1/9.
+// ln(1 + e^z) = max(z, 0) + log1p(e^-|z|), log1p(y) = 2 atanh(t), t = y / (2 + y), as a series in t^2 <= 1/9. By 2 t,
+// which is normal where y is.
 EM_FN float em_softplus(float z) {
   const float y = em_exp(-em_abs(z));
-  const float t = em_div(y, 2.0f + y);
-  const float t2 = t * t;
+  const float twice = em_div(2.0f * y, 2.0f + y);
+  const float t2 = 0.25f * (twice * twice);
   float p = 6.66666667e-2f;
   p = em_fma(p, t2, 7.69230769e-2f);
   p = em_fma(p, t2, 9.09090909e-2f);
@@ -198,7 +216,7 @@ EM_FN float em_softplus(float z) {
   p = em_fma(p, t2, 0.2f);
   p = em_fma(p, t2, 3.33333333e-1f);
   p = em_fma(p, t2, 1.0f);
-  return em_max(z, 0.0f) + 2.0f * t * p;
+  return em_max(z, 0.0f) + twice * p;
 }
 
 // cos and sin of an angle |x| <= 2^21: x - n pi/2 is exact in the first part (pi/2 has 24 bits, the rest cancels),
@@ -299,7 +317,7 @@ EM_FN em_uint em_scale_byte(float q) {
 }
 EM_FN em_uint em_fp8_scale(em_uint amax) { return em_scale_byte(em_max(1e-4f, em_float(amax)) * 2.23214286e-3f); }
 EM_FN em_uint em_fp4_scale(em_uint amax) {
-  return em_scale_byte(em_max(7.05286873e-38f, em_float(amax)) * 1.66666667e-1f);
+  return em_scale_byte(em_max(7.05296610e-38f, em_float(amax)) * 1.66666667e-1f);
 }
 
 // 2^(127 - b), b <= 253; 0 for the scale of what is not finite, so that all codes are 0 and all values 0 * infinity.

@@ -5,18 +5,6 @@
 #include "ops/ref_context.h"
 
 namespace v4rt {
-namespace {
-
-float gated(float g, float u, float limit) {
-  if (limit > 0) {
-    g = em_min(limit, g);
-    u = em_clamp(u, limit);
-  }
-  return em_silu(g) * u;
-}
-
-}  // namespace
-
 std::string Swiglu::describe() const { return fmt::format("swiglu{{limit={}}}", limit); }
 
 std::vector<TensorType> Swiglu::infer(std::span<const TensorType> in) const {
@@ -32,7 +20,7 @@ void Swiglu::reference(RefContext& context) const {
   Floats x(static_cast<size_t>(width)), y(half);
   for (int64_t t = 0; t < context.n_rows(); ++t) {
     context.read(0, t * width, x);
-    for (size_t i = 0; i < half; ++i) y[i] = gated(x[i], x[half + i], limit);
+    for (size_t i = 0; i < half; ++i) y[i] = em_swiglu(x[i], x[half + i], limit);
     context.write(0, t * width / 2, y);
   }
 }
@@ -83,7 +71,7 @@ void MoeGateUp::reference(RefContext& context) const {
     for (int64_t i = 0; i < inner; ++i) {
       const int64_t row = expert * inner + i;
       const float g = product(3, row), u = product(4, row);
-      y[static_cast<size_t>(i)] = gated(g, u, limit) * weights[static_cast<size_t>(pick)];
+      y[static_cast<size_t>(i)] = em_swiglu(g, u, limit) * weights[static_cast<size_t>(pick)];
     }
     context.write(0, pick * inner, y);
   }

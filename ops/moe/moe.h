@@ -7,10 +7,9 @@ namespace v4rt {
 // Which experts, with which weight (spec section 8.1). s = em_sqrt(em_softplus(z)).
 //   route_topk  the k largest of s + bias (em_order), lower index on ties
 //   route_hash  ids = tid2eid[token, :]
-// Either way the chosen are put in ascending expert order, and weight = em_div(s[e], sum of the chosen s in that order)
-// * scale.
-// in (topk): z F32 [T, E], bias F32 [E].  in (hash): z F32 [T, E], table I32 [V, k], tokens I32 [T]. out: ids I32 [T,
-// k], weights F32 [T, k].
+// Either way the chosen are put in ascending expert order, and weight = em_flush(em_div(s[e], sum of the chosen s in
+// that order)) * scale. in (topk): z F32 [T, E], bias F32 [E].  in (hash): z F32 [T, E], table I32 [V, k], tokens I32
+// [T]. out: ids I32 [T, k], weights F32 [T, k].
 class RouteTopK final : public OpOf<OpKind::kRouteTopK> {
  public:
   RouteTopK(int k, float scale) : k(k), scale(scale) {}
@@ -39,7 +38,7 @@ class RouteHash final : public OpOf<OpKind::kRouteHash> {
   Cost work(std::span<const TensorType> in, const Step& step) const override;
 };
 
-// a = em_silu(min(g, limit)) * clamp(u, -limit, limit); limit <= 0: no clamp. (spec section 8.2)
+// a = em_swiglu(g, u, limit). (spec section 8.2)
 // swiglu: y[t, i] = round(a), g = x[t, i], u = x[t, I + i].  in: x activation [T, 2I].  out: [T, I].
 class Swiglu final : public OpOf<OpKind::kSwiglu> {
  public:

@@ -29,7 +29,8 @@ void write_route(RefContext& context, int64_t t, Ints chosen, std::span<const fl
   float sum = 0;
   for (int32_t e : chosen) sum += scores[static_cast<size_t>(e)];
   Floats weights(chosen.size());
-  for (size_t i = 0; i < chosen.size(); ++i) weights[i] = em_div(scores[static_cast<size_t>(chosen[i])], sum) * scale;
+  for (size_t i = 0; i < chosen.size(); ++i)
+    weights[i] = em_flush(em_div(scores[static_cast<size_t>(chosen[i])], sum)) * scale;
   const auto k = static_cast<int64_t>(chosen.size());
   std::copy(chosen.begin(), chosen.end(), context.out_ids(0) + t * k);
   context.write(1, t * k, weights);

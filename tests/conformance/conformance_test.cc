@@ -15,6 +15,9 @@
 #include "backend/conformance/check.h"
 #include "backend/cpu/cpu_device.h"
 #include "backend/registry.h"
+#ifdef V4RT_HAVE_OPENCL
+#include "backend/opencl/opencl_device.h"
+#endif
 
 namespace v4rt {
 
@@ -45,6 +48,25 @@ std::vector<Target> targets() {
   return list;
 }
 
+// OpenCL that is told to take subnormal numbers for zero, as PoCL then does.
+std::vector<Target> flushing_targets() {
+  std::vector<Target> list = targets();
+  std::erase_if(list, [](const Target& target) { return target.device != "opencl"; });
+  for (Target& target : list) target.name = "flushing_" + target.name;
+  return list;
+}
+
+// Those that come to the end of the normal range, and one in four of the others.
+std::vector<Case> flushing_cases() {
+  std::vector<Case> cases = all_cases();
+  size_t index = 0;
+  std::erase_if(cases, [&](const Case& c) {
+    const bool meant = c.name.find("steep") != std::string::npos || c.name.find("zeros") != std::string::npos;
+    return !meant && index++ % 4 != 0;
+  });
+  return cases;
+}
+
 // V4RT_CPU_TARGETS=AVX2 has the CPU's kernels run as on a machine that has nothing newer, where the build holds code
 // for it (not with V4RT_NATIVE). Before the first kernel is chosen.
 void limit_cpu_targets() {
@@ -58,6 +80,19 @@ void limit_cpu_targets() {
   fail(Code::kInvalidArgument, "V4RT_CPU_TARGETS: no {} among this build's and this machine's", newest);
 }
 
+// As create_device, and told to take subnormal numbers for zero.
+std::shared_ptr<Device> flushing_opencl([[maybe_unused]] Lanes lanes) {
+#ifdef V4RT_HAVE_OPENCL
+  const NamedSite found = find_opencl_site({});
+  Capabilities capabilities = query_capabilities(found.site);
+  capabilities.lanes = lanes;
+  capabilities.denormals = false;
+  return std::make_shared<OpenclDevice>(found.site, capabilities, found.name, "");
+#else
+  return nullptr;
+#endif
+}
+
 std::shared_ptr<Device> device_of(const Target& target) {
   static std::map<std::string, std::shared_ptr<Device>> devices;
   if (devices.empty()) limit_cpu_targets();
@@ -68,6 +103,7 @@ std::shared_ptr<Device> device_of(const Target& target) {
   if (device == nullptr && target.name == "vectors") {
     device = create_cpu_device(target.options.threads, {}, simd::vector_paths());
   }
+  if (device == nullptr && target.name.starts_with("flushing_")) device = flushing_opencl(*target.options.lanes);
   if (device == nullptr) device = create_device(target.device, target.options);
   return device;
 }
@@ -79,11 +115,14 @@ TEST_P(Conformance, SameBitsAsTheReference) {
   EXPECT_THAT(check_case(*device_of(target), c), testing::IsEmpty());
 }
 
+std::string name_of(const testing::TestParamInfo<std::tuple<Target, Case>>& info) {
+  return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
+}
 INSTANTIATE_TEST_SUITE_P(Devices, Conformance,
-                         testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(all_cases())),
-                         [](const auto& info) {
-                           return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
-                         });
+                         testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(all_cases())), name_of);
+INSTANTIATE_TEST_SUITE_P(FlushingDevices, Conformance,
+                         testing::Combine(testing::ValuesIn(flushing_targets()), testing::ValuesIn(flushing_cases())),
+                         name_of);
 
 // What is said to be done by one launch is.
 TEST(ConformanceCases, DevicesThatJoinLaunchesJoinTheChains) {

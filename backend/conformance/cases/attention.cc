@@ -25,16 +25,17 @@ RowFormat kv_format(const Mode& mode, int dim, int tail) {
 
 void add_ring(std::vector<Case>& cases, const Mode& mode) {
   const auto add = [&](const std::string& name, const RowFormat& format, DType x, int64_t ring,
-                       std::vector<Segment> segments) {
+                       std::vector<Segment> segments, Fill x_fill = {}) {
     cases.push_back({fmt::format("ring_{}_{}", name, mode.name),
                      std::make_shared<RingAppend>(format),
                      {{x, Shape{12, format.dim}}, {DType::kU8, Shape{3, ring, format.bytes()}}},
                      std::move(segments),
-                     {{}, {.kind = Fill::Kind::kRows, .format = format}}});
+                     {x_fill, {.kind = Fill::Kind::kRows, .format = format}}});
   };
   add("kv", kv_format(mode, 128, 64), mode.x, 20, {{0, 17, 9}});
   add("kv512", kv_format(mode, 512, 64), mode.x, 16, {{2, 0, 3}});
   add("keys", {mode.keys, 64, 0}, mode.x, 20, {{1, 0, 2}, {0, 33, 5}});
+  add("zeros", {mode.keys, 64, 0}, mode.x, 20, {{1, 3, 4}}, {.scale = 0});
   add("wrap", kv_format(mode, 128, 64), mode.x, 5, {{0, 3, 11}});  // more rows than the ring: the last ones stay
   add("short_block", kv_format(mode, 40, 8), mode.x, 16, {{1, 100, 4}});
 }
@@ -59,7 +60,7 @@ void add_streams(std::vector<Case>& cases, DType act) {
 
 void add_pool(std::vector<Case>& cases, const Mode& mode) {
   const auto add = [&](const std::string& name, int ratio, const RowFormat& format, int rope, bool hadamard,
-                       std::vector<Segment> segments, int64_t capacity = 24, int64_t rewind = 0) {
+                       std::vector<Segment> segments, int64_t capacity = 24, int64_t rewind = 0, float steep = 2) {
     const CompressSpec spec{.ratio = ratio,
                             .overlap = ratio == 4,
                             .format = format,
@@ -75,7 +76,7 @@ void add_pool(std::vector<Case>& cases, const Mode& mode) {
                       {mode.rounds ? DType::kBF16 : DType::kF32, Shape{format.dim}},
                       {DType::kU8, Shape{3, capacity, format.bytes()}}},
                      std::move(segments),
-                     {{.scale = 2}, {.scale = 2}, {}, {}, {.kind = Fill::Kind::kRows, .format = format}}});
+                     {{.scale = steep}, {.scale = steep}, {}, {}, {.kind = Fill::Kind::kRows, .format = format}}});
   };
   add("csa_start", 4, kv_format(mode, 128, 64), 64, false, {{0, 0, 11}});
   add("csa_middle", 4, kv_format(mode, 128, 64), 64, false, {{1, 6, 13}});
@@ -89,6 +90,7 @@ void add_pool(std::vector<Case>& cases, const Mode& mode) {
   add("hca_start", 128, kv_format(mode, 128, 64), 64, false, {{1, 0, 130}});
   add("ratio8", 8, kv_format(mode, 8, 4), 4, false, {{0, 3, 22}});
   add("csa_rewind", 4, kv_format(mode, 128, 64), 64, false, {{2, 13, 1}, {0, 29, 6}, {1, 6, 3}}, 24, 5);
+  add("csa_steep", 4, kv_format(mode, 128, 64), 64, false, {{1, 6, 13}}, 24, 0, 60);
   add("hca_rewind", 128, kv_format(mode, 128, 64), 64, false, {{1, 250, 8}}, 24, 3);
 }
 
@@ -119,7 +121,7 @@ void add_select(std::vector<Case>& cases, const Mode& mode) {
 
 void add_attend(std::vector<Case>& cases, const Mode& mode) {
   const auto add = [&](const std::string& name, int heads, int dim, int tail, int window, int ratio, int k,
-                       std::vector<Segment> segments, int32_t live = 0, int64_t capacity = 90) {
+                       std::vector<Segment> segments, int32_t live = 0, int64_t capacity = 90, float steep = 3) {
     const AttendSpec spec{.window = window,
                           .ratio = ratio,
                           .top_k = k,
@@ -130,7 +132,7 @@ void add_attend(std::vector<Case>& cases, const Mode& mode) {
     std::vector<TensorType> inputs{{mode.x, Shape{12, heads, dim}},
                                    {DType::kU8, Shape{3, window + 12, spec.format.bytes()}},
                                    {DType::kF32, Shape{heads}}};
-    std::vector<Fill> fills{{.scale = 3}, rows, {}};
+    std::vector<Fill> fills{{.scale = steep}, rows, {}};
     if (ratio > 0) inputs.push_back({DType::kU8, Shape{3, capacity, spec.format.bytes()}}), fills.push_back(rows);
     if (k > 0) {
       inputs.push_back({DType::kI32, Shape{12, k}});
@@ -150,6 +152,7 @@ void add_attend(std::vector<Case>& cases, const Mode& mode) {
   add("sparse", 4, 128, 64, 32, 4, 16, {{0, 200, 9}}, 16);
   add("sparse_padded", 4, 128, 64, 32, 4, 40, {{1, 20, 4}, {0, 30, 1}}, 5);
   add("sparse_blocks", 5, 128, 64, 64, 4, 80, {{0, 340, 2}}, 80);
+  add("sparse_steep", 5, 128, 64, 64, 4, 80, {{0, 340, 2}}, 80, 90, 40);
   add("dim512", 8, 512, 64, 128, 4, 64, {{0, 355, 1}}, 64);
   add("heads64", 64, 512, 64, 128, 0, 0, {{0, 130, 2}});
   add("tiny", 4, 8, 4, 4, 8, 0, {{0, 21, 6}});

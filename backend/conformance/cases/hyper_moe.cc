@@ -3,6 +3,12 @@
 #include "ops/moe/moe.h"
 
 namespace v4rt {
+namespace {
+
+// Of numbers so large, exponentials come to the end of the normal range.
+constexpr float kSteep = 60;
+
+}  // namespace
 
 std::vector<Case> hyper_cases() {
   std::vector<Case> cases;
@@ -22,6 +28,12 @@ std::vector<Case> hyper_cases() {
         };
         const std::string name = fmt::format("{}_m{}_d{}", t, m, d);
         cases.push_back({"hc_pre_" + name, std::make_shared<HcPre>(spec), inputs(n, 3), {{0, 0, 4}}, fills});
+        if (d == 16)
+          cases.push_back({"hc_pre_steep_" + name,
+                           std::make_shared<HcPre>(spec),
+                           inputs(n, 3),
+                           {{0, 0, 4}},
+                           {{}, {.scale = 0.05f}, {}, {.scale = kSteep}, {}}});
         cases.push_back(
             {"hc_head_" + name, std::make_shared<HcHead>(spec, LiveRows::kTokens), inputs(m, 1), {{0, 0, 3}}, fills});
         cases.push_back({"hc_post_" + name,
@@ -67,6 +79,14 @@ std::vector<Case> moe_cases() {
                        {{.scale = 3},
                         {.kind = Fill::Kind::kTable, .low = 0, .high = static_cast<int32_t>(experts)},
                         {.kind = Fill::Kind::kIds, .low = 0, .high = 40}}});
+      if (k == 2)
+        cases.push_back({"route_hash_steep_" + name,
+                         std::make_shared<RouteHash>(k, 1.5f),
+                         {{DType::kF32, Shape{70, experts}}, {DType::kI32, Shape{40, k}}, {DType::kI32, Shape{70}}},
+                         {{0, 0, 70}},
+                         {{.scale = kSteep},
+                          {.kind = Fill::Kind::kTable, .low = 0, .high = static_cast<int32_t>(experts)},
+                          {.kind = Fill::Kind::kIds, .low = 0, .high = 40}}});
     }
   }
   for (DType x : {DType::kBF16, DType::kF32}) {
@@ -75,6 +95,17 @@ std::vector<Case> moe_cases() {
         {"swiglu_" + t, std::make_shared<Swiglu>(10.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
     cases.push_back(
         {"swiglu_no_limit_" + t, std::make_shared<Swiglu>(0.0f), {{x, Shape{4, 192}}}, {{0, 0, 3}}, {{.scale = 8}}});
+    cases.push_back(
+        {"swiglu_steep_" + t, std::make_shared<Swiglu>(0.0f), {{x, Shape{8, 4000}}}, {{0, 0, 8}}, {{.scale = kSteep}}});
+    cases.push_back({"moe_gate_up_steep_" + t,
+                     std::make_shared<MoeGateUp>(10.0f),
+                     {{x, Shape{40, 32}},
+                      {DType::kI32, Shape{40, 2}},
+                      {DType::kF32, Shape{40, 2}},
+                      {DType::kBF16, Shape{4, 64, 32}},
+                      {DType::kBF16, Shape{4, 64, 32}}},
+                     {{0, 0, 33}},
+                     {{.scale = 10}, {.kind = Fill::Kind::kSortedIds, .low = 0, .high = 4, .live = 2}, {}, {}, {}}});
     for (int64_t d : {100, 1040}) {
       cases.push_back({fmt::format("moe_sum_{}_d{}", t, d),
                        std::make_shared<MoeSum>(),

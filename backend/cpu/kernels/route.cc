@@ -18,7 +18,7 @@ void write_route(int32_t* ids, int k, const float* s, float scale, float* weight
   std::sort(ids, ids + k);
   float sum = 0;
   for (int i = 0; i < k; ++i) sum += s[ids[i]];
-  for (int i = 0; i < k; ++i) weights[i] = em_div(s[ids[i]], sum) * scale;
+  for (int i = 0; i < k; ++i) weights[i] = em_flush(em_div(s[ids[i]], sum)) * scale;
 }
 
 // The k largest of s + bias, the lower index first among equals.

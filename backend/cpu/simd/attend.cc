@@ -52,7 +52,7 @@ HWY_INLINE void add_sum(const AttendTile& tile, const float* e, const F16& resca
   store16(load16(sum) * rescale + load16(lanes), sum);
 }
 
-// s becomes e = em_exp(s * scale - M'), M becomes M'; returns em_exp(M - M').
+// s becomes e = em_weight(s * scale - M'), M becomes M'; returns em_weight(M - M').
 HWY_INLINE F16 softmax(const AttendTile& tile, float scale, float* s, float* maximum) {
   const F16 before = load16(maximum), factor = splat(scale);
   F16 largest = before;
@@ -61,9 +61,9 @@ HWY_INLINE F16 softmax(const AttendTile& tile, float scale, float* s, float* max
     store16(score, s + i * kUnit);
     largest = max(score, largest);
   }
-  for (int i = 0; i < tile.n; ++i) store16(exp(load16(s + i * kUnit) - largest), s + i * kUnit);
+  for (int i = 0; i < tile.n; ++i) store16(weight(load16(s + i * kUnit) - largest), s + i * kUnit);
   store16(largest, maximum);
-  return exp(before - largest);
+  return weight(before - largest);
 }
 
 // c[h][v]: chain from 0 of fma(e[i][h], row[i][d + 16 v ..], c) over the rows [begin, end).

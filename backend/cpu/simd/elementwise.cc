@@ -41,9 +41,9 @@ void add_rounded(const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += rounded<T>(x[i]);
 }
 
-// Without a limit, `limit` is infinite, so that min and max change nothing.
+// em_swiglu. Without a limit, `limit` is infinite, so that min and max change nothing.
 HWY_INLINE F16 gated(const F16& g, const F16& u, float limit) {
-  return silu(min(splat(limit), g)) * min(splat(limit), max(splat(-limit), u));
+  return flush(silu(min(splat(limit), g)) * min(splat(limit), max(splat(-limit), u)));
 }
 
 HWY_INLINE float limit_or_infinity(float limit) { return limit > 0 ? limit : em_float(0x7f800000u); }

@@ -41,7 +41,10 @@ HWY_INLINE VF min_lanes(VF a, VF b) {
 #endif
 }
 
-HWY_INLINE VF exp_lanes(VF x) {
+HWY_INLINE VF flush_lanes(VF x) { return hn::IfThenZeroElse(hn::Lt(hn::Abs(x), hn::Set(DF(), 0x1p-60f)), x); }
+
+// em_weight, and em_exp where it is added to 1: below 2^-60 it is 0.
+HWY_INLINE VF weight_lanes(VF x) {
   const auto c = [](float v) HWY_ATTR { return hn::Set(DF(), v); };
   const VF clamped = min_lanes(max_lanes(x, c(-88.0f)), c(89.0f));
   const VF n = hn::Round(hn::Mul(clamped, c(1.44269504f)));
@@ -52,15 +55,20 @@ HWY_INLINE VF exp_lanes(VF x) {
     p = fma_lanes(p, r, c(next));
   const VF y = scale_by_power(p, n);
   const VF bounded = hn::IfThenElse(hn::Gt(x, c(88.72283f)), c(em_float(0x7f800000u)), y);
-  return hn::IfThenElse(hn::Lt(x, c(-87.33654f)), hn::Zero(DF()), bounded);
+  return hn::IfThenElse(hn::Lt(x, c(-41.5888309f)), hn::Zero(DF()), bounded);
 }
 
-HWY_INLINE F16 exp(const F16& x) {
-  return each([&](size_t i) HWY_ATTR { return exp_lanes(x.part[i]); });
+HWY_INLINE F16 weight(const F16& x) {
+  return each([&](size_t i) HWY_ATTR { return weight_lanes(x.part[i]); });
+}
+HWY_INLINE F16 flush(const F16& x) {
+  return each([&](size_t i) HWY_ATTR { return flush_lanes(x.part[i]); });
 }
 HWY_INLINE F16 silu(const F16& x) {
-  return each([&](size_t i)
-                  HWY_ATTR { return hn::Div(x.part[i], hn::Add(hn::Set(DF(), 1.0f), exp_lanes(hn::Neg(x.part[i])))); });
+  return each([&](size_t i) HWY_ATTR {
+    const VF v = x.part[i];
+    return flush_lanes(hn::Div(v, hn::Add(hn::Set(DF(), 1.0f), weight_lanes(hn::Neg(v)))));
+  });
 }
 HWY_INLINE F16 operator-(const F16& a, const F16& b) {
   return each([&](size_t i) HWY_ATTR { return hn::Sub(a.part[i], b.part[i]); });

@@ -20,7 +20,7 @@ void pool(const PoolRow* rows, int64_t n, int64_t begin, int64_t end, float* ent
     F16 largest = splat(-em_float(EM_INFINITY_BITS)), sum = zero(), acc = zero();
     for (int64_t i = 0; i < n; ++i) largest = max(score(i), largest);
     for (int64_t i = 0; i < n; ++i) {
-      const F16 e = exp(score(i) - largest);
+      const F16 e = weight(score(i) - largest);
       sum = sum + e;
       acc = fma(e, load_some(rows[i].values + c, live), acc);
     }

@@ -1,7 +1,22 @@
 // What a device must compute just so, asked of each before it is used (arithmetic.h). This text is OpenCL C and, but
 // for its kernel, C++, whose answers are the right ones.
 
-enum { kContraction, kOrder, kFma, kDivision, kRoot, kRint, kNan, kExp, kKinds };
+enum {
+  kContraction,
+  kOrder,
+  kFma,
+  kDivision,
+  kRoot,
+  kRint,
+  kNan,
+  kExp,
+  kWeight,
+  kSigmoid,
+  kSwiglu,
+  kSoftplus,
+  kScale,
+  kKinds
+};
 
 EM_FN float arithmetic(int kind, float a, float b, float c) {
   switch (kind) {
@@ -12,7 +27,12 @@ EM_FN float arithmetic(int kind, float a, float b, float c) {
     case kRoot: return em_sqrt(em_abs(a));
     case kRint: return em_rint(a);
     case kNan: return em_clamp(a, em_abs(b));
-    default: return em_exp(a);
+    case kExp: return em_exp(a);
+    case kWeight: return em_weight(a);
+    case kSigmoid: return em_sigmoid(a);
+    case kSwiglu: return em_swiglu(a, b, 0.0f);
+    case kSoftplus: return em_softplus(a);
+    default: return (float)em_fp4_scale(em_magnitude(a));
   }
 }
 

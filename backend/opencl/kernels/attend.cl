@@ -114,13 +114,13 @@ EM_FN void add_values(const Block* block, const Reach* reach, const Entries* ent
   }
 }
 
-// Per head: e = em_exp(s - maximum) of live slots, the others hold 0; returns their sum64 in `sums`.
+// Per head: e = em_weight(s - maximum) of live slots, the others hold 0; returns their sum64 in `sums`.
 EM_FN void exponentials(float* scores, const int* order, int n, const float* maximum, float* sums) {
   float e[SLOTS * HEAD_LANES];
   for (int i = 0; i < SLOTS * HEAD_LANES; ++i) e[i] = 0.0f;
   for (int r = 0; r < n; ++r) {
     const int at = order[r] * HEAD_LANES;
-    for (int h = 0; h < HEAD_LANES; ++h) e[at + h] = em_exp(scores[at + h] - maximum[h]);
+    for (int h = 0; h < HEAD_LANES; ++h) e[at + h] = em_weight(scores[at + h] - maximum[h]);
   }
   for (int i = 0; i < SLOTS * HEAD_LANES; ++i) scores[i] = ROUNDS ? em_bf16(e[i]) : e[i];
   for (int half_width = SLOTS / 2; half_width > 0; half_width /= 2) {
@@ -178,7 +178,7 @@ KERNEL void attend(__global const int4* restrict step, __global const act_t* res
     for (int r = 0; r < live; ++r) {
       for (int h = 0; h < HEAD_LANES; ++h) maximum[h] = em_max(scores[block.order[r] * HEAD_LANES + h], maximum[h]);
     }
-    for (int h = 0; h < HEAD_LANES; ++h) rescale[h] = em_exp(rescale[h] - maximum[h]);
+    for (int h = 0; h < HEAD_LANES; ++h) rescale[h] = em_weight(rescale[h] - maximum[h]);
     exponentials(scores, block.order, live, maximum, sums);
     for (int h = 0; h < HEAD_LANES; ++h) total[h] = total[h] * rescale[h] + sums[h];
     add_values(&block, &reach, &entries, ring, cache, rows, scores, rescale, acc);

@@ -149,7 +149,7 @@ EM_FN float part_sum(float v, __local float* fold) {
   return sum;
 }
 
-// scores -> weights e = em_exp(score - the running maximum), 0 of masked slots; factors and z. Grid (HEADS, rows).
+// scores -> weights e = em_weight(score - the running maximum), 0 of masked slots; factors and z. Grid (HEADS, rows).
 KERNEL void attend_softmax(__global const int4* restrict step, __global const float* restrict sink,
                            __global const int* restrict idx, __global float* scores, __global float* factors,
                            __global float* maxima, __global float* sums, __global float* z, int window, int ratio,
@@ -189,13 +189,13 @@ KERNEL void attend_softmax(__global const int4* restrict step, __global const fl
   for (int block = part; block - part < blocks; block += PARTS) {
     const int slot = block * SLOTS + SLOT, from = slot < slots ? slot_row(&reach, row, idx, t, slot) : -1;
     const float maximum = block < blocks ? maxima[block] : 0.0f;
-    const float e = from >= 0 ? em_exp(scores[slot] - maximum) : 0.0f;
+    const float e = from >= 0 ? em_weight(scores[slot] - maximum) : 0.0f;
     if (block < blocks) scores[slot] = ROUNDS ? em_bf16(e) : e;
     const float sum = part_sum(e, fold);
     if (SLOT == 0 && block < blocks) {
       sums[block] = sum;
       if (factors[block * HEAD_PITCH] != NONE) {
-        factors[block * HEAD_PITCH] = em_exp((block > 0 ? maxima[block - 1] : -INFINITY) - maximum);
+        factors[block * HEAD_PITCH] = em_weight((block > 0 ? maxima[block - 1] : -INFINITY) - maximum);
       }
     }
   }

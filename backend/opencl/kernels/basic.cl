@@ -33,9 +33,9 @@ KERNEL void add_streams(__global const act_t* restrict x, __global const act_t* 
   FOR_COLUMNS(i, d) store_act(y, i, load_act(x, i) + load_act(s, i));
 }
 
-// y[t, i] = round(gated(x[t, i], x[t, n + i]))
+// y[t, i] = round(em_swiglu(x[t, i], x[t, n + i]))
 EM_FN void swiglu_at(__global const act_t* x, __global act_t* y, int i, int n, float limit) {
-  store_act(y, i, gated(load_act(x, i), load_act(x, n + i), limit));
+  store_act(y, i, em_swiglu(load_act(x, i), load_act(x, n + i), limit));
 }
 EM_FN void swiglu_row(__global const act_t* restrict x, __global act_t* restrict y, int n, float limit, size_t row,
                       __local float* none) {

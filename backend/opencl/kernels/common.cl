@@ -95,12 +95,6 @@ EM_FN void load8_act(__global const act_t* x, int i, int n, bool whole, float v[
 }
 #endif
 
-// a of SwiGLU: em_silu(min(g, limit)) * clamp(u); no clamp when limit <= 0.
-EM_FN float gated(float g, float u, float limit) {
-  const float up = limit > 0.0f ? em_clamp(u, limit) : u;
-  return em_silu(limit > 0.0f ? em_min(limit, g) : g) * up;
-}
-
 // Folds 64 lanes by halves.
 #if VECTOR_LANES
 EM_FN float fold64(float16 a, float16 b, float16 c, float16 d) {

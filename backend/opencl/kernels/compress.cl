@@ -56,7 +56,7 @@ KERNEL void compress_pool(__global const int4* restrict step, __global const flo
     __global const float* restrict from = pool_row(as, pending, t, row, i);
     __global const float* restrict offset = ape_row(ape, row, i);
     for (int ch = LANE; ch < DIM; ch += GROUP) {
-      const float e = em_exp((from[WIDTH + ch] + offset[ch]) - top[ch]);
+      const float e = em_weight((from[WIDTH + ch] + offset[ch]) - top[ch]);
       sum[ch] += e;
       entry[ch] = em_fma(e, from[ch], entry[ch]);
     }

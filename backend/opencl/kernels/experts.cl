@@ -9,13 +9,13 @@ KERNEL void gather_rows(__global const act_t* restrict x, __global const int* re
   FOR_COLUMNS(i, n) to[at + row * n + i] = load_act(x, from * n + i);
 }
 
-// y[pick, i] = round(gated(round(gate), round(up)) * weights[pick]). Grid (column tiles, picks).
+// y[pick, i] = round(em_swiglu(round(gate), round(up)) * weights[pick]). Grid (column tiles, picks).
 KERNEL void gate_sums(__global const float* restrict sums, uint gate_at, uint up_at, __global const int* restrict lists,
                       __global const float* restrict weights, __global act_t* restrict y, int n, float limit) {
   const size_t pick = get_group_id(1), row = lists[pick];
   FOR_COLUMNS(i, n) {
     const float g = round_act(sums[gate_at + row * n + i]), u = round_act(sums[up_at + row * n + i]);
-    store_act(y, pick * n + i, gated(g, u, limit) * weights[pick]);
+    store_act(y, pick * n + i, em_swiglu(g, u, limit) * weights[pick]);
   }
 }
 

@@ -4,12 +4,12 @@ DEFINE_STORE_ROWS(store_rows, ACT)
 
 EM_FN rowf rounded(rowf v) { return ACT_ROUNDS ? round16_bf16(v) : v; }
 
-// Each of gated(g, u) * weight.
+// Each of em_swiglu(g, u) * weight.
 EM_FN rowf activate(rowf g, rowf u, float limit, float weight) {
   float gs[16], us[16];
   vstore16(g, 0, gs);
   vstore16(u, 0, us);
-  for (int i = 0; i < 16; ++i) gs[i] = gated(gs[i], us[i], limit) * weight;
+  for (int i = 0; i < 16; ++i) gs[i] = em_swiglu(gs[i], us[i], limit) * weight;
   return vload16(0, gs);
 }
 
@@ -37,8 +37,8 @@ EM_FN void tile_at(__global const int* plan, int max_tiles, int index, Tile* til
 #endif
 #define TILE_K(k) (TILE_TOKENS > 0 ? (k) : 0)
 
-// y[pick, i] = round(gated(round(x . gate), round(x . up)) * weights[pick]), of experts [first_expert, first_expert +
-// experts). Grid (picks or tiles, row tiles).
+// y[pick, i] = round(em_swiglu(round(x . gate), round(x . up)) * weights[pick]), of experts [first_expert,
+// first_expert + experts). Grid (picks or tiles, row tiles).
 KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids,
                         __global const float* restrict weights, __global const uint* restrict gate,
                         __global const uchar* restrict gate_scales, __global const uint* restrict up,

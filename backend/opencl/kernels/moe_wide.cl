@@ -3,8 +3,8 @@
 
 #ifdef ABREAST
 
-// y[pick, i] = round(gated(round(x . gate), round(x . up)) * weights[pick]), of experts [first_expert, first_expert +
-// experts). Grid (picks, row groups / GROUPS_ABREAST).
+// y[pick, i] = round(em_swiglu(round(x . gate), round(x . up)) * weights[pick]), of experts [first_expert,
+// first_expert + experts). Grid (picks, row groups / GROUPS_ABREAST).
 KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* restrict ids,
                         __global const float* restrict weights, __global const uint* restrict gate,
                         __global const uchar* restrict gate_scales, __global const uint* restrict up,
@@ -24,7 +24,7 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
   }
   const int row = group * 16 + LANE;
   if (LANE < 16 * GROUPS_ABREAST && row < inner) {
-    store_act(y, (size_t)pick * inner + row, gated(round_act(g), round_act(u), limit) * weights[pick]);
+    store_act(y, (size_t)pick * inner + row, em_swiglu(round_act(g), round_act(u), limit) * weights[pick]);
   }
 }
 
@@ -76,19 +76,19 @@ DEFINE_STORE_ROWS(store_rows, ACT)
     }                                                                                                       \
   }
 
-// v = gated(y[pick, row], v) * weights[pick].
-#define GATE_TILE(y, n)                                                                                         \
-  _Pragma("unroll") for (int t = 0; t < 4; ++t) {                                                               \
-    const int pick = picks[min(ITEM_TOKEN + t, count - 1)];                                                     \
-    __global const act_t* const g = y + (size_t)pick * n;                                                       \
-    _Pragma("unroll") for (int q = 0; q < QUADS; ++q) {                                                         \
-      float a[4];                                                                                               \
-      vstore4(v[q][t], 0, a);                                                                                   \
-      _Pragma("unroll") for (int r = 0; r < 4; ++r) {                                                           \
-        a[r] = gated(load_act(g, min(first + ITEM_ROW(q) + r, n - 1)), round_act(a[r]), limit) * weights[pick]; \
-      }                                                                                                         \
-      v[q][t] = vload4(0, a);                                                                                   \
-    }                                                                                                           \
+// v = em_swiglu(y[pick, row], v) * weights[pick].
+#define GATE_TILE(y, n)                                                                                             \
+  _Pragma("unroll") for (int t = 0; t < 4; ++t) {                                                                   \
+    const int pick = picks[min(ITEM_TOKEN + t, count - 1)];                                                         \
+    __global const act_t* const g = y + (size_t)pick * n;                                                           \
+    _Pragma("unroll") for (int q = 0; q < QUADS; ++q) {                                                             \
+      float a[4];                                                                                                   \
+      vstore4(v[q][t], 0, a);                                                                                       \
+      _Pragma("unroll") for (int r = 0; r < 4; ++r) {                                                               \
+        a[r] = em_swiglu(load_act(g, min(first + ITEM_ROW(q) + r, n - 1)), round_act(a[r]), limit) * weights[pick]; \
+      }                                                                                                             \
+      v[q][t] = vload4(0, a);                                                                                       \
+    }                                                                                                               \
   }
 
 // As above; grid (tiles, row tiles).

@@ -6,7 +6,7 @@ EM_FN void write_weights(__global const int* ids, __global float* weights, __loc
                          __local volatile float* sum, int k, float scale) {
   *sum = 0.0f;
   for (int i = 0; i < k; ++i) *sum += s[ids[i]];
-  for (int i = 0; i < k; ++i) weights[i] = em_div(s[ids[i]], *sum) * scale;
+  for (int i = 0; i < k; ++i) weights[i] = em_flush(em_div(s[ids[i]], *sum)) * scale;
 }
 
 // The k largest of s + bias, s = em_sqrt(em_softplus(z)), lower index on ties. One work-group per row. Option: EXPERTS.
