@@ -90,7 +90,7 @@ StoredEntry describe(const fs::path& path) {
     const Head head = read_head(file);
     std::istringstream lines(head.key);
     for (std::string* line : {&entry.what, &entry.device, &entry.driver}) std::getline(lines, *line);
-    if (head.header.data_bytes == 0) entry.problem = "compiling it ended a process of its driver's";
+    if (head.header.data_bytes == 0) entry.problem = "compiling or launching it ended a process of its driver's";
   } catch (const std::exception& error) {
     entry.problem = error.what();
   }

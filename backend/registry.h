@@ -30,7 +30,8 @@ struct DeviceOptions {
   std::function<void(std::string_view what)> measuring;  // Fast::kAuto: before each measurement; may be empty
   std::string cache_dir;                                 // compiled programs and measurements; empty = no cache on disk
   // opencl: a program and its arguments, to which the device's name is added, that calls compile_for(): processes of it
-  // compile, several at once, try both forms of kernels, and take a driver's crash. Empty: programs are compiled here
+  // compile, several at once, make the first launches, try both forms of kernels, and take a driver's crash. Empty: all
+  // of that is done here
   std::vector<std::string> compiler;
   // opencl: the form of its kernels; empty = what was measured to suit the device, or will be if there are a compiler
   // and a cache_dir; otherwise by its type and vectors

@@ -15,9 +15,9 @@ namespace v4rt {
 bool send_text(int socket, std::string_view text);
 std::optional<std::string> receive_text(int socket);
 
-inline constexpr std::string_view kGreeting = "v4rt";                  // what a child says first
-inline constexpr std::string_view kCompile = "compile", kTry = "try";  // what it may be asked for: compilers.h,
-                                                                       // lanes_trial.h
+inline constexpr std::string_view kGreeting = "v4rt";                        // what a child says first
+inline constexpr std::string_view kCompile = "compile", kLaunch = "launch",  // what it may be asked for:
+    kTry = "try";                                                            // compilers.h, lanes_trial.h
 
 // A process that works for this one, in which drivers may crash and hang: it calls serve(), its standard input being
 // our socket. What drivers print goes nowhere.

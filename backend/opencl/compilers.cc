@@ -1,6 +1,7 @@
 #include "backend/opencl/compilers.h"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -13,12 +14,13 @@
 namespace v4rt {
 namespace {
 
-constexpr char kBinary = 'b', kProblem = 'p';  // how an answer begins
+constexpr char kAnswer = 'a', kProblem = 'p';  // how what they say begins
+constexpr std::chrono::seconds kIdle{2};       // after which a process ends that nobody asks
 
 Compilers::Result result_of(std::string_view answer) {
-  if (!answer.starts_with(kBinary)) return {.problem = std::string(answer.substr(1))};
+  if (!answer.starts_with(kAnswer)) return {.problem = std::string(answer.substr(1))};
   const auto bytes = std::as_bytes(std::span(answer.substr(1)));
-  return {.binary = {bytes.begin(), bytes.end()}};
+  return {.answer = {bytes.begin(), bytes.end()}};
 }
 
 }  // namespace
@@ -28,10 +30,24 @@ Compilers::Compilers(std::vector<std::string> command, std::string device_name)
 
 Compilers::~Compilers() { finish(); }
 
-std::shared_future<Compilers::Result> Compilers::compile(ProgramText program, std::function<void(const Result&)> keep) {
+std::shared_future<Compilers::Result> Compilers::compile(const ProgramText& program,
+                                                         std::function<void(const Result&)> keep) {
+  return ask({std::string(kCompile), program.what, program.source, program.options}, std::move(keep));
+}
+
+std::shared_future<Compilers::Result> Compilers::launch(const ProgramText& program,
+                                                        const std::vector<std::byte>& binary, const std::string& name,
+                                                        std::string launch) {
+  return ask({std::string(kLaunch), program.what, program.source, program.options,
+              std::string(reinterpret_cast<const char*>(binary.data()), binary.size()), name, std::move(launch)},
+             {});
+}
+
+std::shared_future<Compilers::Result> Compilers::ask(std::vector<std::string> texts,
+                                                     std::function<void(const Result&)> keep) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !ending_; });
-  Order& order = orders_.emplace_back(Order{std::move(program), std::move(keep), {}});
+  Order& order = orders_.emplace_back(Order{std::move(texts), std::move(keep), {}});
   std::shared_future<Result> result = order.result.get_future().share();
   if (orders_.size() > idle_) hire();
   if (threads_.empty()) {
@@ -76,14 +92,18 @@ void Compilers::hire() {
 }
 
 // Empty: it is over.
-std::optional<Compilers::Order> Compilers::next(std::unique_lock<std::mutex>& lock) {
+std::optional<Compilers::Order> Compilers::next(std::unique_lock<std::mutex>& lock, std::unique_ptr<Child>& process) {
+  const auto wanted = [this] { return ending_ || !orders_.empty(); };
   ++idle_;
-  changed_.wait(lock, [this] { return ending_ || !orders_.empty(); });
+  if (process != nullptr && !changed_.wait_for(lock, kIdle, wanted)) {
+    std::erase(processes_, process.get());
+    process.reset();
+  }
+  changed_.wait(lock, wanted);
   --idle_;
   if (ending_) return {};
   // The longest first, so that not all wait for one in the end.
-  const auto longest =
-      std::ranges::max_element(orders_, {}, [](const Order& one) { return one.program.source.size(); });
+  const auto longest = std::ranges::max_element(orders_, {}, [](const Order& one) { return one.source().size(); });
   Order order = std::move(*longest);
   orders_.erase(longest);
   return order;
@@ -93,7 +113,7 @@ void Compilers::work() {
   std::unique_ptr<Child> process;
   bool usable = true;  // until a process has not found its device
   std::unique_lock lock(mutex_);
-  while (std::optional<Order> order = next(lock)) {
+  while (std::optional<Order> order = next(lock, process)) {
     bool is_new = false;
     if (usable && process == nullptr) {
       is_new = waiting_.empty();
@@ -107,8 +127,8 @@ void Compilers::work() {
     }
     lock.unlock();
     usable = usable && (!is_new || process->greets());
-    const auto& [what, source, options] = order->program;
-    const bool asked = usable && process->say({kCompile, what, source, options});
+    const bool asked =
+        usable && std::ranges::all_of(order->texts, [&](const std::string& text) { return process->say({text}); });
     const std::optional<std::string> answer = asked ? process->hear() : std::nullopt;
     lock.lock();
     if (!answer) std::erase(processes_, process.get());
@@ -129,15 +149,17 @@ void Compilers::work() {
   lock.unlock();  // the process is waited for
 }
 
+std::string answer_of(std::string_view bytes) { return kAnswer + std::string(bytes); }
+std::string problem_of(std::string_view message) { return kProblem + std::string(message); }
+
 std::string compiled(cl_context context, cl_device_id device, const ProgramText& text, const std::string& device_name) {
-  std::string answer(1, kBinary);
   try {
     const cl::Program program = build_program(context, device, text, device_name);
-    for (const std::byte byte : binary_of(program.get())) answer += static_cast<char>(byte);
+    const std::vector<std::byte> binary = binary_of(program.get());
+    return answer_of({reinterpret_cast<const char*>(binary.data()), binary.size()});
   } catch (const Error& error) {
-    answer = kProblem + std::string(error.what());
+    return problem_of(error.what());
   }
-  return answer;
 }
 
 }  // namespace v4rt

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <functional>
 #include <memory>
@@ -27,6 +28,7 @@ class OpenclFunction {
   static constexpr size_t kMostArguments = 128;  // counted as the built program has them
 
   OpenclFunction(std::shared_ptr<LateFunction> function, std::string name, size_t group);
+  ~OpenclFunction();
 
   // Sets the arguments in order (buffers, places in them, int32_t, uint32_t, float) and enqueues; an empty grid does
   // nothing. A buffer is two arguments of the built program (kernel_arguments.h).
@@ -41,11 +43,11 @@ class OpenclFunction {
 
  private:
   void set(cl_uint& index, const BufferPtr& buffer) const { set(index, buffer.get()); }
-  void set(cl_uint& index, const Buffer* buffer) const { set(index, memory_of(*buffer)); }
-  void set(cl_uint& index, const OpenclMemory& memory) const {
-    set_bytes(index++, &memory.object, sizeof(cl_mem), memory.serial);
-    set_bytes(index++, &memory.offset, sizeof(cl_ulong), memory.offset);
+  void set(cl_uint& index, const Buffer* buffer) const {
+    const OpenclParts::Part part = opencl_parts(*buffer).part(0);
+    set_memory(index, part.memory, std::min(part.bytes, buffer->bytes()));
   }
+  void set(cl_uint& index, const OpenclMemory& memory) const { set_memory(index, memory, 0); }
   void set(cl_uint& index, const OpenclEntries& entries) const {
     set(index, entries.rows);
     set(index, entries.table);
@@ -62,6 +64,7 @@ class OpenclFunction {
   void set(cl_uint& index, float value) const { set_word(index, std::bit_cast<uint32_t>(value)); }
   void set(cl_uint& index, uint32_t value) const { set_word(index, value); }
   void set_word(cl_uint& index, uint32_t value) const { set_bytes(index++, &value, sizeof(value), value); }
+  void set_memory(cl_uint& index, const OpenclMemory& memory, size_t bytes) const;
   // `identity` tells values of this argument apart.
   void set_bytes(cl_uint index, const void* value, size_t bytes, uint64_t identity) const;
   void enqueue(OpenclQueue& queue, Grid grid) const;
@@ -70,7 +73,8 @@ class OpenclFunction {
   std::string name_;
   size_t group_;
   mutable std::mutex mutex_;
-  mutable std::vector<uint64_t> set_;  // identities, of the arguments that have been set
+  mutable std::vector<uint64_t> set_;           // identities, of the arguments that have been set
+  mutable std::unique_ptr<FirstLaunch> first_;  // until there has been one
 };
 
 // One whose program is asked for when it is first wanted.

@@ -14,6 +14,17 @@ cl::Program build_program(cl_context context, cl_device_id device, const Program
   return program;
 }
 
+cl_int load_program(cl_context context, cl_device_id device, const ProgramText& text, std::span<const std::byte> binary,
+                    cl::Program& program) {
+  const size_t size = binary.size();
+  const auto* data = reinterpret_cast<const unsigned char*>(binary.data());
+  cl_int status = CL_SUCCESS;
+  cl::Program loaded(clCreateProgramWithBinary(context, 1, &device, &size, &data, nullptr, &status));
+  if (status == CL_SUCCESS) status = clBuildProgram(loaded.get(), 1, &device, text.options.c_str(), nullptr, nullptr);
+  if (status == CL_SUCCESS) program = std::move(loaded);
+  return status;
+}
+
 std::string build_log(cl_program program, cl_device_id device) {
   size_t size = 0;
   if (clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, nullptr, &size) != CL_SUCCESS || size == 0)

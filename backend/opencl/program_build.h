@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@ struct ProgramText {
 // Throws Error(kDevice) with the compiler's log; `device_name` begins the message.
 cl::Program build_program(cl_context context, cl_device_id device, const ProgramText& text,
                           const std::string& device_name);
+
+// Of a binary that binary_of gave; leaves `program` as it is if the driver refuses it.
+cl_int load_program(cl_context context, cl_device_id device, const ProgramText& text, std::span<const std::byte> binary,
+                    cl::Program& program);
 
 std::string build_log(cl_program program, cl_device_id device);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/opencl/child.h"
+#include "backend/opencl/first_launch.h"
 #include "backend/opencl/kernel_arguments.h"
 #include "backend/opencl/kernel_sources.h"
 #include "ops/core/hash.h"
@@ -15,9 +16,15 @@
 namespace v4rt {
 namespace {
 
-// Kept in the place of a binary.
+// What is kept: a byte that says what has been done with the binary, and the binary. Nothing where a driver crashed.
+constexpr std::byte kBuilt{'b'}, kLaunched{'l'};
 const std::vector<std::byte> kCrashed = {};
 constexpr std::string_view kForget = "; 'v4rt cache clear' lets it be tried again";
+
+std::vector<std::byte> marked(std::byte mark, std::vector<std::byte> binary) {
+  binary.insert(binary.begin(), mark);
+  return binary;
+}
 
 // Every program starts with the arithmetic of v4rt and with what kernels share, most of it behind its options.
 std::string source_of(std::string_view text, std::string_view name) {
@@ -86,7 +93,8 @@ std::shared_ptr<LateFunction> ProgramCache::function(const KernelSource& source,
     entry.file = source.name;
     entry.name = name;
     entry.text = {fmt::format("{} of {}", name, source.name), source_of(source.text, name), options};
-    entry.key = fmt::format("{} {}\n{}{}\n{}", entry.text.what, fmt::join(definitions, " "), identity_, options,
+    entry.launched = compilers_ == nullptr;
+    entry.key = fmt::format("{} {}\n{}{}\nmarked\n{}", entry.text.what, fmt::join(definitions, " "), identity_, options,
                             entry.text.source);
   }
   auto late = std::make_shared<LateFunction>(*this, entry);
@@ -105,7 +113,8 @@ std::shared_ptr<LateFunction> ProgramCache::function(const KernelSource& source,
 
 void ProgramCache::order(Entry& entry) {
   entry.compiled = compilers_->compile(entry.text, [this, key = entry.key](const Compilers::Result& result) {
-    if (result.crashed || !result.binary.empty()) disk_.store(key, result.crashed ? kCrashed : result.binary);
+    if (result.crashed || !result.answer.empty())
+      disk_.store(key, result.crashed ? kCrashed : marked(kBuilt, result.answer));
   });
 }
 
@@ -118,7 +127,7 @@ void ProgramCache::take(Entry& entry) {
   check(!result.crashed, Code::kDevice, "{}: its driver ended the process that compiled {} ({}){}", device_name_,
         entry.text.what, result.problem, disk_.keeps() ? kForget : "");
   check(result.problem.empty(), Code::kDevice, "{}", result.problem);
-  if (!result.binary.empty()) load(entry, result.binary);
+  if (!result.answer.empty()) load(entry, result.answer);
   if (!entry.program) build(entry);
   make_functions(entry);
 }
@@ -152,22 +161,19 @@ void ProgramCache::make_functions(Entry& entry) const {
 
 // Leaves the entry without a program if the driver refuses the binary.
 cl_int ProgramCache::load(Entry& entry, const std::vector<std::byte>& binary) const {
-  const size_t size = binary.size();
-  const auto* data = reinterpret_cast<const unsigned char*>(binary.data());
-  cl_int status = CL_SUCCESS;
-  cl::Program program(clCreateProgramWithBinary(context_, 1, &device_, &size, &data, nullptr, &status));
-  if (status == CL_SUCCESS)
-    status = clBuildProgram(program.get(), 1, &device_, entry.text.options.c_str(), nullptr, nullptr);
-  if (status == CL_SUCCESS) entry.program = std::move(program);
-  return status;
+  return load_program(context_, device_, entry.text, binary, entry.program);
 }
 
 // Empty if the store has no binary, or none that the driver makes the function of.
 cl::Function ProgramCache::stored_function(Entry& entry) const {
   std::optional<std::vector<std::byte>> binary;
   if (!entry.program && !(binary = disk_.load(entry.key))) return {};
-  check(!binary || *binary != kCrashed, Code::kDevice, "{}: its driver ended a process that compiled {}{}",
+  check(!binary || *binary != kCrashed, Code::kDevice, "{}: its driver ended a process that compiled or launched {}{}",
         device_name_, entry.text.what, kForget);
+  if (binary) {
+    if (binary->front() == kLaunched) entry.launched = true;
+    binary->erase(binary->begin());
+  }
   std::optional<BinaryStore::Trial> trial;
   if (!entry.made) trial.emplace(disk_.path(entry.key));
   cl_int status = entry.program ? CL_SUCCESS : load(entry, *binary);
@@ -186,7 +192,20 @@ void ProgramCache::build(Entry& entry) const {
   log::debug("{}: built {} from source with \"{}\"", device_name_, entry.file, entry.text.options);
   if (!disk_.keeps()) return;
   const std::vector<std::byte> binary = binary_of(entry.program.get());
-  if (!binary.empty()) disk_.store(entry.key, binary);
+  if (!binary.empty()) disk_.store(entry.key, marked(kBuilt, binary));
+}
+
+void ProgramCache::try_launch(Entry& entry, const FirstLaunch& launch, const OpenclQueue& queue) {
+  const std::lock_guard lock(mutex_);
+  if (entry.launched) return;  // another thread has tried it
+  const std::vector<std::byte> binary = binary_of(entry.program.get());
+  const Compilers::Result result = compilers_->launch(entry.text, binary, entry.name, launch.text(queue)).get();
+  if (result.crashed) disk_.store(entry.key, kCrashed);
+  check(!result.crashed, Code::kDevice, "{}: its driver ended the process that launched {} for the first time ({}){}",
+        device_name_, entry.text.what, result.problem, disk_.keeps() ? kForget : "");
+  if (!result.problem.empty()) log::debug("{}: {} was not tried: {}", device_name_, entry.text.what, result.problem);
+  if (!result.answer.empty() && !binary.empty()) disk_.store(entry.key, marked(kLaunched, binary));
+  entry.launched = true;
 }
 
 std::vector<DeviceProgram> ProgramCache::programs() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <map>
@@ -18,7 +19,9 @@
 
 namespace v4rt {
 
+class FirstLaunch;
 class LateFunction;
+class OpenclQueue;
 
 // The programs of one device: one per kernel and set of definitions, from the store on disk where it has them. What is
 // built from source is stored at once.
@@ -48,6 +51,7 @@ class ProgramCache {
     cl::Program program;                             // empty: not loaded or built yet
     bool made = false;                               // a function of it
     bool built_here = false;                         // from source; a stored binary may turn out to be unusable
+    std::atomic<bool> launched = false;              // before, in some process, or nobody can be asked to try
     std::shared_future<Compilers::Result> compiled;  // valid: other processes are asked
     std::vector<std::weak_ptr<LateFunction>> late;   // functions that wait for the program
   };
@@ -56,6 +60,7 @@ class ProgramCache {
   void take(Entry& entry);
   cl_int load(Entry& entry, const std::vector<std::byte>& binary) const;
   void build(Entry& entry) const;  // from source, and stores it
+  void try_launch(Entry& entry, const FirstLaunch& launch, const OpenclQueue& queue);
   void make_functions(Entry& entry) const;
 
   cl_context context_;
@@ -74,6 +79,9 @@ class LateFunction {
  public:
   LateFunction(ProgramCache& cache, ProgramCache::Entry& entry) : cache_(cache), entry_(entry) {}
   cl_kernel get();  // waits for it; throws as ProgramCache::function
+  // Whether a launch needs no try, which another process makes.
+  bool launched() const { return entry_.launched; }
+  void try_launch(const FirstLaunch& launch, const OpenclQueue& queue) { cache_.try_launch(entry_, launch, queue); }
 
  private:
   friend ProgramCache;

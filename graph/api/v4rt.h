@@ -159,10 +159,10 @@ typedef struct v4rt_model_options {
   void* memory_user;
   int32_t thread_sharing; /* a v4rt_thread_sharing */
   int32_t reserved2;      /* 0 */
-  const char* program;    /* where the program v4rt is: processes of it compile OpenCL programs, several at once, and
-                             measure, if there is a cache_dir, which form of kernels is faster; a driver that crashes over
-                             one ends such a process, and v4rt_model_open fails with V4RT_DEVICE. NULL: they are compiled
-                             in this process */
+  const char* program;    /* where the program v4rt is: processes of it compile OpenCL programs, several at once, make
+                             their first launches, and measure, if there is a cache_dir, which form of kernels is faster; a
+                             driver that crashes over one ends such a process, and the call fails with V4RT_DEVICE. NULL:
+                             all of that is done in this process */
   int64_t reserve; /* positions that a device whose memory cannot grow in place holds memory for from the start; 0:
                       4096, at most the context. Beyond them it takes larger buffers as sequences grow */
 } v4rt_model_options;
