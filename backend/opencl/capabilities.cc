@@ -154,6 +154,7 @@ Capabilities query_capabilities(const OpenclSite& site) {
   c.max_allocation = cl::device_value<cl_ulong>(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
   c.memory = cl::device_value<cl_ulong>(device, CL_DEVICE_GLOBAL_MEM_SIZE);
   c.local_memory = cl::device_value<cl_ulong>(device, CL_DEVICE_LOCAL_MEM_SIZE);
+  c.argument_bytes = cl::device_value<size_t>(device, CL_DEVICE_MAX_PARAMETER_SIZE);
   c.max_group = cl::device_value<size_t>(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
   c.alignment = std::max<size_t>(64, cl::device_value<cl_uint>(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, 1024) / 8);
   c.compute_units = std::max(1u, cl::device_value<cl_uint>(device, CL_DEVICE_MAX_COMPUTE_UNITS, 1));

@@ -35,6 +35,7 @@ struct Capabilities {
   std::vector<std::string> builtin_kernels;  // CL_DEVICE_BUILT_IN_KERNELS
   Lanes lanes = Lanes::kWorkItems;           // kernels are chosen by this alone; at first by type and vectors
   size_t max_allocation = 0, memory = 0, local_memory = 0, max_group = 0, alignment = 128;
+  size_t argument_bytes = 0;  // of one kernel, at most
   unsigned compute_units = 1;
   bool correct_divide_sqrt = false;  // -cl-fp32-correctly-rounded-divide-sqrt is honoured
   bool fma_wrong_at_zero = false;    // fma(-0, 0, 0) is -0; found by arithmetic.h

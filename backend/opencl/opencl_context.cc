@@ -14,8 +14,8 @@ void CL_CALLBACK log_driver_message(const char* message, const void*, size_t, vo
 DeviceInfo device_info(const Capabilities& c, const std::string& name) {
   DeviceInfo info;
   info.name = name;
-  info.description = fmt::format("{}, {} compute unit{}, {}, driver {}", c.device_name, c.compute_units,
-                                 c.compute_units == 1 ? "" : "s", c.platform_name, c.driver_version);
+  info.description = fmt::format("{}, {}, driver {}, {} compute unit{}", c.device_name, c.platform_name,
+                                 c.driver_version, c.compute_units, c.compute_units == 1 ? "" : "s");
   info.alignment = c.alignment;
   info.max_allocation = c.max_allocation;
   info.memory = c.memory;

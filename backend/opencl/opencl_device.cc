@@ -96,10 +96,6 @@ void OpenclDevice::launched_alone(const Kernel& kernel) const {
   static_cast<const OpenclKernel&>(kernel).ask_for_programs();
 }
 
-size_t OpenclDevice::most_argument_bytes() const {
-  return cl::device_value<size_t>(site_.device, CL_DEVICE_MAX_PARAMETER_SIZE);
-}
-
 std::unique_ptr<OpenclFunction> OpenclDevice::function(std::string_view file, std::vector<std::string> definitions,
                                                        const char* name, size_t group) {
   return function(kernel_source(file), std::move(definitions), name, group);

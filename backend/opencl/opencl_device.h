@@ -63,7 +63,6 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
   bool decodes_by_halves();
   bool asks_ahead();                   // whether its compiler takes what asks for memory ahead of time (weights.cl)
   bool permutes();                     // and what has sixteen lanes pick from sixteen values
-  size_t most_argument_bytes() const;  // of a kernel
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:

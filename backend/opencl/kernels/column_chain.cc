@@ -140,7 +140,7 @@ bool follows_product(const OpCall& call) {
 
 bool joins_columns(std::span<const JoinedCall> calls, const OpenclDevice& device) {
   constexpr size_t kArgumentBytes = 18 * sizeof(cl_int) + 12 * (sizeof(cl_mem) + sizeof(cl_ulong));
-  return kArgumentBytes <= device.most_argument_bytes() && chain_of(calls, device);
+  return kArgumentBytes <= device.capabilities().argument_bytes && chain_of(calls, device);
 }
 
 std::unique_ptr<Kernel> join_columns(std::span<const JoinedCall> calls, OpenclDevice& device) {

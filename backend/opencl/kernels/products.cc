@@ -144,7 +144,7 @@ class ProductsKernel final : public OpenclKernel {
 }  // namespace
 
 bool joins_products(std::span<const JoinedCall> calls, const OpenclDevice& device) {
-  return !products_of(calls, device).all.empty() && kArgumentBytes <= device.most_argument_bytes();
+  return !products_of(calls, device).all.empty() && kArgumentBytes <= device.capabilities().argument_bytes;
 }
 
 std::unique_ptr<Kernel> join_products(std::span<const JoinedCall> calls, OpenclDevice& device) {

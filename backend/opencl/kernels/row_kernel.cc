@@ -79,7 +79,7 @@ bool fits_arguments(std::span<const Part> parts, const OpenclDevice& device) {
       bytes += number ? sizeof(cl_uint) : sizeof(cl_mem) + sizeof(cl_ulong);
     }
   }
-  return count <= OpenclFunction::kMostArguments && bytes <= device.most_argument_bytes();
+  return count <= OpenclFunction::kMostArguments && bytes <= device.capabilities().argument_bytes;
 }
 
 // "rms_norm_and_fake_quant_rows" of rms_norm_row and fake_quant_row.
