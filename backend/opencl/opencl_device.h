@@ -61,8 +61,8 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
                                            const std::string& name, size_t group = 64);
   // Whether FP8 and FP4 codes may be decoded as halves (weights.cl): asked of the device once, over all codes.
   bool decodes_by_halves();
-  bool asks_ahead();                   // whether its compiler takes what asks for memory ahead of time (weights.cl)
-  bool permutes();                     // and what has sixteen lanes pick from sixteen values
+  bool asks_ahead();  // whether its compiler takes what asks for memory ahead of time (weights.cl)
+  bool permutes();    // and what has sixteen lanes pick from sixteen values
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:
