@@ -87,6 +87,7 @@ bool OpenclDevice::joins(std::span<const JoinedCall> calls) const {
 
 std::unique_ptr<Kernel> OpenclDevice::join(std::span<const JoinedCall> calls) {
   const Joiner* joiner = std::ranges::find_if(kJoiners, [&](const Joiner& one) { return one.joins(calls, *this); });
+  check(joiner != std::end(kJoiners), Code::kInternal, "{}: {} ops that do not go together", info_.name, calls.size());
   std::unique_ptr<Kernel> kernel = joiner->join(calls, *this);
   launched_alone(*kernel);
   return kernel;
