@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -45,18 +46,24 @@ std::string to_string(Lanes lanes) { return lanes == Lanes::kVector ? "vector la
 LanesChoice choose_lanes(const LanesTrials& trials) {
   const Lanes usual = trials.usual, unusual = usual == Lanes::kVector ? Lanes::kWorkItems : Lanes::kVector;
   const LanesTrial &u = trials.of(usual), &o = trials.of(unusual);
-  if (u.one == 0 && o.one == 0)
+  const auto measured = [](const LanesTrial& trial) { return trial.one > 0 || trial.many > 0; };
+  if (!measured(u) && !measured(o))
     return {usual, fmt::format("by the device's type and vectors, since nothing could be measured: {}", u.problem)};
-  if (o.one == 0) return {usual, fmt::format("on {} there was {}", to_string(unusual), o.problem)};
-  if (u.one == 0) return {unusual, fmt::format("on {} there was {}", to_string(usual), u.problem)};
-  const bool both = u.many > 0 && o.many > 0;
-  const double one = u.one / o.one, many = both ? u.many / o.many : one;
-  const bool change = std::sqrt(one * many) > kMargin;
-  const auto ratio = [&](double r) { return change ? r : 1 / r; };
-  std::string why = fmt::format("measured: on {} a product of one token takes {:.2f} times as long",
-                                to_string(change ? usual : unusual), ratio(one));
-  if (both) why += fmt::format(", one of {} tokens {:.2f} times", LanesTrial::kManyTokens, ratio(many));
-  return {change ? unusual : usual, std::move(why)};
+  if (!measured(o)) return {usual, fmt::format("on {} there was {}", to_string(unusual), o.problem)};
+  if (!measured(u)) return {unusual, fmt::format("on {} there was {}", to_string(usual), u.problem)};
+  const auto ratio = [](double a, double b) { return a > 0 && b > 0 ? a / b : 0; };
+  const double one = ratio(u.one, o.one), many = ratio(u.many, o.many);  // 0: not measured
+  const bool change = (one > 0 && many > 0 ? std::sqrt(one * many) : std::max(one, many)) > kMargin;
+  std::string times;
+  const auto add = [&](double r, std::string_view tokens) {
+    if (r == 0) return;
+    const double longer = change ? r : 1 / r;
+    times += times.empty() ? fmt::format("a product of {} takes {:.2f} times as long", tokens, longer)
+                           : fmt::format(", one of {} {:.2f} times", tokens, longer);
+  };
+  add(one, "one token");
+  add(many, fmt::format("{} tokens", LanesTrial::kManyTokens));
+  return {change ? unusual : usual, fmt::format("measured: on {} {}", to_string(change ? usual : unusual), times)};
 }
 
 void keep_trials(const std::string& folder, const DeviceInfo& device, const LanesTrials& trials) {

@@ -12,7 +12,7 @@ namespace v4rt {
 // What came of trying one form of an OpenCL device's kernels in another process.
 struct LanesTrial {
   double one = 0, many = 0;  // seconds of a product of one token, of kManyTokens; 0: not measured
-  std::string problem;       // why not
+  std::string problem;       // why neither is
   bool crashed = false;      // the driver ended the process
 
   static constexpr int kManyTokens = 32;

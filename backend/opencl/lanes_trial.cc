@@ -16,8 +16,12 @@ namespace v4rt {
 namespace {
 
 constexpr int kRounds = 3;
-constexpr double kLeastTime = 5e-3, kSlow = 1;  // seconds of a measurement; of a run after which no longer one is tried
-constexpr char kStep = 's', kReady = 'r', kTimes = 't', kProblem = 'p';  // how a child's texts begin
+constexpr double kLeastTime = 5e-3;  // seconds of a measurement
+// What takes so many times as long with many tokens is not taken, and products of one token, whose programs take long
+// to compile, are not measured.
+constexpr double kClearly = 2.5;
+constexpr std::string_view kTryOne = "one";                             // what else a child is asked for
+constexpr char kStep = 's', kReady = 'r', kTime = 't', kProblem = 'p';  // how its texts begin
 
 // One form, as this process sees it.
 class Candidate {
@@ -30,7 +34,7 @@ class Candidate {
   bool listen(std::chrono::milliseconds time) {
     if (ended() || !child_->speaks_within(time)) return ended();
     const auto text = child_->hear();
-    double one = 0, many = 0;
+    double seconds = 0;
     if (!text) {
       trial_ = {.problem = fmt::format("a crash ({}, {})", child_->end(), step_), .crashed = true};
     } else if (text->starts_with(kStep)) {
@@ -38,12 +42,16 @@ class Candidate {
       return false;
     } else if (text->starts_with(kProblem)) {
       trial_ = {.problem = "an error: " + text->substr(1)};
-    } else if (std::sscanf(text->c_str(), "t%lg %lg", &one, &many) == 2) {
-      trial_.one = trial_.one == 0 ? one : std::min(trial_.one, one);
-      trial_.many = trial_.many == 0 ? many : std::min(trial_.many, many);
+    } else if (std::sscanf(text->c_str(), "t%lg", &seconds) == 1) {
+      double& least = one_ ? trial_.one : trial_.many;
+      least = least == 0 ? seconds : std::min(least, seconds);
     }
     std::ranges::replace(trial_.problem, '\n', ' ');
     return true;
+  }
+  void go_on_to_one() {
+    one_ = true;
+    child_->say({kTryOne});
   }
   void measure(std::chrono::milliseconds patience) {
     if (ended()) return;
@@ -60,6 +68,7 @@ class Candidate {
  private:
   std::unique_ptr<Child> child_;
   Lanes lanes_;
+  bool one_ = false;  // of one token is what is measured
   std::string step_ = "opening the device";
   LanesTrial trial_;
 };
@@ -82,6 +91,15 @@ void wait_for(std::vector<Candidate*> candidates, std::chrono::milliseconds pati
   }
 }
 
+// Measures products of as many tokens as they are ready for. Whether that leaves the choice open.
+bool measure(const std::vector<Candidate*>& both, std::chrono::milliseconds patience) {
+  wait_for(both, patience);
+  for (int round = 0; round < kRounds; ++round)
+    for (Candidate* one : both) one->measure(patience);
+  const auto [faster, slower] = std::minmax(both[0]->trial().many, both[1]->trial().many);
+  return std::ranges::none_of(both, &Candidate::ended) && slower < kClearly * faster;
+}
+
 // A product with FP8 weights, with memory of its own.
 class Product {
  public:
@@ -96,7 +114,6 @@ class Product {
     first_ = trial_->seconds(*kernel_);
   }
 
-  double first() const { return first_; }
   double seconds() {  // of the fastest of some
     double best = first_, spent = 0;
     while (spent < kLeastTime) {
@@ -123,9 +140,10 @@ std::optional<LanesTrials> try_lanes(const std::vector<std::string>& command, La
   Candidate vector(command, Lanes::kVector), work_items(command, Lanes::kWorkItems);
   const std::vector<Candidate*> both{&vector, &work_items};
   if (!std::ranges::all_of(both, &Candidate::start)) return {};
-  wait_for(both, patience);
-  for (int round = 0; round < kRounds; ++round)
-    for (Candidate* one : both) one->measure(patience);
+  if (measure(both, patience)) {
+    std::ranges::for_each(both, &Candidate::go_on_to_one);
+    measure(both, patience);
+  }
   for (Candidate* one : both)
     if (!one->ended()) waiting.push_back(one->release());
   return LanesTrials{usual, vector.trial(), work_items.trial()};
@@ -137,18 +155,19 @@ std::optional<std::string> serve_trial(const OpenclName& name, Lanes lanes, int 
     step("probe_arithmetic of arithmetic.cl");
     const auto device = std::dynamic_pointer_cast<OpenclDevice>(create_opencl_device(name, "", lanes));
     check(device != nullptr, Code::kUnsupported, "the device compiles nothing");
-    step("linear of 1 token");
-    Product one(*device, 1);
-    std::optional<Product> many;
-    if (one.first() < kSlow) {
-      step(fmt::format("linear of {} tokens", LanesTrial::kManyTokens));
-      many.emplace(*device, LanesTrial::kManyTokens);
-    }
-    send_text(socket, std::string(1, kReady));
+    std::optional<Product> product;
+    const auto prepare = [&](int tokens) {
+      step(fmt::format("linear, tokens: {}", tokens));
+      product.emplace(*device, tokens);
+      send_text(socket, std::string(1, kReady));
+    };
+    prepare(LanesTrial::kManyTokens);
     std::optional<std::string> asked;
-    while ((asked = receive_text(socket)) == kTry) {
-      const double of_one = one.seconds();
-      send_text(socket, fmt::format("{}{} {}", kTimes, of_one, many ? many->seconds() : 0.0));
+    while ((asked = receive_text(socket)) == kTry || asked == kTryOne) {
+      if (asked == kTryOne)
+        prepare(1);
+      else
+        send_text(socket, fmt::format("{}{}", kTime, product->seconds()));
     }
     return asked;
   } catch (const Error& error) {
