@@ -118,26 +118,20 @@ EM_FN void add_panel_element(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const
   add_element(c, x, k, w);
 }
 
-// c = the chains over n elements. `whole`: over CHAIN, in a loop whose length the compiler knows.
-EM_FN void sum_chain(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, __local const float* panel, int n,
-                     int whole) {
+// c = the chains over CHAIN elements, or n.
+EM_FN void sum_chain(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, __local const float* panel, int n) {
 #pragma unroll
   for (int i = 0; i < TOKENS_ABREAST * ROWS_ABREAST; ++i) c[i / ROWS_ABREAST][i % ROWS_ABREAST] = (rowf)0.0f;
-  if (whole) {
-#pragma unroll 4
-    for (int k = 0; k < CHAIN; ++k) add_panel_element(c, x, panel, k);
-  } else {
 #pragma unroll 1
-    for (int k = 0; k < n; ++k) add_panel_element(c, x, panel, k);
-  }
+  for (int k = 0; k < min(CHAIN, n); ++k) add_panel_element(c, x, panel, k);
 }
 
-// Adds e + o, the chains over n elements, to the sums of tokens t0 and row groups g0 on.
+// Adds e + o, the chains over a block's elements, or n, to the sums of tokens t0 and row groups g0 on.
 EM_FN void add_block(rowf total[TOKEN_TILE][ROW_TILE], int t0, int g0, __local const float* x,
-                     __local const float* panel, int n, int whole) {
+                     __local const float* panel, int n) {
   rowf e[TOKENS_ABREAST][ROWS_ABREAST], o[TOKENS_ABREAST][ROWS_ABREAST];
-  sum_chain(e, x, panel, min(CHAIN, n), whole);
-  sum_chain(o, x + CHAIN, panel + CHAIN * ROWS_ABREAST * 16, n - CHAIN, whole);
+  sum_chain(e, x, panel, n);
+  sum_chain(o, x + CHAIN, panel + CHAIN * ROWS_ABREAST * 16, n - CHAIN);
 #pragma unroll
   for (int t = 0; t < TOKENS_ABREAST; ++t) {
 #pragma unroll
@@ -159,14 +153,8 @@ EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, c
     for (int g0 = 0; g0 < min(ROW_TILE, m->groups - first); g0 += ROWS_ABREAST) {
       decode_panel(&rows, g0, k0, n, panel);
       for (int t0 = 0; t0 < live; t0 += TOKENS_ABREAST) {
-        for (int b = 0; b < n; b += 2 * CHAIN) {
-          __local const float* at = stage + t0 * STAGE_DEPTH + b;
-          __local const float* weights = panel + b * ROWS_ABREAST * 16;
-          if (n - b >= 2 * CHAIN)
-            add_block(total, t0, g0, at, weights, 2 * CHAIN, 1);
-          else
-            add_block(total, t0, g0, at, weights, n - b, 0);
-        }
+        for (int b = 0; b < n; b += 2 * CHAIN)
+          add_block(total, t0, g0, stage + t0 * STAGE_DEPTH + b, panel + b * ROWS_ABREAST * 16, n - b);
       }
     }
   }
