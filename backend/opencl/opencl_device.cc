@@ -153,7 +153,7 @@ bool OpenclDevice::asks_ahead() {
 bool OpenclDevice::permutes() {
   std::call_once(permute_asked_, [&] {
     permutes_ = compiles({define("ACT", DType::kF32), define("W", DType::kFp4), define("W_BITS", 4), "TOKEN_TILE=1",
-                          "ROW_TILE=1", "PERMUTES=1"},
+                          "ROW_TILE=1", "WHOLE=1", "PERMUTES=1"},
                          "probe_permute");
   });
   return permutes_;

@@ -11,6 +11,8 @@ constexpr int64_t kStageDepth = 128, kRowsAbreast = 2;  // STAGE_DEPTH and ROWS_
 
 bool vector_lanes(const OpenclDevice& device) { return device.capabilities().lanes == Lanes::kVector; }
 
+std::string whole(int64_t k, int64_t unit) { return define("WHOLE", int64_t{k % unit == 0}); }
+
 DotTile vector_tile(int tokens, int64_t row_groups) {
   return {.tokens = tokens,
           .row_groups = row_groups,
@@ -18,8 +20,6 @@ DotTile vector_tile(int tokens, int64_t row_groups) {
               static_cast<int64_t>(sizeof(float)) * kStageDepth * (tokens + (tokens > 1 ? 16 * kRowsAbreast : 0)),
           .options = {define("TOKEN_TILE", tokens), define("ROW_TILE", row_groups)}};
 }
-
-std::string whole(int64_t k, int64_t unit) { return define("WHOLE", int64_t{k % unit == 0}); }
 
 }  // namespace
 
@@ -38,6 +38,7 @@ std::vector<std::string> DotTile::definitions(OpenclDevice& device, DType weight
                                define("W_BITS", 8 * info(weight).block_bytes / info(weight).block)};
   all.insert(all.end(), options.begin(), options.end());
   if (has_scale_plane(weight) && device.decodes_by_halves()) all.emplace_back("HALVES=1");
+  if (has_scale_plane(weight) && device.capabilities().denormals) all.emplace_back("SUBNORMALS=1");
   if (weight == DType::kFp4 && device.permutes()) all.emplace_back("PERMUTES=1");
   if (device.asks_ahead()) all.emplace_back("ASK_AHEAD=1");
   return all;
@@ -55,7 +56,9 @@ DotTile decode_tile(const OpenclDevice& device, int64_t rows, int64_t k) {
     int groups = 4;
     while (groups > 1 && row_groups_of(rows) < groups * static_cast<int64_t>(device.capabilities().compute_units))
       groups /= 2;
-    return vector_tile(1, groups);
+    DotTile tile = vector_tile(1, groups);
+    tile.options.push_back(whole(k, kBlock));
+    return tile;
   }
   // Two work-items share a block of a row group. A long row takes as many rounds as it must, equally large ones; a
   // short one leaves some of a small work-group for other row groups, each of which needs 16 work-items to add its

@@ -1,5 +1,6 @@
 // dot(x, w) of a tile of tokens and a tile of weight rows, on vector lanes.
-// Options: those of weights.cl; TOKEN_TILE and ROW_TILE, the tokens and the row groups of a tile.
+// Options: those of weights.cl; TOKEN_TILE and ROW_TILE, the tokens and the row groups of a tile; WHOLE, whether rows
+// are of whole blocks: for one token.
 #if defined(W) && VECTOR_LANES
 
 #define STAGE_DEPTH 128  // values of k that are staged at once
@@ -13,9 +14,8 @@
 #define STAGE_FLOATS (TOKEN_TILE * STAGE_DEPTH + STAGE_DEPTH * ROWS_ABREAST * 16)
 #else
 #define PANEL 0
-#define TOKENS_ABREAST TOKEN_TILE
-#define ROWS_ABREAST ROW_TILE
-#define STAGE_FLOATS (TOKEN_TILE * STAGE_DEPTH)
+#define WORDS_IN_TURN (W_BITS == 4 ? 2 : 1)  // of a chain, without a loop
+#define STAGE_FLOATS STAGE_DEPTH
 #endif
 
 // Where the tile's weights are read: per row group the words and the scales of block 0.
@@ -51,16 +51,6 @@ EM_FN rowf block_scale(const Rows* rows, int g, int block) {
 #endif
 }
 
-// c += the products of element k. `x` holds TOKENS_ABREAST tokens, STAGE_DEPTH apart.
-EM_FN void add_element(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, int k,
-                       const rowf w[ROWS_ABREAST]) {
-#pragma unroll
-  for (int t = 0; t < TOKENS_ABREAST; ++t) {
-#pragma unroll
-    for (int g = 0; g < ROWS_ABREAST; ++g) c[t][g] = em_fma((rowf)x[t * STAGE_DEPTH + k], w[g], c[t][g]);
-  }
-}
-
 // Values [k0, k0 + n) of `count` tokens as floats, STAGE_DEPTH apart. What a last word holds past them is zero on both
 // sides and counts as nothing.
 EM_FN void stage_tokens(__global const act_t* x, const size_t x_at[TOKEN_TILE], int count, int k0, int n,
@@ -81,6 +71,16 @@ EM_FN void stage_tokens(__global const act_t* x, const size_t x_at[TOKEN_TILE], 
 }
 
 #if PANEL
+
+// c += the products of element k. `x` holds TOKENS_ABREAST tokens, STAGE_DEPTH apart.
+EM_FN void add_element(rowf c[TOKENS_ABREAST][ROWS_ABREAST], __local const float* x, int k,
+                       const rowf w[ROWS_ABREAST]) {
+#pragma unroll
+  for (int t = 0; t < TOKENS_ABREAST; ++t) {
+#pragma unroll
+    for (int g = 0; g < ROWS_ABREAST; ++g) c[t][g] = em_fma((rowf)x[t * STAGE_DEPTH + k], w[g], c[t][g]);
+  }
+}
 
 // Elements [0, n) of a stage that starts at element k0 of the rows, of row groups from `first` on: panel[k][g] holds 16
 // weights, scale included.
@@ -162,79 +162,50 @@ EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, c
 
 #else
 
-// c = the chains over n elements whose words start at w[g].
-EM_FN void sum_chain(rowf c[TOKEN_TILE][ROW_TILE], __local const float* x, __global const uint* const w[ROW_TILE],
-                     int n) {
+// c += the products of the elements of one word of each row group.
+EM_FN void add_words(rowf c[ROW_TILE], __local const float* x, const Rows* rows, size_t at) {
+  rowf weights[ROW_TILE][PER_WORD];
 #pragma unroll
-  for (int i = 0; i < TOKEN_TILE * ROW_TILE; ++i) c[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
-  if (n == CHAIN && usual(w, ROW_TILE)) {
-#pragma unroll
-    for (int k = 0; k < CHAIN; k += PER_WORD) {
-      rowf weights[ROW_TILE][PER_WORD];
-#pragma unroll
-      for (int g = 0; g < ROW_TILE; ++g) {
-        decode_usual(load_words(w[g] + k / PER_WORD * 16), weights[g]);
-        ask_ahead(w[g] + k / PER_WORD * 16);
-      }
-#pragma unroll
-      for (int i = 0; i < PER_WORD; ++i) {
-        rowf weight[ROW_TILE];
-#pragma unroll
-        for (int g = 0; g < ROW_TILE; ++g) weight[g] = weights[g][i];
-        add_element(c, x, k + i, weight);
-      }
-    }
-    return;
+  for (int g = 0; g < ROW_TILE; ++g) {
+    decode_word(load_words(rows->words[g] + at), weights[g]);
+    ask_ahead(rows->words[g] + at);
   }
-#pragma unroll 1
-  for (int k = 0; k < n; k += PER_WORD) {
-    rowu bits[ROW_TILE];
 #pragma unroll
-    for (int g = 0; g < ROW_TILE; ++g) {
-      bits[g] = load_words(w[g] + k / PER_WORD * 16);
-      ask_ahead(w[g] + k / PER_WORD * 16);
-    }
+  for (int i = 0; i < PER_WORD; ++i) {
 #pragma unroll
-    for (int i = 0; i < PER_WORD; ++i) {
-      rowf weight[ROW_TILE];
-#pragma unroll
-      for (int g = 0; g < ROW_TILE; ++g) weight[g] = decode(bits[g], i);
-      add_element(c, x, k + i, weight);
-    }
+    for (int g = 0; g < ROW_TILE; ++g) c[g] = em_fma((rowf)x[i], weights[g][i], c[g]);
   }
 }
 
-// total[t][g] = dot(x[x_at[t] .. + k), rows of group first + g). `stage` is STAGE_FLOATS floats.
-EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, const size_t x_at[TOKEN_TILE], int live,
-                    int k_all, const Matrix* m, int first, __local float* stage) {
+// total[0][g] = dot(x[x_at[0] .. + k), rows of group first + g). `stage` is STAGE_FLOATS floats.
+EM_FN void dot_tile(rowf total[1][ROW_TILE], __global const act_t* x, const size_t x_at[1], int live, int k_all,
+                    const Matrix* m, int first, __local float* stage) {
   const Rows rows = rows_at(m, first);
 #pragma unroll
-  for (int i = 0; i < TOKEN_TILE * ROW_TILE; ++i) total[i / ROW_TILE][i % ROW_TILE] = (rowf)0.0f;
+  for (int g = 0; g < ROW_TILE; ++g) total[0][g] = (rowf)0.0f;
   for (int k0 = 0; k0 < k_all; k0 += STAGE_DEPTH) {
     const int n = min(STAGE_DEPTH, k_all - k0);
-    stage_tokens(x, x_at, TOKEN_TILE, k0, n, stage);
+    stage_tokens(x, x_at, 1, k0, n, stage);
+#pragma unroll 1
     for (int b = 0; b < n; b += 2 * CHAIN) {
-      rowf e[TOKEN_TILE][ROW_TILE], o[TOKEN_TILE][ROW_TILE];
-      __global const uint *w[ROW_TILE], *after[ROW_TILE];
+      // A chain takes as long as its sums wait for each other, so that both are made at once.
+      rowf e[ROW_TILE], o[ROW_TILE];
 #pragma unroll
-      for (int g = 0; g < ROW_TILE; ++g) {
-        w[g] = rows.words[g] + (size_t)((k0 + b) / PER_WORD) * 16;
-        after[g] = w[g] + CHAIN / PER_WORD * 16;
+      for (int g = 0; g < ROW_TILE; ++g) e[g] = o[g] = (rowf)0.0f;
+#pragma unroll WORDS_IN_TURN
+      for (int k = b; k < (WHOLE ? b + CHAIN : min(b + CHAIN, n)); k += PER_WORD) {
+        const size_t at = (size_t)((k0 + k) / PER_WORD) * 16;
+        add_words(e, stage + k, &rows, at);
+        if (WHOLE || k + CHAIN < n) add_words(o, stage + k + CHAIN, &rows, at + CHAIN / PER_WORD * 16);
       }
-      sum_chain(e, stage + b, w, min(CHAIN, n - b));
-      sum_chain(o, stage + b + CHAIN, after, min(CHAIN, n - b - CHAIN));
 #pragma unroll
       for (int g = 0; g < ROW_TILE; ++g) {
-        const rowf scale = block_scale(&rows, g, (k0 + b) / SCALE_BLOCK);
-#pragma unroll
-        for (int t = 0; t < TOKEN_TILE; ++t) {
-          const rowf sum = e[t][g] + o[t][g];
 #if W_BITS <= 8
-          total[t][g] = em_fma(sum * UNFACTOR, scale, total[t][g]);  // both products are exact
+        const rowf scale = block_scale(&rows, g, (k0 + b) / SCALE_BLOCK);
+        total[0][g] = em_fma((e[g] + o[g]) * UNFACTOR, scale, total[0][g]);  // both products are exact
 #else
-          total[t][g] += sum;
+        total[0][g] += e[g] + o[g];
 #endif
-        }
       }
     }
   }

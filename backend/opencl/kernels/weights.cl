@@ -1,5 +1,5 @@
 // Weights in Layout::kRows16: how a matrix lies in memory and how its codes become floats.
-// Options: W, the weight type (fp4, fp8, bf16, f16, f32); W_BITS its width.
+// Options: W, the weight type (fp4, fp8, bf16, f16, f32); W_BITS its width; SUBNORMALS where the device keeps them.
 #ifdef W
 
 // What one work-item decodes at once: the same word of all 16 rows of a group, or of a quarter of them.
@@ -9,6 +9,7 @@ typedef float16 rowf;
 typedef uint16 rowu;
 #define as_rowf as_float16
 #define as_rowu as_uint16
+#define as_rowi as_int16
 EM_FN rowu load_words(__global const uint* p) { return vload16(0, p); }
 EM_FN rowu load_scales(__global const uchar* p) { return convert_uint16(vload16(0, p)); }
 #else
@@ -17,6 +18,7 @@ typedef float4 rowf;
 typedef uint4 rowu;
 #define as_rowf as_float4
 #define as_rowu as_uint4
+#define as_rowi as_int4
 EM_FN rowu load_words(__global const uint* p) { return *(__global const uint4*)p; }
 EM_FN rowu load_scales(__global const uchar* p) { return convert_uint4(*(__global const uchar4*)p); }
 #endif
@@ -31,6 +33,18 @@ EM_FN rowu load_scales(__global const uchar* p) { return convert_uint4(*(__globa
 #define CHAIN 16
 
 // Element i of the words, times FACTOR, without its scale. Exact: the factors are powers of two.
+#if SUBNORMALS
+// FP8 and FP4 codes are floats with fewer bits, subnormals included: moved to the end of a float's exponent and the
+// beginning of its mantissa they are the value but for the difference of the exponents' biases. The sign spreads down
+// over bits that are masked.
+EM_FN rowu placed(rowu word, int left, int right) { return as_rowu(as_rowi(word << (uint)left) >> right); }
+#define FACTOR_fp8 1.0f
+EM_FN rowf decode_fp8(rowu word, int i) { return as_rowf(placed(word, 24 - 8 * i, 4) & 0x87f00000u) * (rowf)0x1p120f; }
+#define FACTOR_fp4 1.0f
+EM_FN rowf decode_fp4_bits(rowu word, int i) {
+  return as_rowf(placed(word, 28 - 4 * i, 6) & 0x81c00000u) * (rowf)0x1p126f;
+}
+#else
 // FP8 and FP4 codes become the exponent and mantissa of a float whose exponent starts at a multiple of 4 or 16, so that
 // no carry is needed. That is right but for exponent 0, where the value is 2 f - (the smallest normal); elsewhere f is
 // the smaller.
@@ -39,7 +53,17 @@ EM_FN rowf shorter(rowf f, float smallest_normal) {
   return g < f ? g : f;
 }
 EM_FN rowf with_sign(rowf magnitude, rowu sign) { return as_rowf(as_rowu(magnitude) | (sign & 0x80000000u)); }
+#define FACTOR_fp8 0.00390625f
+EM_FN rowf decode_fp8(rowu word, int i) {
+  const rowu code = 8 * i <= 20 ? word << (uint)((20 - 8 * i) & 31) : word >> (uint)((8 * i - 20) & 31);
+  return with_sign(shorter(as_rowf((code & 0x07f00000u) | 0x38000000u), 6.103515625e-5f), word << (uint)(24 - 8 * i));
+}
 #define FACTOR_fp4 0.25f
+EM_FN rowf decode_fp4_bits(rowu word, int i) {
+  const rowu code = 4 * i <= 22 ? word << (uint)((22 - 4 * i) & 31) : word >> (uint)((4 * i - 22) & 31);
+  return with_sign(shorter(as_rowf((code & 0x01c00000u) | 0x3e000000u), 0.25f), word << (uint)(28 - 4 * i));
+}
+#endif
 #if PERMUTES  // probe.cl: lanes pick from sixteen values in one instruction, by the low four bits of an index each
 typedef float floats_of_gcc __attribute__((vector_size(64)));
 typedef int ints_of_gcc __attribute__((vector_size(64)));
@@ -47,21 +71,13 @@ typedef int ints_of_gcc __attribute__((vector_size(64)));
   as_float16(                    \
       __builtin_ia32_permvarsf512(__builtin_astype(values, floats_of_gcc), __builtin_astype(indices, ints_of_gcc)))
 EM_FN rowf decode_fp4(rowu word, int i) {
-  const rowf values = (rowf)(0.0f, 0.125f, 0.25f, 0.375f, 0.5f, 0.75f, 1.0f, 1.5f, -0.0f, -0.125f, -0.25f, -0.375f,
-                             -0.5f, -0.75f, -1.0f, -1.5f);
+  const rowf values = (rowf)FACTOR_fp4 * (rowf)(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f, -0.5f, -1.0f,
+                                                -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
   return PERMUTE(values, word >> (uint)(4 * i));
 }
 #else
-EM_FN rowf decode_fp4(rowu word, int i) {
-  const rowu code = 4 * i <= 22 ? word << (uint)((22 - 4 * i) & 31) : word >> (uint)((4 * i - 22) & 31);
-  return with_sign(shorter(as_rowf((code & 0x01c00000u) | 0x3e000000u), 0.25f), word << (uint)(28 - 4 * i));
-}
+#define decode_fp4 decode_fp4_bits
 #endif
-#define FACTOR_fp8 0.00390625f
-EM_FN rowf decode_fp8(rowu word, int i) {
-  const rowu code = 8 * i <= 20 ? word << (uint)((20 - 8 * i) & 31) : word >> (uint)((8 * i - 20) & 31);
-  return with_sign(shorter(as_rowf((code & 0x07f00000u) | 0x38000000u), 6.103515625e-5f), word << (uint)(24 - 8 * i));
-}
 #define FACTOR_bf16 1.0f
 EM_FN rowf decode_bf16(rowu word, int i) { return as_rowf((word >> (uint)(16 * i)) << 16u); }
 // IEEE half: rebiased; subnormals by an exact difference, infinities and NaN keep the largest exponent.
@@ -138,30 +154,6 @@ EM_FN void ask_ahead(__global const uint* p) {
 #endif
 }
 
-#if W_BITS == 8
-// Whether no code of these chains has exponent 0: then its bits are a float's but for a constant.
-EM_FN bool usual(__global const uint* const* w, int rows) {
-  rowu all = (rowu)0xffffffffu;
-  for (int g = 0; g < rows; ++g) {
-#pragma unroll
-    for (int i = 0; i < CHAIN / PER_WORD; ++i)
-      all &= (load_words(w[g] + 16 * i) & 0x78787878u) + 0x78787878u;  // bit 7 of each byte
-  }
-  return !any((all & 0x80808080u) != 0x80808080u);
-}
-// decode() of all elements of a word of usual codes: two at a time are moved into place.
-EM_FN void decode_usual(rowu words, rowf v[PER_WORD]) {
-  const rowu signs = (rowu)0x80008000u;
-  const rowu even = bitselect(words << 4u, words << 8u, signs), odd = bitselect(words >> 4u, words, signs);
-  v[0] = as_rowf(((even << 16u) & 0x87f00000u) | 0x38000000u);
-  v[1] = as_rowf(((odd << 16u) & 0x87f00000u) | 0x38000000u);
-  v[2] = as_rowf((even & 0x87f00000u) | 0x38000000u);
-  v[3] = as_rowf((odd & 0x87f00000u) | 0x38000000u);
-}
-#else
-EM_FN bool usual(__global const uint* const* w, int rows) { return false; }
-EM_FN void decode_usual(rowu words, rowf v[PER_WORD]) { decode_each(words, v); }
-#endif
 #endif
 
 EM_FN rowf scale_value(rowu b) { return as_rowf(max(b << 23u, (rowu)0x00400000u)); }  // em_e8m0 of each
