@@ -1,5 +1,7 @@
 #include "backend/opencl/kernels/row_kernel.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -91,18 +93,44 @@ std::string name_of(std::span<const Part> parts) {
   return name + "_rows";
 }
 
-// What a work-group does: the one chain, or that of its row.
-std::string body_of(std::span<const std::string> chains) {
-  if (chains.size() == 1) return fmt::format("  {}\n", chains[0]);
-  std::string body;
-  for (size_t i = 0; i < chains.size(); ++i) {
-    const std::string begin = i == 0 ? "" : fmt::format("group >= end_{} && ", i - 1),
-                      end = i + 1 == chains.size() ? "get_num_groups(0)" : fmt::format("end_{}", i);
+// A call of a part's function, without row and shared.
+struct Call {
+  size_t chain;
+  std::string_view function;
+  std::vector<std::string> arguments;
+};
+
+// Argument `at` of the function that these parts call: "part == 1 ? x_1 : x_3".
+std::string argument_of(std::span<const Call> calls, std::span<const size_t> parts, size_t at) {
+  const std::string& first = calls[parts[0]].arguments[at];
+  if (parts.size() == 1) return first;
+  return fmt::format("part == {} ? {} : {}", parts[0], first, argument_of(calls, parts.subspan(1), at));
+}
+
+// What a work-group does: the parts of its row's chain, one after the other. A function stands there once, however many
+// parts call it, since compilers inline each call.
+std::string body_of(std::span<const Call> calls, size_t chains) {
+  std::vector<uint32_t> parts_of_chain(chains);
+  for (size_t i = 0; i < calls.size(); ++i) parts_of_chain[calls[i].chain] |= 1u << i;
+  std::string body = fmt::format("  uint parts = {:#x};\n  size_t row = group;\n", parts_of_chain[0]);
+  for (size_t chain = 1; chain < chains; ++chain)
+    body += fmt::format("  if (group >= end_{0}) {{ parts = {1:#x}; row = group - end_{0}; }}\n", chain - 1,
+                        parts_of_chain[chain]);
+  body += fmt::format("#pragma unroll 1\n  for (int part = 0; part < {}; ++part) {{\n", calls.size());
+  for (size_t i = 0; i < calls.size(); ++i) {
+    std::vector<size_t> parts;
+    for (size_t j = 0; j < calls.size(); ++j)
+      if (calls[j].function == calls[i].function) parts.push_back(j);
+    if (parts[0] != i) continue;
+    std::string call = fmt::format("{}(", calls[i].function);
+    for (size_t at = 0; at < calls[i].arguments.size(); ++at) call += argument_of(calls, parts, at) + ", ";
     // Barriers around each: what follows the last one within a condition, PoCL compiles as if all work-items went where
     // the first one goes.
-    body += fmt::format("  if ({}group < {}) {{ {} SYNC_ALL; }}\n  SYNC_ALL;\n", begin, end, chains[i]);
+    body += fmt::format(
+        "    if ((parts >> part & 1) != 0 && (part == {})) {{ {}row, shared); SYNC_ALL; }}\n    SYNC_ALL;\n",
+        fmt::join(parts, " || part == "), call);
   }
-  return body;
+  return body + "  }\n";
 }
 
 // A kernel that calls the functions. It takes the row at which each chain but the last ends, in groups, and then what
@@ -110,7 +138,8 @@ std::string body_of(std::span<const std::string> chains) {
 std::string text_of(std::span<const Part> parts) {
   std::vector<std::string_view> files;
   std::string text, arguments;
-  std::vector<std::string> chains;
+  std::vector<Call> calls;
+  size_t chains = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
     const auto& [function, chain, first] = parts[i];
     const std::string_view source = kernel_source(function.file).text;
@@ -122,23 +151,21 @@ std::string text_of(std::span<const Part> parts) {
     check(parameters.size() == function.arguments.size() + 2, Code::kInternal, "{} takes {} arguments, not {}",
           function.name, parameters.size() - 2, function.arguments.size());
     parameters.resize(function.arguments.size());
-    std::string call = fmt::format("{}(", function.name);
+    Call& call = calls.emplace_back(Call{chain, function.name, {}});
     for (const auto& [type, name, restricted] : parameters) {
       const bool alone = restricted && parts.size() == 1;  // two functions may be given the same memory
       arguments += fmt::format(", {} {}{}_{}", type, alone ? "restrict " : "", name, i);
-      call += fmt::format("{}_{}, ", name, i);
+      call.arguments.push_back(fmt::format("{}_{}", name, i));
     }
-    call += chain == 0 ? "group" : fmt::format("group - end_{}", chain - 1);
-    chains.resize(std::max(chains.size(), chain + 1));
-    chains[chain] += fmt::format("{}{}, shared);", chains[chain].empty() ? "" : " SYNC_ALL; ", call);
+    chains = std::max(chains, chain + 1);
   }
   std::string ends;
-  for (size_t chain = 0; chain + 1 < chains.size(); ++chain) ends += fmt::format(", uint end_{}", chain);
+  for (size_t chain = 0; chain + 1 < chains; ++chain) ends += fmt::format(", uint end_{}", chain);
   // What is said of the functions' arguments is said of the kernel's: inlined, it becomes a call that Oclgrind lacks.
   return fmt::format(
       "#define restrict\n{}\n#undef restrict\nKERNEL void {}({}) {{\n  __local float shared[{}];\n  const size_t group "
       "= get_group_id(0);\n{}}}\n",
-      text, name_of(parts), (ends + arguments).substr(2), local_floats_of(parts), body_of(chains));
+      text, name_of(parts), (ends + arguments).substr(2), local_floats_of(parts), body_of(calls, chains));
 }
 
 class RowKernel final : public OpenclKernel {
