@@ -57,7 +57,9 @@ KERNEL void hc_mix(__global const act_t* restrict h, __global const float* restr
 // x[c] = round(sum_j weight[j] * h[j, c]) ascending; then x = round((x * r) * norm).
 EM_FN void collapse(__global const act_t* h, __local const float* weight, __global const CAT(NORM, _t) * norm,
                     __global act_t* x, int d, float eps, __local float* fold) {
+#if !VECTOR_LANES
 #pragma unroll 4
+#endif
   for (int c = LANE; c < d; c += GROUP) {
     float sum = 0.0f;
 #pragma unroll
@@ -66,7 +68,9 @@ EM_FN void collapse(__global const act_t* h, __local const float* weight, __glob
   }
   SYNC_GLOBAL;
   const float r = em_rsqrt(em_div(dot64_act(x, x, d, fold), (float)d) + eps);
+#if !VECTOR_LANES
 #pragma unroll 4
+#endif
   for (int c = LANE; c < d; c += GROUP) store_act(x, c, (load_act(x, c) * r) * load_norm(norm, c));
 }
 

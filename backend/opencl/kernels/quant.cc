@@ -11,16 +11,20 @@ namespace {
 
 Support supports_fake_quant(const OpCall& call, const OpenclDevice&) { return all_row_major(call); }
 
+std::vector<std::string> definitions_of(const OpCall& call) {
+  return {define("ACT", call.inputs[0].dtype),
+          op_of<FakeQuant>(call).grid == QuantGrid::kFp8 ? "GRID=fp8" : "GRID=fp4"};
+}
+
 std::unique_ptr<Kernel> make_fake_quant(const OpCall& call, OpenclDevice& device) {
   const auto& op = op_of<FakeQuant>(call);
   const TensorType& x = call.inputs[0];
   const int32_t n = narrow(x.shape[-1]), dims = op.dims == 0 ? n : op.dims;
   return make_kernel(
-      [function = device.function("quant.cl", {define("ACT", x.dtype)}, "fake_quant"), n, dims,
-       block = int32_t{op.block}, is_fp8 = int32_t{op.grid == QuantGrid::kFp8},
+      [function = device.function("quant.cl", definitions_of(call), "fake_quant"), n, dims, block = int32_t{op.block},
        per_token = rows_per_first(x.shape)](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
         const Grid grid{tiles(dims, block) + tiles(n - dims, block), live_count(step) * per_token};
-        (*function)(queue, grid, args[0].values, args[1].values, n, dims, block, is_fp8);
+        (*function)(queue, grid, args[0].values, args[1].values, n, dims, block);
       });
 }
 
@@ -32,14 +36,13 @@ std::optional<RowFunction> fake_quant(const OpCall& call) {
   const int pieces = op.block / kPiece;
   if (op.block % kPiece != 0 || pieces > 64 || !std::has_single_bit(static_cast<unsigned>(pieces))) return std::nullopt;
   const int32_t n = narrow(x.shape[-1]), dims = op.dims == 0 ? n : op.dims;
-  return RowFunction{
-      .file = "quant.cl",
-      .name = "fake_quant_row",
-      .definitions = {define("ACT", x.dtype)},
-      .arguments = {TensorAt{0}, TensorAt{1}, n, dims, int32_t{op.block}, int32_t{op.grid == QuantGrid::kFp8}},
-      .rows_per_token = rows_per_first(x.shape),
-      .local_floats = kMostRowGroup,
-      .group = row_group(n)};
+  return RowFunction{.file = "quant.cl",
+                     .name = "fake_quant_row",
+                     .definitions = definitions_of(call),
+                     .arguments = {TensorAt{0}, TensorAt{1}, n, dims, int32_t{op.block}},
+                     .rows_per_token = rows_per_first(x.shape),
+                     .local_floats = kMostRowGroup,
+                     .group = row_group(n)};
 }
 
 Support supports_hadamard(const OpCall& call, const OpenclDevice& device) {

@@ -1,4 +1,4 @@
-// Activation rounding and the Hadamard transform. Option: ACT.
+// Activation rounding and the Hadamard transform. Options: ACT; GRID (fp8, fp4), without it no rounding.
 
 EM_FN void hadamard_row(__global const act_t* restrict x, __global act_t* restrict y, int n, float scale, size_t row,
                         __local float* v) {
@@ -10,31 +10,43 @@ EM_FN void hadamard_row(__global const act_t* restrict x, __global act_t* restri
   for (int i = LANE; i < n; i += GROUP) store_act(y, i, v[i]);
 }
 
-// Elements first, first + step, .. below `end` of a block whose largest magnitude is `amax`, rounded to the grid.
-EM_FN void round_elements(__global const act_t* x, __global act_t* y, int first, int end, int step, uint amax,
-                          int is_fp8) {
-  if (is_fp8) {
-    const uint scale = em_fp8_scale(amax);
-    for (int i = first; i < end; i += step) store_act(y, i, em_fake_fp8(load_act(x, i), scale));
-  } else {
-    const uint scale = em_fp4_scale(amax);
-    for (int i = first; i < end; i += step) store_act(y, i, em_fake_fp4(load_act(x, i), scale));
-  }
+#ifdef GRID
+#define grid_scale CAT(CAT(em_, GRID), _scale)
+#define grid_value CAT(em_fake_, GRID)
+
+// One vector at a time is enough for so few elements, and takes half as long to compile as four.
+#if VECTOR_LANES
+#define ONE_VECTOR _Pragma("clang loop interleave_count(1)")
+#else
+#define ONE_VECTOR
+#endif
+
+// The largest magnitude of elements first, first + step, .. below `end`.
+EM_FN uint largest_magnitude(__global const act_t* x, int first, int end, int step) {
+  uint amax = 0;
+  ONE_VECTOR
+  for (int i = first; i < end; i += step) amax = max(amax, em_magnitude(load_act(x, i)));
+  return amax;
+}
+
+// The same elements, of a block whose largest magnitude is `amax`, rounded to the grid.
+EM_FN void round_elements(__global const act_t* x, __global act_t* y, int first, int end, int step, uint amax) {
+  const uint scale = grid_scale(amax);
+  ONE_VECTOR
+  for (int i = first; i < end; i += step) store_act(y, i, grid_value(load_act(x, i), scale));
 }
 
 // Blocks of `block` elements below `dims` are rounded to the grid, those above are copied. Work-items take PIECE
 // neighbours each, and know of those of the other pieces of their block.
 #define PIECE 8
 EM_FN void fake_quant_row(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block,
-                          int is_fp8, size_t row, __local float* shared) {
+                          size_t row, __local float* shared) {
   x += row * n;
   y += row * n;
 #if VECTOR_LANES
   for (int begin = 0; begin < dims; begin += block) {
     const int end = min(begin + block, dims);
-    uint amax = 0;
-    for (int i = begin; i < end; ++i) amax = max(amax, em_magnitude(load_act(x, i)));
-    round_elements(x, y, begin, end, 1, amax, is_fp8);
+    round_elements(x, y, begin, end, 1, largest_magnitude(x, begin, end, 1));
   }
 #else
   __local uint* largest = (__local uint*)shared;
@@ -42,21 +54,19 @@ EM_FN void fake_quant_row(__global const act_t* restrict x, __global act_t* rest
   for (int first = 0; first < blocks * pieces; first += GROUP) {
     const int begin = (first + LANE) / pieces * block + LANE % pieces * PIECE;
     const int end = min(begin + PIECE, dims);
-    uint amax = 0;
-    for (int i = begin; i < end; ++i) amax = max(amax, em_magnitude(load_act(x, i)));
+    uint amax = largest_magnitude(x, begin, end, 1);
     largest[LANE] = amax;
     SYNC;
     for (int i = 0; i < pieces; ++i) amax = max(amax, largest[LANE / pieces * pieces + i]);
     SYNC;
-    round_elements(x, y, begin, end, 1, amax, is_fp8);
+    round_elements(x, y, begin, end, 1, amax);
   }
 #endif
   for (int i = dims + LANE; i < n; i += GROUP) y[i] = x[i];
 }
 
 // The same of more work-groups: grid (blocks, rows).
-KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block,
-                       int is_fp8) {
+KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restrict y, int n, int dims, int block) {
   const int quantised = (dims + block - 1) / block;
   const int b = get_group_id(0);
   const int copied = b >= quantised;
@@ -64,8 +74,7 @@ KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restric
   const int end = min(begin + block, copied ? n : dims);
   x += get_group_id(1) * (size_t)n;
   y += get_group_id(1) * (size_t)n;
-  uint amax = 0;
-  for (int i = begin + LANE; i < end; i += GROUP) amax = max(amax, em_magnitude(load_act(x, i)));
+  uint amax = largest_magnitude(x, begin + LANE, end, GROUP);
 #if !VECTOR_LANES
   __local uint fold[GROUP];
   fold[LANE] = amax;
@@ -79,6 +88,7 @@ KERNEL void fake_quant(__global const act_t* restrict x, __global act_t* restric
   if (copied) {
     for (int i = begin + LANE; i < end; i += GROUP) y[i] = x[i];
   } else {
-    round_elements(x, y, begin + LANE, end, GROUP, amax, is_fp8);
+    round_elements(x, y, begin + LANE, end, GROUP, amax);
   }
 }
+#endif
