@@ -163,18 +163,24 @@ EM_FN void dot_tile(rowf total[TOKEN_TILE][ROW_TILE], __global const act_t* x, c
 #else
 
 // c += the products of the elements of one word of each row group.
-EM_FN void add_words(rowf c[ROW_TILE], __local const float* x, const Rows* rows, size_t at) {
+EM_FN void add_words(rowf c[ROW_TILE], __local const float* x, const Rows* rows, size_t at, size_t far) {
   rowf weights[ROW_TILE][PER_WORD];
 #pragma unroll
   for (int g = 0; g < ROW_TILE; ++g) {
     decode_word(load_words(rows->words[g] + at), weights[g]);
-    ask_ahead(rows->words[g] + at);
+    ask_ahead(rows->words[g] + at, far);
   }
 #pragma unroll
   for (int i = 0; i < PER_WORD; ++i) {
 #pragma unroll
     for (int g = 0; g < ROW_TILE; ++g) c[g] = em_fma((rowf)x[i], weights[g][i], c[g]);
   }
+}
+
+// How far from `at` in a row group of that length is what is read when `far` more has been. After its end comes the
+// row group of the next tile, which most often is done next.
+EM_FN size_t ahead_of(size_t at, size_t far, size_t length) {
+  return at + far < length ? far : far + (ROW_TILE - 1) * length;
 }
 
 // total[0][g] = dot(x[x_at[0] .. + k), rows of group first + g). `stage` is STAGE_FLOATS floats.
@@ -186,6 +192,14 @@ EM_FN void dot_tile(rowf total[1][ROW_TILE], __global const act_t* x, const size
   for (int k0 = 0; k0 < k_all; k0 += STAGE_DEPTH) {
     const int n = min(STAGE_DEPTH, k_all - k0);
     stage_tokens(x, x_at, 1, k0, n, stage);
+    const size_t far = ahead_of((size_t)(k0 / PER_WORD) * 16, FAR, (size_t)m->words * 16);
+#if W_BITS == 4 && ASK_AHEAD
+    const int scales = k0 / SCALE_BLOCK * 16;
+    for (int g = 0; g < ROW_TILE; ++g) {
+      __builtin_prefetch((const void*)(size_t)(rows.scales[g] + scales + ahead_of(scales, 256, m->scale_cols * 16)), 0,
+                         3);
+    }
+#endif
 #pragma unroll 1
     for (int b = 0; b < n; b += 2 * CHAIN) {
       // A chain takes as long as its sums wait for each other, so that both are made at once.
@@ -195,8 +209,8 @@ EM_FN void dot_tile(rowf total[1][ROW_TILE], __global const act_t* x, const size
 #pragma unroll WORDS_IN_TURN
       for (int k = b; k < (WHOLE ? b + CHAIN : min(b + CHAIN, n)); k += PER_WORD) {
         const size_t at = (size_t)((k0 + k) / PER_WORD) * 16;
-        add_words(e, stage + k, &rows, at);
-        if (WHOLE || k + CHAIN < n) add_words(o, stage + k + CHAIN, &rows, at + CHAIN / PER_WORD * 16);
+        add_words(e, stage + k, &rows, at, far);
+        if (WHOLE || k + CHAIN < n) add_words(o, stage + k + CHAIN, &rows, at + CHAIN / PER_WORD * 16, far);
       }
 #pragma unroll
       for (int g = 0; g < ROW_TILE; ++g) {

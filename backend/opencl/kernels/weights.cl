@@ -145,15 +145,15 @@ EM_FN void decode_word_fp4(rowu words, rowf v[8]) {
 #endif
 
 #if VECTOR_LANES
-// Weights that are read once are asked for twice, in the second cache 4 KiB ahead, since the hardware stops at each
-// page, and in the first, which has no room for more: where the compiler has a word for it (probe.cl).
-EM_FN void ask_ahead(__global const uint* p) {
+// Weights that are read once are asked for twice, in the second cache `far` words ahead, since the hardware stops at
+// each page, and in the first, which has no room for more: where the compiler has a word for it (probe.cl).
+#define FAR 1024
+EM_FN void ask_ahead(__global const uint* p, size_t far) {
 #if ASK_AHEAD
-  __builtin_prefetch((const void*)(size_t)(p + 1024), 0, 2);
+  __builtin_prefetch((const void*)(size_t)(p + far), 0, 2);
   __builtin_prefetch((const void*)(size_t)(p + 128), 0, 3);
 #endif
 }
-
 #endif
 
 EM_FN rowf scale_value(rowu b) { return as_rowf(max(b << 23u, (rowu)0x00400000u)); }  // em_e8m0 of each
