@@ -151,7 +151,7 @@ EM_FN void decode_word_fp4(rowu words, rowf v[8]) {
 EM_FN void ask_ahead(__global const uint* p, size_t far) {
 #if ASK_AHEAD
   __builtin_prefetch((const void*)(size_t)(p + far), 0, 2);
-  __builtin_prefetch((const void*)(size_t)(p + 128), 0, 3);
+  __builtin_prefetch((const void*)(size_t)(p + max(128, BLOCK / PER_WORD * 16)), 0, 3);
 #endif
 }
 #endif
