@@ -15,18 +15,17 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
   const int64_t row_bytes = info(in.dtype).row_bytes(k);
   const int64_t scale_cols = has_scale_plane(in.dtype) ? ceil_div(k, info(in.dtype).scale_cols) : 0;
   const bool by_row = info(in.dtype).scale_rows == 1;  // scales interleave like values; other planes keep their order
-  std::unique_ptr<OpenclFunction> scale_bytes;
-  if (by_row) scale_bytes = device.function("repack.cl", {define("UNIT", 1)}, "interleave");
-  return make_kernel([words = device.function("repack.cl", {define("UNIT", 4)}, "interleave"),
-                      scale_bytes = std::move(scale_bytes), rows = narrow(rows),
+  return make_kernel([interleave = device.function("repack.cl", {}, "interleave"), by_row, rows = narrow(rows),
                       matrices = static_cast<size_t>(matrices), row_bytes = narrow(row_bytes),
                       scale_cols = narrow(scale_cols)](OpenclQueue& queue, std::span<const Tensor> args, const Step&) {
-    const Grid grid{tiles((row_bytes + 3) / 4, kColumns), tiles(rows, 16), matrices};
-    (*words)(queue, grid, args[0].values, args[1].values, rows, row_bytes);
+    const auto launch = [&](const BufferPtr& from, const BufferPtr& to, int32_t bytes, int32_t unit) {
+      (*interleave)(queue, {tiles(ceil_div(bytes, unit), kColumns), tiles(rows, 16), matrices}, from, to, rows, bytes,
+                    unit);
+    };
+    launch(args[0].values, args[1].values, row_bytes, 4);
     if (scale_cols == 0) return;
-    if (scale_bytes != nullptr) {
-      const Grid scale_grid{tiles(scale_cols, kColumns), tiles(rows, 16), matrices};
-      (*scale_bytes)(queue, scale_grid, args[0].scales, args[1].scales, rows, scale_cols);
+    if (by_row) {
+      launch(args[0].scales, args[1].scales, scale_cols, 1);
     } else {
       queue.copy(*args[1].scales, 0, *args[0].scales, 0, args[0].type.scale_bytes());
     }
