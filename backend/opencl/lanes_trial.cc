@@ -100,11 +100,11 @@ bool measure(const std::vector<Candidate*>& both, std::chrono::milliseconds pati
   return std::ranges::none_of(both, &Candidate::ended) && slower < kClearly * faster;
 }
 
-// A product with FP8 weights, with memory of its own.
+// A product, with memory of its own.
 class Product {
  public:
-  Product(OpenclDevice& device, int64_t tokens)
-      : inputs_{{DType::kBF16, Shape{tokens, kK}}, {DType::kFp8, Shape{kN, kK}}} {
+  Product(OpenclDevice& device, int64_t tokens, DType weight)
+      : inputs_{{DType::kBF16, Shape{tokens, kK}}, {weight, Shape{kN, kK}}} {
     inputs_[1].layout = device.weight_layout(inputs_[1]);
     outputs_ = op_.infer(inputs_);
     const OpCall call{op_, inputs_, outputs_};
@@ -156,16 +156,16 @@ std::optional<std::string> serve_trial(const OpenclName& name, Lanes lanes, int 
     const auto device = std::dynamic_pointer_cast<OpenclDevice>(create_opencl_device(name, "", lanes));
     check(device != nullptr, Code::kUnsupported, "the device compiles nothing");
     std::optional<Product> product;
-    const auto prepare = [&](int tokens) {
+    const auto prepare = [&](int tokens, DType weight) {
       step(fmt::format("linear, tokens: {}", tokens));
-      product.emplace(*device, tokens);
+      product.emplace(*device, tokens, weight);
       send_text(socket, std::string(1, kReady));
     };
-    prepare(LanesTrial::kManyTokens);
+    prepare(LanesTrial::kManyTokens, DType::kBF16);  // which few devices have to ask how to decode
     std::optional<std::string> asked;
     while ((asked = receive_text(socket)) == kTry || asked == kTryOne) {
       if (asked == kTryOne)
-        prepare(1);
+        prepare(1, DType::kFp8);
       else
         send_text(socket, fmt::format("{}{}", kTime, product->seconds()));
     }
