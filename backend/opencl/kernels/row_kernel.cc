@@ -107,9 +107,29 @@ std::string argument_of(std::span<const Call> calls, std::span<const size_t> par
   return fmt::format("part == {} ? {} : {}", parts[0], first, argument_of(calls, parts.subspan(1), at));
 }
 
-// What a work-group does: the parts of its row's chain, one after the other. A function stands there once, however many
-// parts call it, since compilers inline each call.
-std::string body_of(std::span<const Call> calls, size_t chains) {
+// What a work-group does, on work-items: the one chain, or that of its row.
+std::string chains_of(std::span<const Call> calls, size_t chains) {
+  std::vector<std::string> text(chains);
+  for (const Call& call : calls) {
+    const std::string row = call.chain == 0 ? "group" : fmt::format("group - end_{}", call.chain - 1);
+    text[call.chain] +=
+        fmt::format("{}({}, {}, shared); SYNC_ALL; ", call.function, fmt::join(call.arguments, ", "), row);
+  }
+  if (chains == 1) return fmt::format("  {}\n", text[0]);
+  std::string body;
+  for (size_t i = 0; i < chains; ++i) {
+    const std::string begin = i == 0 ? "" : fmt::format("group >= end_{} && ", i - 1),
+                      end = i + 1 == chains ? "get_num_groups(0)" : fmt::format("end_{}", i);
+    // Barriers around each: what follows the last one within a condition, PoCL compiles as if all work-items went where
+    // the first one goes.
+    body += fmt::format("  if ({}group < {}) {{ {}}}\n  SYNC_ALL;\n", begin, end, text[i]);
+  }
+  return body;
+}
+
+// On vector lanes: the parts of the chain, in a loop. A function stands there once, however many parts call it, since
+// compilers inline each call. (With barriers in such a loop PoCL takes ten times as long to compile.)
+std::string loop_of(std::span<const Call> calls, size_t chains) {
   std::vector<uint32_t> parts_of_chain(chains);
   for (size_t i = 0; i < calls.size(); ++i) parts_of_chain[calls[i].chain] |= 1u << i;
   std::string body = fmt::format("  uint parts = {:#x};\n  size_t row = group;\n", parts_of_chain[0]);
@@ -124,18 +144,15 @@ std::string body_of(std::span<const Call> calls, size_t chains) {
     if (parts[0] != i) continue;
     std::string call = fmt::format("{}(", calls[i].function);
     for (size_t at = 0; at < calls[i].arguments.size(); ++at) call += argument_of(calls, parts, at) + ", ";
-    // Barriers around each: what follows the last one within a condition, PoCL compiles as if all work-items went where
-    // the first one goes.
-    body += fmt::format(
-        "    if ((parts >> part & 1) != 0 && (part == {})) {{ {}row, shared); SYNC_ALL; }}\n    SYNC_ALL;\n",
-        fmt::join(parts, " || part == "), call);
+    body += fmt::format("    if ((parts >> part & 1) != 0 && (part == {})) {}row, shared);\n",
+                        fmt::join(parts, " || part == "), call);
   }
   return body + "  }\n";
 }
 
 // A kernel that calls the functions. It takes the row at which each chain but the last ends, in groups, and then what
 // the functions take.
-std::string text_of(std::span<const Part> parts) {
+std::string text_of(std::span<const Part> parts, Lanes lanes) {
   std::vector<std::string_view> files;
   std::string text, arguments;
   std::vector<Call> calls;
@@ -165,7 +182,8 @@ std::string text_of(std::span<const Part> parts) {
   return fmt::format(
       "#define restrict\n{}\n#undef restrict\nKERNEL void {}({}) {{\n  __local float shared[{}];\n  const size_t group "
       "= get_group_id(0);\n{}}}\n",
-      text, name_of(parts), (ends + arguments).substr(2), local_floats_of(parts), body_of(calls, chains));
+      text, name_of(parts), (ends + arguments).substr(2), local_floats_of(parts),
+      lanes == Lanes::kVector ? loop_of(calls, chains) : chains_of(calls, chains));
 }
 
 class RowKernel final : public OpenclKernel {
@@ -216,7 +234,7 @@ class RowKernel final : public OpenclKernel {
   std::unique_ptr<OpenclFunction> function(OpenclDevice& device) const {
     size_t group = 64;
     for (const Part& part : parts_) group = std::max(group, part.function.group);
-    const std::string text = text_of(parts_);
+    const std::string text = text_of(parts_, device.capabilities().lanes);
     const KernelSource source{parts_.size() == 1 ? parts_[0].function.file : "joined.cl", text};
     return device.function(source, *definitions_of(parts_), name_of(parts_), work_group(device, group));
   }
