@@ -43,7 +43,8 @@ std::shared_ptr<Device> create_opencl([[maybe_unused]] const OpenclName& name,
                                       [[maybe_unused]] const DeviceOptions& options) {
 #ifdef V4RT_HAVE_OPENCL
   return create_opencl_device(name, options.cache_dir, options.lanes, fast_options(options),
-                              {options.max_group, options.local_memory, options.own_memory}, options.compiler);
+                              {options.max_group, options.local_memory, options.own_memory, options.long_launches},
+                              options.compiler);
 #else
   fail(Code::kUnsupported, "this build has no OpenCL backend: configure with -DV4RT_OPENCL=ON");
 #endif
@@ -57,7 +58,7 @@ std::shared_ptr<Device> create_host_opencl([[maybe_unused]] const DeviceOptions&
   return adopt_opencl_device({static_cast<cl_context>(host.context), static_cast<cl_device_id>(host.device),
                               static_cast<cl_command_queue>(host.queue)},
                              options.cache_dir, options.lanes, fast_options(options),
-                             {options.max_group, options.local_memory, options.own_memory});
+                             {options.max_group, options.local_memory, options.own_memory, options.long_launches});
 #else
   return create_opencl({}, options);
 #endif

@@ -39,7 +39,10 @@ struct DeviceOptions {
   // opencl: no more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has
   size_t max_group = 0, local_memory = 0;
   bool own_memory = false;  // opencl: as if its memory were not the host's, for tests of what is done then
-  HostOpencl host_opencl;   // of the device kHostOpencl
+  // opencl: whether launches of one token go on with the small ops that follow. Nothing: where launches cost most, on
+  // devices that are not processors. It takes fences of device scope.
+  std::optional<bool> long_launches;
+  HostOpencl host_opencl;  // of the device kHostOpencl
 };
 
 inline constexpr const char* kHostOpencl = "opencl:host";

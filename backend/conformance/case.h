@@ -46,6 +46,7 @@ std::vector<Case> attention_cases();
 std::vector<Case> hyper_cases();
 std::vector<Case> moe_cases();
 std::vector<Case> chain_cases();  // of several ops: chain.h
+std::vector<Case> tail_cases();   // of several ops of one token, for devices whose launches go on
 std::vector<Case> all_cases();
 
 }  // namespace v4rt

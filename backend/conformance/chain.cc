@@ -1,5 +1,7 @@
 #include "backend/conformance/chain.h"
 
+#include <algorithm>
+
 #include "ops/ref_context.h"
 
 namespace v4rt {
@@ -7,7 +9,7 @@ namespace v4rt {
 Chain::Chain(std::vector<OpPart> parts, std::span<const TensorType> in) : n_inputs_(in.size()) {
   size_t next = in.size();  // output
   for (OpPart& part : parts) {
-    Member member{.op = std::move(part.op), .inputs = {}, .outputs = {}, .args = {}, .makers = {}};
+    Member member{.op = std::move(part.op), .inputs = {}, .outputs = {}, .args = {}, .makers = {}, .after = {}};
     for (const OpPart::From& from : part.inputs) {
       const bool made = from.input < 0;
       member.makers.push_back(made ? -1 - from.input : -1);
@@ -21,8 +23,18 @@ Chain::Chain(std::vector<OpPart> parts, std::span<const TensorType> in) : n_inpu
       aliases_.push_back(
           {static_cast<int>(member.args[member.inputs.size() + static_cast<size_t>(alias.output)] - n_inputs_),
            static_cast<int>(member.args[static_cast<size_t>(alias.input)])});
+    for (size_t before = 0; before < members_.size(); ++before)
+      if (overwrites(member, members_[before]) || overwrites(members_[before], member))
+        member.after.push_back(static_cast<int>(before));
     members_.push_back(std::move(member));
   }
+}
+
+// In place, what the other uses.
+bool Chain::overwrites(const Member& member, const Member& other) {
+  return std::ranges::any_of(member.op->aliases(), [&](const Alias& alias) {
+    return std::ranges::find(other.args, member.args[static_cast<size_t>(alias.input)]) != other.args.end();
+  });
 }
 
 std::string Chain::describe() const {

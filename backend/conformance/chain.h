@@ -23,9 +23,10 @@ class Chain final : public CustomOp {
     OpPtr op;
     std::vector<TensorType> inputs, outputs;
     std::vector<size_t> args;
-    std::vector<int> makers;  // as of JoinedCall
+    std::vector<int> makers, after;  // as of JoinedCall
 
     OpCall call() const { return {*op, inputs, outputs}; }
+    JoinedCall joined() const { return {call(), makers, after}; }
     std::vector<Tensor> tensors(std::span<const Tensor> of_chain) const;
   };
   const std::vector<Member>& members() const { return members_; }
@@ -33,6 +34,7 @@ class Chain final : public CustomOp {
 
  private:
   Cost work(std::span<const TensorType> in, const Step& step) const override;
+  static bool overwrites(const Member& member, const Member& other);
 
   size_t n_inputs_;
   std::vector<Member> members_;

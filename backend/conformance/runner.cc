@@ -83,7 +83,7 @@ std::vector<Prepared> launches_of(Device& device, const OpCall& call, const std:
 std::vector<Prepared> joined(JoiningDevice& device, std::span<const Chain::Member> members,
                              std::vector<Prepared> launches) {
   std::vector<JoinedCall> calls;
-  for (const Chain::Member& member : members) calls.push_back({member.call(), member.makers});
+  for (const Chain::Member& member : members) calls.push_back(member.joined());
   if (!device.joins(calls)) return launches;
   std::vector<Prepared> one;
   one.push_back({device.join(calls), {}});

@@ -132,6 +132,22 @@ std::string unusable_because(const OpenclSite& site) {
   return {};
 }
 
+namespace {
+
+std::string fenced_language_of(cl_device_id device) {
+  constexpr cl_device_info kAtomics = 0x1063, kFences = 0x1064;  // CL_DEVICE_ATOMIC_.._CAPABILITIES of OpenCL 3.0
+  constexpr cl_bitfield kOrdered = 1 << 1, kOfDevice = 1 << 5;
+  const std::string version = cl::device_text(device, CL_DEVICE_VERSION);
+  if (version.starts_with("OpenCL 2.")) return "CL2.0";
+  if (version < "OpenCL 3.") return {};
+  const auto has = [&](cl_device_info what, cl_bitfield bits) {
+    return (cl::device_value<cl_bitfield>(device, what, 0) & bits) == bits;
+  };
+  return has(kAtomics, kOfDevice) && has(kFences, kOrdered | kOfDevice) ? "CL3.0" : "";
+}
+
+}  // namespace
+
 Capabilities query_capabilities(const OpenclSite& site) {
   Capabilities c;
   cl_device_id device = site.device;
@@ -145,6 +161,7 @@ Capabilities query_capabilities(const OpenclSite& site) {
 
   const auto type = cl::device_value<cl_device_type>(device, CL_DEVICE_TYPE);
   const bool is_cpu = (type & ~static_cast<cl_device_type>(CL_DEVICE_TYPE_DEFAULT)) == CL_DEVICE_TYPE_CPU;
+  c.processor = is_cpu;
   // A compiler that takes vectors apart, which says that none is native, makes nothing good of sixteen lanes.
   const bool has_vectors = cl::device_value<cl_uint>(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, 1) > 1;
   c.lanes = is_cpu && has_vectors ? Lanes::kVector : Lanes::kWorkItems;
@@ -163,6 +180,7 @@ Capabilities query_capabilities(const OpenclSite& site) {
   c.correct_divide_sqrt = (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
   c.denormals = (single & CL_FP_DENORM) != 0;
   c.fp64 = cl::device_value<cl_device_fp_config>(device, CL_DEVICE_DOUBLE_FP_CONFIG) != 0;
+  c.fenced_language = fenced_language_of(device);
   return c;
 }
 
@@ -173,6 +191,7 @@ std::vector<std::string> Capabilities::features() const {
   if (correct_divide_sqrt) names.emplace_back("correct_divide_sqrt");
   if (denormals) names.emplace_back("denormals");
   if (fp64) names.emplace_back("fp64");
+  if (!fenced_language.empty()) names.emplace_back("device_fences");
   if (unified_memory) names.emplace_back("unified_memory");
   if (host_memory) names.emplace_back("host_memory");
   return names;

@@ -43,6 +43,8 @@ struct Capabilities {
   bool host_memory = false;          // and a CL_MEM_USE_HOST_PTR buffer is that memory itself
   bool denormals = false;  // subnormal numbers are kept, everywhere: said by the device, found by arithmetic.h
   bool fp64 = false;
+  std::string fenced_language;  // "CL3.0": an OpenCL C with atomics and fences of device scope; empty: there is none
+  bool processor = false;       // its type is that of CPUs
 
   std::vector<std::string> features() const;
 };

@@ -77,18 +77,39 @@ std::string with_buffer_offsets(std::string_view source) {
   return out.append(source);
 }
 
-std::string with_one_kernel(std::string_view source, std::string_view name) {
+namespace {
+
+// The text with each kernel replaced by what `edit` makes of it, name first.
+template <class Edit>
+std::string edited(std::string_view source, const Edit& edit) {
   constexpr std::string_view kEnd = "\n}";  // of a function, at the beginning of a line: nothing within is there
   std::string out;
   for (size_t at = source.find(kMarker); at != std::string_view::npos; at = source.find(kMarker)) {
-    const std::string_view kernel = source.substr(at + kMarker.size());
     const size_t end = source.find(kEnd, at);
     check(end != std::string_view::npos, Code::kInternal, "a kernel does not end");
-    const bool wanted = kernel.substr(0, kernel.find('(')) == name;
-    out += source.substr(0, wanted ? end + kEnd.size() : at);
+    const std::string_view kernel = source.substr(at, end + kEnd.size() - at);
+    const std::string_view name = kernel.substr(kMarker.size(), kernel.find('(') - kMarker.size());
+    out += source.substr(0, at);
+    out += edit(kernel, name);
     source.remove_prefix(end + kEnd.size());
   }
   return out.append(source);
+}
+
+}  // namespace
+
+std::string with_one_kernel(std::string_view source, std::string_view name) {
+  return edited(source, [&](std::string_view kernel, std::string_view its) { return its == name ? kernel : ""; });
+}
+
+std::string with_end(std::string_view source, std::string_view name, std::string_view arguments,
+                     std::string_view statements) {
+  return edited(source, [&](std::string_view kernel, std::string_view its) {
+    if (its != name) return std::string(kernel);
+    const size_t close = closing(kernel, kernel.find('('));
+    const std::string_view head = kernel.substr(0, close), rest = kernel.substr(close, kernel.size() - 1 - close);
+    return fmt::format("{}{}{}{}}}", head, arguments, rest, statements);
+  });
 }
 
 }  // namespace v4rt

@@ -21,4 +21,9 @@ std::vector<Parameter> parameters_of(std::string_view source, std::string_view h
 // The program text without KERNELs of other names, for a driver compiles what is there.
 std::string with_one_kernel(std::string_view source, std::string_view name);
 
+// The program text in which KERNELs of that name take further arguments, each with a comma before it, and end with the
+// statements.
+std::string with_end(std::string_view source, std::string_view name, std::string_view arguments,
+                     std::string_view statements);
+
 }  // namespace v4rt

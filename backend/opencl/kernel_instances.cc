@@ -46,7 +46,8 @@ std::string instance_of(std::string_view text, std::span<const std::string> defi
   for (const std::string& definition : definitions) {
     const size_t equals = definition.find('=');
     const std::string_view name = std::string_view(definition).substr(0, equals);
-    before += fmt::format("#define {} {}\n", name, equals == definition.npos ? "1" : definition.substr(equals + 1));
+    before += fmt::format("#undef {0}\n#define {0} {1}\n", name,
+                          equals == definition.npos ? "1" : definition.substr(equals + 1));
     names.macros.insert(name);
   }
   for (const std::string_view name : names.functions_and_types)

@@ -13,6 +13,7 @@
 #include "backend/opencl/kernels/column_chain.h"
 #include "backend/opencl/kernels/products.h"
 #include "backend/opencl/kernels/row_kernel.h"
+#include "backend/opencl/kernels/tail.h"
 #include "backend/opencl/lanes_trial.h"
 #include "ops/core/log.h"
 
@@ -70,14 +71,15 @@ struct Joiner {
   bool (*joins)(std::span<const JoinedCall> calls, const OpenclDevice& device);
   std::unique_ptr<Kernel> (*join)(std::span<const JoinedCall> calls, OpenclDevice& device);
 };
-constexpr Joiner kJoiners[] = {{joins_rows, join_rows}, {joins_products, join_products}, {joins_columns, join_columns}};
+constexpr Joiner kJoiners[] = {
+    {joins_rows, join_rows}, {joins_products, join_products}, {joins_columns, join_columns}, {joins_tail, join_tail}};
 
 }  // namespace
 
 int OpenclDevice::family(const OpCall& call) const {
   constexpr int kAlone = 0, kRows = 1, kProducts = 2;
   const JoinedCall one{call, std::vector<int>(call.inputs.size(), -1)};
-  if (joins_rows({&one, 1}, *this)) return kRows;
+  if (joins_rows({&one, 1}, *this)) return stands_alone(call, *this) ? kAlone : kRows;
   return joins_products({&one, 1}, *this) || follows_product(call) ? kProducts : kAlone;
 }
 
@@ -159,6 +161,31 @@ bool OpenclDevice::permutes() {
   return permutes_;
 }
 
+void OpenclDevice::go_on() {
+  if (capabilities_.fenced_language.empty()) return;
+  constexpr uint32_t kGroups = 500, kTurns = 20;
+  const size_t items = work_group(*this, 64);
+  try {
+    const KernelSource& source = kernel_source("tail.cl");
+    const auto probe = function({source.name, source.text, true}, {}, "probe_arrivals", items);
+    const BufferPtr numbers = allocate(kGroups * items * sizeof(uint32_t)), sums = allocate(items * sizeof(uint32_t));
+    OpenclQueue queue(context_.get(), site_.device, info_.name, lent_queue_.get());
+    queue.fill(*numbers, std::byte{0});
+    queue.fill(*sums, std::byte{0});
+    for (uint32_t turn = 1; turn <= kTurns; ++turn)
+      (*probe)(queue, {kGroups}, numbers, static_cast<int32_t>(turn), queue.arrivals(), sums);
+    std::vector<uint32_t> found(items), right(items);
+    queue.download(std::as_writable_bytes(std::span(found)), *sums, 0);
+    for (uint32_t item = 0; item < items; ++item)
+      for (uint32_t turn = 1; turn <= kTurns; ++turn)
+        for (uint32_t group = 0; group < kGroups; ++group) right[item] += turn * (group + item);
+    goes_on_ = found == right;
+  } catch (const Error& error) {
+    log::debug("{}: {}", info_.name, error.what());
+  }
+  if (!goes_on_) log::info("{}: fences of device scope do not do what they say: launches do not go on", info_.name);
+}
+
 BufferPtr OpenclDevice::constant(std::span<const float> values) {
   try {
     return OpenclBuffer::constant(context_.get(), std::as_bytes(values));
@@ -229,7 +256,11 @@ std::shared_ptr<Device> open(const OpenclSite& site, const std::string& name, co
     auto device = std::make_shared<OpenclDevice>(site, capabilities, name, cache_dir, fast, loan, compiler);
     device->employ(std::move(waiting));
     const ArithmeticFault fault = fault_of(ask_arithmetic(*device), capabilities.denormals);
-    if (fault.what.empty()) return device;
+    if (fault.what.empty()) {
+      // A processor's launches cost little, and PoCL takes seconds, on work-items minutes, to compile longer ones.
+      if (limits.goes_on.value_or(!capabilities.processor)) device->go_on();
+      return device;
+    }
     check(go_round(fault, capabilities), Code::kUnsupported,
           "{}: {}: it does not compute as v4rt defines it, so answers would be others: {}", device->info().name,
           device->info().description, fault.what);

@@ -63,6 +63,9 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
   bool decodes_by_halves();
   bool asks_ahead();  // whether its compiler takes what asks for memory ahead of time (weights.cl)
   bool permutes();    // and what has sixteen lanes pick from sixteen values
+  bool goes_on() const { return goes_on_; }  // whether a launch may go on with what follows from it (kernels/tail.h)
+  // From now on, if it has fences and they are found to do what they say.
+  void go_on();
   BufferPtr constant(std::span<const float> values);  // a table that a kernel keeps
 
  private:
@@ -76,7 +79,7 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
   std::shared_ptr<MemoryBudget> budget_;
   std::unique_ptr<ProgramCache> programs_;
   std::once_flag halves_asked_, ahead_asked_, permute_asked_;
-  bool halves_ = false, ahead_ = false, permutes_ = false;
+  bool halves_ = false, ahead_ = false, permutes_ = false, goes_on_ = false;
 };
 
 // Devices in the order of the platforms, "opencl:0" first; nothing is compiled, nor measured, but what was measured
@@ -84,10 +87,12 @@ class OpenclDevice final : public TableDevice<OpenclDevice>,
 std::vector<DeviceInfo> list_opencl_devices(std::vector<std::string>& problems, const std::string& cache_dir = {});
 
 // No more work-items in a work-group, and bytes that they share, than these; 0: as many as the device has.
-// `own_memory`: as if its memory were not the host's.
+// `own_memory`: as if its memory were not the host's. `goes_on`: launches go on (kernels/tail.h) or not; nothing: as
+// the device is found to do well with.
 struct OpenclLimits {
   size_t max_group = 0, local_memory = 0;
   bool own_memory = false;
+  std::optional<bool> goes_on = {};
 };
 
 // Throws as create_opencl_device.

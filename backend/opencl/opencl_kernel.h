@@ -25,7 +25,7 @@ using KernelArgument = std::variant<const Buffer*, OpenclMemory, int32_t, uint32
 // most are what they were at the last launch, and stay.
 class OpenclFunction {
  public:
-  static constexpr size_t kMostArguments = 128;  // counted as the built program has them
+  static constexpr size_t kMostArguments = 192;  // counted as the built program has them
 
   OpenclFunction(std::shared_ptr<LateFunction> function, std::string name, size_t group);
   ~OpenclFunction();

@@ -160,6 +160,21 @@ OpenclMemory OpenclQueue::step_table() const {
   return {step_table_.get(), 0, step_table_serial_};
 }
 
+OpenclMemory OpenclQueue::arrivals() {
+  if (!arrivals_) {
+    cl_int status = CL_SUCCESS;
+    cl::Memory made(clCreateBuffer(context_, CL_MEM_READ_WRITE, kArrivals * sizeof(cl_uint), nullptr, &status));
+    verify(status, "clCreateBuffer of the counters of work-groups");
+    const cl_uint zero = 0;
+    verify(clEnqueueFillBuffer(queue_.get(), made.get(), &zero, sizeof(zero), 0, kArrivals * sizeof(cl_uint), 0,
+                               nullptr, nullptr),
+           "clEnqueueFillBuffer");
+    arrivals_ = std::move(made);
+    arrivals_serial_ = next_memory_serial();
+  }
+  return {arrivals_.get(), 0, arrivals_serial_};
+}
+
 void OpenclQueue::launch(const Kernel& kernel, std::span<const Tensor> args, const Step& step) {
   static_cast<const OpenclKernel&>(kernel).enqueue(*this, args, step);
 }

@@ -39,6 +39,9 @@ class OpenclQueue final : public Queue, public OverlappingQueue {
   // int4 rows: {n_rows, n_segments, 0, 0}, one per row {slot, position, first, end}, one per segment {last row, slot,
   // 0, 0}.
   OpenclMemory step_table() const;
+  // Counters that are 0 between launches (kernels/tail.h).
+  static constexpr size_t kArrivals = 1024;
+  OpenclMemory arrivals();
   cl_command_queue handle() const { return queue_.get(); }
 
   // Reads the first number of `src` without waiting; answer() waits until it is there.
@@ -65,6 +68,8 @@ class OpenclQueue final : public Queue, public OverlappingQueue {
   cl::Memory step_table_;
   size_t step_table_bytes_ = 0;
   uint64_t step_table_serial_ = 0;
+  cl::Memory arrivals_;
+  uint64_t arrivals_serial_ = 0;
   bool has_step_ = false;
   std::array<Staging, kStagingSlots> staging_;
   size_t next_ = 0;

@@ -54,10 +54,10 @@ ProgramCache::ProgramCache(cl_context context, const OpenclSite& site, const Cap
       device_(site.device),
       device_name_(std::move(device_name)),
       identity_(fmt::format("{}, {}\n{}, {}\n", c.device_name, c.platform_name, c.driver_version, c.platform_version)),
-      common_options_("-cl-std=CL1.2"),
+      fenced_language_(c.fenced_language),
       disk_(directory) {
   if (!compiler.empty()) compilers_ = std::make_unique<Compilers>(std::move(compiler), device_name_);
-  common_options_ += c.lanes == Lanes::kVector ? " -DVECTOR_LANES=1" : " -DVECTOR_LANES=0";
+  common_options_ = c.lanes == Lanes::kVector ? " -DVECTOR_LANES=1" : " -DVECTOR_LANES=0";
   // Without the option a driver may round division and root less well even where it could do better.
   if (c.correct_divide_sqrt) common_options_ += " -cl-fp32-correctly-rounded-divide-sqrt -DV4RT_CORRECT_DIVIDE_SQRT";
   // Then everything is taken for zero alike.
@@ -83,7 +83,7 @@ cl_kernel LateFunction::get() {
 std::shared_ptr<LateFunction> ProgramCache::function(const KernelSource& source,
                                                      const std::vector<std::string>& definitions,
                                                      const std::string& name) {
-  std::string options = common_options_;
+  std::string options = fmt::format("-cl-std={}{}", source.fences ? fenced_language_ : "CL1.2", common_options_);
   for (const std::string& definition : definitions) options += " -D" + definition;
   const std::lock_guard lock(mutex_);
   const auto [place, is_new] =

@@ -66,7 +66,8 @@ class ProgramCache {
   cl_context context_;
   cl_device_id device_;
   std::string device_name_;
-  std::string identity_;        // of device and driver: part of every key
+  std::string identity_;  // of device and driver: part of every key
+  std::string fenced_language_;
   std::string common_options_;  // of every program
   BinaryStore disk_;
   std::mutex mutex_;

@@ -134,6 +134,12 @@ void add_device_options(CLI::App& command, ModelArguments& a) {
                   "The form of OpenCL kernels, vector or work-items (default: what was measured to be faster on the "
                   "device); the results are the same")
       ->check(CLI::IsMember({"vector", "work-items"}));
+  command
+      .add_option(
+          "--launches", a.launches,
+          "Whether OpenCL launches of one token end, short, or go on with small ops that follow, long (default: "
+          "long where the device is no processor and offers fences of device scope); the results are the same")
+      ->check(CLI::IsMember({"short", "long"}));
 }
 
 void add_plan_options(CLI::App& command, ModelArguments& a) {
@@ -239,6 +245,7 @@ DeviceOptions device_options(const ModelArguments& a) {
   if (!a.no_cache) options.cache_dir = cache_folder();
   options.compiler = {"/proc/self/exe", kCompileFor};
   if (!a.lanes.empty()) options.lanes = a.lanes == "vector" ? Lanes::kVector : Lanes::kWorkItems;
+  if (!a.launches.empty()) options.long_launches = a.launches == "long";
   return options;
 }
 

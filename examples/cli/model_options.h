@@ -29,7 +29,8 @@ struct ModelArguments {
   std::string weight_cache;         // empty: none
   std::vector<std::string> memory;  // bytes of the host, and "DEVICE=BYTES"; empty: what is available
   bool no_mmap = false;
-  std::string lanes;  // empty: what suits the device
+  std::string lanes;     // empty: what suits the device
+  std::string launches;  // as lanes
   bool no_cache = false;
   std::string fast;  // auto, always; empty: exact
 };

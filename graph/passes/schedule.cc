@@ -96,12 +96,12 @@ class Scheduler {
     for (size_t i = 0; i < waits_.size(); ++i) {
       if (waits_[i] == 0) push(i);
     }
-    // Those of a family follow each other. Otherwise what is alone comes first, but for what holds the host up less.
+    // Those of a family follow each other. Otherwise the lowest comes first, but for what holds the host up less.
     const auto next_family = [&](int family) {
       if (family != 0 && ready.contains(family)) return family;
       const auto rank = [](const auto& one) {
         const auto& [holds_up, priority, item] = one.second.top();
-        return std::tuple(holds_up, one.first != 0, priority);
+        return std::tuple(holds_up, one.first, priority);
       };
       return std::ranges::min_element(ready, {}, rank)->first;
     };

@@ -22,12 +22,6 @@ class Group {
   bool add(const Launch& launch) {
     JoiningDevice* device = joining(*plan_.devices[static_cast<size_t>(launch.device)]);
     if (device == nullptr || (device_ != nullptr && device != device_)) return false;
-    const auto disputed = [&](const Member& m) {
-      return std::ranges::any_of(launch.args, [&](SlotId id) {
-        return uses(*m.launch, id) && (overwrites(*m.launch, id) || overwrites(launch, id));
-      });
-    };
-    if (std::ranges::any_of(members_, disputed)) return false;
     members_.push_back(member(launch));
     const std::vector<JoinedCall> all = calls();
     if (device->joins(all)) return device_ = device, true;
@@ -37,7 +31,7 @@ class Group {
 
   std::vector<JoinedCall> calls() const {
     std::vector<JoinedCall> all;
-    for (const Member& m : members_) all.push_back({{*m.launch->op, m.inputs, m.outputs}, m.makers});
+    for (const Member& m : members_) all.push_back({{*m.launch->op, m.inputs, m.outputs}, m.makers, m.after});
     return all;
   }
 
@@ -45,7 +39,7 @@ class Group {
   struct Member {
     const Launch* launch;
     std::vector<TensorType> inputs, outputs;
-    std::vector<int> makers;
+    std::vector<int> makers, after;
   };
 
   const Slot& slot(SlotId id) const { return plan_.slots[static_cast<size_t>(id)]; }
@@ -55,8 +49,16 @@ class Group {
                                [&](const Alias& alias) { return launch.args[static_cast<size_t>(alias.input)] == id; });
   }
 
+  // One overwrites what the other uses.
+  static bool disputed(const Launch& a, const Launch& b) {
+    return std::ranges::any_of(b.args,
+                               [&](SlotId id) { return uses(a, id) && (overwrites(a, id) || overwrites(b, id)); });
+  }
+
   Member member(const Launch& launch) const {
-    Member made{&launch, {}, {}, {}};
+    Member made{&launch, {}, {}, {}, {}};
+    for (size_t i = 0; i < members_.size(); ++i)
+      if (disputed(*members_[i].launch, launch)) made.after.push_back(static_cast<int>(i));
     for (const SlotId id : std::span(launch.args).first(static_cast<size_t>(launch.n_inputs))) {
       made.inputs.push_back(slot(id).type);
       made.makers.push_back(maker(id));

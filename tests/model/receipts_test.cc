@@ -15,9 +15,11 @@ struct Target {
   std::string device;
   std::optional<Lanes> lanes = {};
   bool own_memory = false;
+  std::optional<bool> long_launches = {};
 };
 
-// Every device, those of OpenCL in both forms of their kernels, and as if their memory were not the host's.
+// Every device, those of OpenCL in both forms of their kernels, as if their memory were not the host's, and with
+// launches that go on.
 std::vector<Target> targets() {
   std::vector<Target> list;
   for (const DeviceInfo& device : list_devices().devices) {
@@ -26,6 +28,7 @@ std::vector<Target> targets() {
       continue;
     }
     list.push_back({.device = device.name, .own_memory = true});
+    list.push_back({.device = device.name, .lanes = Lanes::kVector, .long_launches = true});
     for (const Lanes lanes : {Lanes::kVector, Lanes::kWorkItems}) list.push_back({device.name, lanes});
   }
   return list;
@@ -40,11 +43,12 @@ TEST_P(Receipts, HoldOnEveryDevice) {
   EXPECT_EQ(receipt.weights, to_string(weights->identity()->content)) << "of other files";
   for (const Target& target : targets()) {
     SCOPED_TRACE(target.device + (target.lanes == Lanes::kVector ? ", vector lanes" : "") +
-                 (target.own_memory ? ", memory of its own" : ""));
+                 (target.own_memory ? ", memory of its own" : "") + (target.long_launches ? ", long launches" : ""));
     ModelOptions options;
     options.device = target.device;
     options.device_options.lanes = target.lanes;
     options.device_options.own_memory = target.own_memory;
+    options.device_options.long_launches = target.long_launches;
     options.numbers = receipt.numbers;
     options.chunk = 48;
     options.context = 300;

@@ -120,7 +120,89 @@ void add_columns(std::vector<Case>& cases, DType x, DType weight, DType experts,
       {{}, {}, {}, experts_of, {}, {}, {}});
 }
 
+// What a token's launches go on with. Rows of what they make are whole numbers of a work-group's columns, parts of
+// them, or neither.
+void add_tails(std::vector<Case>& cases, DType x, DType weight) {
+  const auto add = [&](const std::string& name, std::vector<OpPart> parts, std::vector<TensorType> inputs,
+                       std::vector<Fill> fills = {{}}) {
+    auto op = std::make_shared<Chain>(std::move(parts), inputs);
+    cases.push_back({fmt::format("tail_{}_{}", name, info(x).name),
+                     std::move(op),
+                     std::move(inputs),
+                     {{2, 31, 1}},
+                     std::move(fills)});
+  };
+  const auto linear = [&](int row, int matrix, DType out) {
+    return part(std::make_shared<Linear>(out), {in(row), in(matrix)});
+  };
+  const RowFormat row{x == DType::kBF16 ? RowFormat::Kind::kFp8Tail : RowFormat::Kind::kF32, 192,
+                      x == DType::kBF16 ? 64 : 0};
+  const CompressSpec pool{.ratio = 4, .overlap = true, .format = row, .table = kRope, .rounds = x == DType::kBF16};
+  const RowFormat plain{RowFormat::Kind::kF32, 2 * pool.width(), 0};
+  add("norms",
+      {linear(0, 1, x), linear(0, 2, x), part(norm(), {made_by(0), in(3)}), part(fp8(), {made_by(2)}),
+       part(norm(), {made_by(1), in(4)})},
+      {{x, Shape{1, 256}},
+       {weight, Shape{384, 256}},
+       {weight, Shape{192, 256}},
+       {DType::kBF16, Shape{384}},
+       {DType::kBF16, Shape{192}}});
+  add("window",
+      {linear(0, 1, x), part(rope(), {made_by(0)}), part(std::make_shared<RingAppend>(row), {made_by(1), in(2)})},
+      {{x, Shape{1, 256}}, {weight, Shape{192, 256}}, {DType::kU8, Shape{3, 7, row.bytes()}}},
+      {{}, {}, {.kind = Fill::Kind::kRows, .format = row}});
+  // A chain that overwrites what it has used.
+  add("pool",
+      {linear(0, 1, DType::kF32), part(std::make_shared<CompressPool>(pool), {made_by(0), in(2), in(3), in(4), in(5)}),
+       part(std::make_shared<RingAppend>(plain), {made_by(0), in(2)})},
+      {{x, Shape{1, 256}},
+       {weight, Shape{plain.dim, 256}},
+       {DType::kF32, Shape{3, pool.pending_rows(), plain.dim}},
+       {DType::kF32, Shape{4, pool.width()}},
+       {DType::kBF16, Shape{192}},
+       {DType::kU8, Shape{3, 24, row.bytes()}}},
+      {{}, {}, {}, {}, {}, {.kind = Fill::Kind::kRows, .format = row}});
+  for (const auto& [heads, k] : {std::pair<int64_t, int64_t>{6, 1024}, {5, 96}}) {
+    const auto by_heads = std::make_shared<Linear>(x, 1, LiveRows::kTokens, static_cast<int>(heads));
+    add(fmt::format("heads{}", heads),
+        {part(by_heads, {in(0), in(1)}), part(std::make_shared<HeadRms>(1e-6f), {made_by(0)}),
+         part(rope(), {made_by(1)})},
+        {{x, Shape{1, k}}, {weight, Shape{heads * 128, k}}});
+  }
+  add("groups", {part(std::make_shared<Linear>(x, 4), {in(0), in(1)}), part(fp8(), {made_by(0)})},
+      {{x, Shape{1, 1024}}, {weight, Shape{4 * 64, 256}}});
+  add("route",
+      {linear(0, 1, DType::kF32), linear(4, 2, x), part(std::make_shared<RouteTopK>(3, 1.5f), {made_by(0), in(3)}),
+       part(std::make_shared<Swiglu>(7.0f), {made_by(1)}), part(fp8(), {made_by(3)})},
+      {{x, Shape{1, 256}},
+       {DType::kBF16, Shape{24, 256}},
+       {weight, Shape{512, 256}},
+       {DType::kF32, Shape{24}},
+       {x, Shape{1, 256}}});
+  add("experts",
+      {part(std::make_shared<MoeGateUp>(10.0f), {in(0), in(1), in(2), in(3), in(4)}), part(fp8(), {made_by(0)})},
+      {{x, Shape{1, 256}},
+       {DType::kI32, Shape{1, 3}},
+       {DType::kF32, Shape{1, 3}},
+       {DType::kFp4, Shape{5, 384, 256}},
+       {DType::kFp4, Shape{5, 384, 256}}},
+      {{}, {.kind = Fill::Kind::kSortedIds, .low = 0, .high = 5, .live = 3}, {}, {}, {}});
+  const AttendSpec attend{.window = 7, .format = row, .scale = 0.1f, .rounds = x == DType::kBF16};
+  add("attend",
+      {part(std::make_shared<Attend>(attend), {in(0), in(1), in(2)}),
+       part(std::make_shared<RopeTail>(kRope, true), {made_by(0)})},
+      {{x, Shape{1, 20, 192}}, {DType::kU8, Shape{3, 7, row.bytes()}}, {DType::kF32, Shape{20}}},
+      {{}, {.kind = Fill::Kind::kRows, .format = row}, {}});
+}
+
 }  // namespace
+
+std::vector<Case> tail_cases() {
+  std::vector<Case> cases;
+  add_tails(cases, DType::kBF16, DType::kFp8);
+  add_tails(cases, DType::kF32, DType::kBF16);
+  return cases;
+}
 
 std::vector<Case> chain_cases() {
   std::vector<Case> cases;

@@ -6,7 +6,7 @@
 #include "backend/opencl/kernels/attend.h"
 #include "backend/opencl/kernels/entries.h"
 #include "backend/opencl/kernels/head_tile.h"
-#include "backend/opencl/kernels/row_kernel.h"
+#include "backend/opencl/kernels/tail.h"
 
 namespace v4rt {
 namespace {
@@ -63,26 +63,22 @@ Support supports_compress(const OpCall& call, const OpenclDevice& device) {
   return fits_rows(call, device, 3 * op_of<CompressPool>(call).spec.format.dim + 64);
 }
 
-std::unique_ptr<Kernel> make_compress(const OpCall& call, OpenclDevice& device) {
-  const CompressSpec& spec = op_of<CompressPool>(call).spec;
-  const std::vector<std::string> definitions =
-      format_definitions(spec.format) + std::vector{define("RATIO", spec.ratio),
-                                                    define("OVERLAP", int64_t{spec.overlap}),
-                                                    define("PENDING_ROWS", call.inputs[1].shape[1]),
-                                                    define("ROUNDS", int64_t{spec.rounds}),
-                                                    define("HADAMARD", int64_t{spec.hadamard}),
-                                                    define("NORM", call.inputs[3].dtype)};
-  return make_kernel([function = device.function("compress.cl", definitions, "compress_pool",
-                                                 work_group(device, spec.format.dim >= 256 ? 256 : 64)),
-                      frequencies = device.constant(spec.table.frequencies()), pairs = int32_t{spec.table.dims / 2},
-                      eps = spec.eps, ratio = spec.ratio,
-                      scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.format.dim)))](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const auto completes = [ratio](const Row& row) { return (row.position + 1) % ratio == 0; };
-    const auto entries = static_cast<size_t>(std::ranges::count_if(step.rows, completes));
-    (*function)(queue, {entries}, queue.step_table(), args[0].values, args[1].values, args[2].values, args[3].values,
-                frequencies, entries_of(args[4], queue), pairs, eps, scale);
-  });
+std::optional<RowFunction> compress_pool(const OpCall& call) {
+  const auto& op = op_of<CompressPool>(call);
+  const CompressSpec& spec = op.spec;
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.format.dim)));
+  return RowFunction{
+      .file = "compress.cl",
+      .name = "compress_pool_row",
+      .definitions =
+          format_definitions(spec.format) +
+          std::vector{define("RATIO", spec.ratio), define("OVERLAP", int64_t{spec.overlap}),
+                      define("PENDING_ROWS", call.inputs[1].shape[1]), define("ROUNDS", int64_t{spec.rounds}),
+                      define("HADAMARD", int64_t{spec.hadamard}), define("NORM", call.inputs[3].dtype)},
+      .arguments = {StepTable{}, TensorAt{0}, TensorAt{1}, TensorAt{2}, TensorAt{3}, Table(op.frequencies),
+                    EntriesAt{4}, int32_t{spec.table.dims / 2}, spec.eps, scale},
+      .local_floats = 64 + 3 * int64_t{spec.format.dim},
+      .group = row_group(4 * int64_t{spec.format.dim})};
 }
 
 // ---- index_select ----
@@ -143,31 +139,71 @@ Support supports_attend(const OpCall& call, const OpenclDevice& device) {
   return fits_rows(call, device, call.inputs[0].shape[2]);
 }
 
+class AttendKernel final : public OpenclKernel {
+ public:
+  AttendKernel(const OpCall& call, OpenclDevice& device, Tail tail = {})
+      : spec_(op_of<Attend>(call).spec),
+        tail_(std::move(tail)),
+        function_([this, &device, q = call.inputs[0]] {
+          const std::vector<std::string> definitions =
+              format_definitions(spec_.format) + std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]),
+                                                             define("HEAD_LANES", head_lanes(q.shape[1])),
+                                                             define("ROW_CHUNK", row_chunk(device, q.shape[2])),
+                                                             define("ROUNDS", int64_t{spec_.rounds})};
+          return tail_.function(device, kernel_source("attend.cl"), definitions, "attend", 1);
+        }),
+        head_tiles_(tiles(call.inputs[0].shape[1], head_lanes(call.inputs[0].shape[1]))),
+        ring_rows_(narrow(call.inputs[1].shape[1])) {}
+
+  void ask_for_programs() const override { (void)function_.get(); }
+
+  void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
+    const AttendBuffers b(spec_, args);
+    function_.get()(queue, {live_count(step), head_tiles_}, queue.step_table(), args[0].values, args[1].values,
+                    args[2].values, entries_of(b.cache, queue), b.idx, b.out, int32_t{spec_.window},
+                    int32_t{spec_.ratio}, int32_t{spec_.top_k}, ring_rows_, spec_.scale,
+                    tail_.arguments(queue, args).all());
+  }
+
+ private:
+  AttendSpec spec_;
+  Tail tail_;
+  AskedFunction function_;
+  size_t head_tiles_;
+  int32_t ring_rows_;
+};
+
 std::unique_ptr<Kernel> make_attend(const OpCall& call, OpenclDevice& device) {
-  const AttendSpec& spec = op_of<Attend>(call).spec;
-  const TensorType& q = call.inputs[0];
-  const int64_t lanes = head_lanes(q.shape[1]);
-  const std::vector<std::string> definitions =
-      format_definitions(spec.format) +
-      std::vector{define("ACT", q.dtype), define("HEADS", q.shape[1]), define("HEAD_LANES", lanes),
-                  define("ROW_CHUNK", row_chunk(device, q.shape[2])), define("ROUNDS", int64_t{spec.rounds})};
-  return make_kernel([function = device.function("attend.cl", definitions, "attend"), spec,
-                      head_tiles = tiles(q.shape[1], lanes), ring_rows = narrow(call.inputs[1].shape[1])](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const AttendBuffers b(spec, args);
-    (*function)(queue, {live_count(step), head_tiles}, queue.step_table(), args[0].values, args[1].values,
-                args[2].values, entries_of(b.cache, queue), b.idx, b.out, int32_t{spec.window}, int32_t{spec.ratio},
-                int32_t{spec.top_k}, ring_rows, spec.scale);
-  });
+  return std::make_unique<AttendKernel>(call, device);
+}
+
+Lead lead_attend(std::span<const JoinedCall> calls, const OpenclDevice& device) {
+  const OpCall& call = calls[0].call;
+  if (call.op.kind() != OpKind::kAttend || call.inputs[0].shape[0] != 1 || !supports_attend(call, device)) return {};
+  const int64_t heads = call.inputs[0].shape[1], dim = call.inputs[0].shape[2];
+  return {.ops = 1,
+          .tensors = call.inputs.size() + call.outputs.size(),
+          .group = "get_group_id(1)",
+          .of = {{.stripe_columns = head_lanes(heads) * dim, .columns = heads * dim}},
+          .act = define("ACT", call.inputs[0].dtype),
+          .arguments = arguments_of(8, 7),
+          .items = 1,
+          .local_bytes = 4 * dim * row_chunk(device, dim)};
+}
+
+std::unique_ptr<Kernel> make_lead_attend(std::span<const JoinedCall> calls, OpenclDevice& device, Tail tail) {
+  return std::make_unique<AttendKernel>(calls[0].call, device, std::move(tail));
 }
 
 }  // namespace
 
-const OpenclEntry kOpenclRingAppend{OpKind::kRingAppend, "opencl.ring_append", supports_ring,
-                                    make_row_kernel<ring_append>};
+const LeadEntry kLeadAttend{lead_attend, make_lead_attend};
+const OpenclEntry kOpenclRingAppend{OpKind::kRingAppend, "opencl.ring_append", supports_ring, make_row_kernel};
 const RowOpEntry kRowRingAppend{OpKind::kRingAppend, ring_append};
 const OpenclEntry kOpenclRingRead{OpKind::kRingRead, "opencl.ring_read", supports_ring_read, make_ring_read};
-const OpenclEntry kOpenclCompressPool{OpKind::kCompressPool, "opencl.compress_pool", supports_compress, make_compress};
+const OpenclEntry kOpenclCompressPool{OpKind::kCompressPool, "opencl.compress_pool", supports_compress,
+                                      make_row_kernel};
+const RowOpEntry kRowCompressPool{OpKind::kCompressPool, compress_pool};
 const OpenclEntry kOpenclIndexSelect{OpKind::kIndexSelect, "opencl.index_select", supports_index, make_index};
 const OpenclEntry kOpenclAttend{OpKind::kAttend, "opencl.attend", supports_attend, make_attend};
 

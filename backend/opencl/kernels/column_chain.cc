@@ -28,13 +28,13 @@ std::optional<Chain> chain_of(std::span<const JoinedCall> calls, const OpenclDev
   if (linear.out != chain.linear->inputs[0].dtype || linear.rows != LiveRows::kTokens) return {};
   const DotTile tile = decode_tile(device, chain.columns(), chain.weight().shape[1]);
   for (size_t i = 1; i < calls.size(); ++i) {
-    const auto& [call, makers] = calls[i];
+    const auto& [call, makers, after] = calls[i];
     const auto only = [&, &makers = makers](size_t input) {  // that is made here, by the op before
       for (size_t at = 0; at < makers.size(); ++at)
         if (makers[at] != (at == input ? static_cast<int>(i) - 1 : -1)) return false;
       return true;
     };
-    if (chain.post != nullptr) return {};
+    if (chain.post != nullptr || !after.empty()) return {};
     if (call.op.kind() == OpKind::kMoeDown && chain.down == nullptr && only(3)) {
       const TensorType& down = call.inputs[2];
       if (!supports_dot(down, device) || !same_tile(tile, decode_tile(device, chain.columns(), down.shape[2])))
@@ -66,15 +66,15 @@ std::string text_of(const Chain& chain, const DotTile& tile, OpenclDevice& devic
           : fmt::format(
                 "  hc_post_columns(picks > 0 ? sum : y, h, mix, out, n, 0, tile * {0}, min(tile * {0} + {0}, n));\n",
                 columns);
-  // Barriers around what is within a condition, as in row_kernel.cc.
+  // A loop in place of a condition, as in row_kernel.cc.
   return fmt::format(
       "{}{}{}\nKERNEL void columns(__global const act_t* x, __global const uint* w, __global const uchar* scales, "
       "__global act_t* y, int k, int n, __global const act_t* inner, __global const int* ids, __global const uint* "
       "down, __global const uchar* down_scales, __global act_t* sum, int picks, int width{}) {{\n  __local float "
       "shared[{}] __attribute__((aligned(64)));\n  const int tile = get_group_id(0);\n  linear_tile_0(x, w, scales, "
-      "(__global uchar*)y, 0, 1, k, n, 1, 0, tile, 0, shared);\n  SYNC_ALL;\n  if (picks > 0) {{ "
-      "moe_down_tile_1(inner, ids, down, down_scales, y, sum, picks, n, width, 0, tile, shared); SYNC_ALL; }}\n  "
-      "SYNC_ALL;\n{}}}\n",
+      "(__global uchar*)y, 0, 1, k, n, 1, 0, tile, 0, shared);\n  SYNC_ALL;\n  for (int once = picks > 0; once > 0; "
+      "--once) {{ moe_down_tile_1(inner, ids, down, down_scales, y, sum, picks, n, width, 0, tile, shared); SYNC_ALL; "
+      "}}\n  SYNC_ALL;\n{}}}\n",
       first, second, chain.post != nullptr ? kernel_source("hyper.cl").text : "", post_arguments,
       tile.local_bytes / static_cast<int64_t>(sizeof(float)), post);
 }

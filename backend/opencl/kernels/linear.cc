@@ -6,6 +6,7 @@
 #include "backend/opencl/kernels/dot.h"
 #include "backend/opencl/kernels/entries.h"
 #include "backend/opencl/kernels/products.h"
+#include "backend/opencl/kernels/tail.h"
 
 namespace v4rt {
 namespace {
@@ -17,19 +18,29 @@ Support supports(const OpCall& call, const OpenclDevice& device) {
   return supports_dot(call.inputs[1], device);
 }
 
+// An op group that starts within a row group touches one row group more.
+size_t row_tiles(int64_t n, int64_t op_groups, const DotTile& tile) {
+  return tiles(row_groups_of(n) + (op_groups > 1 && n % 16 != 0 ? 1 : 0), tile.row_groups);
+}
+
 struct LinearFunction {
   DotTile tile;
+  Tail tail;
   AskedFunction function;
 
-  LinearFunction(const OpCall& call, OpenclDevice& device, const DotTile& of)
-      : tile(of), function([this, &device, act = call.inputs[0].dtype, weight = call.inputs[1].dtype] {
-          return tile.function(device, "linear", "linear", act, weight);
+  LinearFunction(const OpCall& call, OpenclDevice& device, const DotTile& of, Tail next = {})
+      : tile(of),
+        tail(std::move(next)),
+        function([this, &device, act = call.inputs[0].dtype, weight = call.inputs[1].dtype] {
+          return this->tail.function(device, kernel_source(dot_file(device, "linear")),
+                                     std::vector{define("ACT", act)} + tile.definitions(device, weight), "linear",
+                                     tile.group);
         }) {}
 };
 
 class LinearKernel final : public OpenclKernel {
  public:
-  LinearKernel(const OpCall& call, OpenclDevice& device)
+  LinearKernel(const OpCall& call, OpenclDevice& device, Tail tail = {})
       : rows_per_token_(op_of<Linear>(call).rows_per_token(call.inputs[0], call.inputs[1])),
         op_groups_(op_of<Linear>(call).groups),
         n_(narrow(call.inputs[1].shape[0] / op_groups_)),
@@ -39,7 +50,8 @@ class LinearKernel final : public OpenclKernel {
     const bool many = call.inputs[0].shape[0] * rows_per_token_ > 1;
     if (many) many_.emplace(call, device, prefill_tile(device, n_, k_));
     // One row of many is the rule only after take_last: one token has a plan of its own.
-    if (!many || live_ == LiveRows::kSegments) single_.emplace(call, device, decode_tile(device, n_, k_));
+    if (!many || live_ == LiveRows::kSegments)
+      single_.emplace(call, device, decode_tile(device, n_, k_), std::move(tail));
     const JoinedCall one{call, {-1, -1}};
     if (device.capabilities().lanes == Lanes::kVector && joins_products({&one, 1}, device))
       as_products_ = join_products({&one, 1}, device);
@@ -49,11 +61,9 @@ class LinearKernel final : public OpenclKernel {
     if (planned_) return queue.launch(*as_products_, args, step);
     const int32_t rows = narrow(live_rows(step, live_) * rows_per_token_);
     const LinearFunction& f = many_ && (rows > 1 || !single_) ? *many_ : *single_;
-    // An op group that starts within a row group touches one row group more.
-    const int64_t row_groups = row_groups_of(n_) + (op_groups_ > 1 && n_ % 16 != 0 ? 1 : 0);
-    const Grid grid{tiles(rows, f.tile.tokens), tiles(row_groups, f.tile.row_groups), static_cast<size_t>(op_groups_)};
+    const Grid grid{tiles(rows, f.tile.tokens), row_tiles(n_, op_groups_, f.tile), static_cast<size_t>(op_groups_)};
     f.function.get()(queue, grid, args[0].values, args[1].values, scales_of(args[1]), args[2].values, f32_out_, rows,
-                     k_, n_, op_groups_);
+                     k_, n_, op_groups_, f.tail.arguments(queue, args).all());
   }
 
   void ask_for_programs() const override {
@@ -80,8 +90,33 @@ std::unique_ptr<Kernel> make(const OpCall& call, OpenclDevice& device) {
   return std::make_unique<LinearKernel>(call, device);
 }
 
+// Of one token, by a product that does not go beside others.
+Lead lead(std::span<const JoinedCall> calls, const OpenclDevice& device) {
+  const OpCall& call = calls[0].call;
+  if (call.op.kind() != OpKind::kLinear || !supports(call, device)) return {};
+  const auto& op = op_of<Linear>(call);
+  const TensorType &x = call.inputs[0], &w = call.inputs[1];
+  if (x.shape[0] * op.rows_per_token(x, w) != 1) return {};
+  const int64_t n = w.shape[0] / op.groups;
+  const DotTile tile = decode_tile(device, n, w.shape[1]);
+  const auto groups = static_cast<uint32_t>(row_tiles(n, op.groups, tile) * static_cast<size_t>(op.groups));
+  return {.ops = 1,
+          .tensors = 3,
+          .group = "get_group_id(1) + get_num_groups(1) * get_group_id(2)",
+          .of = {{.stripe_groups = groups}},
+          .act = define("ACT", x.dtype),
+          .arguments = arguments_of(4, 5),
+          .items = tile.group,
+          .local_bytes = tile.local_bytes};
+}
+
+std::unique_ptr<Kernel> make_lead(std::span<const JoinedCall> calls, OpenclDevice& device, Tail tail) {
+  return std::make_unique<LinearKernel>(calls[0].call, device, std::move(tail));
+}
+
 }  // namespace
 
+const LeadEntry kLeadLinear{lead, make_lead};
 const OpenclEntry kOpenclLinear{OpKind::kLinear, "opencl.linear", supports, make};
 
 }  // namespace v4rt

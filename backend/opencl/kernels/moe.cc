@@ -4,6 +4,7 @@
 
 #include "backend/opencl/kernels/dot.h"
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/tail.h"
 #include "ops/core/arith.h"
 
 namespace v4rt {
@@ -49,25 +50,68 @@ Support supports_gate_up(const OpCall& call, const OpenclDevice& device) {
   return supports_dot(call.inputs[3], device);
 }
 
-std::unique_ptr<Kernel> make_gate_up_one(const OpCall& call, OpenclDevice& device) {
-  const TensorType &x = call.inputs[0], &gate = call.inputs[3];
+class GateUpOfOne final : public OpenclKernel {
+ public:
+  GateUpOfOne(const OpCall& call, OpenclDevice& device, Tail tail = {})
+      : tile_(decode_tile(device, call.inputs[3].shape[1], call.inputs[3].shape[2])),
+        tail_(std::move(tail)),
+        function_([this, &device, act = call.inputs[0].dtype, weight = call.inputs[3].dtype] {
+          return tail_.function(device, kernel_source(dot_file(device, "moe")),
+                                std::vector{define("ACT", act)} + tile_.definitions(device, weight), "moe_gate_up",
+                                tile_.group);
+        }),
+        k_(narrow(call.inputs[1].shape[1])),
+        inner_(narrow(call.inputs[3].shape[1])),
+        d_(narrow(call.inputs[3].shape[2])),
+        first_(narrow(op_of<MoeGateUp>(call).first)),
+        experts_(narrow(call.inputs[3].shape[0])),
+        limit_(op_of<MoeGateUp>(call).limit),
+        y_(call.inputs.size()) {}
+
+  void ask_for_programs() const override { (void)function_.get(); }
+
+  void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
+    const Grid grid{live_count(step) * static_cast<size_t>(k_), tiles(row_groups_of(inner_), tile_.row_groups)};
+    function_.get()(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, scales_of(args[3]),
+                    args[4].values, scales_of(args[4]), args[y_].values, k_, d_, inner_, limit_, first_, experts_,
+                    args[1].values, int32_t{0}, tail_.arguments(queue, args).all());
+  }
+
+ private:
+  DotTile tile_;
+  Tail tail_;
+  AskedFunction function_;
+  int32_t k_, inner_, d_, first_, experts_;
+  float limit_;
+  size_t y_;
+};
+
+Lead lead_gate_up(std::span<const JoinedCall> calls, const OpenclDevice& device) {
+  const OpCall& call = calls[0].call;
+  if (call.op.kind() != OpKind::kMoeGateUp || call.inputs[0].shape[0] != 1 || !supports_gate_up(call, device))
+    return {};
+  const TensorType& gate = call.inputs[3];
   const DotTile tile = decode_tile(device, gate.shape[1], gate.shape[2]);
-  return make_kernel([function = tile.function(device, "moe", "moe_gate_up", x.dtype, gate.dtype),
-                      row_tiles = tiles(row_groups_of(gate.shape[1]), tile.row_groups),
-                      k = narrow(call.inputs[1].shape[1]), inner = narrow(gate.shape[1]), d = narrow(gate.shape[2]),
-                      limit = op_of<MoeGateUp>(call).limit, first = narrow(op_of<MoeGateUp>(call).first),
-                      experts = narrow(gate.shape[0]),
-                      y = call.inputs.size()](OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    const Grid grid{live_count(step) * static_cast<size_t>(k), row_tiles};
-    (*function)(queue, grid, args[0].values, args[1].values, args[2].values, args[3].values, scales_of(args[3]),
-                args[4].values, scales_of(args[4]), args[y].values, k, d, inner, limit, first, experts, args[1].values,
-                int32_t{0});
-  });
+  const int64_t picks = call.inputs[1].shape[1], inner = gate.shape[1];
+  return {.ops = 1,
+          .tensors = call.inputs.size() + call.outputs.size(),
+          .group = "get_group_id(1) + get_num_groups(1) * get_group_id(0)",
+          .of = {{.stripe_groups = static_cast<uint32_t>(tiles(row_groups_of(inner), tile.row_groups)),
+                  .stripe_columns = inner,
+                  .columns = picks * inner}},
+          .act = define("ACT", call.inputs[0].dtype),
+          .arguments = arguments_of(9, 7),
+          .items = tile.group,
+          .local_bytes = tile.local_bytes};
+}
+
+std::unique_ptr<Kernel> make_lead_gate_up(std::span<const JoinedCall> calls, OpenclDevice& device, Tail tail) {
+  return std::make_unique<GateUpOfOne>(calls[0].call, device, std::move(tail));
 }
 
 std::unique_ptr<Kernel> make_gate_up(const OpCall& call, OpenclDevice& device) {
   const TensorType &x = call.inputs[0], &gate = call.inputs[3];
-  if (x.shape[0] == 1) return make_gate_up_one(call, device);
+  if (x.shape[0] == 1) return std::make_unique<GateUpOfOne>(call, device);
   const DotTile tile = prefill_tile(device, gate.shape[1], gate.shape[2]);
   Sorter sorter(picks_of(call.inputs[1], gate, tile, op_of<MoeGateUp>(call).first), device);
   const size_t scratch = sorter.picks.plan_bytes();
@@ -166,6 +210,7 @@ std::unique_ptr<Kernel> make_sum(const OpCall& call, OpenclDevice& device) {
 
 }  // namespace
 
+const LeadEntry kLeadGateUp{lead_gate_up, make_lead_gate_up};
 const OpenclEntry kOpenclMoeGateUp{OpKind::kMoeGateUp, "opencl.moe_gate_up", supports_gate_up, make_gate_up};
 const OpenclEntry kOpenclMoeDown{OpKind::kMoeDown, "opencl.moe_down", supports_down, make_down};
 const OpenclEntry kOpenclMoeDownParts{OpKind::kMoeDownParts, "opencl.moe_down_parts", supports_down, make_down_parts};

@@ -11,19 +11,18 @@ KERNEL void moe_gate_up(__global const act_t* restrict x, __global const int* re
                         __global const uchar* restrict up_scales, __global act_t* restrict y, int k, int d, int inner,
                         float limit, int first_expert, int experts, __global const int* restrict plan, int max_tiles) {
   __local float sums[SUMS] __attribute__((aligned(16)));
-  const int pick = get_group_id(0), expert = ids[pick] - first_expert;
-  if (expert < 0 || expert >= experts) return;
+  const int pick = get_group_id(0), expert = ids[pick] - first_expert, here = expert >= 0 && expert < experts;
   const int group = (int)get_group_id(1) * GROUPS_ABREAST;
   int turn = 0;
   float g, u = 0.0f;
 #pragma unroll 1
-  for (int matrix = 0; matrix < 2; ++matrix) {  // once in the program, which is long
+  for (int matrix = 0; matrix < (here ? 2 : 0); ++matrix) {  // once in the program, which is long
     const Matrix m = matrix_at(matrix == 0 ? gate : up, matrix == 0 ? gate_scales : up_scales, expert, inner, d);
     g = u;
     u = dot_rows(x + (size_t)(pick / k) * d, d, &m, group, sums, &turn);
   }
   const int row = group * 16 + LANE;
-  if (LANE < 16 * GROUPS_ABREAST && row < inner) {
+  if (here && LANE < 16 * GROUPS_ABREAST && row < inner) {
     store_act(y, (size_t)pick * inner + row, em_swiglu(round_act(g), round_act(u), limit) * weights[pick]);
   }
 }

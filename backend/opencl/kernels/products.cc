@@ -6,6 +6,7 @@
 
 #include "backend/opencl/kernel_instances.h"
 #include "backend/opencl/kernels/dot.h"
+#include "backend/opencl/kernels/tail.h"
 #include "ops/linear/linear.h"
 
 namespace v4rt {
@@ -13,8 +14,7 @@ namespace {
 
 // Programs take as many, whether there are or not: so few of them do for all layers. V4 has five with one input.
 constexpr size_t kMost = 5;
-constexpr size_t kArgumentBytes =
-    sizeof(cl_int) + kMost * (4 * (sizeof(cl_mem) + sizeof(cl_ulong)) + 4 * sizeof(cl_int));
+constexpr ArgumentCount kArguments = arguments_of(4 * kMost, 1 + 4 * kMost);
 
 struct Product {
   size_t first_tensor;
@@ -28,6 +28,10 @@ struct Products {
   DType act = DType::kF32;
   int32_t k = 0;
   LiveRows live = LiveRows::kTokens;
+
+  uint32_t groups(const Product& one) const {
+    return static_cast<uint32_t>(tiles(row_groups_of(one.n), tile.row_groups));
+  }
 
   // Of the matrices, each once. Those of V4's layers are of two types: one program has the code for both, where there
   // is none of another.
@@ -52,9 +56,9 @@ Products products_of(std::span<const JoinedCall> calls, const OpenclDevice& devi
   Products products;
   int64_t rows = 0;
   size_t tensors = 0;
-  for (const auto& [call, makers] : calls) {
-    if (!is_product_of_one_token(call, device) || !std::ranges::all_of(makers, [](int maker) { return maker < 0; }))
-      return {};
+  for (const auto& [call, makers, after] : calls) {
+    const bool alone = after.empty() && std::ranges::all_of(makers, [](int maker) { return maker < 0; });
+    if (!alone || !is_product_of_one_token(call, device)) return {};
     const TensorType &x = call.inputs[0], &w = call.inputs[1];
     const LiveRows live = op_of<Linear>(call).rows;
     if (!products.all.empty() && (x.dtype != products.act || w.shape[1] != products.k || live != products.live))
@@ -78,10 +82,11 @@ std::string text_of(const Products& products, OpenclDevice& device) {
   for (const DType type : products.types()) {
     const std::string suffix = fmt::format("_{}", info(type).name);
     instances += instance_of(text, products.tile.definitions(device, type), suffix);
-    // Barriers around each, as those of row_kernel.cc.
+    // Loops, as those of row_kernel.cc.
     calls += fmt::format(
-        "  if (type == {}) {{ linear_tile{}(x, w, scales, y, f32_out, 1, k, n, 1, 0, group - begin, 0, shared); "
-        "SYNC_ALL; }}\n  SYNC_ALL;\n",
+        "  for (int once = type == {}; once > 0; --once) {{ linear_tile{}(x, w, scales, y, f32_out, 1, k, n, 1, 0, "
+        "group "
+        "- begin, 0, shared); SYNC_ALL; }}\n  SYNC_ALL;\n",
         static_cast<int>(type), suffix);
   }
   for (size_t i = 0; i < kMost; ++i) {
@@ -99,18 +104,17 @@ std::string text_of(const Products& products, OpenclDevice& device) {
       "{}\nKERNEL void products({}) {{\n  __local float shared[{}] __attribute__((aligned(64)));\n  const uint group = "
       "get_group_id(0);\n  __global const act_t* x = x_0;\n  __global const uint* w = w_0;\n  __global const uchar* "
       "scales = scales_0;\n  __global uchar* y = y_0;\n  int f32_out = f32_out_0, n = n_0, type = type_0;\n  uint "
-      "begin "
-      "= 0;\n{}{}}}\n",
+      "begin = 0;\n{}{}}}\n",
       instances, arguments, products.tile.local_bytes / static_cast<int64_t>(sizeof(float)), choice, calls);
 }
 
 class ProductsKernel final : public OpenclKernel {
  public:
-  ProductsKernel(Products products, OpenclDevice& device)
-      : products_(std::move(products)), function_([this, &device] {
+  ProductsKernel(Products products, OpenclDevice& device, Tail tail = {})
+      : products_(std::move(products)), tail_(std::move(tail)), function_([this, &device] {
           const std::string text = text_of(products_, device);
-          return device.function({"products.cl", text}, {define("ACT", products_.act)}, "products",
-                                 products_.tile.group);
+          return tail_.function(device, {"products.cl", text}, {define("ACT", products_.act)}, "products",
+                                products_.tile.group);
         }) {}
 
   void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
@@ -122,7 +126,7 @@ class ProductsKernel final : public OpenclKernel {
       const bool exists = i < products_.all.size();  // one that does not has no work-groups
       const Product& one = products_.all[exists ? i : 0];
       const std::span<const Tensor> own = args.subspan(one.first_tensor, 3);
-      if (exists) groups += static_cast<uint32_t>(tiles(row_groups_of(one.n), products_.tile.row_groups));
+      if (exists) groups += products_.groups(one);
       for (const BufferPtr& buffer : {own[0].values, own[1].values, scales_of(own[1]), own[2].values})
         list[next++] = static_cast<const Buffer*>(buffer.get());
       list[next++] = one.f32_out;
@@ -131,24 +135,60 @@ class ProductsKernel final : public OpenclKernel {
       list[next++] = groups;
     }
     function_.get()(queue, {groups, static_cast<size_t>(live_rows(step, products_.live))},
-                    std::span<const KernelArgument>(list));
+                    std::span<const KernelArgument>(list), tail_.arguments(queue, args).all());
   }
 
   void ask_for_programs() const override { (void)function_.get(); }
 
  private:
   Products products_;
+  Tail tail_;
   AskedFunction function_;
 };
 
 }  // namespace
 
 bool joins_products(std::span<const JoinedCall> calls, const OpenclDevice& device) {
-  return !products_of(calls, device).all.empty() && kArgumentBytes <= device.capabilities().argument_bytes;
+  return !products_of(calls, device).all.empty() && kArguments.bytes <= device.capabilities().argument_bytes;
 }
 
 std::unique_ptr<Kernel> join_products(std::span<const JoinedCall> calls, OpenclDevice& device) {
   return std::make_unique<ProductsKernel>(products_of(calls, device), device);
 }
+
+namespace {
+
+std::span<const JoinedCall> products_among(std::span<const JoinedCall> calls, const OpenclDevice& device) {
+  size_t n = 0;
+  while (n < calls.size() && n < kMost && joins_products(calls.first(n + 1), device)) ++n;
+  return calls.first(n);
+}
+
+Lead lead(std::span<const JoinedCall> calls, const OpenclDevice& device) {
+  const std::span<const JoinedCall> led = products_among(calls, device);
+  if (led.empty()) return {};
+  const Products products = products_of(led, device);
+  Lead lead{.ops = led.size(),
+            .tensors = 3 * led.size(),
+            .group = "group",
+            .act = define("ACT", products.act),
+            .arguments = kArguments,
+            .items = products.tile.group,
+            .local_bytes = products.tile.local_bytes};
+  uint32_t begin = 0;
+  for (const Product& one : products.all) {
+    lead.of.push_back({.begin = begin, .stripe_columns = 16 * products.tile.row_groups, .columns = one.n});
+    begin += products.groups(one);
+  }
+  return lead;
+}
+
+std::unique_ptr<Kernel> make(std::span<const JoinedCall> calls, OpenclDevice& device, Tail tail) {
+  return std::make_unique<ProductsKernel>(products_of(products_among(calls, device), device), device, std::move(tail));
+}
+
+}  // namespace
+
+const LeadEntry kLeadProducts{lead, make};
 
 }  // namespace v4rt

@@ -42,7 +42,8 @@ std::optional<RowFunction> fake_quant(const OpCall& call) {
                      .arguments = {TensorAt{0}, TensorAt{1}, n, dims, int32_t{op.block}},
                      .rows_per_token = rows_per_first(x.shape),
                      .local_floats = kMostRowGroup,
-                     .group = row_group(n)};
+                     .group = row_group(n),
+                     .abreast = static_cast<size_t>(pieces)};
 }
 
 Support supports_hadamard(const OpCall& call, const OpenclDevice& device) {
@@ -65,7 +66,7 @@ std::optional<RowFunction> hadamard(const OpCall& call) {
 }  // namespace
 
 const OpenclEntry kOpenclFakeQuant{OpKind::kFakeQuant, "opencl.fake_quant", supports_fake_quant, make_fake_quant};
-const OpenclEntry kOpenclHadamard{OpKind::kHadamard, "opencl.hadamard", supports_hadamard, make_row_kernel<hadamard>};
+const OpenclEntry kOpenclHadamard{OpKind::kHadamard, "opencl.hadamard", supports_hadamard, make_row_kernel};
 const RowOpEntry kRowFakeQuant{OpKind::kFakeQuant, fake_quant}, kRowHadamard{OpKind::kHadamard, hadamard};
 
 }  // namespace v4rt

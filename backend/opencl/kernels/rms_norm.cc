@@ -33,7 +33,7 @@ std::optional<RowFunction> head_rms(const OpCall& call) {
 }  // namespace
 
 const RowOpEntry kRowRmsNorm{OpKind::kRmsNorm, rms_norm}, kRowHeadRms{OpKind::kHeadRms, head_rms};
-const OpenclEntry kOpenclRmsNorm{OpKind::kRmsNorm, "opencl.rms_norm", supports, make_row_kernel<rms_norm>};
-const OpenclEntry kOpenclHeadRms{OpKind::kHeadRms, "opencl.head_rms", supports, make_row_kernel<head_rms>};
+const OpenclEntry kOpenclRmsNorm{OpKind::kRmsNorm, "opencl.rms_norm", supports, make_row_kernel};
+const OpenclEntry kOpenclHeadRms{OpKind::kHeadRms, "opencl.head_rms", supports, make_row_kernel};
 
 }  // namespace v4rt

@@ -23,6 +23,6 @@ std::optional<RowFunction> rope_tail(const OpCall& call) {
 }  // namespace
 
 const RowOpEntry kRowRopeTail{OpKind::kRopeTail, rope_tail};
-const OpenclEntry kOpenclRopeTail{OpKind::kRopeTail, "opencl.rope_tail", supports, make_row_kernel<rope_tail>};
+const OpenclEntry kOpenclRopeTail{OpKind::kRopeTail, "opencl.rope_tail", supports, make_row_kernel};
 
 }  // namespace v4rt

@@ -1,4 +1,5 @@
 #include "backend/opencl/kernels/entries.h"
+#include "backend/opencl/kernels/row_kernel.h"
 #include "ops/moe/moe.h"
 
 namespace v4rt {
@@ -6,33 +7,34 @@ namespace {
 
 Support supports(const OpCall& call, const OpenclDevice& device) {
   const Support rows = all_row_major(call);
-  return rows ? fits_local(device, 12 * call.inputs[0].shape[1]) : rows;
+  return rows ? fits_local(device, 4 * (3 * call.inputs[0].shape[1] + 1)) : rows;
 }
 
-std::unique_ptr<OpenclFunction> router(const OpCall& call, OpenclDevice& device, const char* name) {
-  return device.function("route.cl", {define("EXPERTS", call.inputs[0].shape[1])}, name);
+RowFunction router(const OpCall& call, std::string_view name, std::vector<RowArgument> arguments, int64_t floats) {
+  const int64_t experts = call.inputs[0].shape[1];
+  return {.file = "route.cl",
+          .name = name,
+          .definitions = {define("EXPERTS", experts)},
+          .arguments = std::move(arguments),
+          .local_floats = floats * experts + 1};
 }
 
-std::unique_ptr<Kernel> make_topk(const OpCall& call, OpenclDevice& device) {
+std::optional<RowFunction> topk(const OpCall& call) {
   const auto& op = op_of<RouteTopK>(call);
-  return make_kernel([function = router(call, device, "route_topk"), k = int32_t{op.k}, scale = op.scale](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    (*function)(queue, {live_count(step)}, args[0].values, args[1].values, args[2].values, args[3].values, k, scale);
-  });
+  return router(call, "route_topk_row", {TensorAt{0}, TensorAt{1}, TensorAt{2}, TensorAt{3}, int32_t{op.k}, op.scale},
+                3);
 }
 
-std::unique_ptr<Kernel> make_hash(const OpCall& call, OpenclDevice& device) {
+std::optional<RowFunction> hash(const OpCall& call) {
   const auto& op = op_of<RouteHash>(call);
-  return make_kernel([function = router(call, device, "route_hash"), k = int32_t{op.k}, scale = op.scale](
-                         OpenclQueue& queue, std::span<const Tensor> args, const Step& step) {
-    (*function)(queue, {live_count(step)}, args[0].values, args[1].values, args[2].values, args[3].values,
-                args[4].values, k, scale);
-  });
+  return router(call, "route_hash_row",
+                {TensorAt{0}, TensorAt{1}, TensorAt{2}, TensorAt{3}, TensorAt{4}, int32_t{op.k}, op.scale}, 1);
 }
 
 }  // namespace
 
-const OpenclEntry kOpenclRouteTopK{OpKind::kRouteTopK, "opencl.route_topk", supports, make_topk};
-const OpenclEntry kOpenclRouteHash{OpKind::kRouteHash, "opencl.route_hash", supports, make_hash};
+const OpenclEntry kOpenclRouteTopK{OpKind::kRouteTopK, "opencl.route_topk", supports, make_row_kernel};
+const OpenclEntry kOpenclRouteHash{OpKind::kRouteHash, "opencl.route_hash", supports, make_row_kernel};
+const RowOpEntry kRowRouteTopK{OpKind::kRouteTopK, topk}, kRowRouteHash{OpKind::kRouteHash, hash};
 
 }  // namespace v4rt

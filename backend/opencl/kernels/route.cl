@@ -9,14 +9,14 @@ EM_FN void write_weights(__global const int* ids, __global float* weights, __loc
   for (int i = 0; i < k; ++i) weights[i] = em_flush(em_div(s[ids[i]], *sum)) * scale;
 }
 
-// The k largest of s + bias, s = em_sqrt(em_softplus(z)), lower index on ties. One work-group per row. Option: EXPERTS.
+// The k largest of s + bias, s = em_sqrt(em_softplus(z)), lower index on ties. `shared`: 3 * EXPERTS + 1 floats.
+// Option: EXPERTS.
 #ifdef EXPERTS
-KERNEL void route_topk(__global const float* restrict z, __global const float* restrict bias, __global int* ids,
-                       __global float* restrict weights, int k, float scale) {
-  __local float s[EXPERTS], sum;
-  __local uint key[EXPERTS];
-  __local int chosen[EXPERTS];
-  const size_t row = get_group_id(0);
+EM_FN void route_topk_row(__global const float* restrict z, __global const float* restrict bias, __global int* ids,
+                          __global float* restrict weights, int k, float scale, size_t row, __local float* shared) {
+  __local float *s = shared, *sum = s + EXPERTS;
+  __local uint* key = (__local uint*)(sum + 1);
+  __local int* chosen = (__local int*)(key + EXPERTS);
   z += row * EXPERTS;
   ids += row * k;
   for (int e = LANE; e < EXPERTS; e += GROUP) {
@@ -36,15 +36,14 @@ KERNEL void route_topk(__global const float* restrict z, __global const float* r
   for (int e = 0; e < EXPERTS; ++e) {
     if (chosen[e] && n < k) ids[n++] = e;
   }
-  write_weights(ids, weights + row * k, s, &sum, k, scale);
+  write_weights(ids, weights + row * k, s, sum, k, scale);
 }
 
-// ids = table[token], sorted.
-KERNEL void route_hash(__global const float* restrict z, __global const int* restrict table,
-                       __global const int* restrict tokens, __global int* ids, __global float* restrict weights, int k,
-                       float scale) {
-  __local float s[EXPERTS], sum;
-  const size_t row = get_group_id(0);
+// ids = table[token], sorted. `shared`: EXPERTS + 1 floats.
+EM_FN void route_hash_row(__global const float* restrict z, __global const int* restrict table,
+                          __global const int* restrict tokens, __global int* ids, __global float* restrict weights,
+                          int k, float scale, size_t row, __local float* shared) {
+  __local float *s = shared, *sum = s + EXPERTS;
   z += row * EXPERTS;
   ids += row * k;
   table += (size_t)tokens[row] * k;
@@ -57,7 +56,7 @@ KERNEL void route_hash(__global const float* restrict z, __global const int* res
     for (; at > 0 && ids[at - 1] > expert; --at) ids[at] = ids[at - 1];
     ids[at] = expert;
   }
-  write_weights(ids, weights + row * k, s, &sum, k, scale);
+  write_weights(ids, weights + row * k, s, sum, k, scale);
 }
 #else
 

@@ -76,7 +76,7 @@ EM_FN rowf decode_fp4(rowu word, int i) {
   return PERMUTE(values, word >> (uint)(4 * i));
 }
 #else
-#define decode_fp4 decode_fp4_bits
+EM_FN rowf decode_fp4(rowu word, int i) { return decode_fp4_bits(word, i); }
 #endif
 #define FACTOR_bf16 1.0f
 EM_FN rowf decode_bf16(rowu word, int i) { return as_rowf((word >> (uint)(16 * i)) << 16u); }

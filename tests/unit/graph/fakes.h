@@ -260,7 +260,7 @@ class JoiningFake final : public FakeDevice, public JoiningDevice {
   using FakeDevice::FakeDevice;
   int family(const OpCall& call) const override { return any || call.op.aliases().empty() ? 1 : 0; }
   bool joins(std::span<const JoinedCall> calls) const override {
-    const auto none = [this](const JoinedCall& one) { return family(one.call) == 0; };
+    const auto none = [this](const JoinedCall& one) { return family(one.call) == 0 || !one.after.empty(); };
     return calls.size() <= 4 && std::none_of(calls.begin(), calls.end(), none);
   }
   std::unique_ptr<Kernel> join(std::span<const JoinedCall> calls) override {

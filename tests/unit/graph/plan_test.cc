@@ -338,7 +338,7 @@ TEST(Joins, OneLaunchDoesWhatOthersDoOneByOne) {
   EXPECT_EQ(rows[2].joined, "r1");
 }
 
-// Ops side by side have no order: what one of them overwrites, no other may use.
+// What one op overwrites and another uses is told to the device, which here has no order for its ops.
 TEST(Joins, WhatIsOverwrittenIsUsedByOneOp) {
   Builder g;
   const ValueId x = g.input("x", f32(kWidth));
