@@ -81,6 +81,7 @@ check "the header" grep -qF '"logits":{"dtype":"F32","shape":[39,2048],"data_off
 
 if [ "$device" = opencl ]; then
   for lanes in vector work-items; do logits lanes --device opencl --lanes $lanes --numbers plain; same_files "$work/whole" "$work/lanes"; done
+  logits launches --device opencl --launches long --numbers plain; same_files "$work/whole" "$work/launches"
 fi
 
 head -c 200 "$mini/golden/perplexity.txt" >"$work/text"

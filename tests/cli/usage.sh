@@ -7,7 +7,7 @@ for command in run chat inspect devices explain logits perplexity receipt compar
   call "$command" --help; exits 0; out_has "--help"
 done
 call run --help
-for option in --prompt --file --plain --max-tokens --device --temperature --top-p --seed --numbers --context --chunk --lanes; do out_has "$option"; done
+for option in --prompt --file --plain --max-tokens --device --temperature --top-p --seed --numbers --context --chunk --lanes --launches; do out_has "$option"; done
 
 call --version; exits 0; out_has "v4rt 0."; out_has "commit"; out_has "compiler"; out_has "reference, cpu"
 
@@ -28,6 +28,7 @@ call run mini -p a --temperature -1; refuses 2 "--temperature"
 call run mini -p a --temperature nan; refuses 2 "--temperature" "nan"
 call run mini -p a --top-p nan; refuses 2 "--top-p"
 call run mini -p a --lanes diagonal; exits 2; silent; err_has "--lanes"
+call run mini -p a --launches middling; refuses 2 "--launches" "middling"
 call run mini -p a --top-p 0; refuses 2 "--top-p"
 call run mini -p a --top-p 1.5; refuses 2 "--top-p"
 call run mini -p a --numbers exact; refuses 2 "exact" "faithful"

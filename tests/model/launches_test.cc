@@ -32,8 +32,9 @@ TEST(Launches, OfATokenInALayer) {
   const auto device = std::ranges::find(devices, "opencl:0", &DeviceInfo::name);
   if (device == devices.end()) GTEST_SKIP() << "no OpenCL";
   EXPECT_THAT(launches_of(false), testing::ElementsAre(16, 19, 17));
-  if (std::ranges::find(device->features, "device_fences") != device->features.end())
+  if (std::ranges::find(device->features, "device_fences") != device->features.end()) {
     EXPECT_THAT(launches_of(true), testing::ElementsAre(10, 11, 10));
+  }
 }
 
 }  // namespace

@@ -2,29 +2,11 @@
 
 #include <algorithm>
 #include <numeric>
-#include <utility>
 
 #include "backend/opencl/kernel_arguments.h"
 
 namespace v4rt {
 namespace {
-
-// Of one chain: which rows which work-groups make together.
-struct Units {
-  uint32_t begin, groups, per_unit, rows, rows_per_unit;
-
-  uint32_t count() const { return static_cast<uint32_t>(ceil_div(groups, per_unit)); }
-};
-
-// The least that are whole stripes and whole rows.
-Units units_of(const Makers& makers, size_t rows) {
-  const int64_t row_columns = ceil_div(makers.columns, static_cast<int64_t>(rows));
-  const int64_t unit = std::lcm(makers.stripe_columns, row_columns);
-  if (unit >= makers.columns || makers.columns % row_columns != 0)
-    return {makers.begin, makers.groups(), makers.groups(), static_cast<uint32_t>(rows), static_cast<uint32_t>(rows)};
-  return {makers.begin, makers.groups(), static_cast<uint32_t>(unit / makers.stripe_columns) * makers.stripe_groups,
-          static_cast<uint32_t>(rows), static_cast<uint32_t>(unit / row_columns)};
-}
 
 // The output that all rows of a chain are of; if they are of several, all that make these.
 Makers makers_of(const RowChains::Chain& chain, const Lead& lead) {
@@ -43,6 +25,17 @@ Makers makers_of(const RowChains::Chain& chain, const Lead& lead) {
 
 }  // namespace
 
+// The least that are whole stripes and whole rows.
+Tail::Units Tail::units_of(const Makers& makers, size_t rows) {
+  const int64_t row_columns = ceil_div(makers.columns, static_cast<int64_t>(rows));
+  const int64_t unit = std::lcm(makers.stripe_columns, row_columns);
+  const bool all = unit >= makers.columns || makers.columns % row_columns != 0;
+  const auto whole = static_cast<uint32_t>(rows);
+  return {makers.begin, makers.groups(),
+          all ? makers.groups() : static_cast<uint32_t>(unit / makers.stripe_columns) * makers.stripe_groups, whole,
+          all ? whole : static_cast<uint32_t>(unit / row_columns)};
+}
+
 std::optional<Tail> Tail::of(std::span<const JoinedCall> calls, const Lead& lead, const OpenclDevice& device) {
   if (!device.goes_on() || lead.of.empty()) return std::nullopt;
   Tail tail;
@@ -50,12 +43,11 @@ std::optional<Tail> Tail::of(std::span<const JoinedCall> calls, const Lead& lead
   if (!tail.chains_ || !tail.chains_.act()) return std::nullopt;
   if (const std::string act = *tail.chains_.act(); !act.empty() && act != lead.act) return std::nullopt;
   const bool items = device.capabilities().lanes == Lanes::kWorkItems;
-  std::vector<Units> units;
   uint32_t counters = 0;
   for (const RowChains::Chain& chain : tail.chains_.chains) {
-    tail.makers_.push_back(makers_of(chain, lead));
-    units.push_back(units_of(tail.makers_.back(), tail.chains_.parts[chain.first_part].function.rows_per_token));
-    counters += units.back().count();
+    const size_t rows = tail.chains_.parts[chain.first_part].function.rows_per_token;
+    tail.units_.push_back(units_of(makers_of(chain, lead), rows));
+    counters += tail.units_.back().count();
   }
   tail.group_ = lead.group;
   const RowText text(tail.chains_, true);
@@ -66,7 +58,8 @@ std::optional<Tail> Tail::of(std::span<const JoinedCall> calls, const Lead& lead
   // Work-items that share memory for a row wait for each other: a work-group of theirs is to have one.
   const auto suits = [&](const RowChains::Part& part) {
     const bool share = part.function.local_floats > 1;
-    return !items || (lead.items % part.function.abreast == 0 && (!share || units[part.chain].rows_per_unit == 1));
+    return !items ||
+           (lead.items % part.function.abreast == 0 && (!share || tail.units_[part.chain].rows_per_unit == 1));
   };
   const bool fits = std::ranges::all_of(tail.chains_.parts, suits) && counters <= OpenclQueue::kArrivals &&
                     count <= OpenclFunction::kMostArguments && bytes <= device.capabilities().argument_bytes &&
@@ -78,8 +71,8 @@ std::string Tail::statements(const RowText& text, Lanes lanes) const {
   std::string all = fmt::format("  __local uint is_last;\n  __local float tail_shared[{}];\n  const uint maker = {};\n",
                                 chains_.local_floats(), group_);
   uint32_t counter = 0;
-  for (size_t chain = 0; chain < makers_.size(); ++chain) {
-    const Units u = units_of(makers_[chain], chains_.parts[chains_.chains[chain].first_part].function.rows_per_token);
+  for (size_t chain = 0; chain < units_.size(); ++chain) {
+    const Units& u = units_[chain];
     // A unit of one work-group has all that it needs once its work-items have come so far.
     const std::string done =
         u.per_unit == 1
@@ -92,8 +85,7 @@ std::string Tail::statements(const RowText& text, Lanes lanes) const {
                                 : fmt::format("min(row_first_{} + {}u, {}u)", chain, u.rows_per_unit, u.rows);
     all += fmt::format(
         "  const int makes_{6} = maker >= {0}u && maker < {1}u;\n  const uint unit_{6} = makes_{6} ? (maker - {0}u) / "
-        "{2}u "
-        ": 0, row_first_{6} = unit_{6} * {3}u;\n  const uint row_end_{6} = {4} ? {5} : 0;\n",
+        "{2}u : 0, row_first_{6} = unit_{6} * {3}u;\n  const uint row_end_{6} = {4} ? {5} : 0;\n",
         u.begin, u.begin + u.groups, u.per_unit, u.rows_per_unit, done, end, chain);
     counter += u.count();
   }

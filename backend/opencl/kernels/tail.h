@@ -50,9 +50,16 @@ class Tail {
  private:
   std::string statements(const RowText& text, Lanes lanes) const;
 
+  // Of a chain: `per_unit` work-groups, from `begin` on, make `rows_per_unit` of its rows together.
+  struct Units {
+    uint32_t begin, groups, per_unit, rows, rows_per_unit;
+    uint32_t count() const { return static_cast<uint32_t>(ceil_div(groups, per_unit)); }
+  };
+  static Units units_of(const Makers& makers, size_t rows);
+
   RowChains chains_;
   std::string group_;
-  std::vector<Makers> makers_;  // of each chain
+  std::vector<Units> units_;  // of each chain
   std::vector<BufferPtr> tables_;
 };
 
