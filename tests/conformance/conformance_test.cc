@@ -130,9 +130,6 @@ class Conformance : public testing::TestWithParam<std::tuple<Target, Case>> {};
 
 TEST_P(Conformance, SameBitsAsTheReference) {
   const auto& [target, c] = GetParam();
-  // In such a nest of loops with barriers, all work-items go where the first one goes after the last barrier.
-  if (target.name == "longer_opencl_work_items" && c.name.starts_with("tail_pool"))
-    GTEST_SKIP() << "PoCL 3.1 compiles it wrongly";
   EXPECT_THAT(check_case(*device_of(target), c), testing::IsEmpty());
 }
 

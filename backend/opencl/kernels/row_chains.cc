@@ -178,7 +178,7 @@ std::string RowText::chosen(std::string_view name) const {
 // On vector lanes the parts go through a loop in which a function stands once, however many parts call it, since
 // compilers inline each call. On work-items chains follow each other: PoCL compiles what follows a barrier within a
 // condition once for each way to it, and takes ten times as long for such a loop.
-std::string RowText::body(Lanes lanes, std::string_view shared) const {
+std::string RowText::body(Lanes lanes, std::string_view shared, const std::vector<bool>& several) const {
   std::string body;
   if (lanes == Lanes::kWorkItems) {
     for (size_t chain = 0; chain < chains_; ++chain) {
@@ -186,8 +186,11 @@ std::string RowText::body(Lanes lanes, std::string_view shared) const {
       for (const Call& call : calls_)
         if (call.chain == chain)
           parts += fmt::format(" {}({}, row, {}); SYNC_ALL;", call.function, fmt::join(call.arguments, ", "), shared);
-      body += fmt::format("  for (uint row = row_first_{0}; row < row_end_{0}; ++row) {{{1} }}\n  SYNC_ALL;\n", chain,
-                          parts);
+      const std::string head =
+          chain < several.size() && several[chain]
+              ? fmt::format("for (uint row = row_first_{0}; row < row_end_{0}; ++row) {{", chain)
+              : fmt::format("if (row_first_{0} < row_end_{0}) {{ const uint row = row_first_{0};", chain);
+      body += fmt::format("  {}{} }}\n  SYNC_ALL;\n", head, parts);
     }
     return body;
   }

@@ -47,8 +47,9 @@ class RowText {
   // has an int `zero` that compilers do not know: they would unroll loops that end at a number.
   RowText(const RowChains& chains, bool numbers_within);
 
-  // Statements that do rows [row_first_<c>, row_end_<c>) of each chain c, by the local memory of that name.
-  std::string body(Lanes lanes, std::string_view shared) const;
+  // Statements that do rows [row_first_<c>, row_end_<c>) of each chain c, by the local memory of that name. There is at
+  // most one row but where `several` says otherwise.
+  std::string body(Lanes lanes, std::string_view shared, const std::vector<bool>& several = {}) const;
 
   std::string prototypes, functions;
   std::string arguments;  // of the kernel, each with a comma before it

@@ -71,8 +71,10 @@ std::string Tail::statements(const RowText& text, Lanes lanes) const {
   std::string all = fmt::format("  __local uint is_last;\n  __local float tail_shared[{}];\n  const uint maker = {};\n",
                                 chains_.local_floats(), group_);
   uint32_t counter = 0;
+  std::vector<bool> several;
   for (size_t chain = 0; chain < units_.size(); ++chain) {
     const Units& u = units_[chain];
+    several.push_back(u.rows_per_unit > 1);
     // A unit of one work-group has all that it needs once its work-items have come so far.
     const std::string done =
         u.per_unit == 1
@@ -89,7 +91,7 @@ std::string Tail::statements(const RowText& text, Lanes lanes) const {
         u.begin, u.begin + u.groups, u.per_unit, u.rows_per_unit, done, end, chain);
     counter += u.count();
   }
-  return all + "  SYNC_ALL;\n" + text.body(lanes, "tail_shared");
+  return all + "  SYNC_ALL;\n" + text.body(lanes, "tail_shared", several);
 }
 
 std::unique_ptr<OpenclFunction> Tail::function(OpenclDevice& device, const KernelSource& source,
