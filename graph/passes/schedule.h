@@ -19,7 +19,7 @@ struct Work {
 // waits for the device that makes it. What concerns devices that work while the host does something else (`alongside`,
 // by device; empty: none) comes as soon as it can be enqueued, before what the host itself works on. Nodes that may be
 // launched together have one number in `families` (by node, 0: alone; empty: all are) and wait for each other, as long
-// as there is something else to do.
+// as there is something else to do; of families the lowest comes first.
 std::vector<Work> schedule(const Placed& placed, std::span<const Crossing> crossings,
                            const std::vector<bool>& alongside = {}, const std::vector<int>& families = {});
 

@@ -77,6 +77,7 @@ std::optional<RowFunction> compress_pool(const OpCall& call) {
                       define("HADAMARD", int64_t{spec.hadamard}), define("NORM", call.inputs[3].dtype)},
       .arguments = {StepTable{}, TensorAt{0}, TensorAt{1}, TensorAt{2}, TensorAt{3}, Table(op.frequencies),
                     EntriesAt{4}, int32_t{spec.table.dims / 2}, spec.eps, scale},
+      .every = spec.ratio,
       .local_floats = 64 + 3 * int64_t{spec.format.dim},
       .group = row_group(4 * int64_t{spec.format.dim})};
 }

@@ -66,15 +66,15 @@ std::string text_of(const Chain& chain, const DotTile& tile, OpenclDevice& devic
           : fmt::format(
                 "  hc_post_columns(picks > 0 ? sum : y, h, mix, out, n, 0, tile * {0}, min(tile * {0} + {0}, n));\n",
                 columns);
-  // A loop in place of a condition, as in row_kernel.cc.
+  // Barriers around what is within a condition, as in row_chains.cc.
   return fmt::format(
       "{}{}{}\nKERNEL void columns(__global const act_t* x, __global const uint* w, __global const uchar* scales, "
       "__global act_t* y, int k, int n, __global const act_t* inner, __global const int* ids, __global const uint* "
       "down, __global const uchar* down_scales, __global act_t* sum, int picks, int width{}) {{\n  __local float "
       "shared[{}] __attribute__((aligned(64)));\n  const int tile = get_group_id(0);\n  linear_tile_0(x, w, scales, "
-      "(__global uchar*)y, 0, 1, k, n, 1, 0, tile, 0, shared);\n  SYNC_ALL;\n  for (int once = picks > 0; once > 0; "
-      "--once) {{ moe_down_tile_1(inner, ids, down, down_scales, y, sum, picks, n, width, 0, tile, shared); SYNC_ALL; "
-      "}}\n  SYNC_ALL;\n{}}}\n",
+      "(__global uchar*)y, 0, 1, k, n, 1, 0, tile, 0, shared);\n  SYNC_ALL;\n  if (picks > 0) {{ "
+      "moe_down_tile_1(inner, ids, down, down_scales, y, sum, picks, n, width, 0, tile, shared); SYNC_ALL; }}\n  "
+      "SYNC_ALL;\n{}}}\n",
       first, second, chain.post != nullptr ? kernel_source("hyper.cl").text : "", post_arguments,
       tile.local_bytes / static_cast<int64_t>(sizeof(float)), post);
 }

@@ -82,11 +82,10 @@ std::string text_of(const Products& products, OpenclDevice& device) {
   for (const DType type : products.types()) {
     const std::string suffix = fmt::format("_{}", info(type).name);
     instances += instance_of(text, products.tile.definitions(device, type), suffix);
-    // Loops, as those of row_kernel.cc.
+    // Barriers around each, as those of row_chains.cc.
     calls += fmt::format(
-        "  for (int once = type == {}; once > 0; --once) {{ linear_tile{}(x, w, scales, y, f32_out, 1, k, n, 1, 0, "
-        "group "
-        "- begin, 0, shared); SYNC_ALL; }}\n  SYNC_ALL;\n",
+        "  if (type == {}) {{ linear_tile{}(x, w, scales, y, f32_out, 1, k, n, 1, 0, group - begin, 0, shared); "
+        "SYNC_ALL; }}\n  SYNC_ALL;\n",
         static_cast<int>(type), suffix);
   }
   for (size_t i = 0; i < kMost; ++i) {

@@ -176,8 +176,9 @@ std::string RowText::chosen(std::string_view name) const {
 }
 
 // On vector lanes the parts go through a loop in which a function stands once, however many parts call it, since
-// compilers inline each call. On work-items chains follow each other: PoCL compiles what follows a barrier within a
-// condition once for each way to it, and takes ten times as long for such a loop.
+// compilers inline each call. On work-items chains follow each other, for PoCL takes ten times as long to compile
+// barriers in such a loop; and barriers stand around each, since PoCL compiles what follows the last one within a
+// condition as if all work-items went where the first one goes.
 std::string RowText::body(Lanes lanes, std::string_view shared, const std::vector<bool>& several) const {
   std::string body;
   if (lanes == Lanes::kWorkItems) {

@@ -62,6 +62,11 @@ class RowKernel final : public OpenclKernel {
   }
 
   void enqueue(OpenclQueue& queue, std::span<const Tensor> args, const Step& step) const override {
+    const auto idle = [&](const RowChains::Part& part) {
+      const int32_t every = part.function.every;
+      return std::ranges::none_of(step.rows, [&](const Row& row) { return (row.position + 1) % every == 0; });
+    };
+    if (std::ranges::all_of(chains_.parts, idle)) return;
     if (before_ != nullptr) queue.launch(*before_, args, step);
     ArgumentList list;
     size_t rows = 0;

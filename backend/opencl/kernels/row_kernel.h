@@ -38,6 +38,7 @@ struct RowFunction {
   std::vector<RowArgument> arguments;    // those before row and shared
   size_t rows_per_token = 1;
   LiveRows live = LiveRows::kTokens;
+  int32_t every = 1;  // it does nothing but where a row's position completes so many
   int64_t local_floats = 1;
   size_t group = 64;                  // work-items that may share a row
   size_t abreast = 1;                 // of a group so many, a power of two, do something together
